@@ -1,0 +1,1 @@
+"""CycleGAN (Zhu et al., 2017) as a translatekit plugin."""

@@ -1,0 +1,1 @@
+"""The tools of translatekit: backends, bulk translation, import of checkpoints, the demo."""

@@ -1,0 +1,5 @@
+"""``python -m translatekit``."""
+
+from translatekit.cli import main
+
+main()

@@ -1,0 +1,135 @@
+"""The core's own networks, losses, datasets and commands, offered through the same hooks as everyone's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from translatekit.hookspecs import hookimpl
+from translatekit.specs import CommandSpec, DatasetSpec, DiscriminatorSpec, GeneratorSpec, LossSpec
+
+
+@hookimpl
+def register_generators() -> Iterable[GeneratorSpec]:
+    """Generators of the core."""
+    yield GeneratorSpec(
+        name="unet",
+        target="translatekit.networks.unet:UNet",
+        summary="U-Net with skip connections, as in Pix2Pix (depth 8 for 256 pixels)",
+        size_multiple=256,
+    )
+    yield GeneratorSpec(
+        name="encoder_decoder",
+        target="translatekit.networks.unet:EncoderDecoder",
+        summary="the U-Net without its skip connections",
+        size_multiple=256,
+    )
+    yield GeneratorSpec(
+        name="resnet",
+        target="translatekit.networks.resnet:ResNet",
+        summary="residual blocks between two strided convolutions, as in CycleGAN (blocks=6 or 9)",
+        size_multiple=4,
+    )
+    yield GeneratorSpec(
+        name="timm_unet",
+        target="translatekit.networks.timm_unet:TimmUNet",
+        summary="U-Net whose encoder is any timm backbone (encoder=resnet34 pretrained=true)",
+        size_multiple=32,
+    )
+
+
+@hookimpl
+def register_discriminators() -> Iterable[DiscriminatorSpec]:
+    """Discriminators of the core."""
+    yield DiscriminatorSpec(
+        name="pixel",
+        target="translatekit.networks.discriminators:PixelGAN",
+        summary="judges each pixel by itself (receptive field 1)",
+    )
+    yield DiscriminatorSpec(
+        name="patch",
+        target="translatekit.networks.discriminators:PatchGAN",
+        summary="judges overlapping patches (layers=3: receptive field 70; layers=1: 16)",
+    )
+    yield DiscriminatorSpec(
+        name="image",
+        target="translatekit.networks.discriminators:ImageGAN",
+        summary="judges the whole image (receptive field 286)",
+    )
+
+
+@hookimpl
+def register_losses() -> Iterable[LossSpec]:
+    """Losses of the core."""
+    for name, target, summary in (
+        ("vanilla", "Vanilla", "binary cross-entropy on logits, non-saturating"),
+        ("minimax", "Minimax", "binary cross-entropy, the generator minimizing log(1 - D): saturates"),
+        ("lsgan", "LeastSquares", "least squares"),
+        ("hinge", "Hinge", "hinge"),
+        ("wgangp", "WassersteinGP", "Wasserstein distance with gradient penalty"),
+    ):
+        yield LossSpec(
+            name=name, target=f"translatekit.losses.adversarial:{target}", summary=summary, role="adversarial"
+        )
+    yield LossSpec(name="l1", target="translatekit.losses.reconstruction:L1", summary="mean absolute error")
+    yield LossSpec(name="l2", target="translatekit.losses.reconstruction:L2", summary="mean squared error")
+    yield LossSpec(
+        name="perceptual",
+        target="translatekit.losses.perceptual:Perceptual",
+        summary="distance between features of any timm model",
+    )
+
+
+@hookimpl
+def register_datasets() -> Iterable[DatasetSpec]:
+    """Datasets of the core."""
+    yield DatasetSpec(
+        name="aligned",
+        target="translatekit.datasets.aligned:Aligned",
+        summary="pairs: side by side in one file, or folders A and B matched by name",
+        provides="paired",
+    )
+    yield DatasetSpec(
+        name="unaligned",
+        target="translatekit.datasets.unaligned:Unaligned",
+        summary="two unpaired sets: trainA and trainB",
+        provides="unpaired",
+    )
+    yield DatasetSpec(
+        name="labelled",
+        target="translatekit.datasets.labelled:Labelled",
+        summary="images by class: a folder a class, or MNIST's idx files",
+        provides="labelled",
+    )
+    yield DatasetSpec(
+        name="colorization",
+        target="translatekit.datasets.colorization:Colorization",
+        summary="colour images in; learns gray to RGB, or L to ab (mode=rgb or lab)",
+        provides="paired",
+    )
+    yield DatasetSpec(
+        name="single",
+        target="translatekit.datasets.single:Single",
+        summary="one folder of images, which are input and target alike",
+        provides="paired",
+    )
+    yield DatasetSpec(
+        name="demo",
+        target="translatekit.datasets.demo:Demo",
+        summary="procedural facades and their label maps, drawn from a seed",
+        provides="paired",
+    )
+
+
+@hookimpl
+def register_commands() -> Iterable[CommandSpec]:
+    """Commands of the core."""
+    yield CommandSpec(
+        name="train",
+        target="translatekit.cli.train:train",
+        summary="train a translator on your images",
+        api="translatekit.training:train",
+    )
+    yield CommandSpec(
+        name="plugins", target="translatekit.cli.plugins:plugins", summary="list, check and start plugins"
+    )
+    yield CommandSpec(name="info", target="translatekit.cli.info:info", summary="show what a model file holds")

@@ -1,0 +1,28 @@
+"""The errors a user can cause. Each carries one sentence: what is wrong, and what to do about it.
+
+The command line prints the sentence and exits with status 1; it never shows a traceback for one of these.
+"""
+
+
+class TranslatekitError(Exception):
+    """Base of every error that is the user's to mend."""
+
+
+class PluginError(TranslatekitError):
+    """A plugin is broken, missing, or in conflict with another."""
+
+
+class OptionError(TranslatekitError):
+    """An option has an unknown name or a value that does not fit."""
+
+
+class DataError(TranslatekitError):
+    """The images are missing, unreadable, unmatched, or too small or few for what is asked of them."""
+
+
+class ModelFileError(TranslatekitError):
+    """A model or checkpoint file is missing, damaged, or not one of ours."""
+
+
+class TrainingError(TranslatekitError):
+    """A training run cannot start or go on: a loss that is not a number, a full disk, an occupied folder."""

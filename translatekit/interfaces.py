@@ -1,0 +1,230 @@
+"""What a loaded thing must be: the contracts between the core, its plugins and its tools.
+
+Tensors of images are NCHW, float32, in [-1, 1], wherever networks are trained; arrays of images are NHWC, uint8 in
+[0, 255] or float32 in [0, 1], wherever files are translated. The suite in `translatekit.testing` checks each contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from lightning_fabric import Fabric
+    from torch import nn
+
+    from translatekit.model_file import ModelInfo
+
+Direction = Literal["AtoB", "BtoA"]
+NormInference = Literal["running", "per_image"]
+Color = Literal["rgb", "gray", "lab"]
+
+
+class Generator(Protocol):
+    """A network from images to images: an `nn.Module`.
+
+    Its constructor takes ``in_channels: int`` and ``out_channels: int`` and, as annotated keyword arguments with
+    defaults and a docstring, the options that ``-G key=value`` sets. A generator whose descriptor says
+    ``source="latent"`` takes ``latent_size``, ``num_classes``, ``out_channels`` and ``size`` instead, and its
+    forward takes latent vectors (N, latent_size) and, if ``num_classes`` > 0, labels (N,).
+
+    Attributes:
+        size_multiple: each side of the input must be a multiple of this, in pixels.
+    """
+
+    size_multiple: int
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, in_channels, H, W) in [-1, 1] to (N, out_channels, H, W) in [-1, 1]."""
+        ...
+
+
+class Discriminator(Protocol):
+    """A network that judges images: an `nn.Module`.
+
+    Its constructor takes ``in_channels: int`` and its options as annotated keyword arguments. A conditional one
+    also takes ``num_classes: int``, and its forward the labels (N,) as a second argument.
+    """
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (N, in_channels, H, W) in [-1, 1] to logits (N, 1, H', W'), one a patch; not through a sigmoid."""
+        ...
+
+
+class AdversarialLoss(Protocol):
+    """What generator and discriminator play for, on logits of any shape."""
+
+    def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The discriminator's losses on real and on fake images, each a scalar to be minimized."""
+        ...
+
+    def generator(self, fake: torch.Tensor) -> torch.Tensor:
+        """The generator's loss, a scalar to be minimized."""
+        ...
+
+    def penalty(
+        self, discriminator: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor, fake: torch.Tensor
+    ) -> torch.Tensor | None:
+        """A regularizer of the discriminator, such as a gradient penalty: a scalar, or None where there is none.
+
+        `real` and `fake` are batches of what the discriminator sees, of one shape.
+        """
+        ...
+
+
+class ReconstructionLoss(Protocol):
+    """How far an output is from its target: an `nn.Module`."""
+
+    def __call__(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """A scalar, from two batches (N, C, H, W) in [-1, 1]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOptions:
+    """How a dataset reads its images; the same for every dataset.
+
+    Attributes:
+        split: the subfolder to read: ``train``, ``val`` or ``test``. Only ``train`` is cropped and flipped at
+            random; the others are resized to `crop_size`.
+        direction: which side of a pair is the input.
+        load_size: images are resized to this many pixels a side before the random crop; None keeps their size.
+        crop_size: what the network sees, in pixels a side.
+        flip: mirror left to right, half the time.
+        seed: with the epoch and the index, it decides all random geometry.
+        cache: keep decoded images in memory.
+        strict: raise on the first unreadable file instead of naming and skipping it.
+    """
+
+    split: str = "train"
+    direction: Direction = "AtoB"
+    load_size: int | None = 286
+    crop_size: int = 256
+    flip: bool = True
+    seed: int = 0
+    cache: bool = False
+    strict: bool = False
+
+
+class Dataset(Protocol):
+    """Training images. Its constructor is ``(root: Path | None, options: DataOptions, **its own options)``.
+
+    An item is a dict. A paired dataset's holds ``input``, ``target`` (C, H, W) and ``name``; an unpaired one's
+    ``A``, ``B``, ``name_A`` and ``name_B``; a labelled one's ``image``, ``label`` (an int) and ``name``. Images are
+    float32 in [-1, 1]. An item depends on the seed, the epoch and the index alone, whichever process asks for it.
+
+    Attributes:
+        channels: of each image in an item, such as ``{"input": 3, "target": 3}``.
+        class_names: of a labelled dataset, by label; else empty.
+        color: what the channels mean (`Color`); ``lab`` is L in, ab out, each scaled to [-1, 1].
+        skipped: the files that could not be read, with the reason.
+    """
+
+    channels: Mapping[str, int]
+    class_names: tuple[str, ...]
+    color: Color
+    skipped: list[tuple[Path, str]]
+
+    def __len__(self) -> int:
+        """Items an epoch."""
+        ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One item."""
+        ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random geometry (and an unpaired dataset's partners) of an epoch."""
+        ...
+
+
+@runtime_checkable
+class NetworkFactory(Protocol):
+    """Makes the networks a user asked for, initialized, with their options checked."""
+
+    def generator(self, **arguments: Any) -> nn.Module:
+        """The chosen generator; `arguments` are those that are not the user's, such as ``in_channels``."""
+        ...
+
+    def discriminator(self, **arguments: Any) -> nn.Module:
+        """The chosen discriminator."""
+        ...
+
+
+class Method(Protocol):
+    """A training method. Its constructor is ``(options, networks: NetworkFactory, data: Dataset, training: Optimization)``.
+
+    `translatekit.training.method.Method` is a base that does all but the mathematics.
+
+    Attributes:
+        networks: by name; their weights are what a checkpoint holds.
+        optimizers: by the name of the network each one updates.
+    """
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+
+    def setup(self, fabric: Fabric) -> None:
+        """Move the networks to their device and wrap them for the precision and strategy in use."""
+        ...
+
+    def step(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Train on one batch, all optimizer steps included; return the losses by name, detached scalars."""
+        ...
+
+    def deployed(self) -> dict[str, nn.Module]:
+        """The generators that a user will run, by name; the first is the main one."""
+        ...
+
+    def samples(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """Images to look at, by column title: (N, C, H, W) in [-1, 1] each."""
+        ...
+
+    def extra_state(self) -> dict[str, Any]:
+        """Whatever an exact resume needs beside networks and optimizers, such as image pools."""
+        ...
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take `extra_state` back."""
+        ...
+
+
+class Translator(Protocol):
+    """A loaded model, ready to translate arrays of images.
+
+    Attributes:
+        info: the model file's header.
+    """
+
+    info: ModelInfo
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Translate a batch.
+
+        Args:
+            batch: (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1]; H and W multiples of ``info.size_multiple``,
+                C equal to ``info.image_in_channels``.
+
+        Returns:
+            (N, H, W, ``info.image_out_channels``) of the dtype that came in. Each image's result is independent of the others
+            in its batch.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """Opens model files of its suffixes: a function."""
+
+    def __call__(self, path: Path, device: str, precision: str | None) -> Translator:
+        """Load `path` for `device` (``auto``, ``cpu``, ``cuda``, ``cuda:1``).
+
+        Args:
+            path: the model file.
+            device: where to run it.
+            precision: ``fp32``, ``fp16``, ``bf16``, or None for what the file was made for.
+        """
+        ...

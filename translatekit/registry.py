@@ -1,0 +1,116 @@
+"""From the name a user types to the descriptor a plugin handed over: one registry a kind."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, Literal, TypeVar, overload
+
+from translatekit.errors import PluginError
+from translatekit.hookspecs import HOOKS
+from translatekit.plugins import Plugin, Plugins, installed
+from translatekit.specs import (
+    SPEC_TYPES,
+    BackendSpec,
+    CommandSpec,
+    DatasetSpec,
+    DiscriminatorSpec,
+    GeneratorSpec,
+    LossSpec,
+    MethodSpec,
+    Spec,
+)
+
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[S]):
+    """A descriptor and the plugin it came from."""
+
+    spec: S
+    plugin: Plugin
+
+
+class Registry(Generic[S]):
+    """All that is installed of one kind, by name.
+
+    A name that two plugins claim belongs to neither: looking it up names both distributions.
+    """
+
+    def __init__(self, kind: str, plugins: Plugins) -> None:
+        self.kind = kind
+        self._claims: dict[str, list[Entry[S]]] = defaultdict(list)
+        for plugin, specs in plugins.answers(HOOKS[kind]):
+            for spec in specs:
+                if not isinstance(spec, SPEC_TYPES[kind]):
+                    plugins.mark_broken(
+                        plugin,
+                        f"{HOOKS[kind]}() returned {spec!r}, which is not a {SPEC_TYPES[kind].__name__}",
+                    )
+                    for claims in self._claims.values():
+                        claims[:] = [entry for entry in claims if entry.plugin != plugin]
+                    break
+                self._claims[spec.name].append(Entry(spec, plugin))
+
+    def entries(self) -> list[Entry[S]]:
+        """Everything that can be used, sorted by name."""
+        return [claims[0] for _, claims in sorted(self._claims.items()) if len(claims) == 1]
+
+    def names(self) -> list[str]:
+        """The names that can be used, sorted."""
+        return [entry.spec.name for entry in self.entries()]
+
+    def conflicts(self) -> dict[str, list[Entry[S]]]:
+        """The names that more than one plugin claims."""
+        return {name: claims for name, claims in self._claims.items() if len(claims) > 1}
+
+    def get(self, name: str) -> S:
+        """The descriptor of that name.
+
+        Raises:
+            PluginError: nobody offers it (the closest names are proposed), or two distributions do.
+        """
+        claims = self._claims.get(name, [])
+        if len(claims) == 1:
+            return claims[0].spec
+        if claims:
+            owners = " and ".join(sorted(entry.plugin.distribution for entry in claims))
+            raise PluginError(
+                f"the {self.kind} name {name!r} is claimed by {owners}: pip uninstall the one you do not want"
+            )
+        close = difflib.get_close_matches(name, self.names(), n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise PluginError(f"there is no {self.kind} named {name!r}: {hint}there are {', '.join(self.names())}")
+
+    def load(self, name: str) -> Any:
+        """Import and return what the name stands for."""
+        return self.get(name).load()
+
+
+@overload
+def registry(kind: Literal["generator"]) -> Registry[GeneratorSpec]: ...
+@overload
+def registry(kind: Literal["discriminator"]) -> Registry[DiscriminatorSpec]: ...
+@overload
+def registry(kind: Literal["loss"]) -> Registry[LossSpec]: ...
+@overload
+def registry(kind: Literal["dataset"]) -> Registry[DatasetSpec]: ...
+@overload
+def registry(kind: Literal["method"]) -> Registry[MethodSpec]: ...
+@overload
+def registry(kind: Literal["backend"]) -> Registry[BackendSpec]: ...
+@overload
+def registry(kind: Literal["command"]) -> Registry[CommandSpec]: ...
+@overload
+def registry(kind: str) -> Registry[Any]: ...
+def registry(kind: str) -> Registry[Any]:
+    """The registry of one kind, filled from the installed plugins on its first use."""
+    return _registry(kind)
+
+
+@cache
+def _registry(kind: str) -> Registry[Any]:
+    return Registry(kind, installed())

@@ -1,0 +1,196 @@
+"""What plugins hand over: small frozen descriptors that say what a thing is called and where it lives.
+
+A descriptor costs nothing to make. The thing itself is imported by `Spec.load` when it is first used, so that
+listing everything that is installed imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from translatekit.errors import PluginError
+
+DataKind = Literal["paired", "unpaired", "labelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One thing that a plugin offers.
+
+    Attributes:
+        name: what the user types.
+        target: ``"package.module:attribute"``, imported only when used.
+        summary: one line, shown by ``translatekit plugins`` without importing the target.
+        requires: import names of optional packages that the target needs; when one is missing, the error says
+            what to install. Write ``"module=distribution[extra]"`` where the two names differ.
+    """
+
+    kind: ClassVar[str] = "thing"
+
+    name: str
+    target: str
+    summary: str
+    requires: tuple[str, ...] = ()
+
+    def load(self) -> Any:
+        """Import the target and return it.
+
+        Raises:
+            PluginError: a required package is not installed, or the target cannot be imported.
+        """
+        for requirement in self.requires:
+            module, _, distribution = requirement.partition("=")
+            if importlib.util.find_spec(module) is None:
+                raise PluginError(
+                    f"{self.kind} {self.name!r} needs the package {module}, which is not installed: "
+                    f"run pip install '{distribution or module}'"
+                )
+        return import_target(self.target, f"{self.kind} {self.name!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorSpec(Spec):
+    """A generator: a class whose keyword arguments are its options (see `translatekit.interfaces.Generator`).
+
+    Attributes:
+        size_multiple: with its default options, each side of an input must be a multiple of this, in pixels.
+            The loaded network's own attribute of this name holds for the options it was made with.
+        source: what it maps from: an ``"image"``, or a ``"latent"`` vector (with a label where there are any).
+    """
+
+    kind: ClassVar[str] = "generator"
+    size_multiple: int = 1
+    source: Literal["image", "latent"] = "image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscriminatorSpec(Spec):
+    """A discriminator: a class whose keyword arguments are its options.
+
+    Attributes:
+        conditional: whether its forward takes class labels beside the image.
+    """
+
+    kind: ClassVar[str] = "discriminator"
+    conditional: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSpec(Spec):
+    """A loss: a class whose keyword arguments are its options.
+
+    Attributes:
+        role: ``"adversarial"`` (see `interfaces.AdversarialLoss`) or ``"reconstruction"``
+            (see `interfaces.ReconstructionLoss`).
+    """
+
+    kind: ClassVar[str] = "loss"
+    role: Literal["adversarial", "reconstruction"] = "reconstruction"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A dataset: a class made from a folder and a `translatekit.interfaces.DataOptions`.
+
+    Attributes:
+        provides: what its items hold: ``"paired"``, ``"unpaired"`` or ``"labelled"`` images.
+    """
+
+    kind: ClassVar[str] = "dataset"
+    provides: DataKind = "paired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodSpec(Spec):
+    """A training method (see `translatekit.interfaces.Method`).
+
+    Attributes:
+        options: ``"package.module:Dataclass"`` with the method's own options. Its module must not import torch,
+            because ``translatekit train METHOD --help`` is generated from it.
+        data: what it trains on.
+        generator, discriminator, dataset: the names it uses when the user names none.
+        defaults: values of `translatekit.config.TrainOptions` that this method starts from instead of the
+            general ones, as pairs of field name and value.
+    """
+
+    kind: ClassVar[str] = "method"
+    options: str
+    data: DataKind
+    generator: str
+    discriminator: str
+    dataset: str
+    defaults: tuple[tuple[str, Any], ...] = ()
+
+    def load_options(self) -> type[Any]:
+        """The dataclass of the method's own options, imported without torch."""
+        options: type[Any] = import_target(self.options, f"the options of method {self.name!r}")
+        return options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSpec(Spec):
+    """What runs a model file of some kind: a function ``(path, device, precision) -> Translator``.
+
+    Attributes:
+        suffixes: of the files it runs, with the dot.
+        devices: the devices it may serve, such as ``("cpu", "cuda")``.
+    """
+
+    kind: ClassVar[str] = "backend"
+    suffixes: tuple[str, ...]
+    devices: tuple[str, ...] = ("cpu",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSpec(Spec):
+    """A command of the ``translatekit`` program: a click command.
+
+    Attributes:
+        api: ``"package.module:function"``, the Python function behind the command, where there is one.
+    """
+
+    kind: ClassVar[str] = "command"
+    api: str | None = None
+
+    def load_api(self) -> Any:
+        """The Python function behind the command.
+
+        Raises:
+            PluginError: the command has none, or it cannot be imported.
+        """
+        if self.api is None:
+            raise PluginError(f"command {self.name!r} offers no Python function: use it from the command line")
+        return import_target(self.api, f"the function of command {self.name!r}")
+
+
+def import_target(target: str, owner: str) -> Any:
+    """Import ``"package.module:attribute"``.
+
+    Raises:
+        PluginError: names the owner and says what failed.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except Exception as error:
+        raise PluginError(
+            f"{owner} could not be imported from {target!r} ({type(error).__name__}: {error}): "
+            "update or uninstall the package it came with"
+        ) from error
+
+
+SPEC_TYPES: dict[str, type[Spec]] = {
+    spec.kind: spec
+    for spec in (
+        GeneratorSpec,
+        DiscriminatorSpec,
+        LossSpec,
+        DatasetSpec,
+        MethodSpec,
+        BackendSpec,
+        CommandSpec,
+    )
+}
