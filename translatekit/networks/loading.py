@@ -17,6 +17,8 @@ from translatekit.networks.layers import set_norm_inference
 def load_network(path: str | Path, direction: str | None = None) -> tuple[nn.Module, ModelInfo]:
     """The bare network in evaluation mode, on the CPU, and its header.
 
+    A generator's option ``pretrained`` is taken as false: the file has the weights, nothing is downloaded.
+
     Args:
         path: a ``.safetensors`` model file or a run's folder.
         direction: which of a run's generators.
@@ -26,11 +28,15 @@ def load_network(path: str | Path, direction: str | None = None) -> tuple[nn.Mod
 
     Raises:
         ModelFileError: the file does not hold what its header says.
+        OptionError: its generator no longer takes an option that it was made with.
         PluginError: the plugin that its architecture came from is not installed.
     """
     path = find_model(path, direction)
     info = read_info(path)
-    network = make_generator(info.generator, info.generator_options)
+    options = dict(info.generator_options)
+    if "pretrained" in options:
+        options["pretrained"] = False
+    network = make_generator(info.generator, options)
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError) as error:

@@ -1,0 +1,103 @@
+"""From names and options to networks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import nn
+
+from translatekit.errors import OptionError
+from translatekit.networks.layers import Init, init_weights
+from translatekit.options import check_options
+from translatekit.registry import registry
+
+
+def make_generator(name: str, options: Mapping[str, Any] | None = None, **arguments: Any) -> nn.Module:
+    """Make a generator by name.
+
+    Its attribute ``arguments`` becomes the complete dict of keyword arguments it was made with:
+    ``make_generator(name, network.arguments)`` makes the same again.
+
+    Args:
+        name: of an installed generator.
+        options: its options, as values or as the text a user typed.
+        arguments: what is not the user's to set, such as ``in_channels``.
+
+    Raises:
+        PluginError: no such generator is installed.
+        OptionError: an option is unknown, missing, or does not fit.
+    """
+    return _make("generator", name, options or {}, arguments)
+
+
+def make_discriminator(name: str, options: Mapping[str, Any] | None = None, **arguments: Any) -> nn.Module:
+    """Make a discriminator by name: as `make_generator`."""
+    return _make("discriminator", name, options or {}, arguments)
+
+
+def _make(
+    kind: Literal["generator", "discriminator"],
+    name: str,
+    options: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+) -> nn.Module:
+    owner = f"{kind} {name!r}"
+    network_type = registry(kind).load(name)
+    checked = check_options(network_type, options, owner, skip=arguments)
+    signature = inspect.signature(network_type)
+    try:
+        bound = signature.bind(**checked, **arguments)
+    except TypeError as error:
+        raise OptionError(
+            f"{owner} cannot be made ({error}): give it the arguments of its constructor"
+        ) from None
+    bound.apply_defaults()
+    try:
+        network: nn.Module = network_type(**bound.arguments)
+    except ValueError as error:
+        raise OptionError(f"{owner}: {error}") from None
+    network.arguments = dict(bound.arguments)  # type: ignore[assignment]
+    return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """Makes the networks a user asked for, initialized: a `translatekit.interfaces.NetworkFactory`.
+
+    Attributes:
+        generator_name, generator_options: the generator, as the user typed it.
+        discriminator_name, discriminator_options: the discriminator.
+        init, init_gain: see `translatekit.networks.layers.init_weights`.
+    """
+
+    generator_name: str
+    discriminator_name: str
+    generator_options: Mapping[str, Any] = field(default_factory=dict)
+    discriminator_options: Mapping[str, Any] = field(default_factory=dict)
+    init: Init = "normal"
+    init_gain: float = 0.02
+
+    def generator(self, **arguments: Any) -> nn.Module:
+        """A new generator; `arguments` are those that are not the user's, such as ``in_channels``.
+
+        Raises:
+            OptionError: an option does not fit.
+        """
+        return self._initialized(make_generator(self.generator_name, self.generator_options, **arguments))
+
+    def discriminator(self, **arguments: Any) -> nn.Module:
+        """A new discriminator.
+
+        Raises:
+            OptionError: an option does not fit.
+        """
+        return self._initialized(
+            make_discriminator(self.discriminator_name, self.discriminator_options, **arguments)
+        )
+
+    def _initialized(self, network: nn.Module) -> nn.Module:
+        init_weights(network, self.init, self.init_gain)
+        return network

@@ -1,0 +1,154 @@
+"""What the networks share: normalization that is explicit at inference, dropout as noise, initialization."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from translatekit.errors import DataError
+from translatekit.interfaces import NormInference
+
+Norm = Literal["batch", "instance", "none"]
+Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalization that says which statistics it uses at inference.
+
+    In training it is `torch.nn.BatchNorm2d`. In evaluation it normalizes by its running statistics, or each
+    image by the mean and biased variance of its own pixels, which is what training at batch size 1 does.
+
+    Attributes:
+        inference: ``running`` or ``per_image``. With either, an image's result is independent of its batch.
+    """
+
+    inference: NormInference = "running"
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name for it)
+        """Normalize (N, num_features, H, W)."""
+        if self.training or self.inference == "running":
+            return super().forward(input)
+        # Not F.instance_norm: that refuses images of a single pixel, such as a U-Net's bottleneck.
+        x = input.float() if input.dtype in (torch.float16, torch.bfloat16) else input
+        x = x - x.mean(dim=(2, 3), keepdim=True)
+        scale = torch.rsqrt(x.square().mean(dim=(2, 3), keepdim=True) + self.eps)
+        if self.affine:
+            x = x * (scale * self.weight.view(1, -1, 1, 1)) + self.bias.view(1, -1, 1, 1)
+        else:
+            x = x * scale
+        return x.to(input.dtype)
+
+    def extra_repr(self) -> str:
+        """Also name the inference mode."""
+        return f"{super().extra_repr()}, inference={self.inference}"
+
+
+def make_norm(norm: Norm, channels: int) -> nn.Module:
+    """The normalization of that name for (N, channels, H, W).
+
+    ``batch`` has learned scale and shift, ``instance`` neither (as in CycleGAN); ``none`` changes nothing.
+    """
+    if norm == "batch":
+        return BatchNorm2d(channels)
+    if norm == "instance":
+        return nn.InstanceNorm2d(channels)
+    return nn.Identity()
+
+
+def conv_bias(norm: Norm) -> bool:
+    """Whether a convolution before that normalization has a bias: batch normalization brings its own."""
+    return norm != "batch"
+
+
+def set_norm_inference(network: nn.Module, mode: NormInference) -> None:
+    """Choose what every `BatchNorm2d` of a network does in evaluation: ``running`` or ``per_image``."""
+    for module in network.modules():
+        if isinstance(module, BatchNorm2d):
+            module.inference = mode
+
+
+def set_dropout(network: nn.Module, active: bool) -> None:
+    """Keep dropout drawing noise in evaluation, or not.
+
+    Call it after ``network.eval()``, which turns dropout off.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.train(active)
+
+
+def init_weights(network: nn.Module, init: Init = "normal", gain: float = 0.02) -> None:
+    """Draw a network's weights anew.
+
+    Weights of convolutions and linear layers are drawn by `init`; their biases become 0. Scales of
+    normalization are drawn from normal(1, `gain`), their shifts become 0. A module whose attribute
+    ``pretrained`` is True is left as it is, with all that it holds.
+
+    Args:
+        network: changed in place.
+        init: ``normal`` (mean 0, standard deviation `gain`), ``xavier`` (normal), ``kaiming`` (normal,
+            fan in, without the gain) or ``orthogonal``.
+        gain: standard deviation or gain.
+    """
+    if getattr(network, "pretrained", False) is True:
+        return
+    if isinstance(network, nn.modules.conv._ConvNd | nn.Linear):
+        _draw(network.weight, init, gain)
+        if network.bias is not None:
+            nn.init.zeros_(network.bias)
+    elif isinstance(network, nn.modules.batchnorm._NormBase) and network.affine:
+        nn.init.normal_(network.weight, 1.0, gain)
+        nn.init.zeros_(network.bias)
+    for child in network.children():
+        init_weights(child, init, gain)
+
+
+def _draw(weight: Tensor, init: Init, gain: float) -> None:
+    if init == "normal":
+        nn.init.normal_(weight, 0.0, gain)
+    elif init == "xavier":
+        nn.init.xavier_normal_(weight, gain)
+    elif init == "kaiming":
+        nn.init.kaiming_normal_(weight)
+    else:
+        nn.init.orthogonal_(weight, gain)
+
+
+def check_range(name: str, value: float, low: float, high: float | None = None) -> None:
+    """Refuse an option below `low` or, where `high` is given, not below `high`.
+
+    Raises:
+        ValueError: in words that follow the network's name.
+    """
+    if value < low or (high is not None and value >= high):
+        limits = f"at least {low}" if high is None else f"at least {low} and less than {high}"
+        raise ValueError(f"{name} must be {limits}, got {value}")
+
+
+def check_sides(x: Tensor, owner: str, multiple: int, smallest: int = 1) -> None:
+    """Refuse images whose sides a network cannot take. Not checked while a graph is traced.
+
+    Args:
+        x: (N, C, H, W).
+        owner: the network's name.
+        multiple: what each side must be a multiple of.
+        smallest: the least number of pixels a side.
+
+    Raises:
+        DataError: names the size as width x height.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return
+    height, width = x.shape[-2:]
+    if height % multiple or width % multiple:
+        size = max(smallest, multiple, round(max(height, width) / multiple) * multiple)
+        raise DataError(
+            f"{owner} needs sides that are multiples of {multiple}, got {width}x{height}: "
+            f"pass --fit pad or --size {size}"
+        )
+    if min(height, width) < smallest:
+        raise DataError(
+            f"{owner} needs sides of at least {smallest} pixels, got {width}x{height}: use larger images"
+        )

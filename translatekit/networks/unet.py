@@ -1,0 +1,124 @@
+"""The U-Net of Pix2Pix, and the same network without its skip connections.
+
+Isola et al., "Image-to-Image Translation with Conditional Adversarial Networks", CVPR 2017, sections 3.2.1
+and 6.1.1.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from translatekit.networks.layers import Norm, check_range, check_sides, conv_bias, make_norm
+
+
+class _Down(nn.Module):
+    """Halves each side: convolution, then normalization."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm: Norm, bias: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+        self.norm = make_norm(norm, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.norm(self.conv(x))
+        return out
+
+
+class _Up(nn.Module):
+    """Doubles each side: transposed convolution, normalization, dropout."""
+
+    def __init__(self, in_channels: int, out_channels: int, norm: Norm, bias: bool, dropout: float) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+        self.norm = make_norm(norm, out_channels)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.norm(self.conv(x)))
+        return out
+
+
+class UNet(nn.Module):
+    """U-Net: (N, in_channels, H, W) in [-1, 1] to (N, out_channels, H, W) in [-1, 1].
+
+    Attributes:
+        size_multiple: 2 ** depth pixels, at which the bottleneck is a single pixel.
+    """
+
+    name: ClassVar[str] = "unet"
+    skips: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        depth: int = 8,
+        width: int = 64,
+        norm: Norm = "batch",
+        dropout: float = 0.5,
+    ) -> None:
+        """Make the network.
+
+        Args:
+            in_channels: of the input images.
+            out_channels: of the output images.
+            depth: how many times each side is halved: 7 for 128 pixels, 8 for 256, 9 for 512.
+            width: channels of the outermost level; they double inwards up to 8 times this.
+            norm: normalization of all but the outermost and innermost levels.
+            dropout: probability, on the decoder's levels between two of full width; the paper's noise.
+
+        Raises:
+            ValueError: an option is out of its range.
+        """
+        super().__init__()
+        check_range("depth", depth, 2)
+        check_range("width", width, 1)
+        check_range("dropout", dropout, 0, 1)
+        self.size_multiple = 2**depth
+        widths = [width * min(8, 2**level) for level in range(depth)]
+        innermost, bias = depth - 1, conv_bias(norm)
+
+        self.encoder = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for level in range(depth):
+            plain = level in (0, innermost)
+            fan_in = widths[level - 1] if level else in_channels
+            self.encoder.append(_Down(fan_in, widths[level], "none" if plain else norm, bias))
+        for level in reversed(range(depth)):
+            fan_in = widths[level] * (2 if self.skips and level < innermost else 1)
+            if level == 0:
+                self.decoder.append(_Up(fan_in, out_channels, "none", True, 0.0))
+            else:
+                full = level < innermost and widths[level - 1] == 8 * width
+                self.decoder.append(_Up(fan_in, widths[level - 1], norm, bias, dropout if full else 0.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Translate images.
+
+        Raises:
+            DataError: a side is not a multiple of `size_multiple`.
+        """
+        check_sides(x, self.name, self.size_multiple)
+        levels: list[Tensor] = []
+        for down in self.encoder:
+            # In place, so that a skip carries LeakyReLU's output: ReLU of that equals ReLU of its input.
+            x = down(F.leaky_relu(x, 0.2, inplace=True) if levels else x)
+            levels.append(x)
+        levels.pop()
+        for up in self.decoder:
+            x = up(F.relu(x, inplace=True))
+            if self.skips and levels:
+                x = torch.cat((levels.pop(), x), dim=1)
+        return torch.tanh(x)
+
+
+class EncoderDecoder(UNet):
+    """The U-Net without its skip connections: everything passes the bottleneck (section 4.3)."""
+
+    name = "encoder_decoder"
+    skips = False
