@@ -6,10 +6,24 @@ the field's name. Methods add their own dataclass in the same manner.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal
 
+import tomli_w
+
+from translatekit.errors import OptionError
 from translatekit.interfaces import Direction, NormInference
+from translatekit.options import check_options
+from translatekit.registry import registry
+from translatekit.specs import MethodSpec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def option(default: Any, help: str, group: str, **metadata: Any) -> Any:
@@ -90,3 +104,101 @@ class TrainOptions:
     num_nodes: int = option(1, "How many hosts.", "Hardware")
     channels_last: bool = option(True, "Lay tensors out as NHWC, which convolutions prefer.", "Hardware")
     compile: bool = option(False, "Compile the networks with torch.compile.", "Hardware")
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """A training run, resolved: what ``config.toml`` in a run's folder holds.
+
+    Attributes:
+        method: its name.
+        data: the images' folder; None for datasets that need none.
+        options: the general options.
+        method_options: an instance of the method's own options dataclass.
+    """
+
+    method: str
+    data: str | None
+    options: TrainOptions
+    method_options: Any
+
+    @classmethod
+    def resolve(cls, method: str, data: str | Path | None, given: Mapping[str, Any]) -> RunConfig:
+        """Fill in what was not given: the method's defaults first, then the general ones.
+
+        Args:
+            method: its name.
+            data: the images' folder; None trains a method for pairs on the built-in demo data.
+            given: options of the run and of the method, by field name.
+
+        Raises:
+            OptionError: an unknown name or a value that does not fit.
+            PluginError: there is no such method.
+        """
+        spec = registry("method").get(method)
+        own_type = spec.load_options()
+        own_names = {item.name for item in fields(own_type)}
+        own = {name: value for name, value in given.items() if name in own_names}
+        general = {name: value for name, value in given.items() if name not in own_names}
+        if data is None and general.get("dataset") is None and spec.data == "paired":
+            general["dataset"] = "demo"
+        owner = f"train {method}"
+        checked = check_options(TrainOptions, general, owner)
+        options = TrainOptions(**{**dict(spec.defaults), **checked})
+        for name, default in (
+            ("generator", spec.generator),
+            ("discriminator", spec.discriminator),
+            ("dataset", spec.dataset),
+        ):
+            if getattr(options, name) is None:
+                setattr(options, name, default)
+        _merge_network_defaults(options, spec, checked)
+        method_options = own_type(**check_options(own_type, own, owner))
+        return cls(
+            method=method,
+            data=None if data is None else str(Path(data).expanduser().resolve()),
+            options=options,
+            method_options=method_options,
+        )
+
+    def to_toml(self) -> str:
+        """The text of ``config.toml``; what is None is written as 'none'."""
+        content: dict[str, Any] = {"method": self.method}
+        if self.data is not None:
+            content["data"] = self.data
+        content["options"] = _with_none_as_text(asdict(self.options))
+        content["method_options"] = _with_none_as_text(asdict(self.method_options))
+        return tomli_w.dumps(content)
+
+    @classmethod
+    def from_toml(cls, path: str | Path, given: Mapping[str, Any] | None = None) -> RunConfig:
+        """Read ``config.toml``, with some options changed.
+
+        Raises:
+            OptionError: the file is missing or is not such a file, or an option does not fit.
+        """
+        path = Path(path)
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            saved = {**content.get("options", {}), **content.get("method_options", {})}
+            method, data = content["method"], content.get("data")
+        except OSError as error:
+            raise OptionError(f"{path} cannot be read ({error.strerror}): give a run's config.toml") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise OptionError(f"{path} is not the configuration of a run ({error!r}): give a run's config.toml") from None
+        given = dict(given or {})
+        return cls.resolve(given.pop("method", method), given.pop("data", data), {**saved, **given})
+
+
+def _merge_network_defaults(options: TrainOptions, spec: MethodSpec, checked: Mapping[str, Any]) -> None:
+    """A method's options for its own default networks hold until the user sets the same key."""
+    defaults = dict(spec.defaults)
+    for network in ("generator", "discriminator"):
+        own = defaults.get(f"{network}_options", {}) if getattr(options, network) == getattr(spec, network) else {}
+        setattr(options, f"{network}_options", {**own, **checked.get(f"{network}_options", {})})
+
+
+def _with_none_as_text(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_none_as_text(item) for key, item in value.items()}
+    return "none" if value is None else value

@@ -6,7 +6,7 @@ Tensors of images are NCHW, float32, in [-1, 1], wherever networks are trained; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Direction = Literal["AtoB", "BtoA"]
 NormInference = Literal["running", "per_image"]
 Color = Literal["rgb", "gray", "lab"]
+MakeOptimizer = Callable[[Iterable["nn.Parameter"]], "torch.optim.Optimizer"]
 
 
 class Generator(Protocol):
@@ -156,24 +157,37 @@ class NetworkFactory(Protocol):
 
 
 class Method(Protocol):
-    """A training method. Its constructor is ``(options, networks: NetworkFactory, data: Dataset, training: Optimization)``.
+    """A training method. Its constructor is ``(options, networks: NetworkFactory, data: Dataset)``.
 
     `translatekit.training.method.Method` is a base that does all but the mathematics.
 
     Attributes:
-        networks: by name; their weights are what a checkpoint holds.
-        optimizers: by the name of the network each one updates.
+        networks: by name; what `step` calls.
+        bare: the same networks without the wrapping of `setup`; their weights are what a checkpoint holds.
+        optimizers: by the name of the network that each one updates.
     """
 
-    networks: dict[str, nn.Module]
+    networks: dict[str, Any]
+    bare: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
-    def setup(self, fabric: Fabric) -> None:
-        """Move the networks to their device and wrap them for the precision and strategy in use."""
+    def setup(self, fabric: Fabric, make_optimizer: MakeOptimizer, wrap: Callable[[nn.Module], Any]) -> None:
+        """Make the optimizers, move everything to its device and wrap it for the precision and strategy in use.
+
+        Args:
+            fabric: the engine.
+            make_optimizer: from the parameters of a network to its optimizer.
+            wrap: what is done to a network first (memory format, compilation).
+        """
         ...
 
     def step(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Train on one batch, all optimizer steps included; return the losses by name, detached scalars."""
+        """Train on one batch, all optimizer steps included.
+
+        Returns:
+            The losses by name, detached scalars; and under names that start with ``accuracy``, the discriminators'
+            accuracies in [0, 1].
+        """
         ...
 
     def deployed(self) -> dict[str, nn.Module]:

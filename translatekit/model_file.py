@@ -5,13 +5,15 @@ The header is read without torch. Weights are never unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from translatekit.errors import ModelFileError
 from translatekit.interfaces import Color, NormInference
@@ -159,18 +161,30 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         ModelFileError: the disk is full or the folder cannot be written; nothing is left behind.
     """
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that takes its name when it is complete and on the disk, and leaves nothing when it is not.
+
+    Raises:
+        ModelFileError: the disk is full or the folder cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ModelFileError(
             f"{path} could not be written ({error.strerror}): free some space or choose another folder"
         ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def find_model(path: str | Path, direction: str | None = None) -> Path:

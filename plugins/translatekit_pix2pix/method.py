@@ -1,0 +1,71 @@
+"""Pix2Pix: image-to-image translation with conditional adversarial networks (Isola et al., 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from translatekit.interfaces import Dataset, NetworkFactory
+from translatekit.losses import make_loss
+from translatekit.training.method import Method, accuracy
+from translatekit_pix2pix.options import Pix2PixOptions
+
+
+class Pix2Pix(Method):
+    """The generator G(x) is held to its target y by a reconstruction loss, and to realism by D(x, y).
+
+    G* = arg min_G max_D L_cGAN(G, D) + lambda L1(G): equations 1 to 4 of the paper. Noise enters by dropout.
+    """
+
+    def __init__(self, options: Pix2PixOptions, networks: NetworkFactory, data: Dataset) -> None:
+        x, y = data.channels["input"], data.channels["target"]
+        super().__init__(
+            {
+                "G": networks.generator(in_channels=x, out_channels=y),
+                "D": networks.discriminator(in_channels=x + y),
+            }
+        )
+        self.adversarial = make_loss(options.adversarial, "adversarial")
+        self.reconstructions: list[tuple[str, float, nn.Module]] = []
+        if options.reconstruction != "none":
+            loss = make_loss(options.reconstruction, "reconstruction")
+            self.reconstructions.append((f"G_{options.reconstruction.upper()}", options.lambda_l1, loss))
+        if options.lambda_perceptual:
+            loss = make_loss("perceptual", "reconstruction")
+            self.reconstructions.append(("G_perceptual", options.lambda_perceptual, loss))
+
+    def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """One update of D, then one of G (section 3.3: D's loss is halved, to slow it down against G)."""
+        x, y = batch["input"], batch["target"]
+        G, D = self.networks["G"], self.networks["D"]
+        fake = G(x)
+
+        real_pair, fake_pair = torch.cat([x, y], 1), torch.cat([x, fake], 1)
+        # real last, so that running statistics of batch normalization end on real images
+        fake_logits, real_logits = D(fake_pair.detach()), D(real_pair)
+        D_real, D_fake = self.adversarial.discriminator(real_logits, fake_logits)
+        loss_D = (D_real + D_fake) / 2
+        penalty = self.adversarial.penalty(D, real_pair, fake_pair.detach())
+        if penalty is not None:
+            loss_D = loss_D + penalty
+        self.update(loss_D, "D")
+
+        with self.frozen("D"):
+            losses = {"G_GAN": self.adversarial.generator(D(fake_pair))}
+            for name, weight, reconstruction in self.reconstructions:
+                losses[name] = weight * reconstruction.to(fake.device)(fake, y)
+            self.update(torch.stack(list(losses.values())).sum(), "G")
+
+        losses |= {"D_real": D_real, "D_fake": D_fake}
+        return {name: loss.detach() for name, loss in losses.items()} | accuracy(real_logits, fake_logits)
+
+    def deployed(self) -> dict[str, nn.Module]:
+        """The generator."""
+        return {"G": self.bare["G"]}
+
+    def samples(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Input, output and target."""
+        return {"input": batch["input"], "output": self.networks["G"](batch["input"]), "target": batch["target"]}

@@ -1,0 +1,84 @@
+"""``translatekit train``: its methods are subcommands, made from the installed methods and their options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.errors import OptionError
+from translatekit.registry import registry
+
+_CONFIG = click.Option(
+    ["--config"], type=click.Path(), help="Repeat the run of this config.toml; other options change it."
+)
+_RESUME = click.Option(["--resume"], type=click.Path(), metavar="RUN", help="Go on with an interrupted run, exactly.")
+
+
+class Methods(click.RichGroup):
+    """The installed methods as commands, each made when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names."""
+        return registry("method").names()
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """The command of one method.
+
+        Raises:
+            PluginError: there is no such method.
+        """
+        from translatekit.config import TrainOptions
+
+        spec = registry("method").get(cmd_name)
+        own = spec.load_options()
+        shown = {
+            **dict(spec.defaults),
+            "dataset": spec.dataset,
+            "generator": spec.generator,
+            "discriminator": spec.discriminator,
+        }
+
+        def callback(data: str | None, config: str | None, resume: str | None, **params: Any) -> None:
+            given = {**collect(TrainOptions, params), **collect(own, params)}
+            _train(None if resume else cmd_name, data, config, resume, given)
+
+        return click.RichCommand(
+            cmd_name,
+            params=[
+                click.Argument(["data"], required=False, type=click.Path()),
+                *options_from_dataclass(own),
+                *options_from_dataclass(TrainOptions, defaults=shown),
+                _CONFIG,
+                _RESUME,
+            ],
+            callback=callback,
+            short_help=spec.summary,
+            help=f"Train {cmd_name} on the images in DATA: {spec.summary}.\n\n"
+            "Without DATA, a method for pairs trains on the built-in demo.",
+        )
+
+
+@click.group(cls=Methods, invoke_without_command=True, params=[_CONFIG, _RESUME])
+@click.pass_context
+def train(ctx: click.Context, config: str | None, resume: str | None) -> None:
+    """Train a translator on your images: translatekit train METHOD [DATA].
+
+    A run is a folder: config.toml repeats it, model.safetensors is what you use, index.html shows how it went.
+    """
+    if ctx.invoked_subcommand is not None:
+        if config or resume:
+            raise OptionError("give --config and --resume after the method, or give no method")
+        return
+    if config is None and resume is None:
+        click.echo(ctx.get_help())
+        return
+    _train(None, None, config, resume, {})
+
+
+def _train(method: str | None, data: str | None, config: str | None, resume: str | None, given: dict[str, Any]) -> None:
+    from translatekit.training import train as start
+
+    folder = start(method, data, config=config, resume=resume, **given)
+    click.echo(folder)

@@ -1,0 +1,37 @@
+"""Training: the loop, checkpoints, what is logged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def train(
+    method: str | None = None,
+    data: str | Path | None = None,
+    *,
+    config: str | Path | None = None,
+    resume: str | Path | None = None,
+    **options: Any,
+) -> Path:
+    """Train a translator.
+
+    Args:
+        method: such as ``pix2pix``. Not needed with `config` or `resume`.
+        data: the images' folder; without one, a method for pairs trains on the built-in demo data.
+        config: a run's ``config.toml``, whose options hold where `options` does not say otherwise.
+        resume: a run's folder: go on from its newest checkpoint, exactly. Only options of output and hardware and
+            the number of epochs or steps may then be given.
+        options: fields of `translatekit.config.TrainOptions` and of the method's own options.
+
+    Returns:
+        The run's folder, which holds ``model.safetensors``.
+
+    Raises:
+        OptionError: an option has an unknown name or a value that does not fit.
+        DataError: there are no images, or not what the method needs.
+        TrainingError: the run cannot start or go on.
+    """
+    from translatekit.training.loop import run
+
+    return run(method, data, config=config, resume=resume, given=options)

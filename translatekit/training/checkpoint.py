@@ -1,0 +1,71 @@
+"""Checkpoints: everything that an exact resume needs, written whole or not at all."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from translatekit.errors import ModelFileError, TrainingError
+from translatekit.model_file import atomic_file
+
+
+def gather_ranks(fabric: Fabric, state: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each process holds of its own, in the order of their ranks; every process must call this."""
+    if fabric.world_size == 1:
+        return [state]
+    states: list[dict[str, Any]] = [{} for _ in range(fabric.world_size)]
+    torch.distributed.all_gather_object(states, state)
+    return states
+
+
+def random_state() -> dict[str, Any]:
+    """torch's random state on the CPU and on every GPU of this process."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Take `random_state` back."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all([item.cpu() for item in state["cuda"]])
+
+
+def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:
+    """Write ``step-XXXXXXXX.pt`` and delete the oldest beyond `keep`.
+
+    Raises:
+        ModelFileError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
+    """
+    folder.mkdir(exist_ok=True)
+    path = folder / f"step-{step:08d}.pt"
+    try:
+        with atomic_file(path) as file:
+            torch.save(dict(state), file)
+    except RuntimeError as error:  # torch wraps the system's error when the disk is full
+        raise ModelFileError(
+            f"{path} could not be written ({error}): free some space or choose another folder"
+        ) from None
+    for old in sorted(folder.glob("step-*.pt"))[: -max(keep, 1)]:
+        old.unlink()
+    return path
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any]:
+    """The newest checkpoint of a folder. Nothing in it is executed.
+
+    Raises:
+        TrainingError: there is none, or it is damaged.
+    """
+    paths = sorted(folder.glob("step-*.pt"))
+    if not paths:
+        raise TrainingError(f"{folder.parent} holds no checkpoint to go on from: start the training again")
+    try:
+        state: dict[str, Any] = torch.load(paths[-1], map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        raise TrainingError(f"{paths[-1]} is damaged: delete it to go on from the one before") from None
+    return state

@@ -1,0 +1,612 @@
+"""The training loop: data, step, log, sample, checkpoint, schedule. It knows nothing of GANs."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import math
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, default_collate
+
+import translatekit
+from translatekit.config import RunConfig, TrainOptions
+from translatekit.errors import DataError, OptionError, TrainingError
+from translatekit.interfaces import Dataset, DataOptions, Method
+from translatekit.model_file import ModelInfo, save_model, write_atomically
+from translatekit.networks.factory import Networks
+from translatekit.networks.layers import set_norm_inference
+from translatekit.options import check_options
+from translatekit.registry import registry
+from translatekit.training.checkpoint import (
+    gather_ranks,
+    load_checkpoint,
+    random_state,
+    save_checkpoint,
+    set_random_state,
+)
+from translatekit.training.metrics import MetricMean, image_metrics
+from translatekit.training.progress import Reporter, forget_after
+from translatekit.training.report import sample_grid, write_index
+from translatekit.training.sampling import EpochBatches
+
+SAMPLE_IMAGES = 4
+VALIDATION_BATCH = 8
+BEST_BY = "l1"
+_MAY_CHANGE_ON_RESUME = {"epochs", "epochs_decay", "max_steps"}
+_MAY_CHANGE_GROUPS = {"Output", "Hardware"}
+
+
+@dataclass
+class Progress:
+    """How far a run has come: counted in steps, epochs, and batches of the current epoch."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best: float = math.inf
+
+
+@dataclass
+class Training:
+    """A run in progress: everything the loop works with."""
+
+    folder: Path
+    config: RunConfig
+    fabric: Fabric
+    data: Dataset
+    validation: Dataset | None
+    method: Method
+    progress: Progress = field(default_factory=Progress)
+    averages: dict[str, AveragedModel] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
+
+    @property
+    def options(self) -> TrainOptions:
+        """The general options."""
+        return self.config.options
+
+
+def run(
+    method: str | None,
+    data: str | Path | None,
+    *,
+    config: str | Path | None,
+    resume: str | Path | None,
+    given: Mapping[str, Any],
+) -> Path:
+    """See `translatekit.training.train`."""
+    resolved, folder = _resolve(method, data, config, resume, given)
+    # Subnormal numbers appear in Adam's moments and slow a CPU down many times; threads inherit this setting.
+    torch.set_flush_denormal(True)
+    fabric = _make_fabric(resolved.options)
+    fabric.launch()
+    if fabric.is_global_zero and resume is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "config.toml", resolved.to_toml().encode())
+    try:
+        training = _prepare(resolved, folder, fabric)
+        if resume is not None:
+            _restore(training)
+        _loop(training)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise TrainingError(
+            f"the disk that holds {folder} is full: free some space, "
+            f"then go on with translatekit train --resume {folder}"
+        ) from None
+    return folder
+
+
+def _loop(training: Training) -> None:
+    options, fabric, method, progress = training.options, training.fabric, training.method, training.progress
+    batches = EpochBatches(
+        len(training.data), options.batch_size, options.seed, fabric.global_rank, fabric.world_size
+    )
+    loader = _make_loader(training, batches)
+    epochs = options.epochs + options.epochs_decay
+    total = batches.batches_per_epoch * epochs
+    total = min(total, options.max_steps or total)
+    sample_every = options.sample_every or batches.batches_per_epoch
+    checkpoint_every = options.checkpoint_every or batches.batches_per_epoch
+    fixed = _fixed_samples(training)
+
+    with _reporter(training, total, epochs) as report, _stop_on_signal() as stop:
+        _announce(training, report, batches.batches_per_epoch, total)
+        while progress.step < total:
+            _set_learning_rate(training, progress.epoch)
+            training.data.set_epoch(progress.epoch)
+            batches.start(progress.epoch, skip=progress.batch)
+            since, clock = progress.step, time.perf_counter()
+            for batch in loader:
+                if options.channels_last:
+                    batch = {name: _channels_last(value) for name, value in batch.items()}
+                training.pending.append((progress.step + 1, method.step(batch)))
+                progress.step += 1
+                progress.batch += 1
+                _average(training)
+                last = progress.step == total
+                stopping = _anyone(fabric, stop.requested)
+                if report:
+                    report.step(progress.step, progress.epoch)
+                if progress.step % options.log_every == 0 or last or stopping:
+                    values = _drain(training)
+                    seconds = time.perf_counter() - clock
+                    images = (progress.step - since) * options.batch_size * fabric.world_size
+                    if report:
+                        report.train(progress.step, progress.epoch, values, _rate(training), images / seconds)
+                    since, clock = progress.step, time.perf_counter()
+                if progress.step % sample_every == 0 or last:
+                    _sample(training, report, fixed)
+                ends_epoch = last or progress.batch == batches.batches_per_epoch
+                if stopping or (not ends_epoch and progress.step % checkpoint_every == 0):
+                    _save(training)
+                if stopping:
+                    if report:
+                        report.event(
+                            progress.step,
+                            progress.epoch,
+                            f"stopped and saved at step {progress.step}; "
+                            f"go on with translatekit train --resume {training.folder}",
+                        )
+                        write_index(training.folder)
+                    raise KeyboardInterrupt
+                if last:
+                    break
+            if progress.batch == batches.batches_per_epoch:
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+            if options.validate_every and (progress.epoch % options.validate_every == 0 or progress.step == total):
+                _validate(training, report)
+            if progress.step % checkpoint_every == 0 or progress.step == total:
+                _save(training)
+            if report:
+                write_index(training.folder)
+        if report:
+            report.event(progress.step, progress.epoch, f"finished: {training.folder / 'model.safetensors'}")
+            write_index(training.folder)
+
+
+# --- what happens every so often --------------------------------------------------------------------------------
+
+
+def _drain(training: Training) -> dict[str, float]:
+    """The means of what was logged since the last time; the first loss that is not a number ends the run."""
+    pending, training.pending = training.pending, []
+    if not pending:
+        return {}
+    names = list(pending[0][1])
+    values = torch.stack([torch.stack([losses[name].float() for name in names]) for _, losses in pending])
+    values = training.fabric.all_reduce(values, reduce_op="mean").cpu() if training.fabric.world_size > 1 else values.cpu()
+    bad = (~torch.isfinite(values)).nonzero()
+    if len(bad):
+        row, column = bad[0].tolist()
+        raise TrainingError(
+            f"the loss {names[column]} is {values[row, column].item()} at step {pending[row][0]}: "
+            "go on from the last checkpoint with a lower --lr"
+            + ("" if training.options.precision == "32-true" else " or --precision 32-true")
+        )
+    return dict(zip(names, values.mean(0).tolist(), strict=True))
+
+
+def _save(training: Training) -> None:
+    """Write a checkpoint and the model files; a run whose losses are not numbers never gets here."""
+    _drain(training)
+    fabric, method = training.fabric, training.method
+    ranks = gather_ranks(fabric, {"random": random_state(), "extra": method.extra_state()})
+    if fabric.is_global_zero:
+        state = {
+            "progress": {item.name: getattr(training.progress, item.name) for item in fields(Progress)},
+            "metrics": training.metrics,
+            "networks": {name: network.state_dict() for name, network in method.bare.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
+            "averages": {name: average.state_dict() for name, average in training.averages.items()},
+            "precision": fabric.strategy.precision.state_dict(),
+            "ranks": ranks,
+        }
+        save_checkpoint(
+            training.folder / "checkpoints", training.progress.step, state, training.options.keep_checkpoints
+        )
+        _save_models(training, "model")
+    fabric.barrier()
+
+
+def _save_models(training: Training, stem: str) -> None:
+    names = list(training.method.deployed())
+    for name, network in _deployed(training).items():
+        suffix = "" if name == names[0] else f"-{name}"
+        direction = name if len(names) > 1 else training.options.direction
+        info = _describe(training, name, direction)
+        save_model(training.folder / f"{stem}{suffix}.safetensors", network.state_dict(), info)
+
+
+def _validate(training: Training, report: Reporter | None) -> None:
+    """Measure the main generator on the validation pairs; keep the best."""
+    spec = registry("method").get(training.config.method)
+    if training.validation is None or spec.data != "paired":
+        return
+    if training.fabric.is_global_zero:
+        network = next(iter(_deployed(training).values()))
+        mean = MetricMean()
+        was_training = network.training
+        network.eval()
+        loader = DataLoader(training.validation, batch_size=VALIDATION_BATCH, collate_fn=_collate)  # type: ignore[arg-type]
+        with torch.no_grad():
+            for batch in loader:
+                output = network(training.fabric.to_device(batch["input"]))
+                mean.update(image_metrics(output.float().cpu(), batch["target"]), len(output))
+        network.train(was_training)
+        training.metrics = mean.compute()
+        if report:
+            report.validation(training.progress.step, training.progress.epoch - 1, training.metrics)
+        if training.metrics[BEST_BY] < training.progress.best:
+            training.progress.best = training.metrics[BEST_BY]
+            _save_models(training, "best")
+    training.fabric.barrier()
+
+
+def _sample(training: Training, report: Reporter | None, fixed: dict[str, Any] | None) -> None:
+    if report is None or fixed is None:
+        return
+    method = training.method
+    with _evaluating(training):
+        images = method.samples(training.fabric.to_device(fixed))
+    report.samples(training.progress.step, sample_grid({name: image.float().cpu() for name, image in images.items()}))
+
+
+@contextmanager
+def _evaluating(training: Training) -> Iterator[None]:
+    """Networks in evaluation mode, the averaged weights in place where there are any; everything back after."""
+    bare = training.method.bare
+    modes = {name: network.training for name, network in bare.items()}
+    kept: dict[str, dict[str, Tensor]] = {}
+    for name, network in bare.items():
+        network.eval()
+        if name in training.averages:
+            kept[name] = {key: value.clone() for key, value in network.state_dict().items()}
+            network.load_state_dict(training.averages[name].module.state_dict())
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for name, network in bare.items():
+            if name in kept:
+                network.load_state_dict(kept[name])
+            network.train(modes[name])
+
+
+def _average(training: Training) -> None:
+    deployed = training.method.deployed()
+    for name, average in training.averages.items():
+        average.update_parameters(deployed[name])
+
+
+def _deployed(training: Training) -> dict[str, nn.Module]:
+    """The generators that a user will run: averaged where the run averages."""
+    return {
+        name: training.averages[name].module if name in training.averages else network
+        for name, network in training.method.deployed().items()
+    }
+
+
+def _set_learning_rate(training: Training, epoch: int) -> None:
+    """Constant for `epochs`, then falling linearly to zero over `epochs_decay` (Pix2Pix and CycleGAN alike)."""
+    options = training.options
+    factor = 1 - max(0, epoch + 1 - options.epochs) / (options.epochs_decay + 1)
+    for optimizer in training.method.optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = options.lr * factor
+
+
+def _rate(training: Training) -> float:
+    optimizer = next(iter(training.method.optimizers.values()))
+    return float(optimizer.param_groups[0]["lr"])
+
+
+# --- setting up -------------------------------------------------------------------------------------------------
+
+
+def _resolve(
+    method: str | None,
+    data: str | Path | None,
+    config: str | Path | None,
+    resume: str | Path | None,
+    given: Mapping[str, Any],
+) -> tuple[RunConfig, Path]:
+    """The run's configuration and its folder."""
+    if resume is not None:
+        folder = Path(resume)
+        if not (folder / "config.toml").is_file():
+            raise TrainingError(f"{folder} is not the folder of a run: give one that holds a config.toml")
+        may_change = _MAY_CHANGE_ON_RESUME | {
+            item.name for item in fields(TrainOptions) if item.metadata["group"] in _MAY_CHANGE_GROUPS
+        }
+        for name in given:
+            if name not in may_change or name == "output":
+                raise OptionError(
+                    f"{name} cannot change when a run is resumed: leave it out, "
+                    f"or start anew with --config {folder / 'config.toml'}"
+                )
+        return RunConfig.from_toml(folder / "config.toml", given), folder
+    if config is not None:
+        changed = dict(given)
+        changed.setdefault("output", "none")  # a repeated run gets a folder of its own
+        if method is not None:
+            changed["method"] = method
+        if data is not None:
+            changed["data"] = data
+        resolved = RunConfig.from_toml(config, changed)
+    elif method is None:
+        names = ", ".join(registry("method").names())
+        raise OptionError(f"name a method to train: one of {names}")
+    else:
+        resolved = RunConfig.resolve(method, data, given)
+    folder = _choose_folder(resolved)
+    resolved.options.output = str(folder)
+    return resolved, folder
+
+
+def _choose_folder(config: RunConfig) -> Path:
+    if config.options.output is not None:
+        folder = Path(config.options.output).expanduser()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise TrainingError(
+                f"{folder} exists already and nothing in it will be overwritten: "
+                "choose another with -o, or go on with that run by --resume"
+            )
+        return folder
+    data = Path(config.data).name if config.data else config.options.dataset
+    base = Path("runs") / f"{config.method}-{data}"
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def _make_fabric(options: TrainOptions) -> Fabric:
+    # Each process keeps its own running statistics: broadcasting them would change tensors between two
+    # forward passes of one network, of which a GAN's step has several.
+    strategy: Any = DDPStrategy(broadcast_buffers=False) if options.strategy == "ddp" else options.strategy
+    devices = [int(part) for part in options.devices.split(",")] if "," in options.devices else options.devices
+    try:
+        return Fabric(
+            accelerator=options.accelerator,
+            devices=devices,
+            strategy=strategy,
+            num_nodes=options.num_nodes,
+            precision=options.precision,
+        )
+    except (ValueError, RuntimeError) as error:  # Fabric's MisconfigurationException among them
+        raise OptionError(f"these devices cannot be used ({str(error).splitlines()[0]}): check the Hardware options") from None
+    except Exception as error:
+        if type(error).__name__ != "MisconfigurationException":
+            raise
+        raise OptionError(f"these devices cannot be used ({error}): check the Hardware options") from None
+
+
+def _prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
+    options = config.options
+    data = _open_data(config, "train")
+    validation = None
+    if options.validate_every and registry("method").get(config.method).data == "paired":
+        try:
+            validation = _open_data(config, "val")
+        except DataError as error:
+            if type(error).__name__ != "MissingSplitError":
+                raise
+    torch.manual_seed(options.seed)  # every process starts from the same weights
+    factory = Networks(
+        generator_name=str(options.generator),
+        generator_options=options.generator_options,
+        discriminator_name=str(options.discriminator),
+        discriminator_options=options.discriminator_options,
+        init=options.init,
+        init_gain=options.init_gain,
+    )
+    method: Method = registry("method").load(config.method)(config.method_options, factory, data)
+    for network in method.deployed().values():
+        set_norm_inference(network, options.norm_inference)
+    method.setup(fabric, functools.partial(_make_optimizer, options=options), functools.partial(_wrap, options=options))
+    torch.manual_seed(options.seed + 1 + fabric.global_rank)  # and each draws noise of its own
+    averages = {}
+    if options.ema is not None:
+        average = get_ema_multi_avg_fn(options.ema)
+        averages = {
+            name: AveragedModel(network, multi_avg_fn=average) for name, network in method.deployed().items()
+        }
+    return Training(folder, config, fabric, data, validation, method, averages=averages)
+
+
+def _open_data(config: RunConfig, split: str) -> Dataset:
+    options = config.options
+    name = str(options.dataset)
+    spec = registry("dataset").get(name)
+    wanted = registry("method").get(config.method).data
+    if spec.provides != wanted:
+        raise OptionError(f"{config.method} needs {wanted} images, and the dataset {name!r} gives {spec.provides} ones: pass another --dataset")
+    dataset_type = spec.load()
+    checked = check_options(dataset_type, options.dataset_options, f"dataset {name!r}", skip=("root", "options"))
+    data_options = DataOptions(
+        split=split,
+        direction=options.direction,
+        load_size=options.load_size,
+        crop_size=options.crop_size,
+        flip=options.flip,
+        seed=options.seed,
+        cache=options.cache,
+        strict=options.strict,
+    )
+    root = None if config.data is None else Path(config.data)
+    if root is None and name != "demo":
+        raise DataError(f"the dataset {name!r} needs a folder of images: translatekit train {config.method} FOLDER")
+    dataset: Dataset = dataset_type(root, data_options, **checked)
+    return dataset
+
+
+def _make_optimizer(parameters: Iterable[nn.Parameter], options: TrainOptions) -> torch.optim.Optimizer:
+    # One pass over the memory instead of a dozen: at batch size 1 the optimizer is most of a step on a CPU.
+    return torch.optim.Adam(parameters, lr=options.lr, betas=(options.beta1, options.beta2), fused=True)
+
+
+def _wrap(network: nn.Module, options: TrainOptions) -> Any:
+    if options.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return torch.compile(network) if options.compile else network
+
+
+def _channels_last(value: Any) -> Any:
+    is_image = isinstance(value, Tensor) and value.ndim == 4
+    return value.contiguous(memory_format=torch.channels_last) if is_image else value
+
+
+def _make_loader(training: Training, batches: EpochBatches) -> Any:
+    loader = DataLoader(
+        training.data,  # type: ignore[arg-type]
+        batch_sampler=batches,
+        num_workers=training.options.workers,
+        collate_fn=_collate,
+        pin_memory=training.fabric.device.type == "cuda",
+        worker_init_fn=_one_thread if training.options.workers else None,
+    )
+    return training.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+
+def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    return dict(default_collate(items))
+
+
+def _one_thread(worker: int) -> None:
+    """Keep readers from taking the cores that the training computes on."""
+    torch.set_num_threads(1)
+
+
+def _fixed_samples(training: Training) -> dict[str, Any] | None:
+    """The same few images at every sampling, from the validation set where there is one."""
+    source = training.validation or training.data
+    source.set_epoch(0)
+    return _collate([source[index] for index in range(min(SAMPLE_IMAGES, len(source)))])
+
+
+def _restore(training: Training) -> None:
+    fabric, method = training.fabric, training.method
+    state = load_checkpoint(training.folder / "checkpoints")
+    own = state["ranks"][fabric.global_rank if len(state["ranks"]) == fabric.world_size else 0]
+    try:
+        for name, network in method.bare.items():
+            network.load_state_dict(state["networks"][name])
+            method.optimizers[name].load_state_dict(state["optimizers"][name])
+        for name, average in training.averages.items():
+            average.load_state_dict(state["averages"][name])
+        fabric.strategy.precision.load_state_dict(state["precision"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise TrainingError(
+            f"the checkpoint does not fit the networks of {training.folder} "
+            f"({str(error).splitlines()[-1].strip()}): install the plugin versions that trained it"
+        ) from None
+    method.load_extra_state(fabric.to_device(own["extra"]))
+    set_random_state(own["random"])
+    training.progress = Progress(**state["progress"])
+    training.metrics = state["metrics"]
+    if fabric.is_global_zero:
+        forget_after(training.folder, training.progress.step)
+    fabric.barrier()
+
+
+# --- small things -----------------------------------------------------------------------------------------------
+
+
+def _reporter(training: Training, total: int, epochs: int) -> AbstractContextManager[Reporter | None]:
+    if not training.fabric.is_global_zero:
+        return nullcontext(None)
+    return Reporter(training.folder, total, training.progress.step, epochs)
+
+
+def _announce(training: Training, report: Reporter | None, steps: int, total: int) -> None:
+    if report is None:
+        return
+    config, options = training.config, training.options
+    if options.dataset == "demo":
+        report.say("no data named: training on the built-in demo, drawn facades" if config.data is None else "")
+    report.say(
+        f"{config.method} with {options.generator} on {len(training.data)} images: {total} steps, {steps} an epoch, "
+        f"on {training.fabric.world_size} x {training.fabric.device.type}; the run is {training.folder}"
+    )
+    for path, reason in training.data.skipped:
+        report.say(f"skipped {path}: {reason}")
+
+
+def _describe(training: Training, name: str, direction: str) -> ModelInfo:
+    config, options = training.config, training.options
+    network = training.method.deployed()[name]
+    arguments: dict[str, Any] = dict(network.arguments)  # type: ignore[arg-type]
+    generator = registry("generator").get(str(options.generator))
+    return ModelInfo(
+        method=config.method,
+        generator=generator.name,
+        generator_options=arguments,
+        source=generator.source,
+        in_channels=arguments.get("in_channels", arguments.get("latent_size", 0)),
+        out_channels=arguments["out_channels"],
+        size=options.crop_size,
+        size_multiple=int(network.size_multiple),  # type: ignore[arg-type]
+        norm_inference=options.norm_inference,
+        direction=direction,
+        color=training.data.color,
+        classes=tuple(training.data.class_names),
+        data={
+            "dataset": options.dataset,
+            "name": Path(config.data).name if config.data else options.dataset,
+            "images": len(training.data),
+        },
+        metrics=dict(training.metrics),
+        step=training.progress.step,
+        epoch=training.progress.epoch,
+        versions={"translatekit": translatekit.__version__, "torch": torch.__version__},
+    )
+
+
+@dataclass
+class _Stop:
+    requested: bool = False
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[_Stop]:
+    """Let the first Ctrl-C (or SIGTERM) end the run after the current step; the second ends it at once."""
+    stop = _Stop()
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.requested:
+            raise KeyboardInterrupt
+        stop.requested = True
+
+    try:
+        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: the program around us handles its signals
+        yield stop
+        return
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _anyone(fabric: Fabric, requested: bool) -> bool:
+    """Whether any process was asked to stop; all must agree, or some would wait for the others for ever."""
+    if fabric.world_size == 1:
+        return requested
+    return bool(fabric.all_reduce(torch.tensor(float(requested)), reduce_op="sum") > 0)

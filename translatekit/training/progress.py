@@ -1,0 +1,142 @@
+"""What a training says while it runs: a progress bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Reporter:
+    """Writes metrics.jsonl, TensorBoard events and the terminal.
+
+    Args:
+        folder: the run's.
+        total_steps: of the whole run.
+        done_steps: before this session.
+        epochs: of the whole run.
+    """
+
+    def __init__(self, folder: Path, total_steps: int, done_steps: int, epochs: int) -> None:
+        self.console = Console(stderr=True)
+        self.folder = folder
+        self.epochs = epochs
+        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder), purge_step=done_steps + 1 if done_steps else None)
+        self._progress: Progress | None = None
+        if self.console.is_terminal:
+            self._progress = Progress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]:.1f} images/s"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[losses]}", style="dim"),
+                console=self.console,
+            )
+            self._task = self._progress.add_task(
+                "training", total=total_steps, completed=done_steps, epoch=f"1/{epochs}", rate=0.0, losses=""
+            )
+        self._total, self._start, self._done = total_steps, time.monotonic(), done_steps
+
+    def __enter__(self) -> Reporter:
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._progress:
+            self._progress.stop()
+        self._metrics.close()
+        self._board.close()
+
+    def say(self, text: str) -> None:
+        """A line for the user."""
+        self.console.print(text, highlight=False, soft_wrap=True)
+
+    def step(self, step: int, epoch: int) -> None:
+        """Move the bar."""
+        if self._progress:
+            self._progress.update(self._task, completed=step, epoch=f"{epoch + 1}/{self.epochs}")
+
+    def train(self, step: int, epoch: int, values: Mapping[str, float], lr: float, rate: float) -> None:
+        """Log the means of losses and accuracies since the last time, and images a second."""
+        losses = {name: value for name, value in values.items() if not name.startswith("accuracy")}
+        accuracy = {name[len("accuracy_") :]: value for name, value in values.items() if name.startswith("accuracy")}
+        self._write(
+            kind="train", step=step, epoch=epoch, losses=losses, accuracy=accuracy, lr=lr, images_per_second=rate
+        )
+        self._scalars("loss", losses, step)
+        self._scalars("accuracy", accuracy, step)
+        self._scalars("speed", {"lr": lr, "images_per_second": rate}, step)
+        text = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        if self._progress:
+            self._progress.update(self._task, rate=rate, losses=text)
+        else:
+            left = (time.monotonic() - self._start) / max(step - self._done, 1) * (self._total - step)
+            self.say(
+                f"epoch {epoch + 1}/{self.epochs} step {step}/{self._total} "
+                f"{rate:.1f} images/s {_clock(left)} left: {text}"
+            )
+
+    def validation(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log what the validation images gave."""
+        self._write(kind="validation", step=step, epoch=epoch, metrics=dict(metrics))
+        self._scalars("validation", metrics, step)
+        text = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        self.say(f"epoch {epoch + 1}/{self.epochs} validation: {text}")
+
+    def samples(self, step: int, grid: Any) -> None:
+        """Keep a grid of sample images (a PIL image)."""
+        import numpy as np
+
+        folder = self.folder / "samples"
+        folder.mkdir(exist_ok=True)
+        grid.save(folder / f"step-{step:08d}.png")
+        self._board.add_image("samples", np.asarray(grid), step, dataformats="HWC")
+
+    def event(self, step: int, epoch: int, text: str) -> None:
+        """Note something that happened, and say it."""
+        self._write(kind="event", step=step, epoch=epoch, text=text)
+        self.say(text)
+
+    def _scalars(self, family: str, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._board.add_scalar(f"{family}/{name}", value, step)
+
+    def _write(self, **entry: Any) -> None:
+        self._metrics.write(json.dumps(entry) + "\n")
+        self._metrics.flush()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def forget_after(folder: Path, step: int) -> None:
+    """Drop what a run logged beyond a step: the resumed run will do those steps again."""
+    path = folder / "metrics.jsonl"
+    if path.exists():
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError):
+                continue  # the line that was being written when the run was killed
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.replace(path)
+    for sample in (folder / "samples").glob("step-*.png"):
+        if int(sample.stem.removeprefix("step-")) > step:
+            sample.unlink()
