@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from translatekit.errors import OptionError
+from translatekit.errors import OptionError, PluginError
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
 
@@ -32,9 +33,20 @@ def parse_assignments(assignments: Iterable[str], flag: str) -> dict[str, str]:
 
 
 def option_types(target: Callable[..., Any], skip: Iterable[str] = ()) -> dict[str, Any]:
-    """Names and annotations of a callable's keyword arguments (a class's constructor), without those in `skip`."""
+    """Names and annotations of a callable's keyword arguments (a class's constructor), without those in
+    `skip`.
+
+    Raises:
+        PluginError: an annotation names what is not imported where the callable is defined.
+    """
     function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
-    hints = get_type_hints(function)
+    try:
+        hints = get_type_hints(function)
+    except NameError as error:
+        raise PluginError(
+            f"the annotations of {target.__module__}.{target.__qualname__} cannot be read ({error}): "
+            "import what they name outside of TYPE_CHECKING"
+        ) from None
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return {
         name: hints.get(name, Any)
@@ -116,6 +128,10 @@ def _convert(value: Any, annotation: Any) -> Any:
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
         return tuple(_convert(item, args[0]) for item in items)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError
+        return dict(value)
     if annotation is bool:
         return _convert_bool(value)
     if annotation is int:
@@ -125,7 +141,10 @@ def _convert(value: Any, annotation: Any) -> Any:
     if annotation is float:
         if isinstance(value, bool):
             raise ValueError
-        return float(value)
+        number = float(value)
+        if math.isnan(number):
+            raise ValueError
+        return number
     if annotation is str:
         if not isinstance(value, str):
             raise ValueError
@@ -142,5 +161,3 @@ def _convert_bool(value: Any) -> bool:
     if text not in _TRUE | _FALSE:
         raise ValueError
     return text in _TRUE
-
-

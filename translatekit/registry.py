@@ -6,13 +6,11 @@ import difflib
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from translatekit.errors import PluginError
-from translatekit.hookspecs import HOOKS
 from translatekit.plugins import Plugin, Plugins, installed
 from translatekit.specs import (
-    SPEC_TYPES,
     BackendSpec,
     CommandSpec,
     DatasetSpec,
@@ -43,17 +41,9 @@ class Registry(Generic[S]):
     def __init__(self, kind: str, plugins: Plugins) -> None:
         self.kind = kind
         self._claims: dict[str, list[Entry[S]]] = defaultdict(list)
-        for plugin, specs in plugins.answers(HOOKS[kind]):
+        for plugin, specs in plugins.answers(kind):
             for spec in specs:
-                if not isinstance(spec, SPEC_TYPES[kind]):
-                    plugins.mark_broken(
-                        plugin,
-                        f"{HOOKS[kind]}() returned {spec!r}, which is not a {SPEC_TYPES[kind].__name__}",
-                    )
-                    for claims in self._claims.values():
-                        claims[:] = [entry for entry in claims if entry.plugin != plugin]
-                    break
-                self._claims[spec.name].append(Entry(spec, plugin))
+                self._claims[spec.name].append(Entry(cast(S, spec), plugin))
 
     def entries(self) -> list[Entry[S]]:
         """Everything that can be used, sorted by name."""
@@ -64,7 +54,7 @@ class Registry(Generic[S]):
         return [entry.spec.name for entry in self.entries()]
 
     def conflicts(self) -> dict[str, list[Entry[S]]]:
-        """The names that more than one plugin claims."""
+        """The names that are claimed more than once."""
         return {name: claims for name, claims in self._claims.items() if len(claims) > 1}
 
     def get(self, name: str) -> S:
@@ -77,13 +67,19 @@ class Registry(Generic[S]):
         if len(claims) == 1:
             return claims[0].spec
         if claims:
-            owners = " and ".join(sorted(entry.plugin.distribution for entry in claims))
+            owners = sorted({entry.plugin.distribution for entry in claims})
+            if len(owners) == 1:
+                raise PluginError(
+                    f"{owners[0]} offers the {self.kind} {name!r} twice: update or pip uninstall it"
+                )
             raise PluginError(
-                f"the {self.kind} name {name!r} is claimed by {owners}: pip uninstall the one you do not want"
+                f"the {self.kind} name {name!r} is claimed by {' and '.join(owners)}: "
+                "pip uninstall the one you do not want"
             )
         close = difflib.get_close_matches(name, self.names(), n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise PluginError(f"there is no {self.kind} named {name!r}: {hint}there are {', '.join(self.names())}")
+        known = ", ".join(self.names()) or "none"
+        raise PluginError(f"there is no {self.kind} named {name!r}: {hint}there are {known}")
 
     def load(self, name: str) -> Any:
         """Import and return what the name stands for."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from translatekit.errors import PluginError
+from translatekit.errors import PluginError, TranslatekitError
 
 DataKind = Literal["paired", "unpaired", "labelled"]
 
@@ -35,6 +36,19 @@ class Spec:
     summary: str
     requires: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse what no user could type and what could never be imported.
+
+        Raises:
+            PluginError: the name or the target is malformed.
+        """
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise PluginError(f"a {self.kind} cannot be named {self.name!r}: use letters, digits, _ and -")
+        if not re.fullmatch(r"\w+(\.\w+)*:\w+", self.target):
+            raise PluginError(
+                f"{self.kind} {self.name!r} has the target {self.target!r}: write package.module:attribute"
+            )
+
     def load(self) -> Any:
         """Import the target and return it.
 
@@ -43,7 +57,7 @@ class Spec:
         """
         for requirement in self.requires:
             module, _, distribution = requirement.partition("=")
-            if importlib.util.find_spec(module) is None:
+            if not _is_installed(module):
                 raise PluginError(
                     f"{self.kind} {self.name!r} needs the package {module}, which is not installed: "
                     f"run pip install '{distribution or module}'"
@@ -58,7 +72,8 @@ class GeneratorSpec(Spec):
     Attributes:
         size_multiple: with its default options, each side of an input must be a multiple of this, in pixels.
             The loaded network's own attribute of this name holds for the options it was made with.
-        source: what it maps from: an ``"image"``, or a ``"latent"`` vector (with a label where there are any).
+        source: what it maps from: an ``"image"``, or a ``"latent"`` vector (with a label where there are
+        any).
     """
 
     kind: ClassVar[str] = "generator"
@@ -108,8 +123,8 @@ class MethodSpec(Spec):
     """A training method (see `translatekit.interfaces.Method`).
 
     Attributes:
-        options: ``"package.module:Dataclass"`` with the method's own options. Its module must not import torch,
-            because ``translatekit train METHOD --help`` is generated from it.
+        options: ``"package.module:Dataclass"`` with the method's own options. Its module must not import
+            torch, because ``translatekit train METHOD --help`` is generated from it.
         data: what it trains on.
         generator, discriminator, dataset: the names it uses when the user names none.
         defaults: values of `translatekit.config.TrainOptions` that this method starts from instead of the
@@ -162,8 +177,17 @@ class CommandSpec(Spec):
             PluginError: the command has none, or it cannot be imported.
         """
         if self.api is None:
-            raise PluginError(f"command {self.name!r} offers no Python function: use it from the command line")
+            raise PluginError(
+                f"command {self.name!r} offers no Python function: use it from the command line"
+            )
         return import_target(self.api, f"the function of command {self.name!r}")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a parent package is missing
+        return False
 
 
 def import_target(target: str, owner: str) -> Any:
@@ -175,6 +199,8 @@ def import_target(target: str, owner: str) -> Any:
     module_name, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)
+    except TranslatekitError:
+        raise  # it says itself what to do
     except Exception as error:
         raise PluginError(
             f"{owner} could not be imported from {target!r} ({type(error).__name__}: {error}): "

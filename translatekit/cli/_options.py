@@ -23,7 +23,7 @@ from translatekit.options import convert, parse_assignments
 
 
 class FieldOption(rich_click.RichOption):
-    """A click option for a dataclass's field: unset unless the user sets it, yet its help shows the default."""
+    """A click option for a dataclass field: unset unless the user sets it, though its help shows the default."""
 
     def __init__(self, *args: Any, shown_default: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, show_default=shown_default is not None, **kwargs)
@@ -39,8 +39,9 @@ def options_from_dataclass(
 ) -> list[click.Option]:
     """One click option for each field of an options dataclass, in the panels of its fields' groups.
 
-    A bool becomes ``--x/--no-x``; a Literal a choice; a dict a repeatable ``KEY=VALUE``; all else takes text, which
-    `collect` converts. Parameters are named like the fields. What the user does not set is None (a dict: empty).
+    A bool becomes ``--x/--no-x``; a Literal a choice; a dict a repeatable ``KEY=VALUE``; all else takes
+    text, which `collect` converts. Parameters are named like the fields. What the user does not set is None
+    (a dict: empty).
 
     Args:
         cls: a dataclass whose fields were made with `translatekit.config.option`.
@@ -64,8 +65,8 @@ def collect(cls: type[Any], params: Mapping[str, Any]) -> dict[str, Any]:
         params: the command's parameters, possibly with others among them.
 
     Returns:
-        Values by field; a field that the user did not set is absent. The values of a dict are still text: they
-        mean what the network's or dataset's own annotations say (`translatekit.options.check_options`).
+        Values by field; a field that the user did not set is absent. The values of a dict are still text:
+        they mean what the network's or dataset's own annotations say (`translatekit.options.check_options`).
 
     Raises:
         OptionError: a value that does not fit its field, by the flag's name.
