@@ -97,9 +97,9 @@ def read_size(path: Path) -> tuple[int, int]:
 def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
     """Encode an image for a file of a suffix.
 
-    float32 pixels are written with 16 bits a channel where the format has them (PNG, TIFF), else with 8. Alpha
-    is carried where the format has it (PNG, TIFF, WebP, AVIF), and dropped elsewhere. The colour profile is
-    kept where the format has one (not BMP).
+    float32 pixels are written with 16 bits a channel where the format has them (PNG, TIFF), else with 8.
+    Alpha is carried where the format has it (PNG, TIFF, WebP, AVIF), and dropped elsewhere. The colour
+    profile is kept where the format has one (not BMP).
 
     Args:
         picture: what to encode.
@@ -290,8 +290,9 @@ def _target_mode(image: Image.Image) -> str:
     return "RGBA" if image.has_transparency_data else "RGB"
 
 
-# Pillow keeps only the high bytes of 16-bit colour. Decoding again by the raw mode that takes the other byte of
-# each sample gives the low ones. ("N" is the machine's own order: little-endian on all that torch runs on.)
+# Pillow keeps only the high bytes of 16-bit colour. Decoding again by the raw mode that takes the other byte
+# of each sample gives the low ones. ("N", the machine's own order, is little-endian where
+# torch runs.)
 _LOW_BYTES = {
     "RGB;16B": "RGB;16L",
     "RGB;16L": "RGB;16B",

@@ -1,0 +1,39 @@
+"""Datasets, and the function that makes them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from translatekit.errors import OptionError
+from translatekit.interfaces import DataOptions, Dataset
+from translatekit.options import check_options
+from translatekit.registry import registry
+
+
+def make_dataset(
+    name: str, root: str | Path | None, options: DataOptions, own_options: Mapping[str, Any] | None = None
+) -> Dataset:
+    """Make a dataset by name.
+
+    Args:
+        name: of an installed dataset.
+        root: its folder; None for a dataset that needs none, such as the demo.
+        options: which split, and how images are read.
+        own_options: the dataset's own keyword arguments, as values or as the text a user typed.
+
+    Raises:
+        PluginError: no such dataset is installed.
+        OptionError: an option is unknown or does not fit.
+        MissingSplitError: the folder has images, but none for this split.
+        DataError: the folder is missing, empty, or not laid out as this dataset wants it.
+    """
+    dataset_type = registry("dataset").load(name)
+    owner = f"dataset {name!r}"
+    checked = check_options(dataset_type, own_options or {}, owner, skip=("root", "options"))
+    try:
+        dataset: Dataset = dataset_type(Path(root) if root is not None else None, options, **checked)
+    except ValueError as error:
+        raise OptionError(f"{owner}: {error}") from None
+    return dataset

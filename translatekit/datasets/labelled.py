@@ -1,0 +1,218 @@
+"""Images by class: a folder a class, or MNIST's idx files."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from translatekit.datasets.base import BaseDataset, Files, Samples, decode_one, file_size
+from translatekit.datasets.layouts import (
+    checked_root,
+    find_images,
+    listed,
+    missing_split,
+    no_images,
+    split_names,
+)
+from translatekit.datasets.transforms import draw_geometry, to_tensor
+from translatekit.errors import DataError
+from translatekit.images import UnreadableImageError, read_picture, resize
+from translatekit.interfaces import DataOptions
+
+_LAYOUT = "a folder of images for each class into {0}/train, or MNIST's idx files into {0}"
+
+
+class Labelled(BaseDataset):
+    """Images with a class each.
+
+    Class folders: ROOT/train/CLASS (val, test; ``test`` stands in for ``val``), or ROOT/CLASS, all for
+        training.
+    The labels number the training classes in the order of their names. Or MNIST's files in ROOT, gzipped or
+    not: ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``, ``t10k-...`` being val and test. Where
+    the size asked for is up to a quarter more than that of idx images, they are padded with zeros (28 to
+    32), not resized.
+
+    Args:
+        root: the folder.
+        options: how images are read.
+        channels: 3 for RGB, 1 for gray; None for gray if the first images are.
+
+    Raises:
+        MissingSplitError: the folder has images, but none for this split.
+        DataError: missing or empty folder, damaged idx files, or images too small for the crop.
+    """
+
+    def __init__(
+        self, root: Path | None, options: DataOptions, channels: Literal[1, 3] | None = None
+    ) -> None:
+        super().__init__(options)
+        root = checked_root(root, "labelled")
+        self._source: _Folders | _Idx
+        if any(root.glob("*-idx3-ubyte*")):
+            self._source = _Idx(root, options, channels)
+        else:
+            self._source = _Folders(root, options, channels, self.skipped)
+        self.class_names = self._source.class_names
+        self.set_channels(image=self._source.channels)
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """``image`` (C, H, W) float32 in [-1, 1], ``label`` (an int) and ``name``."""
+        rng = self.rng(index)
+        name, label, pixels = self._source[index]
+        geometry = draw_geometry(rng, self.options, pixels.shape[:2])
+        return {"image": to_tensor(geometry(pixels)), "label": label, "name": name}
+
+
+class _Folders:
+    """Images in a folder for each class."""
+
+    def __init__(
+        self,
+        root: Path,
+        options: DataOptions,
+        channels: Literal[1, 3] | None,
+        skipped: list[tuple[Path, str]],
+    ) -> None:
+        folder, self.class_names = _class_folders(root, options.split)
+        self._labels = {
+            path: label
+            for label, name in enumerate(self.class_names)
+            if (folder / name).is_dir()
+            for path in find_images(folder / name)
+        }
+        if not self._labels:
+            raise no_images(folder, _LAYOUT.format(root))
+        files = [(path,) for path in self._labels]
+        self.channels: Literal[1, 3] = channels or _channels(files)
+        self._samples = Samples(files, partial(decode_one, self.channels), options, skipped, file_size)
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> tuple[str, int, np.ndarray]:
+        (path,), (pixels,) = self._samples[index]
+        return path.stem, self._labels[path], pixels
+
+
+class _Idx:
+    """MNIST's files."""
+
+    def __init__(self, root: Path, options: DataOptions, channels: Literal[1, 3] | None) -> None:
+        self._prefix = "train" if options.split == "train" else "t10k"
+        if options.split != "train" and not any(root.glob("t10k-images*")):
+            raise missing_split(root, options.split)
+        images = _read_idx(_idx_file(root, f"{self._prefix}-images-idx3-ubyte"), 3)
+        self._labels = _read_idx(_idx_file(root, f"{self._prefix}-labels-idx1-ubyte"), 1)
+        if len(images) != len(self._labels):
+            raise DataError(
+                f"{root} has {len(images)} images but {len(self._labels)} labels for {self._prefix}: "
+                "download the files again"
+            )
+        self._images = _fitted(images, options)
+        self.channels: Literal[1, 3] = channels or 1
+        self.class_names = tuple(str(label) for label in range(int(self._labels.max()) + 1))
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[str, int, np.ndarray]:
+        pixels = np.repeat(self._images[index, :, :, None], self.channels, axis=2)
+        return f"{self._prefix}-{index:05}", int(self._labels[index]), pixels
+
+
+def _class_folders(root: Path, split: str) -> tuple[Path, tuple[str, ...]]:
+    """The folder of a split, and the names of all classes by label.
+
+    Raises:
+        MissingSplitError: there is no such split.
+        DataError: there are no class folders, or the split has classes that training lacks.
+    """
+    split_folder = next((root / name for name in split_names(split) if (root / name).is_dir()), None)
+    train_folder = root / "train" if (root / "train").is_dir() else None
+    folder = split_folder or (root if split == "train" else None)
+    if folder is None:
+        raise missing_split(root, split)
+    classes = _subfolders(train_folder or folder)
+    if not classes:
+        raise no_images(train_folder or folder, _LAYOUT.format(root))
+    unknown = [name for name in _subfolders(folder) if name not in classes]
+    if unknown:
+        raise DataError(
+            f"{folder} has classes that {train_folder} lacks ({listed(unknown)}): rename or remove them"
+        )
+    return folder, classes
+
+
+def _subfolders(folder: Path) -> tuple[str, ...]:
+    names = (child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return tuple(sorted(name for name in names if name not in ("train", "val", "test")))
+
+
+def _channels(files: Sequence[Files]) -> Literal[1, 3]:
+    """1 if the first images are gray, else 3."""
+    for (path,) in files[:8]:
+        with contextlib.suppress(UnreadableImageError):
+            if read_picture(path, deep=False).pixels.shape[2] == 3:
+                return 3
+    return 1
+
+
+def _fitted(images: np.ndarray, options: DataOptions) -> np.ndarray:
+    """(N, H, W) padded or resized to the size that is cropped from.
+
+    Raises:
+        DataError: they are smaller than the crop, and not to be resized.
+    """
+    side = options.load_size if options.split == "train" else options.crop_size
+    height, width = images.shape[1:]
+    if side is None:
+        if min(height, width) < options.crop_size:
+            raise DataError(
+                f"the images are {width}x{height} pixels, smaller than the crop of {options.crop_size}: "
+                f"pass --load-size {options.crop_size} to enlarge them, or a smaller --crop-size"
+            )
+        return images
+    if max(height, width) <= side <= 1.25 * min(height, width):
+        top, left = (side - height) // 2, (side - width) // 2
+        return np.pad(images, ((0, 0), (top, side - height - top), (left, side - width - left)))
+    return np.stack([resize(image, (side, side)) for image in images])
+
+
+def _idx_file(root: Path, name: str) -> Path:
+    for candidate in (root / name, root / f"{name}.gz"):
+        if candidate.exists():
+            return candidate
+    raise DataError(f"{root} has no {name}.gz: put all four of MNIST's files there")
+
+
+def _read_idx(path: Path, axes: int) -> np.ndarray:
+    """A file of MNIST's idx format: unsigned bytes in `axes` axes, their lengths before them, big-endian.
+
+    Raises:
+        DataError: it is damaged, or holds something else.
+    """
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        zero, kind, count = struct.unpack_from(">HBB", data)
+        if (zero, kind, count) != (0, 8, axes):
+            raise ValueError(f"it does not start like an idx file of bytes in {axes} axes")
+        shape = struct.unpack_from(f">{axes}I", data, 4)
+        values = np.frombuffer(data, np.uint8, offset=4 + 4 * axes)
+        if 0 in shape or values.size != math.prod(shape):
+            raise ValueError(f"it holds {values.size} bytes for a shape of {'x'.join(map(str, shape))}")
+        return values.reshape(shape)
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+        raise DataError(f"{path} is damaged or no idx file ({error}): download it again") from None

@@ -1,0 +1,46 @@
+"""One folder of images."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from translatekit.datasets.base import BaseDataset, Samples, decode_one, file_size
+from translatekit.datasets.layouts import checked_root, find_split
+from translatekit.datasets.transforms import draw_geometry, to_tensor
+from translatekit.interfaces import DataOptions
+
+
+class Single(BaseDataset):
+    """One folder of images, each its own input and target, as for an autoencoder.
+
+    ROOT/train (val, test), or for training the files of ROOT itself where it has no folder ``train``.
+
+    Args:
+        root: the folder.
+        options: how images are read.
+        channels: 3 for RGB, 1 for gray.
+
+    Raises:
+        MissingSplitError: the folder has images, but none for this split.
+        DataError: missing or empty folder, or images too small for the crop.
+    """
+
+    def __init__(self, root: Path | None, options: DataOptions, channels: Literal[1, 3] = 3) -> None:
+        super().__init__(options)
+        root = checked_root(root, "single")
+        self.set_channels(input=channels, target=channels)
+        files = [(path,) for path in find_split(root, options.split, f"images into {root}/train")]
+        self._samples = Samples(files, partial(decode_one, channels), options, self.skipped, file_size)
+
+    def __len__(self) -> int:
+        """Images."""
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """``input`` and ``target``, (C, H, W) float32 in [-1, 1], equal, and ``name``."""
+        rng = self.rng(index)
+        files, (pixels,) = self._samples[index]
+        image = to_tensor(draw_geometry(rng, self.options, pixels.shape[:2])(pixels))
+        return {"input": image, "target": image.clone(), "name": files[0].stem}

@@ -1,0 +1,75 @@
+"""Two sets of images without pairs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from translatekit.datasets.base import BaseDataset, Samples, decode_one, file_size
+from translatekit.datasets.layouts import checked_root, find_images, find_sides, missing_split, no_images
+from translatekit.datasets.transforms import draw_geometry, to_tensor
+from translatekit.errors import DataError
+from translatekit.interfaces import DataOptions
+
+
+class Unaligned(BaseDataset):
+    """Images of two kinds, A and B, in the folders trainA and trainB (valA, valB; testA, testB).
+
+    train/A and train/B, or A/train and B/train, do as well. An epoch is as long as the larger set; in
+    training each A meets a B drawn at random anew in every epoch, else the B of its own number.
+
+    Args:
+        root: the folder.
+        options: how images are read. `direction` is of no concern: both ways are learnt.
+        in_channels: of A: 3 for RGB, 1 for gray.
+        out_channels: of B.
+
+    Raises:
+        MissingSplitError: the folder has images, but none for this split.
+        DataError: missing or empty folder, or images too small for the crop.
+    """
+
+    def __init__(
+        self,
+        root: Path | None,
+        options: DataOptions,
+        in_channels: Literal[1, 3] = 3,
+        out_channels: Literal[1, 3] = 3,
+    ) -> None:
+        super().__init__(options)
+        root = checked_root(root, "unaligned")
+        self.set_channels(A=in_channels, B=out_channels)
+        sides = find_sides(root, options.split)
+        if sides is None and options.split != "train":
+            raise missing_split(root, options.split)
+        if sides is None:
+            raise DataError(f"{root} has no folders trainA and trainB: put the two sets of images there")
+        self._a, self._b = (
+            self._samples(folder, channels)
+            for folder, channels in zip(sides, (in_channels, out_channels), strict=True)
+        )
+
+    def __len__(self) -> int:
+        """Items an epoch: the size of the larger set."""
+        return max(len(self._a), len(self._b))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """``A`` and ``B``, (C, H, W) float32 in [-1, 1], each cropped by itself; ``name_A``, ``name_B``."""
+        rng = self.rng(index)
+        draw = int(rng.integers(len(self._b)))
+        partner = draw if self.options.split == "train" else index % len(self._b)
+        files_a, (a,) = self._a[index % len(self._a)]
+        files_b, (b,) = self._b[partner]
+        return {
+            "A": to_tensor(draw_geometry(rng, self.options, a.shape[:2])(a)),
+            "B": to_tensor(draw_geometry(rng, self.options, b.shape[:2])(b)),
+            "name_A": files_a[0].stem,
+            "name_B": files_b[0].stem,
+        }
+
+    def _samples(self, folder: Path, channels: Literal[1, 3]) -> Samples:
+        files = [(path,) for path in find_images(folder)]
+        if not files:
+            raise no_images(folder, "one of the two sets there")
+        return Samples(files, partial(decode_one, channels), self.options, self.skipped, file_size)
