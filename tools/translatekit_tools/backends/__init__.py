@@ -1,0 +1,1 @@
+"""Backends: what runs a model file. Each module has `load`, a `translatekit.interfaces.Backend`."""

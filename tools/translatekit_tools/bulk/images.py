@@ -1,0 +1,311 @@
+"""The line that translates image files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+
+from translatekit.errors import DataError, TranslatekitError
+from translatekit.images import Picture, encode_picture, read_picture, resize
+from translatekit.interfaces import Translator
+from translatekit_tools.bulk.find import Job, find_jobs
+from translatekit_tools.bulk.geometry import Fitted, crop_centre, fit_pixels
+from translatekit_tools.bulk.manifest import Entry, hash_bytes, hash_file, hash_options
+from translatekit_tools.bulk.model import check_channels, find_model_file, open_model
+from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.stages import batch_by, in_order, ordered_map
+from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
+
+_THREADS = min(8, os.cpu_count() or 1)
+_AHEAD = 2 * _THREADS  # length of each queue between stages
+
+
+@dataclass(slots=True)
+class _Item:
+    """One input on its way through the line; each stage takes what it needs and lets it go."""
+
+    index: int
+    job: Job
+    outcome: Outcome | None = None
+    reason: str = ""
+    input_hash: str = ""
+    data: bytes = b""
+    picture: Picture | None = None
+    fitted: Fitted | None = None
+    output: np.ndarray | None = None
+
+    def finish(self, outcome: Outcome, reason: str = "") -> None:
+        self.outcome, self.reason = outcome, reason
+        self.data, self.picture, self.fitted, self.output = b"", None, None, None
+
+
+def translate_images(
+    inputs: Sequence[str | Path],
+    model: str | Path | Translator,
+    out: Path | None,
+    options: RunOptions,
+    progress: Progress | None = None,
+) -> Summary:
+    """See `translatekit_tools.bulk.translate`."""
+    start = time.perf_counter()
+    summary = Summary(dry_run=options.dry_run)
+    model_file = find_model_file(model, options) if isinstance(model, str | Path) else None
+    jobs = find_jobs(inputs, out, options)
+    if not options.dry_run:
+        _prepare_folders(jobs)
+    line = _Line(options, model_file, None if isinstance(model, str | Path) else model)
+    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="translatekit")
+    try:
+        for item in line.items(jobs, pool):
+            assert item.outcome is not None
+            result = Result(
+                source=item.job.source,
+                output=item.job.output,
+                outcome=item.outcome,
+                reason=item.reason,
+                total=len(jobs),
+            )
+            summary.add(result)
+            if progress is not None:
+                progress(result)
+    finally:  # whatever happened: what is being written is finished, the rest is dropped
+        pool.shutdown(wait=True, cancel_futures=True)
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+class _Line:
+    """The stages, and what they share."""
+
+    def __init__(self, options: RunOptions, model_file: Path | None, translator: Translator | None) -> None:
+        self.options = options
+        self.model_file = model_file
+        self.model_hash = hash_file(model_file) if model_file is not None else ""
+        self.options_hash = hash_options(options.of_result())
+        self._translator = translator
+        if translator is not None:
+            check_channels(translator)
+
+    @property
+    def translator(self) -> Translator:
+        """The model, loaded when an input needs it: a rerun with nothing to do is over at once."""
+        if self._translator is None:
+            assert self.model_file is not None
+            self._translator = open_model(self.model_file, self.options)
+            check_channels(self._translator)
+        return self._translator
+
+    def items(self, jobs: Iterable[Job], pool: ThreadPoolExecutor) -> Iterator[_Item]:
+        """All jobs, finished, in order."""
+        start = (_Item(index, job) for index, job in enumerate(jobs))
+        read = ordered_map(_guarded(self.read), start, pool, _AHEAD)
+        if self.options.dry_run:
+            return self.pretend(read)
+        decoded = ordered_map(_guarded(self.decode), self.with_model(read), pool, _AHEAD)
+        batches = batch_by(
+            _batch_key, decoded, self.batch_size, window=_AHEAD + 2 * (self.options.batch_size or 8)
+        )
+        translated = self.translate(batches)
+        return in_order(ordered_map(_guarded(self.write), translated, pool, _AHEAD))
+
+    def read(self, item: _Item) -> None:
+        """Read the file, and skip it if its translation is there."""
+        job = item.job
+        if job.problem is not None:
+            raise DataError(job.problem)
+        try:
+            data = job.source.read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"the file cannot be read ({error.strerror}): check it and its permissions"
+            ) from None
+        item.input_hash = hash_bytes(data)
+        if self._is_done(item):
+            item.finish("skipped")
+        elif not self.options.dry_run:
+            item.data = data
+
+    def _is_done(self, item: _Item) -> bool:
+        """Whether the output is there, made from this input by this model with these options.
+
+        Raises:
+            DataError: something else is there.
+        """
+        output = item.job.output
+        if self.options.force or not output.exists():
+            return False
+        entry = item.job.manifest.find(output, hash_file(output)) if output.is_file() else None
+        if entry is None:
+            raise DataError(
+                f"{output} exists and is not what an earlier run wrote there: "
+                "pass --force to overwrite it, or choose another name with -o or --suffix"
+            )
+        made_from = (entry.input_hash, entry.model_hash, entry.options_hash)
+        return bool(self.model_hash) and made_from == (item.input_hash, self.model_hash, self.options_hash)
+
+    def pretend(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Finish what a dry run does not go on with."""
+        for item in items:
+            if item.outcome is None:
+                item.finish("translated")
+            yield item
+
+    def with_model(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Load the model in the caller's thread, before the first item that needs it goes on."""
+        for item in items:
+            if item.outcome is None:
+                _ = self.translator
+            yield item
+
+    def decode(self, item: _Item) -> None:
+        """From the file's bytes to pixels of a size that the network takes."""
+        info = self.translator.info
+        picture = read_picture(item.data, cast(Literal[1, 3], info.image_in_channels))
+        item.data = b""
+        size = self.options.height_width()
+        pixels, alpha = picture.pixels, picture.alpha
+        if size is not None:
+            pixels = resize(pixels, size)
+            alpha = resize(alpha, size) if alpha is not None else None
+        item.fitted = fit_pixels(pixels, info.size_multiple, self.options.fit)
+        if alpha is not None and self.options.fit == "crop":
+            alpha = crop_centre(alpha, info.size_multiple)
+        # A profile says what the numbers mean: it holds for the output where that has the same channels.
+        icc = picture.icc_profile if info.image_out_channels == info.image_in_channels else None
+        item.picture = Picture(_NO_PIXELS, alpha, icc)
+
+    def batch_size(self, key: Hashable) -> int:
+        """Images of one shape at once: as asked for, or enough to keep the device busy."""
+        if self.options.batch_size is not None:
+            return self.options.batch_size
+        height, width = cast(tuple[tuple[int, int, int], str], key)[0][:2]
+        on_cpu = str(getattr(self.translator, "device", "cpu")).startswith("cpu")
+        most, pixels = (4, 2**19) if on_cpu else (16, 2**22)
+        return max(1, min(most, pixels // (height * width)))
+
+    def translate(self, batches: Iterable[list[_Item]]) -> Iterator[_Item]:
+        """Run the model, batch by batch."""
+        for batch in batches:
+            if batch[0].outcome is None:
+                self._translate_batch(batch)
+            yield from batch
+
+    def _translate_batch(self, batch: list[_Item]) -> None:
+        pixels = np.stack([item.fitted.pixels for item in batch if item.fitted is not None])
+        try:
+            outputs = self.translator(pixels)
+        except TranslatekitError as error:
+            if len(batch) == 1:
+                batch[0].finish("failed", str(error))
+                return
+            for item in batch:  # one that fails, or too little memory for all, is not the others' fault
+                self._translate_batch([item])
+            return
+        for item, output in zip(batch, outputs, strict=True):
+            item.output = output
+
+    def write(self, item: _Item) -> None:
+        """Cut back to size, encode, and write, whole or not at all."""
+        assert item.fitted is not None
+        assert item.picture is not None
+        assert item.output is not None
+        pixels = item.fitted.restore(item.output)
+        picture = Picture(pixels, item.picture.alpha, item.picture.icc_profile)
+        job = item.job
+        data = encode_picture(
+            picture,
+            job.output.suffix.lower(),
+            quality=self.options.quality,
+            compression=self.options.compression,
+        )
+        entry = Entry(
+            input=job.manifest.relative(job.source),
+            input_hash=item.input_hash,
+            output=job.manifest.relative(job.output),
+            output_hash=hash_bytes(data),
+            output_size=len(data),
+            model_hash=self.model_hash,
+            options_hash=self.options_hash,
+        )
+        try:
+            job.output.parent.mkdir(parents=True, exist_ok=True)
+            _write_file(job.output, data, before_rename=lambda: job.manifest.add(entry))
+        except OSError as error:
+            raise DataError(_explain(error, job.output)) from None
+        item.finish("translated")
+
+
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
+
+
+def _guarded(stage: Callable[[_Item], None]) -> Callable[[_Item], _Item]:
+    """A stage that lets finished items pass, and turns a user's error into a failed item."""
+
+    def run(item: _Item) -> _Item:
+        if item.outcome is None:
+            try:
+                stage(item)
+            except TranslatekitError as error:
+                item.finish("failed", str(error))
+            except MemoryError:
+                item.finish("failed", "the image does not fit into memory: cut it up, or pass --size")
+        return item
+
+    return run
+
+
+def _batch_key(item: _Item) -> Hashable | None:
+    return None if item.fitted is None else (item.fitted.pixels.shape, item.fitted.pixels.dtype.str)
+
+
+def _prepare_folders(jobs: Iterable[Job]) -> None:
+    """Find out before anything is translated whether the output folders can be written.
+
+    Raises:
+        DataError: one cannot.
+    """
+    for folder in dict.fromkeys(job.manifest.folder for job in jobs):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise DataError(
+                f"the output folder {folder} cannot be written ({error.strerror}): choose another with -o"
+            ) from None
+
+
+def _write_file(path: Path, data: bytes, before_rename: Callable[[], None]) -> None:
+    """Write under a temporary name, flush to the disk, rename; nothing is left behind if that fails.
+
+    The temporary name is made from the path alone, so that a rerun replaces what a killed run has left.
+    """
+    name = blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    temporary = path.with_name(f".{name}.translatekit.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        before_rename()
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _explain(error: OSError, output: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"{output} was not written, the disk is full ({error.strerror}): free some space and run again"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{output} may not be written ({error.strerror}): choose another folder with -o"
+    return f"{output} was not written ({error.strerror}): choose another name or folder with -o"

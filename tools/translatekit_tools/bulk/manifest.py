@@ -1,0 +1,120 @@
+"""What a folder's translations were made from, so that a rerun does only what is missing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from translatekit.errors import DataError
+
+MANIFEST_NAME = ".translatekit-manifest.jsonl"
+
+
+def hash_bytes(data: bytes) -> str:
+    """BLAKE2b of bytes, 128 bits in hexadecimal."""
+    return blake2b(data, digest_size=16).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """BLAKE2b of a file's bytes, 128 bits in hexadecimal."""
+    digest = blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def hash_options(options: dict[str, Any]) -> str:
+    """BLAKE2b of options, 128 bits in hexadecimal."""
+    return hash_bytes(json.dumps(options, sort_keys=True).encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One output: a line of the manifest.
+
+    Attributes:
+        input, output: paths relative to the manifest's folder.
+        input_hash, output_hash, model_hash, options_hash: what it was made from, and what it is.
+        output_size: in bytes.
+    """
+
+    input: str
+    input_hash: str
+    output: str
+    output_hash: str
+    output_size: int
+    model_hash: str
+    options_hash: str
+
+
+class Manifest:
+    """The manifest of an output folder: a JSON object a line, only ever appended to.
+
+    An entry is added before its output gets its name: whatever the moment a run is killed, every output that
+    is there is known. A torn line is ignored, and so is an entry whose output is missing or has changed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would follow a link that is an output)
+        self._path = self.folder / MANIFEST_NAME
+        self._entries: dict[str, list[Entry]] = defaultdict(list)
+        self._lock = threading.Lock()
+        try:
+            data = self._path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            data = b""
+        except OSError as error:
+            raise DataError(
+                f"{self._path} cannot be read ({error.strerror}): "
+                "mend or delete it, or choose another folder with -o"
+            ) from None
+        self._torn = bool(data) and not data.endswith(b"\n")
+        for line in data.splitlines():
+            try:
+                entry = Entry(**json.loads(line))
+            except (ValueError, TypeError):
+                continue
+            self._entries[entry.output].append(entry)
+
+    def relative(self, path: Path) -> str:
+        """A path as entries name it: relative to the folder, with forward slashes."""
+        try:
+            return Path(os.path.relpath(path, self.folder)).as_posix()
+        except ValueError:  # another drive
+            return path.as_posix()
+
+    def find(self, output: Path, output_hash: str) -> Entry | None:
+        """The newest entry that says that this output, with these bytes, is ours."""
+        for entry in reversed(self._entries.get(self.relative(output), [])):
+            if entry.output_hash == output_hash:
+                return entry
+        return None
+
+    def source_of(self, output: Path) -> Path | None:
+        """The file that this output was made from, where the manifest knows it."""
+        entries = self._entries.get(self.relative(output))
+        return self.folder / entries[-1].input if entries else None
+
+    def add(self, entry: Entry) -> None:
+        """Append an entry.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        line = json.dumps(asdict(entry)).encode() + b"\n"
+        with self._lock, self._path.open("ab", buffering=0) as file:
+            if self._torn:
+                line = b"\n" + line
+            self._torn = True
+            if file.write(line) == len(line):
+                self._torn = False
+            else:  # only a disk that ran full writes less than it was given
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

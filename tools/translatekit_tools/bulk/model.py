@@ -1,0 +1,87 @@
+"""Opening the model that bulk work runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import translatekit
+from translatekit.errors import ModelFileError, OptionError
+from translatekit.interfaces import Translator
+from translatekit.model_file import find_model, read_info
+from translatekit_tools.bulk.options import RunOptions
+
+
+def find_model_file(model: str | Path, options: RunOptions) -> Path:
+    """The file that `model`, ``direction`` and ``best`` mean.
+
+    Raises:
+        ModelFileError: there is none.
+        OptionError: ``best`` with a file.
+    """
+    path = Path(model).expanduser()
+    if not options.best:
+        return find_model(path, options.direction)
+    if not path.is_dir():
+        raise OptionError(
+            f"--best chooses among a run's models, but {path} is no folder: name the run's folder"
+        )
+    candidates = sorted(path.glob("best*.safetensors"))
+    if not candidates:
+        raise ModelFileError(
+            f"{path} holds no best.safetensors, which a run with validation images writes: leave out --best"
+        )
+    if options.direction is None:
+        main = path / "best.safetensors"
+        return main if main in candidates else candidates[0]
+    for candidate in candidates:
+        if read_info(candidate).direction == options.direction:
+            return candidate
+    there = ", ".join(read_info(candidate).direction for candidate in candidates)
+    raise ModelFileError(f"the best models in {path} have no generator {options.direction}: there is {there}")
+
+
+def open_model(path: Path, options: RunOptions) -> Translator:
+    """Load a model file with the backend for its suffix.
+
+    Raises:
+        TranslatekitError: it cannot be loaded, or an option does not fit it.
+    """
+    translator = translatekit.load(path, options.device, options.precision)
+    check_direction(translator, path, options)
+    if options.noise is not None:
+        set_noise = getattr(translator, "set_noise", None)
+        if set_noise is None:
+            raise OptionError(
+                f"{path} cannot use dropout as noise: leave out --noise, or run a .safetensors model"
+            )
+        set_noise(options.noise)
+    return translator
+
+
+def check_direction(translator: Translator, path: Path, options: RunOptions) -> None:
+    """Refuse a file that was named together with another direction than its own.
+
+    Raises:
+        OptionError: it goes the other way.
+    """
+    direction = translator.info.direction
+    if options.direction is not None and direction != options.direction:
+        raise OptionError(
+            f"{path} translates {direction}, not {options.direction}: "
+            "leave out --direction, or name the run's folder"
+        )
+
+
+def check_channels(translator: Translator) -> None:
+    """Refuse a model that does not map gray or RGB images to gray or RGB images.
+
+    Raises:
+        ModelFileError: it has other channels.
+    """
+    info = translator.info
+    for what, channels in (("takes", info.image_in_channels), ("gives", info.image_out_channels)):
+        if channels not in (1, 3):
+            raise ModelFileError(
+                f"the model {what} {channels} channels, and image files hold 1 or 3: "
+                "call it on arrays with translatekit.load"
+            )

@@ -1,0 +1,106 @@
+"""The options of bulk translation: one dataclass that is the command line and the Python API."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from translatekit.config import option
+from translatekit.errors import OptionError
+
+SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
+"""From ``--format`` to the suffix of the files it writes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Everything ``translatekit run`` can be told beside its inputs, its model and where the output goes.
+
+    Fields whose metadata says ``result`` change the pixels or the bytes of an output; a rerun does again what
+    was done with other values of them.
+    """
+
+    direction: str | None = option(
+        None, "Which generator of a run's folder, such as BtoA; its main one when not given.", "Model"
+    )
+    best: bool = option(False, "Use the run's best.safetensors instead of its newest weights.", "Model")
+    noise: int | None = option(
+        None, "Use dropout as noise, drawn from this seed.", "Model", metavar="SEED", result=True
+    )
+
+    size: int | str | None = option(
+        None,
+        "Resize to N x N, or to H x W, first; the image's own size when not given.",
+        "Size",
+        metavar="N|HxW",
+        result=True,
+    )
+    fit: Literal["pad", "resize", "crop"] = option(
+        "pad",
+        "How sides become multiples of what the network needs: reflect-pad and cut back, resize and "
+        "resize back, or crop around the centre.",
+        "Size",
+        result=True,
+    )
+
+    format: Literal["keep", "png", "jpg", "webp", "tiff"] = option(
+        "keep",
+        "Format of the output; keep writes the input's, or PNG where that cannot be written.",
+        "Output",
+    )
+    suffix: str | None = option(
+        None,
+        "Added to each name before its ending; -translated when an output lands beside its input.",
+        "Output",
+    )
+    quality: int = option(95, "Quality of JPEG and WebP, 1 to 100.", "Output", result=True)
+    compression: int = option(4, "Compression of PNG and TIFF, 0 (fast) to 9 (small).", "Output", result=True)
+    force: bool = option(False, "Translate everything again and overwrite what is there.", "Output")
+    dry_run: bool = option(False, "Say what would be done, and do nothing.", "Output")
+
+    batch_size: int | None = option(
+        None,
+        "Images of one shape to translate at once; chosen by device and shape when not given.",
+        "Hardware",
+    )
+    device: str = option("auto", "cpu, cuda, cuda:1, mps or auto.", "Hardware")
+    precision: Literal["fp32", "bf16", "fp16"] | None = option(
+        None, "Numbers to compute with; what the model was made for when not given.", "Hardware", result=True
+    )
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("batch_size", 1, None),
+            ("quality", 1, 100),
+            ("compression", 0, 9),
+            ("noise", 0, None),
+        ):
+            value = getattr(self, name)
+            if value is not None and (value < low or (high is not None and value > high)):
+                limits = f"{low} to {high}" if high is not None else f"at least {low}"
+                raise OptionError(f"--{name.replace('_', '-')} must be {limits}, got {value}")
+        if self.suffix and re.search(r"[/\\\0]", self.suffix):
+            raise OptionError(f"--suffix {self.suffix!r} is not part of a file name: leave out the slashes")
+        self.height_width()
+
+    def height_width(self) -> tuple[int, int] | None:
+        """``size`` as (height, width) in pixels, or None.
+
+        Raises:
+            OptionError: it is neither N nor HxW.
+        """
+        if self.size is None:
+            return None
+        match = re.fullmatch(r"([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?", str(self.size).lower())
+        if not match:
+            raise OptionError(
+                f"--size must be N or HEIGHTxWIDTH in pixels, such as 256 or 480x640, got {self.size!r}"
+            )
+        return int(match[1]), int(match[2] or match[1])
+
+    def of_result(self) -> dict[str, Any]:
+        """The options that an output's pixels and bytes depend on."""
+        return {
+            field.name: getattr(self, field.name) for field in fields(self) if field.metadata.get("result")
+        }

@@ -1,0 +1,94 @@
+"""The joints of the line: every stage is an iterator that pulls from the one before.
+
+A stage that works beside the others hands its items to a pool of threads and holds a bounded queue of their
+futures, so memory stays flat however long the input is, order is kept, and an exception in any stage surfaces
+where the line is read from. Nothing here knows of images: frames of a video pass just as well.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Numbered(Protocol):
+    """Anything with a place in the order of the input, counted from 0."""
+
+    @property
+    def index(self) -> int:
+        """Its place."""
+        ...
+
+
+N = TypeVar("N", bound=Numbered)
+
+
+def ordered_map(function: Callable[[T], R], items: Iterable[T], pool: Executor, ahead: int) -> Iterator[R]:
+    """`function` of each item, computed in the pool, in the order of the items.
+
+    Args:
+        function: must be safe to call from several threads.
+        items: pulled in the caller's thread, at most `ahead` more than were given back.
+        pool: may be shared by several stages.
+        ahead: length of the queue, at least 1.
+    """
+    queue: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            queue.append(pool.submit(function, item))
+            if len(queue) >= ahead:
+                yield queue.popleft().result()
+        while queue:
+            yield queue.popleft().result()
+    finally:
+        for future in queue:
+            future.cancel()
+
+
+def batch_by(
+    key: Callable[[T], Hashable | None], items: Iterable[T], size: Callable[[Hashable], int], window: int
+) -> Iterator[list[T]]:
+    """Batches of items with one key.
+
+    Items overtake each other, but never by more than `window`: a batch that has waited that long leaves
+    unfilled.
+
+    Args:
+        key: what must be equal within a batch, such as the shape; an item whose key is None leaves at once,
+            alone.
+        items: to be batched.
+        size: of a full batch with that key.
+        window: how many items may come after one that waits.
+    """
+    waiting: dict[Hashable, list[T]] = {}  # in the order in which each batch's first item came
+    since: dict[Hashable, int] = {}
+    for position, item in enumerate(items):
+        item_key = key(item)
+        if item_key is None:
+            yield [item]
+        else:
+            waiting.setdefault(item_key, []).append(item)
+            since.setdefault(item_key, position)
+            if len(waiting[item_key]) >= size(item_key):
+                del since[item_key]
+                yield waiting.pop(item_key)
+        if waiting and position - since[oldest := next(iter(waiting))] >= window:
+            del since[oldest]
+            yield waiting.pop(oldest)
+    yield from waiting.values()
+
+
+def in_order(items: Iterable[N]) -> Iterator[N]:
+    """The items by their index, each as soon as all before it have come."""
+    early: dict[int, N] = {}
+    following = 0
+    for item in items:
+        early[item.index] = item
+        while following in early:
+            yield early.pop(following)
+            following += 1

@@ -1,0 +1,81 @@
+"""What bulk work tells its caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Outcome = Literal["translated", "skipped", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one input.
+
+    Attributes:
+        source: the input.
+        output: where its translation is or would be.
+        outcome: ``skipped`` is one that an earlier run has done.
+        reason: one sentence, of a failed one.
+        total: how many inputs there are.
+    """
+
+    source: Path
+    output: Path
+    outcome: Outcome
+    reason: str = ""
+    total: int = 0
+
+
+Progress = Callable[[Result], None]
+"""Is told of each input, in order, when it is finished."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What became of all inputs.
+
+    Attributes:
+        translated: how many were (or, in a dry run, would be).
+        skipped: how many an earlier run has done.
+        failed: inputs with the reason, one sentence each.
+        outputs: the files written (or that would be), in the order of the inputs.
+        seconds: from the first input to the last output, loading the model included.
+        dry_run: whether nothing was done.
+    """
+
+    translated: int = 0
+    skipped: int = 0
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+    outputs: list[Path] = field(default_factory=list)
+    seconds: float = 0.0
+    dry_run: bool = False
+
+    @property
+    def images_per_second(self) -> float:
+        """Translated images a second."""
+        return self.translated / self.seconds if self.seconds > 0 else 0.0
+
+    def add(self, result: Result) -> None:
+        """Count one input."""
+        if result.outcome == "failed":
+            self.failed.append((result.source, result.reason))
+        elif result.outcome == "skipped":
+            self.skipped += 1
+        else:
+            self.translated += 1
+            self.outputs.append(result.output)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "translated": self.translated,
+            "skipped": self.skipped,
+            "failed": [{"path": str(path), "reason": reason} for path, reason in self.failed],
+            "outputs": [str(path) for path in self.outputs],
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.images_per_second, 3),
+            "dry_run": self.dry_run,
+        }

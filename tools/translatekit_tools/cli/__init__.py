@@ -1,0 +1,1 @@
+"""The commands of the tools: one small module each, nothing heavy imported before a command runs."""

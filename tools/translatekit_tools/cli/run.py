@@ -1,0 +1,160 @@
+"""``translatekit run``: translate files and folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import rich_click
+
+from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.errors import OptionError
+from translatekit_tools.bulk.options import RunOptions
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from translatekit_tools.bulk import Result, Summary
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@rich_click.command(no_args_is_help=True)
+@rich_click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@rich_click.option(
+    "-m",
+    "--model",
+    metavar="MODEL",
+    help="A model file, or a run's folder.",
+    panel="Model",
+    type=click.Path(),
+)
+@rich_click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    help="The output folder, or the output file of one input file; beside the input when not given.",
+    panel="Output",
+    type=click.Path(),
+)
+@rich_click.option(
+    "--json", "as_json", is_flag=True, help="Print a summary as JSON to stdout.", panel="Output"
+)
+def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json: bool, **params: Any) -> None:
+    """Translate image files and folders with a trained model.
+
+    INPUT is a file, a folder (taken recursively and mirrored under OUT) or a quoted glob. Without -o, a
+    folder's outputs go to FOLDER-translated and a file's to NAME-translated beside it. Originals are never
+    overwritten. A rerun skips what is done, so a run that was stopped goes on when the same command is given
+    again.
+
+    The written files' names are printed to stdout, everything else to stderr. The exit status is 1 if any
+    file failed.
+    """
+    options = collect(RunOptions, params)
+    if model is None:
+        raise OptionError(
+            "no model is given: pass --model with a model file or the folder of a run of translatekit train"
+        )
+    from rich.console import Console
+
+    from translatekit_tools.bulk import translate
+
+    console = Console(stderr=True, highlight=False)
+    reporter = _Reporter(console, print_outputs=not as_json)
+    try:
+        with reporter:
+            summary = translate(inputs, model, output, progress=reporter, **options)
+    except KeyboardInterrupt:
+        console.print(
+            f"Interrupted after {reporter.done} files, none of them partial: "
+            "run the same command again to go on."
+        )
+        raise click.Abort from None
+    if as_json:
+        click.echo(json.dumps(summary.to_dict()))
+    _print_summary(console, summary)
+    if summary.failed:
+        raise SystemExit(1)
+
+
+run.params += options_from_dataclass(RunOptions)
+
+
+class _Reporter:
+    """Shows progress on stderr: a bar on a terminal, a line every few seconds elsewhere."""
+
+    def __init__(self, console: Console, print_outputs: bool) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = console
+        self._print_outputs = print_outputs
+        self._start = time.monotonic()
+        self._last_line = self._start
+        self.done = 0
+        self._translated = 0
+        self._failed = 0
+        self._bar = Progress(
+            TextColumn("Translating"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[failures]}", style="red"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, rate="", failures="")
+
+    def __enter__(self) -> _Reporter:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, result: Result) -> None:
+        """Take note of one finished input."""
+        self.done += 1
+        if result.outcome == "failed":
+            self._failed += 1
+            self._console.print(f"{_shown(result.source)}: {result.reason}", markup=False, soft_wrap=True)
+        elif result.outcome == "translated":
+            self._translated += 1
+            if self._print_outputs:
+                click.echo(os.fsencode(result.output))
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        rate = f"{self._translated / seconds:.1f} images/s"
+        failures = f"{self._failed} failed" if self._failed else ""
+        self._bar.update(self._task, total=result.total, completed=self.done, rate=rate, failures=failures)
+        if self._bar.disable and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            left = seconds / self.done * (result.total - self.done)
+            line = ", ".join(
+                filter(None, (f"{self.done}/{result.total}", rate, f"{left:.0f} s left", failures))
+            )
+            print(line, file=sys.stderr, flush=True)
+
+
+def _print_summary(console: Console, summary: Summary) -> None:
+    translated = "would translate" if summary.dry_run else "translated"
+    parts = [f"{translated} {summary.translated}"]
+    if summary.skipped:
+        parts.append(f"skipped {summary.skipped} done before")
+    if summary.failed:
+        parts.append(f"{len(summary.failed)} failed")
+    if summary.translated and not summary.dry_run:
+        parts.append(f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s")
+    line = ", ".join(parts)
+    console.print(line[0].upper() + line[1:], markup=False, style="red" if summary.failed else "green")
+
+
+def _shown(path: Path) -> str:
+    """A path to be read by people, whatever bytes are in it."""
+    return click.format_filename(path)
