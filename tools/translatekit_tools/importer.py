@@ -24,7 +24,8 @@ from translatekit.networks.layers import Norm
 
 State = dict[str, Tensor]
 _LFS = b"version https://git-lfs"
-_ZIP = b"PK\x03\x04"
+_ZIP = b"PK\x03\x04"  # how torch's files begin since 1.6
+_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # and before
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
 
@@ -39,16 +40,16 @@ def import_checkpoint(
 ) -> Path:
     """Turn a generator's checkpoint (``latest_net_G.pth``) into a model file.
 
-    Architecture, channels, width, normalization and, for a ResNet, dropout are inferred from the names and shapes
-    of its parameters. A U-Net's dropout leaves no trace there: 0.5, the default of both implementations, is
-    assumed, which matters for further training and for noise at inference alone.
+    Architecture, channels, width, normalization and, for a ResNet, dropout are inferred from the names and
+    shapes of its parameters. A U-Net's dropout leaves no trace there: 0.5, the default of both implementations,
+    is assumed, which matters for further training and for noise at inference alone.
 
     Args:
         source: a state dict saved by torch. Nothing in it is executed.
-        out: where to; `source` with the suffix ``.safetensors`` when not given.
+        out: where to, a file or a folder; `source` with the suffix ``.safetensors`` when not given.
         norm_inference: what batch normalization does at inference: ``running`` statistics or ``per_image``
-            ones. When not given, ``per_image``: the reference's test program keeps its networks in training mode
-            and gives them one image at a time.
+            ones. When not given, ``per_image``: the reference's test program keeps its networks in training
+            mode and gives them one image at a time.
         direction: what the generator translates, kept in the header.
         overwrite: replace `out` if it exists.
 
@@ -61,12 +62,14 @@ def import_checkpoint(
     """
     source = Path(source)
     out = source.with_suffix(".safetensors") if out is None else Path(out)
+    if out.is_dir():
+        out = out / source.with_suffix(".safetensors").name
     state = _strip_wrappers(read_checkpoint(source))
     if _is_discriminator(state):
         name, arguments, _ = convert_discriminator(state, str(source))
         raise ModelFileError(
-            f"{source} is a discriminator ({name}, of {arguments['in_channels']} channels) and translates nothing: "
-            "import the generator, whose file is named like latest_net_G.pth"
+            f"{source} is a discriminator ({name}, {arguments['in_channels']} channels), not a generator: "
+            "import the file that was saved beside it as latest_net_G.pth"
         )
     generator, arguments, weights = convert_generator(state, str(source))
     if out.exists() and not overwrite:
@@ -101,20 +104,19 @@ def read_checkpoint(path: str | Path) -> State:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            start = file.read(len(_LFS))
+            start = file.read(64)
     except FileNotFoundError:
         raise ModelFileError(f"there is no checkpoint {path}: check the path") from None
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}): give a checkpoint file") from None
     if not start:
         raise ModelFileError(f"{path} is empty: copy it again from where it came from")
-    if start == _LFS:
+    if start.startswith(_LFS):
         raise ModelFileError(f"{path} is a Git LFS pointer, not the checkpoint itself: run git lfs pull")
-    zipped = start.startswith(_ZIP)  # what torch has written since 1.6
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP))
     except Exception as error:
-        raise _explain(path, error, zipped) from None
+        raise _explain(path, error, start) from None
     if not isinstance(state, Mapping) or not state:
         raise ModelFileError(
             f"{path} holds no named weights: save the generator's state_dict() and import that"
@@ -178,7 +180,7 @@ class _Reader:
 
     Attributes:
         norm: what follows the convolutions. Batch normalization has weights of its own. Instance normalization
-            has none, but the convolutions before it have a bias, which they lack before no normalization at all.
+            has none, but the convolutions before it have a bias, which they lack where nothing follows.
         found: tensors under our names.
         left: tensors that were not taken yet.
     """
@@ -221,14 +223,16 @@ class _Reader:
 
 
 def _unet(state: State) -> tuple[str, dict[str, Any], _Reader]:
-    # A level's modules: LeakyReLU 0, conv 1, norm 2, the level within 3, ReLU 4, conv 5, norm 6. The outermost
-    # begins with its convolution, the innermost has neither norm 2 nor a level within.
+    # A level's modules: LeakyReLU 0, conv 1, norm 2, the level within 3, ReLU 4, conv 5, norm 6. The
+    # outermost begins with its convolution, the innermost has neither norm 2 nor a level within.
     levels = ["model.model."]
     inner = "model.model.1.model."
     while f"{inner}1.weight" in state:
         levels.append(inner)
         inner += "3.model."
     depth = len(levels)
+    if depth < 2:
+        raise ValueError(f"{inner}1.weight is missing")
     reader = _Reader(state, f"{levels[1]}1", f"{levels[1]}2")
     for level, prefix in enumerate(levels):
         encoder, decoder = f"encoder.{level}", f"decoder.{depth - 1 - level}"
@@ -249,8 +253,8 @@ def _unet(state: State) -> tuple[str, dict[str, Any], _Reader]:
 
 
 def _resnet(state: State) -> tuple[str, dict[str, Any], _Reader]:
-    # Modules: padding 0, (conv, norm, ReLU) from 1, 4 and 7, blocks from 10, (conv, norm, ReLU) twice, padding,
-    # conv. A block's: padding 0, conv 1, norm 2, ReLU 3, dropout 4 if there is any, padding, conv, norm.
+    # Modules: padding 0, (conv, norm, ReLU) from 1, 4 and 7, blocks from 10, (conv, norm, ReLU) twice,
+    # padding, conv. A block's: padding 0, conv 1, norm 2, ReLU 3, dropout 4 if any, padding, conv, norm.
     blocks = 0
     while f"model.{10 + blocks}.conv_block.1.weight" in state:
         blocks += 1
@@ -305,13 +309,13 @@ def _finish(
             network = make(name, arguments)
         reader.fill(network.state_dict())
         if reader.left:
-            raise ValueError(f"{next(iter(reader.left))} has no place in it")
+            raise ValueError(f"{next(iter(reader.left))} is not part of it")
         network.load_state_dict(reader.found, assign=True)
     except (KeyError, IndexError, ValueError, RuntimeError, OptionError) as error:
         reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
         raise ModelFileError(
-            f"{source} resembles a {read.__name__[1:]} of the reference implementation but is another network "
-            f"({reason}): only unchanged architectures can be imported"
+            f"{source} resembles a {read.__name__[1:]} of the reference implementation, but differs ({reason}): "
+            "only unchanged architectures can be imported"
         ) from None
     complete: dict[str, Any] = network.arguments  # type: ignore[assignment]
     weights = {
@@ -334,7 +338,7 @@ def _color(in_channels: int, out_channels: int) -> Color:
     return "gray" if in_channels == out_channels == 1 else "rgb"
 
 
-def _explain(path: Path, error: Exception, zipped: bool) -> ModelFileError:
+def _explain(path: Path, error: Exception, start: bytes) -> ModelFileError:
     """One sentence for whatever reading a file raised."""
     code = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
     if isinstance(error, pickle.UnpicklingError) and code:
@@ -342,8 +346,6 @@ def _explain(path: Path, error: Exception, zipped: bool) -> ModelFileError:
             f"{path} holds more than weights and would run {code[1]} when loaded, so nothing was loaded: "
             "save the generator's state_dict() and import that"
         )
-    if zipped and "central directory" in str(error):
-        return ModelFileError(f"{path} is truncated: copy it again from where it came from")
-    return ModelFileError(
-        f"{path} is not a PyTorch checkpoint, or is damaged: give a .pth file that torch saved"
-    )
+    if start.startswith(_LEGACY) or "central directory" in str(error):
+        return ModelFileError(f"{path} is truncated or damaged: copy it again from where it came from")
+    return ModelFileError(f"{path} is not a PyTorch checkpoint: give a .pth file that torch saved")
