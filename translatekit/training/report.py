@@ -1,0 +1,476 @@
+"""What a run shows: grids of sample images, and a page that is read without a network or a server."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from translatekit.model_file import write_atomically
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Point = tuple[float, float]
+
+POINTS_A_CURVE = 400
+THUMBNAILS = 40
+EVENTS = 30
+_COLORS = 8
+_LEAST_CELL = 128
+_BACKGROUND, _INK = (92, 97, 104), (255, 255, 255)
+
+
+# --- sample grids ---
+
+
+def sample_grid(images: Mapping[str, Tensor]) -> Image.Image:
+    """Draw batches of images side by side: a captioned column a batch, a row an image.
+
+    Small images are enlarged by whole factors, so that captions stay readable and pixels stay pixels.
+
+    Args:
+        images: by column title, (N, C, H, W) in [-1, 1] with 1 or 3 channels. Columns may differ in N
+            and size.
+
+    Returns:
+        An RGB image.
+
+    Raises:
+        ValueError: there is no image, or one has neither 1 nor 3 channels.
+    """
+    columns = {title: [_to_image(image) for image in batch] for title, batch in images.items()}
+    everything = [image for column in columns.values() for image in column]
+    if not everything:
+        raise ValueError("a sample grid needs at least one image")
+    width, height = (max(image.size[axis] for image in everything) for axis in (0, 1))
+    factor = max(1, math.ceil(_LEAST_CELL / width))
+    width, height = width * factor, height * factor
+    rows = max(len(column) for column in columns.values())
+    gap = max(4, width // 32)
+    font = _caption_font(list(columns), width)
+    caption = math.ceil(font.size * 1.25)
+
+    grid = Image.new(
+        "RGB",
+        (gap + len(columns) * (width + gap), 2 * gap + caption + rows * (height + gap)),
+        _BACKGROUND,
+    )
+    draw = ImageDraw.Draw(grid)
+    for index, (title, column) in enumerate(columns.items()):
+        left = gap + index * (width + gap)
+        draw.text((left + width / 2, gap + caption / 2), _fit(title, font, width), _INK, font, anchor="mm")
+        for row, image in enumerate(column):
+            if image.size != (width, height):
+                image = image.resize((width, height), Image.Resampling.NEAREST)
+            grid.paste(image, (left, 2 * gap + caption + row * (height + gap)))
+    return grid
+
+
+def _to_image(tensor: Tensor) -> Image.Image:
+    if tensor.shape[0] not in (1, 3):
+        raise ValueError(f"a sample grid draws images of 1 or 3 channels, got {tensor.shape[0]}")
+    # a diverging network's NaN and infinities must not keep its samples from being drawn
+    finite = tensor.detach().float().nan_to_num(nan=0.0, posinf=1.0, neginf=-1.0).clamp(-1, 1)
+    pixels = (finite + 1).mul(127.5).round().byte().cpu()
+    return Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
+
+
+def _caption_font(titles: Iterable[str], width: int) -> Any:
+    """The largest font, within reason, in which each title is no wider than its column."""
+    for size in range(max(13, min(width // 11, 32)), 12, -1):
+        font = ImageFont.load_default(size)
+        if all(font.getlength(title) <= width for title in titles):
+            return font
+    return ImageFont.load_default(12)
+
+
+def _fit(title: str, font: Any, width: int) -> str:
+    while len(title) > 1 and font.getlength(title) > width:
+        title = title.rstrip("…")[:-1] + "…"
+    return title
+
+
+# --- the page of a run ---
+
+
+@dataclass
+class _Series:
+    """One curve: its points by step, and whether it is noisy enough to be smoothed."""
+
+    name: str
+    points: list[Point] = field(default_factory=list)
+    smooth: bool = True
+
+
+@dataclass
+class _Log:
+    """What `metrics.jsonl` held: curves by family and name, and events, in the order of their steps."""
+
+    families: dict[str, dict[str, _Series]] = field(default_factory=dict)
+    events: list[tuple[int, str]] = field(default_factory=list)
+    step: int = 0
+    epoch: int = 0
+
+    def add(self, family: str, name: str, step: int, value: Any, smooth: bool = True) -> None:
+        if isinstance(value, (int, float)) and math.isfinite(value):
+            series = self.families.setdefault(family, {}).setdefault(name, _Series(name, smooth=smooth))
+            series.points.append((step, float(value)))
+
+    def curves(self, family: str) -> list[_Series]:
+        return list(self.families.get(family, {}).values())
+
+
+def write_index(run: Path) -> None:
+    """Write ``index.html``, the page of a run: its state, figures, samples, curves, events and options.
+
+    Reads ``config.toml``, ``metrics.jsonl`` and ``samples/step-*.png`` of the run's folder, each of which may
+    be missing or unfinished. The page needs nothing but the samples beside it.
+
+    Raises:
+        ModelFileError: the disk is full or the folder cannot be written.
+    """
+    text, config = _read_config(run / "config.toml")
+    log = _read_log(run / "metrics.jsonl")
+    samples = _read_samples(run / "samples")
+    options = config.get("options", {})
+    data = config.get("data") or options.get("dataset")
+    title = str(config.get("method", "training")) + (f" on {Path(str(data)).name}" if data else "")
+    parts = [
+        f'<header><h1>{escape(title)}</h1><p class="quiet">{escape(_state(options, log))}</p></header>',
+        figure_cards(_key_figures(log)),
+        _viewer(samples),
+        _charts(log),
+        _events(log),
+    ]
+    if text:
+        parts.append(
+            '<h2>Options</h2><details class="card"><summary>config.toml</summary>'
+            f"<pre>{escape(text)}</pre></details>"
+            f'<p class="quiet"><code>translatekit train --config {escape(str(run / "config.toml"))}</code> '
+            "repeats the run.</p>"
+        )
+    write_atomically(run / "index.html", html_page(title, "\n".join(parts)).encode())
+
+
+def html_page(title: str, body: str) -> str:
+    """A whole page, style and script included, light or dark as the reader's system is.
+
+    Args:
+        title: plain text.
+        body: HTML, escaped where that is needed.
+    """
+    here = files("translatekit.training")
+    style, script = (here.joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n"
+        f"<footer>Made by translatekit.</footer>\n<script>\n{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def figure_cards(figures: Mapping[str, str]) -> str:
+    """A row of key figures as HTML: each label and its value, a unit after the first space set smaller."""
+    cards = []
+    for label, value in figures.items():
+        number, _, unit = value.partition(" ")
+        small = f" <small>{escape(unit)}</small>" if unit else ""
+        cards.append(f'<div class="card"><dt>{escape(label)}</dt><dd>{escape(number)}{small}</dd></div>')
+    return f'<dl class="figures">{"".join(cards)}</dl>' if cards else ""
+
+
+# reading
+
+
+def _read_config(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text, tomllib.loads(text)
+    except (OSError, ValueError):
+        return "", {}
+
+
+def _read_log(path: Path) -> _Log:
+    log = _Log()
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return log
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            _read_entry(log, entry, int(entry["step"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # the last line of a run that is being written, or was killed, is often torn
+    return log
+
+
+def _read_entry(log: _Log, entry: Mapping[str, Any], step: int) -> None:
+    if entry["kind"] == "event":
+        log.events.append((step, str(entry["text"])))
+    elif entry["kind"] == "train":
+        for name, value in entry.get("losses", {}).items():
+            log.add("loss", name, step, value)
+        for name, value in (entry.get("accuracy") or {}).items():
+            log.add("accuracy", name, step, value)
+        log.add("speed", "images/s", step, entry.get("images_per_second"))
+        log.add("rate", "learning rate", step, entry.get("lr"), smooth=False)
+    elif entry["kind"] == "validation":
+        for name, value in entry.get("metrics", {}).items():
+            log.add("validation", name, step, value, smooth=False)
+    log.step = max(log.step, step)
+    log.epoch = max(log.epoch, int(entry.get("epoch", 0)))
+
+
+def _read_samples(folder: Path) -> list[tuple[int, str]]:
+    """Steps and relative paths of the samples, oldest first."""
+    found = []
+    for path in folder.glob("step-*.png"):
+        number = path.stem.removeprefix("step-")
+        if number.isdecimal():
+            found.append((int(number), f"{folder.name}/{path.name}"))
+    return sorted(found)
+
+
+# figures
+
+
+def _state(options: Mapping[str, Any], log: _Log) -> str:
+    """Where the run stands: how far it is, and what happened to it last."""
+    if log.step == 0:
+        return "no step logged yet"
+    progress = f"step {log.step:,}, epoch {log.epoch + 1}"
+    if "epochs" in options and "epochs_decay" in options:
+        epochs = options["epochs"] + options["epochs_decay"]
+        progress = f"step {log.step:,}, epoch {min(log.epoch + 1, epochs)} of {epochs}"
+    return f"{progress} · {log.events[-1][1]}" if log.events else progress
+
+
+def _key_figures(log: _Log) -> dict[str, str]:
+    figures = {"Step": f"{log.step:,}"} if log.step else {}
+    for series in log.curves("validation"):
+        values = [value for _, value in series.points]
+        rising = series.name.rpartition("/")[2] in ("psnr", "ssim")
+        best = max(values) if rising else min(values)
+        unit = " dB" if series.name.endswith("psnr") else ""
+        figures[f"Best validation {_label(series.name)}"] = f"{_short(best)}{unit}"
+    for series in log.curves("accuracy"):
+        figures[f"D accuracy, {series.name}"] = f"{100 * _smoothed(series.points)[-1][1]:.0f} %"
+    for series in log.curves("speed"):
+        values = sorted(value for _, value in series.points)
+        figures["Speed, median"] = f"{_short(values[len(values) // 2])} images/s"
+    return figures
+
+
+def _label(name: str) -> str:
+    prefix, slash, last = name.rpartition("/")
+    return prefix + slash + (last.upper() if last in ("l1", "psnr", "ssim") else last)
+
+
+def _short(value: float) -> str:
+    """Four significant digits, as few characters as they take."""
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e+")
+    text = f"{value:.{max(0, 3 - math.floor(math.log10(abs(value))))}f}" if value else "0"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+# samples and events
+
+
+def _viewer(samples: Sequence[tuple[int, str]]) -> str:
+    if not samples:
+        return ""
+    step, newest = samples[-1]
+    every = math.ceil(len(samples) / THUMBNAILS)
+    thumbs = "".join(
+        f'<a href="{escape(samples[index][1])}" data-index="{index}">'
+        f'<img src="{escape(samples[index][1])}" alt="" loading="lazy">{samples[index][0]:,}</a>'
+        for index in range(len(samples) - 1, -1, -every)
+    )
+    data = _json([{"step": step, "file": file} for step, file in samples])
+    return (
+        '<h2>Samples</h2><div class="card viewer"><div class="controls">'
+        '<button data-by="-1" aria-label="earlier">&lsaquo;</button>'
+        f'<input type="range" min="0" max="{len(samples) - 1}" value="{len(samples) - 1}" aria-label="step">'
+        f'<button data-by="1" aria-label="later">&rsaquo;</button><output>step {step:,}</output></div>'
+        f'<div class="shown"><img src="{escape(newest)}" alt="samples at step {step}"></div>'
+        f'<div class="thumbs">{thumbs}</div><script type="application/json">{data}</script></div>'
+    )
+
+
+def _events(log: _Log) -> str:
+    if not log.events:
+        return ""
+    rows = "".join(
+        f"<tr><td>step {step:,}</td><td>{escape(text)}</td></tr>"
+        for step, text in log.events[: -EVENTS - 1 : -1]
+    )
+    return f'<h2>Events</h2><div class="card"><table class="events">{rows}</table></div>'
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand in a script element, whatever its texts hold."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+# charts
+
+
+def _charts(log: _Log) -> str:
+    groups = []
+    validation = [_chart(_label(curve.name), [curve]) for curve in log.curves("validation")]
+    if validation:
+        groups.append(f'<h2>Validation</h2><div class="charts small">{"".join(validation)}</div>')
+    training = []
+    if losses := log.curves("loss"):
+        training.append(_chart("Losses", losses, wide=True))
+    if accuracy := log.curves("accuracy"):
+        training.append(_chart("Discriminator accuracy", accuracy, bounds=(0.0, 1.0)))
+    if speed := log.curves("speed"):
+        training.append(_chart("Images a second", speed, floor=0.0))
+    if rate := log.curves("rate"):
+        training.append(_chart("Learning rate", rate, floor=0.0))
+    if training:
+        groups.append(f'<h2>Training</h2><div class="charts">{"".join(training)}</div>')
+    return "".join(groups)
+
+
+def _chart(
+    title: str,
+    curves: Sequence[_Series],
+    *,
+    bounds: tuple[float, float] | None = None,
+    floor: float | None = None,
+    wide: bool = False,
+) -> str:
+    """One chart as HTML. The curves are SVG, stretched to the space there is; the labels are text beside."""
+    drawn = [(curve, _thin(_smoothed(curve.points) if curve.smooth else curve.points)) for curve in curves]
+    xs = [x for curve in curves for x in (curve.points[0][0], curve.points[-1][0])]
+    ys = [y for _, points in drawn for _, y in points]
+    x0, x1 = min(xs), max(xs)
+    logarithmic = bounds is None and len(curves) > 1 and min(ys) > 0 and max(ys) > 20 * min(ys)
+    y0, y1 = bounds or _bounds(ys, floor, logarithmic)
+
+    def left(x: float) -> float:
+        return 100 * (x - x0) / (x1 - x0) if x1 > x0 else 50.0
+
+    def up(y: float) -> float:
+        if logarithmic:
+            return 100 * math.log(max(y, y0 / 100) / y0) / math.log(y1 / y0)
+        return 100 * (y - y0) / (y1 - y0)
+
+    def path(points: Sequence[Point], color: int, kind: str = "") -> str:
+        if len(points) == 1:  # a line of no length and round ends is a dot
+            points = [points[0], points[0]]
+        d = "M" + "L".join(f"{10 * left(x):.1f} {1000 - 10 * up(y):.1f}" for x, y in points)
+        width = ' stroke-width="6"' if points[0] == points[-1] else ""
+        return f'<path{kind} d="{d}" style="stroke:var(--c{color})"{width}/>'
+
+    lines, labels, legend = [], [], []
+    for y in _log_ticks(y0, y1) if logarithmic else _ticks(y0, y1):
+        height = up(y)
+        lines.append(f'<line x1="0" x2="1000" y1="{1000 - 10 * height:.1f}" y2="{1000 - 10 * height:.1f}"/>')
+        labels.append(f'<span class="y" style="bottom:{height:.2f}%">{_short(y)}</span>')
+    for x in _ticks(x0, x1, 5):
+        labels.append(f'<span class="x" style="left:{left(x):.2f}%">{_thousands(x)}</span>')
+    lines.append('<line class="axis" x1="0" x2="1000" y1="1000" y2="1000"/>')
+    for number, (curve, points) in enumerate(drawn):
+        color = number % _COLORS
+        if curve.smooth and len(curve.points) > 30:
+            every = math.ceil(len(curve.points) / POINTS_A_CURVE)
+            lines.append(path(curve.points[::every], color, ' class="raw"'))
+        lines.append(path(points, color))
+        legend.append(
+            f'<li><i style="background:var(--c{color})"></i>{escape(curve.name)} '
+            f"<b>{_short(points[-1][1])}</b></li>"
+        )
+    data = _json(
+        {
+            "x0": x0,
+            "x1": x1,
+            "series": [
+                {
+                    "name": curve.name,
+                    "color": number % _COLORS,
+                    "points": [(x, _digits(y)) for x, y in points],
+                }
+                for number, (curve, points) in enumerate(drawn)
+            ],
+        }
+    )
+    scale = ' <span class="quiet">log scale</span>' if logarithmic else ""
+    return (
+        f'<section class="card{" wide" if wide else ""}"><h3>{escape(title)}{scale}</h3><div class="plot">'
+        '<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(title)} by step">'
+        f'{"".join(lines)}</svg>{"".join(labels)}<span class="x unit">step</span>'
+        f'<script type="application/json">{data}</script></div>'
+        f'<ul class="legend">{"".join(legend)}</ul></section>'
+    )
+
+
+def _smoothed(points: Sequence[Point]) -> list[Point]:
+    """An exponential moving average over about a fortieth of the curve, unbiased from its first point on."""
+    keep = 1 - 1 / max(1.0, len(points) / 40)
+    average, weight, result = 0.0, 0.0, []
+    for x, y in points:
+        average, weight = keep * average + (1 - keep) * y, keep * weight + 1 - keep
+        result.append((x, average / weight))
+    return result
+
+
+def _thin(points: Sequence[Point]) -> list[Point]:
+    """At most `POINTS_A_CURVE` points, the last one among them."""
+    every = math.ceil(len(points) / POINTS_A_CURVE)
+    return list(points[::-1][::every][::-1])
+
+
+def _bounds(ys: Sequence[float], floor: float | None, logarithmic: bool) -> tuple[float, float]:
+    low, high = min(ys), max(ys)
+    if logarithmic:
+        return low / 1.2, high * 1.2
+    low = low if floor is None else min(floor, low)
+    margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    return (low if floor is not None else low - margin), high + margin
+
+
+def _ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round values between two bounds."""
+    if high <= low:
+        return [low]
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    return [round(index * step, 12) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    factors = (1, 2, 5) if len(decades) <= 4 else (1,)
+    return [tick for power in decades for factor in factors if low <= (tick := factor * 10.0**power) <= high]
+
+
+def _thousands(x: float) -> str:
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(x) >= size:
+            return f"{x / size:g}{letter}"
+    return f"{x:g}"
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.5g}")
