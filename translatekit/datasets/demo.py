@@ -1,0 +1,114 @@
+"""The built-in demo: label maps and pictures of facades, drawn instead of read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from translatekit.datasets.base import BaseDataset
+from translatekit.datasets.facades import PALETTE, draw_facade
+from translatekit.datasets.transforms import draw_geometry, to_tensor
+from translatekit.errors import DataError, OptionError
+from translatekit.images import Picture, encode_picture
+from translatekit.interfaces import DataOptions
+
+__all__ = ["PALETTE", "Demo", "draw_facade", "write_demo"]
+
+_SPLITS = ("train", "val", "test")
+
+
+class Demo(BaseDataset):
+    """Facades: A is the label map, B the picture.
+
+    Each is drawn at the size that is cropped from, when it is first asked for, and kept in memory. They are
+    never mirrored, because the light comes from the left.
+
+    Args:
+        root: not used; there is no folder.
+        options: sizes, split, direction. The splits have no facade in common.
+        count: facades in the training split; the others have a tenth of it each.
+        data_seed: decides which facades.
+
+    Raises:
+        OptionError: no facades, or a split that there is not.
+    """
+
+    def __init__(self, root: Path | None, options: DataOptions, count: int = 400, data_seed: int = 0) -> None:
+        super().__init__(options)
+        if count < 1:
+            raise OptionError(f"dataset 'demo' needs count of 1 or more, got {count}: pass count=400")
+        self.set_channels(input=3, target=3)
+        self._count = count if options.split == "train" else max(1, count // 10)
+        self._seeds = _facade_seeds(options.split, self._count, data_seed)
+        self._size = (options.load_size if options.split == "train" else None) or options.crop_size
+        self._drawn: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        if options.cache:
+            for index in range(self._count):
+                self._draw(index)
+
+    def __len__(self) -> int:
+        """Facades."""
+        return self._count
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """``input`` and ``target``, (3, H, W) float32 in [-1, 1], cropped alike, and ``name``."""
+        rng = self.rng(index)
+        label, picture = self._draw(index)
+        geometry = draw_geometry(rng, replace(self.options, flip=False), label.shape[:2])
+        source, target = (label, picture) if self.options.direction == "AtoB" else (picture, label)
+        return {
+            "input": to_tensor(geometry(source)),
+            "target": to_tensor(geometry(target)),
+            "name": _name(index),
+        }
+
+    def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if index not in self._drawn:
+            self._drawn[index] = draw_facade(self._seeds[index], self._size)
+        return self._drawn[index]
+
+
+def write_demo(
+    folder: Path, split: str = "test", count: int = 12, size: int = 128, data_seed: int = 0
+) -> tuple[Path, Path]:
+    """Write facades as PNG files: label maps to FOLDER/input, pictures of the same names to FOLDER/target.
+
+    Args:
+        folder: made where there is none.
+        split: ``train``, ``val`` or ``test``; the first facades of the dataset's split of that name.
+        count: how many.
+        size: in pixels a side.
+        data_seed: as of `Demo`.
+
+    Returns:
+        The two folders.
+
+    Raises:
+        OptionError: a split that there is not.
+        DataError: the folder cannot be written.
+    """
+    inputs, targets = folder / "input", folder / "target"
+    try:
+        for path in (inputs, targets):
+            path.mkdir(parents=True, exist_ok=True)
+        for index, seed in enumerate(_facade_seeds(split, count, data_seed)):
+            for path, pixels in zip((inputs, targets), draw_facade(seed, size), strict=True):
+                (path / f"{_name(index)}.png").write_bytes(encode_picture(Picture(pixels), ".png"))
+    except OSError as error:
+        raise DataError(
+            f"the demo images could not be written to {folder} ({error.strerror}): choose another folder"
+        ) from None
+    return inputs, targets
+
+
+def _facade_seeds(split: str, count: int, data_seed: int) -> list[tuple[int, int, int]]:
+    if split not in _SPLITS:
+        raise OptionError(f"dataset 'demo' has no split {split!r}: choose one of {', '.join(_SPLITS)}")
+    return [(data_seed % 2**64, _SPLITS.index(split), index) for index in range(count)]
+
+
+def _name(index: int) -> str:
+    return f"facade-{index:03}"
