@@ -57,8 +57,8 @@ def load_network(path: str | Path, direction: str | None = None) -> tuple[nn.Mod
     return load_network(path, direction)
 
 
-def train(method: str, data: str | Path | None = None, **options: Any) -> Path:
-    """Train, as ``translatekit train`` does: see `translatekit.training.train`.
+def train(method: str | None = None, data: str | Path | None = None, **options: Any) -> Path:
+    """Train, as ``translatekit train`` does: see `translatekit.training.train` for its arguments.
 
     Returns:
         The run's folder.

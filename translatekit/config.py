@@ -46,16 +46,22 @@ class TrainOptions:
     """Everything a training run can be told that does not depend on the method."""
 
     # data
-    dataset: str | None = option(None, "How the images are laid out; the method's own choice when not given.", "Data")
+    dataset: str | None = option(
+        None, "How the images are laid out; the method's own choice when not given.", "Data"
+    )
     dataset_options: dict[str, Any] = option(
         {}, "An option of the dataset.", "Data", flags=("--dataset-option",), metavar="KEY=VALUE"
     )
     direction: Direction = option("AtoB", "Which side of a pair is the input.", "Data")
-    load_size: int | None = option(286, "Resize to this many pixels a side first; 'none' keeps the size.", "Data")
+    load_size: int | None = option(
+        286, "Resize to this many pixels a side first; 'none' keeps the size.", "Data"
+    )
     crop_size: int = option(256, "Train on random crops of this many pixels a side.", "Data")
     flip: bool = option(True, "Mirror left to right, half the time.", "Data")
     cache: bool = option(False, "Keep decoded images in memory.", "Data")
-    workers: int = option(0, "Processes that read images beside the training; 0 reads in the training process.", "Data")
+    workers: int = option(
+        0, "Processes that read images beside the training; 0 reads in the training process.", "Data"
+    )
     strict: bool = option(False, "Stop at the first unreadable file instead of skipping it.", "Data")
 
     # networks
@@ -63,7 +69,9 @@ class TrainOptions:
     generator_options: dict[str, Any] = option(
         {}, "An option of the generator.", "Networks", flags=("-G",), metavar="KEY=VALUE"
     )
-    discriminator: str | None = option(None, "The discriminator; the method's own when not given.", "Networks")
+    discriminator: str | None = option(
+        None, "The discriminator; the method's own when not given.", "Networks"
+    )
     discriminator_options: dict[str, Any] = option(
         {}, "An option of the discriminator.", "Networks", flags=("-D",), metavar="KEY=VALUE"
     )
@@ -72,7 +80,9 @@ class TrainOptions:
     )
     init_gain: float = option(0.02, "Standard deviation (normal) or gain of the initialization.", "Networks")
     norm_inference: NormInference = option(
-        "per_image", "Batch normalization at inference: each image's own statistics, or running ones.", "Networks"
+        "per_image",
+        "Batch normalization at inference: each image's own statistics, or running ones.",
+        "Networks",
     )
 
     # optimization
@@ -82,7 +92,9 @@ class TrainOptions:
     lr: float = option(2e-4, "Adam's learning rate.", "Optimization")
     beta1: float = option(0.5, "Adam's beta1.", "Optimization")
     beta2: float = option(0.999, "Adam's beta2.", "Optimization")
-    ema: float | None = option(None, "Deploy an exponential moving average of the weights, such as 0.999.", "Optimization")
+    ema: float | None = option(
+        None, "Deploy an exponential moving average of the weights, such as 0.999.", "Optimization"
+    )
     seed: int = option(0, "Decides initialization, order and augmentation.", "Optimization")
     max_steps: int | None = option(None, "Stop after this many steps.", "Optimization")
 
@@ -91,13 +103,19 @@ class TrainOptions:
         None, "The run's folder; runs/METHOD-DATA when not given.", "Output", flags=("-o", "--output")
     )
     log_every: int = option(50, "Steps between lines of the log.", "Output")
-    sample_every: int | None = option(None, "Steps between sample grids; every epoch when not given.", "Output")
-    checkpoint_every: int | None = option(None, "Steps between checkpoints; every epoch when not given.", "Output")
+    sample_every: int | None = option(
+        None, "Steps between sample grids; every epoch when not given.", "Output"
+    )
+    checkpoint_every: int | None = option(
+        None, "Steps between checkpoints; every epoch when not given.", "Output"
+    )
     keep_checkpoints: int = option(2, "How many checkpoints are kept.", "Output")
     validate_every: int = option(1, "Epochs between validations; 0 for none.", "Output")
 
     # hardware
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = option("32-true", "Numbers to compute with.", "Hardware")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = option(
+        "32-true", "Numbers to compute with.", "Hardware"
+    )
     accelerator: str = option("auto", "cpu, cuda, mps or auto.", "Hardware")
     devices: str = option("1", "How many devices, which ones (0,1), or auto.", "Hardware")
     strategy: str = option("auto", "How several devices work together, such as ddp.", "Hardware")
@@ -185,7 +203,9 @@ class RunConfig:
         except OSError as error:
             raise OptionError(f"{path} cannot be read ({error.strerror}): give a run's config.toml") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise OptionError(f"{path} is not the configuration of a run ({error!r}): give a run's config.toml") from None
+            raise OptionError(
+                f"{path} is not the configuration of a run ({error!r}): give a run's config.toml"
+            ) from None
         given = dict(given or {})
         return cls.resolve(given.pop("method", method), given.pop("data", data), {**saved, **given})
 
@@ -194,7 +214,11 @@ def _merge_network_defaults(options: TrainOptions, spec: MethodSpec, checked: Ma
     """A method's options for its own default networks hold until the user sets the same key."""
     defaults = dict(spec.defaults)
     for network in ("generator", "discriminator"):
-        own = defaults.get(f"{network}_options", {}) if getattr(options, network) == getattr(spec, network) else {}
+        own = (
+            defaults.get(f"{network}_options", {})
+            if getattr(options, network) == getattr(spec, network)
+            else {}
+        )
         setattr(options, f"{network}_options", {**own, **checked.get(f"{network}_options", {})})
 
 

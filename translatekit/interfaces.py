@@ -224,8 +224,8 @@ class Translator(Protocol):
                 C equal to ``info.image_in_channels``.
 
         Returns:
-            (N, H, W, ``info.image_out_channels``) of the dtype that came in. Each image's result is independent of the others
-            in its batch.
+            (N, H, W, ``info.image_out_channels``) of the dtype that came in. Each image's result is independent of
+            the others in its batch.
         """
         ...
 

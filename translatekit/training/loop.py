@@ -8,7 +8,7 @@ import math
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from torch.utils.data import DataLoader, default_collate
 
 import translatekit
 from translatekit.config import RunConfig, TrainOptions
-from translatekit.errors import DataError, OptionError, TrainingError
-from translatekit.interfaces import Dataset, DataOptions, Method
+from translatekit.datasets import make_dataset
+from translatekit.datasets.layouts import MissingSplitError
+from translatekit.errors import OptionError, TrainingError
+from translatekit.interfaces import DataOptions, Dataset, Method
 from translatekit.model_file import ModelInfo, save_model, write_atomically
 from translatekit.networks.factory import Networks
 from translatekit.networks.layers import set_norm_inference
-from translatekit.options import check_options
 from translatekit.registry import registry
 from translatekit.training.checkpoint import (
     gather_ranks,
@@ -93,11 +94,11 @@ def run(
     torch.set_flush_denormal(True)
     fabric = _make_fabric(resolved.options)
     fabric.launch()
-    if fabric.is_global_zero and resume is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "config.toml", resolved.to_toml().encode())
     try:
         training = _prepare(resolved, folder, fabric)
+        if fabric.is_global_zero and resume is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / "config.toml", resolved.to_toml().encode())
         if resume is not None:
             _restore(training)
         _loop(training)
@@ -168,7 +169,9 @@ def _loop(training: Training) -> None:
                     break
             if progress.batch == batches.batches_per_epoch:
                 progress.epoch, progress.batch = progress.epoch + 1, 0
-            if options.validate_every and (progress.epoch % options.validate_every == 0 or progress.step == total):
+            if options.validate_every and (
+                progress.epoch % options.validate_every == 0 or progress.step == total
+            ):
                 _validate(training, report)
             if progress.step % checkpoint_every == 0 or progress.step == total:
                 _save(training)
@@ -189,7 +192,11 @@ def _drain(training: Training) -> dict[str, float]:
         return {}
     names = list(pending[0][1])
     values = torch.stack([torch.stack([losses[name].float() for name in names]) for _, losses in pending])
-    values = training.fabric.all_reduce(values, reduce_op="mean").cpu() if training.fabric.world_size > 1 else values.cpu()
+    values = (
+        training.fabric.all_reduce(values, reduce_op="mean").cpu()
+        if training.fabric.world_size > 1
+        else values.cpu()
+    )
     bad = (~torch.isfinite(values)).nonzero()
     if len(bad):
         row, column = bad[0].tolist()
@@ -263,7 +270,9 @@ def _sample(training: Training, report: Reporter | None, fixed: dict[str, Any] |
     method = training.method
     with _evaluating(training):
         images = method.samples(training.fabric.to_device(fixed))
-    report.samples(training.progress.step, sample_grid({name: image.float().cpu() for name, image in images.items()}))
+    report.samples(
+        training.progress.step, sample_grid({name: image.float().cpu() for name, image in images.items()})
+    )
 
 
 @contextmanager
@@ -380,7 +389,9 @@ def _make_fabric(options: TrainOptions) -> Fabric:
     # Each process keeps its own running statistics: broadcasting them would change tensors between two
     # forward passes of one network, of which a GAN's step has several.
     strategy: Any = DDPStrategy(broadcast_buffers=False) if options.strategy == "ddp" else options.strategy
-    devices = [int(part) for part in options.devices.split(",")] if "," in options.devices else options.devices
+    devices = (
+        [int(part) for part in options.devices.split(",")] if "," in options.devices else options.devices
+    )
     try:
         return Fabric(
             accelerator=options.accelerator,
@@ -390,7 +401,9 @@ def _make_fabric(options: TrainOptions) -> Fabric:
             precision=options.precision,
         )
     except (ValueError, RuntimeError) as error:  # Fabric's MisconfigurationException among them
-        raise OptionError(f"these devices cannot be used ({str(error).splitlines()[0]}): check the Hardware options") from None
+        raise OptionError(
+            f"these devices cannot be used ({str(error).splitlines()[0]}): check the Hardware options"
+        ) from None
     except Exception as error:
         if type(error).__name__ != "MisconfigurationException":
             raise
@@ -402,11 +415,8 @@ def _prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
     data = _open_data(config, "train")
     validation = None
     if options.validate_every and registry("method").get(config.method).data == "paired":
-        try:
+        with suppress(MissingSplitError):
             validation = _open_data(config, "val")
-        except DataError as error:
-            if type(error).__name__ != "MissingSplitError":
-                raise
     torch.manual_seed(options.seed)  # every process starts from the same weights
     factory = Networks(
         generator_name=str(options.generator),
@@ -419,7 +429,9 @@ def _prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
     method: Method = registry("method").load(config.method)(config.method_options, factory, data)
     for network in method.deployed().values():
         set_norm_inference(network, options.norm_inference)
-    method.setup(fabric, functools.partial(_make_optimizer, options=options), functools.partial(_wrap, options=options))
+    method.setup(
+        fabric, functools.partial(_make_optimizer, options=options), functools.partial(_wrap, options=options)
+    )
     torch.manual_seed(options.seed + 1 + fabric.global_rank)  # and each draws noise of its own
     averages = {}
     if options.ema is not None:
@@ -436,9 +448,10 @@ def _open_data(config: RunConfig, split: str) -> Dataset:
     spec = registry("dataset").get(name)
     wanted = registry("method").get(config.method).data
     if spec.provides != wanted:
-        raise OptionError(f"{config.method} needs {wanted} images, and the dataset {name!r} gives {spec.provides} ones: pass another --dataset")
-    dataset_type = spec.load()
-    checked = check_options(dataset_type, options.dataset_options, f"dataset {name!r}", skip=("root", "options"))
+        raise OptionError(
+            f"{config.method} needs {wanted} images, and the dataset {name!r} gives {spec.provides} ones: "
+            "pass another --dataset"
+        )
     data_options = DataOptions(
         split=split,
         direction=options.direction,
@@ -449,11 +462,7 @@ def _open_data(config: RunConfig, split: str) -> Dataset:
         cache=options.cache,
         strict=options.strict,
     )
-    root = None if config.data is None else Path(config.data)
-    if root is None and name != "demo":
-        raise DataError(f"the dataset {name!r} needs a folder of images: translatekit train {config.method} FOLDER")
-    dataset: Dataset = dataset_type(root, data_options, **checked)
-    return dataset
+    return make_dataset(name, config.data, data_options, options.dataset_options)
 
 
 def _make_optimizer(parameters: Iterable[nn.Parameter], options: TrainOptions) -> torch.optim.Optimizer:
@@ -539,7 +548,9 @@ def _announce(training: Training, report: Reporter | None, steps: int, total: in
         return
     config, options = training.config, training.options
     if options.dataset == "demo":
-        report.say("no data named: training on the built-in demo, drawn facades" if config.data is None else "")
+        report.say(
+            "no data named: training on the built-in demo, drawn facades" if config.data is None else ""
+        )
     report.say(
         f"{config.method} with {options.generator} on {len(training.data)} images: {total} steps, {steps} an epoch, "
         f"on {training.fabric.world_size} x {training.fabric.device.type}; the run is {training.folder}"

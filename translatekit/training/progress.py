@@ -71,9 +71,17 @@ class Reporter:
     def train(self, step: int, epoch: int, values: Mapping[str, float], lr: float, rate: float) -> None:
         """Log the means of losses and accuracies since the last time, and images a second."""
         losses = {name: value for name, value in values.items() if not name.startswith("accuracy")}
-        accuracy = {name[len("accuracy_") :]: value for name, value in values.items() if name.startswith("accuracy")}
+        accuracy = {
+            name[len("accuracy_") :]: value for name, value in values.items() if name.startswith("accuracy")
+        }
         self._write(
-            kind="train", step=step, epoch=epoch, losses=losses, accuracy=accuracy, lr=lr, images_per_second=rate
+            kind="train",
+            step=step,
+            epoch=epoch,
+            losses=losses,
+            accuracy=accuracy,
+            lr=lr,
+            images_per_second=rate,
         )
         self._scalars("loss", losses, step)
         self._scalars("accuracy", accuracy, step)

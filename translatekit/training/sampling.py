@@ -43,7 +43,9 @@ class EpochBatches(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
         total = self.batches_per_epoch
-        batches = order[: total * self.batch_size * self.world_size].reshape(total, self.world_size, self.batch_size)
+        batches = order[: total * self.batch_size * self.world_size].reshape(
+            total, self.world_size, self.batch_size
+        )
         for batch in batches[self.skip :, self.rank]:
             yield batch.tolist()
 

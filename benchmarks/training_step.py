@@ -1,0 +1,177 @@
+"""A training step against a plain eager loop of the same mathematics, side by side in one process.
+
+    python benchmarks/training_step.py [--case unet-1 --case resnet-1 ...] [--rounds 7] [--json FILE]
+
+The plain loop is what a research script does: contiguous NCHW tensors, fp32, torch's default Adam, no Fabric. Each
+round times every variant once, in turn, so that a drift of the machine's speed meets all of them; the ratio is taken
+round by round. Reported: the median and the quartiles of seconds a step and of the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from translatekit.config import RunConfig
+from translatekit.networks.factory import Networks
+from translatekit.registry import registry
+from translatekit.training.loop import _channels_last, _make_optimizer, _wrap
+
+CASES = {
+    "unet-1": ("pix2pix", 1, {}),
+    "unet-8": ("pix2pix", 8, {}),
+    "resnet-1": ("cyclegan", 1, {}),
+}
+SIZE = 256
+
+
+def make_batch(method: str, batch_size: int, device: torch.device) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    names = ("input", "target") if method == "pix2pix" else ("A", "B")
+    shape = (batch_size, 3, SIZE, SIZE)
+    return {name: (torch.rand(shape, generator=generator) * 2 - 1).to(device) for name in names}
+
+
+class PlainFabric:
+    """What a script without an engine does where a method asks its Fabric."""
+
+    @staticmethod
+    def backward(loss: torch.Tensor) -> None:
+        loss.backward()
+
+    @staticmethod
+    def no_backward_sync(network: Any) -> Any:
+        import contextlib
+
+        return contextlib.nullcontext()
+
+
+def build(name: str, batch_size: int, given: dict[str, Any], plain: bool, device: str) -> Callable[[], None]:
+    """A function that does one training step."""
+    config = RunConfig.resolve(name, "data", given)
+    options = config.options
+    torch.manual_seed(0)
+    factory = Networks(
+        generator_name=str(options.generator),
+        generator_options=options.generator_options,
+        discriminator_name=str(options.discriminator),
+        discriminator_options=options.discriminator_options,
+    )
+    data = SimpleNamespace(channels={"input": 3, "target": 3, "A": 3, "B": 3})
+    method = registry("method").load(name)(config.method_options, factory, data)
+    batch = make_batch(name, batch_size, torch.device(device))
+    if plain:
+        method.fabric = PlainFabric()
+        for key, network in method.bare.items():
+            network.to(device)
+            method.optimizers[key] = torch.optim.Adam(
+                network.parameters(), lr=options.lr, betas=(options.beta1, options.beta2)
+            )
+    else:
+        fabric = Fabric(accelerator=device, devices=1, precision=options.precision)
+        method.setup(
+            fabric,
+            lambda parameters: _make_optimizer(parameters, options),
+            lambda network: _wrap(network, options),
+        )
+        if options.channels_last:
+            batch = {key: _channels_last(value) for key, value in batch.items()}
+
+    def step() -> None:
+        losses = method.step(batch)
+        torch.stack(list(losses.values())).tolist()  # waits for the device
+
+    return step
+
+
+def quartiles(values: list[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return {"median": statistics.median(values) or median, "low": low, "high": high}
+
+
+def measure(case: str, rounds: int, device: str, compiled: bool) -> dict[str, Any]:
+    name, batch_size, given = CASES[case]
+    variants = {
+        "plain fp32": build(name, batch_size, given, plain=True, device=device),
+        "fp32": build(name, batch_size, given, plain=False, device=device),
+        "bf16": build(name, batch_size, {**given, "precision": "bf16-mixed"}, plain=False, device=device),
+    }
+    if compiled:
+        variants["bf16 compiled"] = build(
+            name,
+            batch_size,
+            {**given, "precision": "bf16-mixed", "compile": True},
+            plain=False,
+            device=device,
+        )
+    seconds: dict[str, list[float]] = {variant: [] for variant in variants}
+    for step in variants.values():
+        for _ in range(2):
+            step()
+    for _ in range(rounds):
+        for variant, step in variants.items():
+            start = time.perf_counter()
+            step()
+            seconds[variant].append(time.perf_counter() - start)
+    plain = seconds["plain fp32"]
+    return {
+        variant: {
+            "seconds": quartiles(values),
+            "speedup": quartiles([base / value for base, value in zip(plain, values, strict=True)]),
+        }
+        for variant, values in seconds.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--case", action="append", choices=CASES)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_flush_denormal(True)
+    results: dict[str, Any] = {
+        "machine": {
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "python": sys.version.split()[0],
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        },
+        "rounds": arguments.rounds,
+        "cases": {},
+    }
+    for case in arguments.case or CASES:
+        results["cases"][case] = measured = measure(
+            case, arguments.rounds, arguments.device, arguments.compile
+        )
+        for variant, figures in measured.items():
+            second, ratio = figures["seconds"], figures["speedup"]
+            print(
+                f"{case:10} {variant:14} {second['median']:8.3f} s a step ({second['low']:.3f} to {second['high']:.3f})"
+                f"   {ratio['median']:.2f}x ({ratio['low']:.2f} to {ratio['high']:.2f})",
+                flush=True,
+            )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
