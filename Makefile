@@ -25,7 +25,7 @@ contracts: .venv/tested
 # The built wheel in an environment that never saw this folder.
 wheel: .venv/tested
 	$(BIN)/python -m build --wheel --outdir dist .
-	$(BIN)/python tests/wheel.py dist
+	$(BIN)/python .ci/check_wheel.py dist
 
 check: lint types contracts test wheel
 
