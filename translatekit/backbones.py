@@ -94,19 +94,21 @@ def _create(name: str, in_channels: int, pretrained: bool, weights: str | Path |
     # Transformers are made for one image size unless asked: which argument asks, depends on the family.
     for any_size in ({"dynamic_img_size": True}, {"strict_img_size": False}, {}):
         try:
-            return timm.create_model(
+            model = timm.create_model(
                 name, pretrained=pretrained or weights is not None, **arguments, **any_size
             )
+            if weights is not None:
+                _check_weights(model, name, weights)
+            return model
+        except TranslatekitError:
+            raise
         except TypeError as error:
             if not any_size:
                 raise OptionError(_refusal(name, str(error))) from None
-        except Exception as error:
+        except Exception as error:  # each family, and the network, fails in its own way
             reason = textwrap.shorten(f"{type(error).__name__}: {error}", 160, placeholder=" ...")
             if weights is not None:
-                raise TranslatekitError(
-                    f"the weights in {weights} do not fit the timm model {name!r} ({reason}): "
-                    "give the file that was saved from this model"
-                ) from None
+                raise _unfit(name, weights, reason) from None
             if pretrained:
                 raise TranslatekitError(
                     f"the pretrained weights of {name!r} could not be loaded ({reason}): connect to the "
@@ -114,6 +116,23 @@ def _create(name: str, in_channels: int, pretrained: bool, weights: str | Path |
                 ) from None
             raise OptionError(_refusal(name, reason)) from None
     raise AssertionError("unreachable")
+
+
+def _check_weights(model: nn.Module, name: str, weights: str | Path) -> None:
+    """Refuse another model's weights, of which timm loads what fits and passes over the rest."""
+    # timm flattens the names of what it takes features from.
+    given = {key.replace(".", "_") for key in timm.models.load_state_dict(str(weights))}
+    wanted = [key.removeprefix("model.").replace(".", "_") for key in model.state_dict()]
+    found = sum(key in given for key in wanted)
+    if found < len(wanted) / 2:
+        raise _unfit(name, weights, f"{found} of {len(wanted)} tensors are there")
+
+
+def _unfit(name: str, weights: str | Path, reason: str) -> TranslatekitError:
+    return TranslatekitError(
+        f"the weights in {weights} do not fit the timm model {name!r} ({reason}): "
+        "give the file that was saved from this model"
+    )
 
 
 def _refusal(name: str, reason: str) -> str:

@@ -41,8 +41,8 @@ def import_checkpoint(
     """Turn a generator's checkpoint (``latest_net_G.pth``) into a model file.
 
     Architecture, channels, width, normalization and, for a ResNet, dropout are inferred from the names and
-    shapes of its parameters. A U-Net's dropout leaves no trace there: 0.5, the default of both implementations,
-    is assumed, which matters for further training and for noise at inference alone.
+    shapes of its parameters. A U-Net's dropout leaves no trace there: 0.5, the default of both
+    implementations, is assumed, which matters for further training and for noise at inference alone.
 
     Args:
         source: a state dict saved by torch. Nothing in it is executed.
@@ -179,8 +179,9 @@ class _Reader:
     """Takes layers out of a reference state dict and puts them under our names.
 
     Attributes:
-        norm: what follows the convolutions. Batch normalization has weights of its own. Instance normalization
-            has none, but the convolutions before it have a bias, which they lack where nothing follows.
+        norm: what follows the convolutions. Batch normalization has weights of its own. Instance
+            normalization has none, but the convolutions before it have a bias, which they lack where
+            nothing follows.
         found: tensors under our names.
         left: tensors that were not taken yet.
     """
@@ -314,8 +315,8 @@ def _finish(
     except (KeyError, IndexError, ValueError, RuntimeError, OptionError) as error:
         reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
         raise ModelFileError(
-            f"{source} resembles a {read.__name__[1:]} of the reference implementation, but differs ({reason}): "
-            "only unchanged architectures can be imported"
+            f"{source} resembles a {read.__name__[1:]} of the reference implementation, but differs "
+            f"({reason}): only unchanged architectures can be imported"
         ) from None
     complete: dict[str, Any] = network.arguments  # type: ignore[assignment]
     weights = {
