@@ -119,12 +119,14 @@ class Dataset(Protocol):
     float32 in [-1, 1]. An item depends on the seed, the epoch and the index alone, whichever process asks for it.
 
     Attributes:
+        options: those it was made with.
         channels: of each image in an item, such as ``{"input": 3, "target": 3}``.
         class_names: of a labelled dataset, by label; else empty.
         color: what the channels mean (`Color`); ``lab`` is L in, ab out, each scaled to [-1, 1].
         skipped: the files that could not be read, with the reason.
     """
 
+    options: DataOptions
     channels: Mapping[str, int]
     class_names: tuple[str, ...]
     color: Color
@@ -145,7 +147,17 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class NetworkFactory(Protocol):
-    """Makes the networks a user asked for, initialized, with their options checked."""
+    """Makes the networks a user asked for, initialized, with their options checked.
+
+    Attributes:
+        generator_name, discriminator_name: their names in the registry, whose descriptors say what they take.
+    """
+
+    @property
+    def generator_name(self) -> str: ...  # noqa: D102
+
+    @property
+    def discriminator_name(self) -> str: ...  # noqa: D102
 
     def generator(self, **arguments: Any) -> nn.Module:
         """The chosen generator; `arguments` are those that are not the user's, such as ``in_channels``."""

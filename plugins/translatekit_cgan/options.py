@@ -12,7 +12,9 @@ class CGANOptions:
     """What the conditional GAN can be told."""
 
     adversarial: str = option(
-        "vanilla", "The adversarial loss, by name: vanilla is the non-saturating one, minimax the other.", "cGAN"
+        "vanilla",
+        "The adversarial loss, by name: vanilla is the non-saturating one, minimax the other.",
+        "cGAN",
     )
     conditional: bool = option(True, "Condition on the labels; without, it is the plain GAN.", "cGAN")
     latent_size: int = option(100, "Length of the noise vector.", "cGAN")

@@ -1,0 +1,38 @@
+"""``translatekit sample``."""
+
+from __future__ import annotations
+
+import click
+import rich_click
+
+
+@rich_click.command(no_args_is_help=True)
+@rich_click.argument("model", metavar="MODEL")
+@rich_click.option("--label", metavar="CLASS", help="Name or number of a class; all of them if not given.")
+@rich_click.option(
+    "-n",
+    "--count",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Images of each class. [default: 16 of one class, 8 of each of several]",
+)
+@rich_click.option("--seed", type=int, default=0, show_default=True, help="Decides the noise.")
+@rich_click.option(
+    "-o",
+    "--output",
+    default="samples.png",
+    show_default=True,
+    metavar="OUT",
+    help="An image file for a grid, or a folder for a file each.",
+)
+@rich_click.option("--force", is_flag=True, help="Replace files that exist.")
+def sample(model: str, label: str | None, count: int | None, seed: int, output: str, force: bool) -> None:
+    """Draw new images from a model that cgan trained.
+
+    MODEL is a model file or a run's folder. The grid has a row for each class, or is as square as can be where one
+    class is named. The same seed draws the same images. The written files' names are printed to stdout.
+    """
+    from translatekit_cgan.sample import sample as draw
+
+    for path in draw(model, output, label=label, count=count, seed=seed, force=force):
+        click.echo(path)
