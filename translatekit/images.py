@@ -396,13 +396,15 @@ def _to_uint16(samples: np.ndarray) -> np.ndarray:
 def _encode_tiff16(samples: np.ndarray, icc: bytes | None, compression: int) -> bytes:
     import tifffile
 
+    if samples.shape[2] == 2:  # gray and alpha, which Pillow and others do not read with 16 bits
+        samples = samples[:, :, [0, 0, 0, 1]]
     buffer = io.BytesIO()
     tifffile.imwrite(
         buffer,
         samples if samples.shape[2] > 1 else samples[:, :, 0],
         photometric="rgb" if samples.shape[2] >= 3 else "minisblack",
         planarconfig="contig" if samples.shape[2] > 1 else None,
-        extrasamples=["unassalpha"] if samples.shape[2] in (2, 4) else None,
+        extrasamples=["unassalpha"] if samples.shape[2] == 4 else None,
         compression="zlib" if compression else None,
         compressionargs={"level": compression} if compression else None,
         predictor=bool(compression),

@@ -87,6 +87,7 @@ class Aligned(BaseDataset):
 
     def _decode_files(self, files: Files) -> Arrays:
         a, b = (read_picture(path, 3, deep=False).pixels for path in files)
+        self._check_sizes(files, a.shape[:2], b.shape[:2])
         return self._directed(a, b)
 
     def _directed(self, a: np.ndarray, b: np.ndarray) -> Arrays:
@@ -98,12 +99,15 @@ class Aligned(BaseDataset):
 
     def _size_of_files(self, files: Files) -> tuple[int, int]:
         a, b = read_size(files[0]), read_size(files[1])
+        self._check_sizes(files, a, b)
+        return a
+
+    def _check_sizes(self, files: Files, a: tuple[int, int], b: tuple[int, int]) -> None:
         if a != b and self.options.split == "train" and self.options.load_size is None:
             raise DataError(
                 f"{files[0]} and {files[1]} are not of one size ({a[1]}x{a[0]} and {b[1]}x{b[0]}): "
                 "pass --load-size to resize both"
             )
-        return a
 
 
 def _half(path: Path, width: int) -> int:

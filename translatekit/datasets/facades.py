@@ -1,8 +1,7 @@
 """Facades drawn from a seed: a label map, and the picture that it describes.
 
-The picture follows from the label map: each class has its own material, the light always comes from the top left,
-and what varies from house to house (wall, roof, shutters) has a class of its own. So a network can learn it
-soon.
+The picture follows from the label map, so that a network can learn it soon: each class has its own material,
+the light always comes from the top left, and what varies from house to house has a class of its own.
 """
 
 from __future__ import annotations
