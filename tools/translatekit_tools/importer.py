@@ -8,6 +8,8 @@ from __future__ import annotations
 import pickle
 import re
 import textwrap
+import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -114,7 +116,9 @@ def read_checkpoint(path: str | Path) -> State:
     if start.startswith(_LFS):
         raise ModelFileError(f"{path} is a Git LFS pointer, not the checkpoint itself: run git lfs pull")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the pickle protocol, in files that are refused anyway
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP))
     except Exception as error:
         raise _explain(path, error, start) from None
     if not isinstance(state, Mapping) or not state:
@@ -313,7 +317,8 @@ def _finish(
             raise ValueError(f"{next(iter(reader.left))} is not part of it")
         network.load_state_dict(reader.found, assign=True)
     except (KeyError, IndexError, ValueError, RuntimeError, OptionError) as error:
-        reason = str(error).strip().splitlines()[-1].strip().rstrip(".")
+        reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        reason = reason.strip().splitlines()[-1].strip().rstrip(".")
         raise ModelFileError(
             f"{source} resembles a {read.__name__[1:]} of the reference implementation, but differs "
             f"({reason}): only unchanged architectures can be imported"
@@ -341,12 +346,12 @@ def _color(in_channels: int, out_channels: int) -> Color:
 
 def _explain(path: Path, error: Exception, start: bytes) -> ModelFileError:
     """One sentence for whatever reading a file raised."""
-    code = re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error))
+    code = re.search(r"GLOBAL ([\w.]+)", str(error))
     if isinstance(error, pickle.UnpicklingError) and code:
         return ModelFileError(
             f"{path} holds more than weights and would run {code[1]} when loaded, so nothing was loaded: "
             "save the generator's state_dict() and import that"
         )
-    if start.startswith(_LEGACY) or "central directory" in str(error):
+    if start.startswith(_LEGACY) or (start.startswith(_ZIP) and not zipfile.is_zipfile(path)):
         return ModelFileError(f"{path} is truncated or damaged: copy it again from where it came from")
     return ModelFileError(f"{path} is not a PyTorch checkpoint: give a .pth file that torch saved")
