@@ -224,7 +224,7 @@ def test_a_16_bit_png_agrees_with_its_8_bit_reading(data_dir: Path) -> None:
 
 
 def test_transparent_palette_entries_become_alpha() -> None:
-    image = Image.fromarray(np.array([[0, 1]], np.uint8), "L").convert("P")
+    image = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
     image.putpalette([255, 0, 0, 0, 255, 0])
     picture = read_picture(encoded(image, "PNG", transparency=1))
     assert picture.pixels.tolist() == [[[255, 0, 0], [0, 255, 0]]]
@@ -313,6 +313,6 @@ def test_resize_keeps_dtype_axes_and_range(dtype: type, shape: tuple[int, ...]) 
 
 
 def test_resize_agrees_between_8_bits_and_float() -> None:
-    pixels = random_pixels(16, 16, 3, np.uint8)
+    pixels = random_pixels(16, 16, 3, np.uint8) // 2 + 64  # room for the overshoot
     coarse, fine = resize(pixels, (9, 40)), resize(pixels.astype(np.float32) / 255, (9, 40))
-    assert np.abs(coarse - fine * 255).max() <= 3  # Pillow rounds between its two passes
+    assert np.abs(coarse - fine * 255).max() <= 1.5  # Pillow rounds between its two passes
