@@ -24,7 +24,7 @@ PACKAGES = {
     "translatekit_cgan",
     "translatekit_tools",
 }
-WITHOUT_TORCH = ["click", "rich-click", "rich", "pluggy", "numpy", "pillow", "imageio", "tomli", "tomli-w"]
+WITHOUT_TORCH = ["click", "rich-click", "rich", "pluggy", "numpy", "pillow", "imageio", "tomli", "tomli-w", "tifffile"]
 TINY = ["--max-steps", "2", "--crop-size", "32", "--load-size", "36", "-G", "depth=5", "-G", "width=4"]
 
 

@@ -26,8 +26,9 @@ from lightning_fabric import Fabric
 
 from translatekit.config import RunConfig
 from translatekit.networks.factory import Networks
+from translatekit.networks.layers import DoublingConv2d, HalvingConv2d
 from translatekit.registry import registry
-from translatekit.training.loop import _channels_last, _make_optimizer, _wrap
+from translatekit.training.loop import make_optimizer, to_channels_last, use_channels_last, wrap_network
 
 CASES = {
     "unet-1": ("pix2pix", 1, {}),
@@ -60,7 +61,7 @@ class PlainFabric:
 
 def build(name: str, batch_size: int, given: dict[str, Any], plain: bool, device: str) -> Callable[[], None]:
     """A function that does one training step."""
-    config = RunConfig.resolve(name, "data", given)
+    config = RunConfig.resolve(name, "data", {"batch_size": batch_size, **given})
     options = config.options
     torch.manual_seed(0)
     factory = Networks(
@@ -74,6 +75,9 @@ def build(name: str, batch_size: int, given: dict[str, Any], plain: bool, device
     batch = make_batch(name, batch_size, torch.device(device))
     if plain:
         method.fabric = PlainFabric()
+        for module in (module for network in method.bare.values() for module in network.modules()):
+            if isinstance(module, (HalvingConv2d, DoublingConv2d)):  # a script has torch's own
+                module.__class__ = type(module).__mro__[1]
         for key, network in method.bare.items():
             network.to(device)
             method.optimizers[key] = torch.optim.Adam(
@@ -83,11 +87,11 @@ def build(name: str, batch_size: int, given: dict[str, Any], plain: bool, device
         fabric = Fabric(accelerator=device, devices=1, precision=options.precision)
         method.setup(
             fabric,
-            lambda parameters: _make_optimizer(parameters, options),
-            lambda network: _wrap(network, options),
+            lambda parameters: make_optimizer(parameters, options),
+            lambda network: wrap_network(network, options, fabric.device),
         )
-        if options.channels_last:
-            batch = {key: _channels_last(value) for key, value in batch.items()}
+        if use_channels_last(options, fabric.device):
+            batch = {key: to_channels_last(value) for key, value in batch.items()}
 
     def step() -> None:
         losses = method.step(batch)

@@ -120,7 +120,9 @@ class TrainOptions:
     devices: str = option("1", "How many devices, which ones (0,1), or auto.", "Hardware")
     strategy: str = option("auto", "How several devices work together, such as ddp.", "Hardware")
     num_nodes: int = option(1, "How many hosts.", "Hardware")
-    channels_last: bool = option(True, "Lay tensors out as NHWC, which convolutions prefer.", "Hardware")
+    channels_last: bool | None = option(
+        None, "Lay tensors out as NHWC; when not given, wherever it is quicker: not at batch size 1 on a CPU.", "Hardware"
+    )
     compile: bool = option(False, "Compile the networks with torch.compile.", "Hardware")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translatekit.errors import DataError
@@ -43,6 +44,52 @@ class BatchNorm2d(nn.BatchNorm2d):
     def extra_repr(self) -> str:
         """Also name the inference mode."""
         return f"{super().extra_repr()}, inference={self.inference}"
+
+
+# Pixels of an image up to which a convolution is quicker on a CPU as one matrix product: there its cost is
+# the reading of its weights, which the convolution libraries first copy into an order of their own.
+_FEW_PIXELS = 64
+
+
+def _is_few_pixels(x: Tensor) -> bool:
+    return (
+        x.device.type == "cpu"
+        and x.shape[-2] * x.shape[-1] <= _FEW_PIXELS
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+
+
+class HalvingConv2d(nn.Conv2d):
+    """A convolution 4x4 of stride 2 that halves each side: (N, C, H, W) to (N, C', H / 2, W / 2)."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve; few pixels on a CPU as a matrix product, which is the same sum."""
+        if not _is_few_pixels(input):
+            return super().forward(input)
+        n, _, h, w = input.shape
+        patches = F.unfold(input, 4, padding=1, stride=2)
+        out = torch.matmul(self.weight.flatten(1), patches).view(n, self.out_channels, h // 2, w // 2)
+        return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
+
+
+class DoublingConv2d(nn.ConvTranspose2d):
+    """A transposed convolution 4x4 of stride 2 that doubles each side: (N, C, H, W) to (N, C', 2H, 2W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Convolve; few pixels on a CPU as a matrix product, which is the same sum."""
+        if not _is_few_pixels(input):
+            return super().forward(input, output_size)
+        h, w = input.shape[-2:]
+        patches = torch.matmul(self.weight.flatten(1).t(), input.flatten(2))
+        out = F.fold(patches, (2 * h, 2 * w), 4, padding=1, stride=2)
+        return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
 
 
 def make_norm(norm: Norm, channels: int) -> nn.Module:

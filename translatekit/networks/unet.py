@@ -12,7 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translatekit.networks.layers import Norm, check_range, check_sides, conv_bias, make_norm
+from translatekit.networks.layers import (
+    DoublingConv2d,
+    HalvingConv2d,
+    Norm,
+    check_range,
+    check_sides,
+    conv_bias,
+    make_norm,
+)
 
 
 class _Down(nn.Module):
@@ -20,7 +28,7 @@ class _Down(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, norm: Norm, bias: bool) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+        self.conv = HalvingConv2d(in_channels, out_channels, bias)
         self.norm = make_norm(norm, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,7 +41,7 @@ class _Up(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, norm: Norm, bias: bool, dropout: float) -> None:
         super().__init__()
-        self.conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=bias)
+        self.conv = DoublingConv2d(in_channels, out_channels, bias)
         self.norm = make_norm(norm, out_channels)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
 
