@@ -122,7 +122,9 @@ def read_info(path: str | Path) -> ModelInfo:
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {path}: check the path, or train one first") from None
     except OSError as error:
-        raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
+        raise ModelFileError(
+            f"{path} cannot be read ({error.strerror}): check the path and its permissions"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         raise ModelFileError(
             f"{path} is not a translatekit model file: "
@@ -200,7 +202,9 @@ def find_model(path: str | Path, direction: str | None = None) -> Path:
     path = Path(path)
     if not path.is_dir():
         if not path.exists():
-            raise ModelFileError(f"there is no model {path}: check the path, or train one with translatekit train")
+            raise ModelFileError(
+                f"there is no model {path}: check the path, or train one with translatekit train"
+            )
         return path
     candidates = sorted(path.glob("model*.safetensors"))
     if not candidates:

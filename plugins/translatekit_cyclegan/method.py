@@ -74,7 +74,9 @@ class CycleGAN(Method):
             losses[name] = torch.stack(self.adversarial.discriminator(real_logits, fake_logits)).mean()
             penalty = self.adversarial.penalty(D, real, fake)
             self.update(losses[name] if penalty is None else losses[name] + penalty, name)
-            accuracies |= {f"{key}_{name}": value for key, value in accuracy(real_logits, fake_logits).items()}
+            accuracies |= {
+                f"{key}_{name}": value for key, value in accuracy(real_logits, fake_logits).items()
+            }
         return {name: loss.detach() for name, loss in losses.items()} | accuracies
 
     def deployed(self) -> dict[str, nn.Module]:

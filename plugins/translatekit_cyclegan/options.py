@@ -17,4 +17,6 @@ class CycleGANOptions:
     lambda_identity: float = option(
         0.5, "Weight of the identity loss, as a share of the cycles' weights; 0 leaves it out.", "CycleGAN"
     )
-    pool_size: int = option(50, "How many earlier outputs the discriminators are also shown; 0 for none.", "CycleGAN")
+    pool_size: int = option(
+        50, "How many earlier outputs the discriminators are also shown; 0 for none.", "CycleGAN"
+    )

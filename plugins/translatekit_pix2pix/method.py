@@ -68,4 +68,8 @@ class Pix2Pix(Method):
 
     def samples(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Input, output and target."""
-        return {"input": batch["input"], "output": self.networks["G"](batch["input"]), "target": batch["target"]}
+        return {
+            "input": batch["input"],
+            "output": self.networks["G"](batch["input"]),
+            "target": batch["target"],
+        }

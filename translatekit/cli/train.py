@@ -13,7 +13,9 @@ from translatekit.registry import registry
 _CONFIG = click.Option(
     ["--config"], type=click.Path(), help="Repeat the run of this config.toml; other options change it."
 )
-_RESUME = click.Option(["--resume"], type=click.Path(), metavar="RUN", help="Go on with an interrupted run, exactly.")
+_RESUME = click.Option(
+    ["--resume"], type=click.Path(), metavar="RUN", help="Go on with an interrupted run, exactly."
+)
 
 
 class Methods(click.RichGroup):
@@ -77,7 +79,9 @@ def train(ctx: click.Context, config: str | None, resume: str | None) -> None:
     _train(None, None, config, resume, {})
 
 
-def _train(method: str | None, data: str | None, config: str | None, resume: str | None, given: dict[str, Any]) -> None:
+def _train(
+    method: str | None, data: str | None, config: str | None, resume: str | None, given: dict[str, Any]
+) -> None:
     from translatekit.training import train as start
 
     folder = start(method, data, config=config, resume=resume, **given)

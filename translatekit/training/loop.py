@@ -431,7 +431,9 @@ def _prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
     for network in method.deployed().values():
         set_norm_inference(network, options.norm_inference)
     method.setup(
-        fabric, functools.partial(_make_optimizer, options=options), functools.partial(_wrap, options=options)
+        fabric,
+        functools.partial(make_optimizer, options=options),
+        functools.partial(wrap_network, options=options, device=fabric.device),
     )
     torch.manual_seed(options.seed + 1 + fabric.global_rank)  # and each draws noise of its own
     averages = {}
