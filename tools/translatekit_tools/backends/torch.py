@@ -69,9 +69,7 @@ class TorchTranslator:
     def _run_with_noise(self, batch: np.ndarray) -> np.ndarray:
         assert self._noise is not None
         device = torch.device(self.device)
-        with torch.random.fork_rng(
-            [] if device.type == "cpu" else [device], device_type=_random_kind(device)
-        ):
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
             torch.manual_seed(self._noise)
             return self._run(batch)
 
@@ -161,10 +159,6 @@ def _find_device(name: str) -> torch.device:
 def _as_tensor(batch: np.ndarray) -> torch.Tensor:
     array = np.ascontiguousarray(batch)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-
-def _random_kind(device: torch.device) -> str:
-    return "cuda" if device.type == "cpu" else device.type  # fork_rng always keeps the CPU's state
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -73,7 +73,8 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
     except KeyboardInterrupt:
         console.print(
             f"Interrupted after {reporter.done} files, none of them partial: "
-            "run the same command again to go on."
+            "run the same command again to go on.",
+            soft_wrap=True,
         )
         raise click.Abort from None
     if as_json:

@@ -1,0 +1,166 @@
+"""Which files are translated, and where each one goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from translatekit_tools.bulk.find import Job, find_jobs
+from translatekit_tools.bulk.manifest import Entry
+from translatekit_tools.bulk.options import RunOptions
+
+from translatekit.errors import DataError, OptionError
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for name in ("a.jpg", "b.png", "sub/c.gif", "sub/.hidden.png", ".git/d.png", "notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("txt"):
+            (folder / name).write_text("no image")
+        else:
+            Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(folder / name)
+    return folder
+
+
+def plan(
+    *inputs: str | Path, out: Path | None = None, options: RunOptions | None = None
+) -> list[tuple[Path, Path]]:
+    jobs = find_jobs(inputs, out, options or RunOptions())
+    assert all(job.problem is None for job in jobs)
+    return [(job.source, job.output) for job in jobs]
+
+
+def problems(jobs: list[Job]) -> list[str | None]:
+    return [job.problem for job in jobs]
+
+
+def test_a_folder_is_mirrored_without_hidden_files_and_other_kinds(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert plan(photos, out=out) == [
+        (photos / "a.jpg", out / "a.jpg"),
+        (photos / "b.png", out / "b.png"),
+        (photos / "sub/c.gif", out / "sub/c.png"),  # GIF is not written
+    ]
+
+
+def test_without_out_a_folder_goes_to_its_neighbour(photos: Path) -> None:
+    assert plan(photos)[2][1] == photos.parent / "photos-translated/sub/c.png"
+
+
+def test_the_working_directory_has_a_name(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    assert plan(".")[0][1] == photos.parent / "photos-translated/a.jpg"
+
+
+def test_without_out_a_file_goes_beside_itself(photos: Path) -> None:
+    assert plan(photos / "a.jpg")[0][1] == photos / "a-translated.jpg"
+    assert plan(photos / "a.jpg", options=RunOptions(suffix="_x"))[0][1] == photos / "a_x.jpg"
+
+
+def test_out_with_an_images_ending_is_the_file_itself(photos: Path, tmp_path: Path) -> None:
+    assert plan(photos / "a.jpg", out=tmp_path / "result.webp")[0][1] == tmp_path / "result.webp"
+    with pytest.raises(OptionError, match="not one file"):
+        find_jobs([photos], tmp_path / "result.png", RunOptions())
+    with pytest.raises(OptionError, match=r"\.gif"):
+        find_jobs([photos / "a.jpg"], tmp_path / "result.gif", RunOptions())
+
+
+def test_several_folders_keep_their_names_under_out(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    outputs = [output for _, output in plan(photos, photos / "sub", photos / "b.png", out=out)]
+    assert outputs == [out / "photos/a.jpg", out / "photos/b.png", out / "photos/sub/c.png"]
+
+
+def test_a_glob_is_mirrored_from_its_first_wildcard_on(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert plan(f"{photos}/**/*.gif", out=out) == [(photos / "sub/c.gif", out / "sub/c.png")]
+    assert [source.name for source, _ in plan(f"{photos}/*", out=out)] == ["a.jpg", "b.png", "c.gif"]
+
+
+def test_a_name_with_wildcard_characters_is_a_file_where_there_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "shot [1].png"
+    Image.new("RGB", (4, 4)).save(path)
+    assert plan(path) == [(path, tmp_path / "shot [1]-translated.png")]
+
+
+def test_home_is_expanded(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(photos))
+    monkeypatch.setenv("USERPROFILE", str(photos))
+    assert plan("~/a.jpg")[0][0] == photos / "a.jpg"
+
+
+def test_format_and_suffix_make_the_name(photos: Path, tmp_path: Path) -> None:
+    options = RunOptions(format="tiff", suffix="_map")
+    assert plan(photos / "a.jpg", out=tmp_path, options=options)[0][1] == tmp_path / "a_map.tiff"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("missing.png", "no file or folder"), ("none*.png", "no image matches"), ("empty", "holds no images")],
+)
+def test_an_input_that_is_nothing_is_named(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=message):
+        find_jobs([tmp_path / name], None, RunOptions())
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        find_jobs([tmp_path / "pipe.png"], None, RunOptions())
+
+
+def test_a_file_named_twice_is_translated_once(photos: Path, tmp_path: Path) -> None:
+    assert len(plan(photos / "a.jpg", photos, f"{photos}/*.jpg", out=tmp_path / "out")) == 3
+
+
+def test_an_output_that_is_an_input_is_refused(photos: Path) -> None:
+    jobs = find_jobs([photos], photos, RunOptions())
+    assert [problem is not None for problem in problems(jobs)] == [True, True, False]  # the GIF becomes a PNG
+    assert "would overwrite an input" in str(jobs[0].problem)
+
+
+def test_a_link_in_the_way_does_not_hide_that_the_output_is_an_input(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(photos)
+    assert "would overwrite an input" in str(find_jobs([photos], tmp_path / "link", RunOptions())[0].problem)
+
+
+def test_two_inputs_with_one_output_are_told_apart(photos: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(photos / "b.gif")  # sorts before b.png, which keeps its format
+    jobs = find_jobs([photos], tmp_path / "out", RunOptions())
+    refused = [job for job in jobs if job.problem]
+    assert [job.source.name for job in refused] == ["b.gif"]
+    assert "b.png" in str(refused[0].problem)
+
+
+def test_outputs_inside_of_the_input_folder_are_not_inputs(photos: Path) -> None:
+    out = photos / "out"
+    out.mkdir()
+    Image.new("RGB", (4, 4)).save(out / "a.jpg")
+    assert len(plan(photos, out=out)) == 3
+    assert len(plan(f"{photos}/*", out=out)) == 3
+    assert len(plan(f"{photos}/**/*.jpg", out=out)) == 1
+
+
+def test_outputs_beside_their_inputs_are_not_inputs_again(photos: Path) -> None:
+    (job,) = find_jobs([photos / "a.jpg"], None, RunOptions())
+    Image.new("RGB", (4, 4)).save(job.output)
+    job.manifest.add(
+        Entry(
+            input="a.jpg",
+            input_hash="",
+            output="a-translated.jpg",
+            output_hash="",
+            output_size=0,
+            model_hash="",
+            options_hash="",
+        )
+    )
+    assert [source.name for source, _ in plan(f"{photos}/*.jpg")] == ["a.jpg"]
+    # Named by itself, it is what the user wants translated.
+    assert [source.name for source, _ in plan(photos / "a-translated.jpg")] == ["a-translated.jpg"]
