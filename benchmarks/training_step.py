@@ -28,7 +28,7 @@ from translatekit.config import RunConfig
 from translatekit.networks.factory import Networks
 from translatekit.networks.layers import DoublingConv2d, HalvingConv2d
 from translatekit.registry import registry
-from translatekit.training.loop import make_optimizer, to_channels_last, use_channels_last, wrap_network
+from translatekit.training.setup import make_optimizer, to_channels_last, use_channels_last, wrap_network
 
 CASES = {
     "unet-1": ("pix2pix", 1, {}),

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import errno
-import functools
-import math
-import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 import translatekit
-from translatekit.config import RunConfig, TrainOptions
-from translatekit.datasets import make_dataset
-from translatekit.datasets.layouts import MissingSplitError
-from translatekit.errors import OptionError, TrainingError
-from translatekit.interfaces import DataOptions, Dataset, Method
+from translatekit.errors import TrainingError
 from translatekit.model_file import ModelInfo, save_model, write_atomically
-from translatekit.networks.factory import Networks
-from translatekit.networks.layers import set_norm_inference
 from translatekit.registry import registry
 from translatekit.training.checkpoint import (
     gather_ranks,
@@ -41,43 +30,21 @@ from translatekit.training.metrics import MetricMean, image_metrics
 from translatekit.training.progress import Reporter, forget_after
 from translatekit.training.report import sample_grid, write_index
 from translatekit.training.sampling import EpochBatches
+from translatekit.training.setup import (
+    collate,
+    make_fabric,
+    make_loader,
+    prepare,
+    resolve,
+    to_channels_last,
+    use_channels_last,
+)
+from translatekit.training.signals import stop_on_signal
+from translatekit.training.state import Progress, Training
 
 SAMPLE_IMAGES = 4
 VALIDATION_BATCH = 8
 BEST_BY = "l1"
-_MAY_CHANGE_ON_RESUME = {"epochs", "epochs_decay", "max_steps"}
-_MAY_CHANGE_GROUPS = {"Output", "Hardware"}
-
-
-@dataclass
-class Progress:
-    """How far a run has come: counted in steps, epochs, and batches of the current epoch."""
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    best: float = math.inf
-
-
-@dataclass
-class Training:
-    """A run in progress: everything the loop works with."""
-
-    folder: Path
-    config: RunConfig
-    fabric: Fabric
-    data: Dataset
-    validation: Dataset | None
-    method: Method
-    progress: Progress = field(default_factory=Progress)
-    averages: dict[str, AveragedModel] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
-
-    @property
-    def options(self) -> TrainOptions:
-        """The general options."""
-        return self.config.options
 
 
 def run(
@@ -89,13 +56,13 @@ def run(
     given: Mapping[str, Any],
 ) -> Path:
     """See `translatekit.training.train`."""
-    resolved, folder = _resolve(method, data, config, resume, given)
+    resolved, folder = resolve(method, data, config, resume, given)
     # Subnormal numbers appear in Adam's moments and slow a CPU down many times; threads inherit this setting.
     torch.set_flush_denormal(True)
-    fabric = _make_fabric(resolved.options)
+    fabric = make_fabric(resolved.options)
     fabric.launch()
     try:
-        training = _prepare(resolved, folder, fabric)
+        training = prepare(resolved, folder, fabric)
         if fabric.is_global_zero and resume is None:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "config.toml", resolved.to_toml().encode())
@@ -117,7 +84,7 @@ def _loop(training: Training) -> None:
     batches = EpochBatches(
         len(training.data), options.batch_size, options.seed, fabric.global_rank, fabric.world_size
     )
-    loader = _make_loader(training, batches)
+    loader = make_loader(training, batches)
     epochs = options.epochs + options.epochs_decay
     total = batches.batches_per_epoch * epochs
     total = min(total, options.max_steps or total)
@@ -126,7 +93,7 @@ def _loop(training: Training) -> None:
     fixed = _fixed_samples(training)
     channels_last = use_channels_last(options, fabric.device)
 
-    with _reporter(training, total, epochs) as report, _stop_on_signal() as stop:
+    with _reporter(training, total, epochs) as report, stop_on_signal() as stop:
         _announce(training, report, batches.batches_per_epoch, total)
         while progress.step < total:
             _set_learning_rate(training, progress.epoch)
@@ -250,7 +217,7 @@ def _validate(training: Training, report: Reporter | None) -> None:
         mean = MetricMean()
         was_training = network.training
         network.eval()
-        loader = DataLoader(training.validation, batch_size=VALIDATION_BATCH, collate_fn=_collate)  # type: ignore[arg-type]
+        loader = DataLoader(training.validation, batch_size=VALIDATION_BATCH, collate_fn=collate)  # type: ignore[arg-type]
         with torch.no_grad():
             for batch in loader:
                 output = network(training.fabric.to_device(batch["input"]))
@@ -258,7 +225,10 @@ def _validate(training: Training, report: Reporter | None) -> None:
         network.train(was_training)
         training.metrics = mean.compute()
         if report:
-            report.validation(training.progress.step, training.progress.epoch - 1, training.metrics)
+            epoch = training.progress.epoch - (
+                training.progress.batch == 0
+            )  # an epoch just ended counts as itself
+            report.validation(training.progress.step, epoch, training.metrics)
         if training.metrics[BEST_BY] < training.progress.best:
             training.progress.best = training.metrics[BEST_BY]
             _save_models(training, "best")
@@ -325,204 +295,6 @@ def _rate(training: Training) -> float:
     return float(optimizer.param_groups[0]["lr"])
 
 
-# --- setting up -------------------------------------------------------------------------------------------------
-
-
-def _resolve(
-    method: str | None,
-    data: str | Path | None,
-    config: str | Path | None,
-    resume: str | Path | None,
-    given: Mapping[str, Any],
-) -> tuple[RunConfig, Path]:
-    """The run's configuration and its folder."""
-    if resume is not None:
-        folder = Path(resume)
-        if not (folder / "config.toml").is_file():
-            raise TrainingError(f"{folder} is not the folder of a run: give one that holds a config.toml")
-        may_change = _MAY_CHANGE_ON_RESUME | {
-            item.name for item in fields(TrainOptions) if item.metadata["group"] in _MAY_CHANGE_GROUPS
-        }
-        for name in given:
-            if name not in may_change or name == "output":
-                raise OptionError(
-                    f"{name} cannot change when a run is resumed: leave it out, "
-                    f"or start anew with --config {folder / 'config.toml'}"
-                )
-        return RunConfig.from_toml(folder / "config.toml", given), folder
-    if config is not None:
-        changed = dict(given)
-        changed.setdefault("output", "none")  # a repeated run gets a folder of its own
-        if method is not None:
-            changed["method"] = method
-        if data is not None:
-            changed["data"] = data
-        resolved = RunConfig.from_toml(config, changed)
-    elif method is None:
-        names = ", ".join(registry("method").names())
-        raise OptionError(f"name a method to train: one of {names}")
-    else:
-        resolved = RunConfig.resolve(method, data, given)
-    folder = _choose_folder(resolved)
-    resolved.options.output = str(folder)
-    return resolved, folder
-
-
-def _choose_folder(config: RunConfig) -> Path:
-    if config.options.output is not None:
-        folder = Path(config.options.output).expanduser()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise TrainingError(
-                f"{folder} exists already and nothing in it will be overwritten: "
-                "choose another with -o, or go on with that run by --resume"
-            )
-        return folder
-    data = Path(config.data).name if config.data else config.options.dataset
-    base = Path("runs") / f"{config.method}-{data}"
-    folder, number = base, 1
-    while folder.exists():
-        number += 1
-        folder = base.with_name(f"{base.name}-{number}")
-    return folder
-
-
-def _make_fabric(options: TrainOptions) -> Fabric:
-    # Each process keeps its own running statistics: broadcasting them would change tensors between two
-    # forward passes of one network, of which a GAN's step has several.
-    strategy: Any = DDPStrategy(broadcast_buffers=False) if options.strategy == "ddp" else options.strategy
-    devices = (
-        [int(part) for part in options.devices.split(",")] if "," in options.devices else options.devices
-    )
-    try:
-        return Fabric(
-            accelerator=options.accelerator,
-            devices=devices,
-            strategy=strategy,
-            num_nodes=options.num_nodes,
-            precision=options.precision,
-        )
-    except (ValueError, RuntimeError) as error:  # Fabric's MisconfigurationException among them
-        raise OptionError(
-            f"these devices cannot be used ({str(error).splitlines()[0]}): check the Hardware options"
-        ) from None
-    except Exception as error:
-        if type(error).__name__ != "MisconfigurationException":
-            raise
-        raise OptionError(f"these devices cannot be used ({error}): check the Hardware options") from None
-
-
-def _prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
-    options = config.options
-    data = _open_data(config, "train")
-    validation = None
-    if options.validate_every and registry("method").get(config.method).data == "paired":
-        with suppress(MissingSplitError):
-            validation = _open_data(config, "val")
-    torch.manual_seed(options.seed)  # every process starts from the same weights
-    factory = Networks(
-        generator_name=str(options.generator),
-        generator_options=options.generator_options,
-        discriminator_name=str(options.discriminator),
-        discriminator_options=options.discriminator_options,
-        init=options.init,
-        init_gain=options.init_gain,
-    )
-    method: Method = registry("method").load(config.method)(config.method_options, factory, data)
-    for network in method.deployed().values():
-        set_norm_inference(network, options.norm_inference)
-    method.setup(
-        fabric,
-        functools.partial(make_optimizer, options=options),
-        functools.partial(wrap_network, options=options, device=fabric.device),
-    )
-    torch.manual_seed(options.seed + 1 + fabric.global_rank)  # and each draws noise of its own
-    averages = {}
-    if options.ema is not None:
-        average = get_ema_multi_avg_fn(options.ema)
-        averages = {
-            name: AveragedModel(network, multi_avg_fn=average) for name, network in method.deployed().items()
-        }
-    return Training(folder, config, fabric, data, validation, method, averages=averages)
-
-
-def _open_data(config: RunConfig, split: str) -> Dataset:
-    options = config.options
-    name = str(options.dataset)
-    spec = registry("dataset").get(name)
-    wanted = registry("method").get(config.method).data
-    if spec.provides != wanted:
-        raise OptionError(
-            f"{config.method} needs {wanted} images, and the dataset {name!r} gives {spec.provides} ones: "
-            "pass another --dataset"
-        )
-    data_options = DataOptions(
-        split=split,
-        direction=options.direction,
-        load_size=options.load_size,
-        crop_size=options.crop_size,
-        flip=options.flip,
-        seed=options.seed,
-        cache=options.cache,
-        strict=options.strict,
-    )
-    return make_dataset(name, config.data, data_options, options.dataset_options)
-
-
-def make_optimizer(parameters: Iterable[nn.Parameter], options: TrainOptions) -> torch.optim.Optimizer:
-    """Adam as both papers use it."""
-    # Fused is one pass over the memory instead of a dozen: at batch size 1 the optimizer is much of a CPU's step.
-    return torch.optim.Adam(parameters, lr=options.lr, betas=(options.beta1, options.beta2), fused=True)
-
-
-def wrap_network(network: nn.Module, options: TrainOptions, device: torch.device) -> Any:
-    """A network in the memory format and compiled as the options say."""
-    # On a CPU the optimizer and the matrix products want contiguous weights; convolutions reorder them anyway.
-    if use_channels_last(options, device) and device.type != "cpu":
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return torch.compile(network) if options.compile else network
-
-
-def use_channels_last(options: TrainOptions, device: torch.device) -> bool:
-    """Whether images are laid out as NHWC: as the options say, else where it was measured to be quicker."""
-    if options.channels_last is not None:
-        return options.channels_last
-    return device.type != "cpu" or options.batch_size > 1
-
-
-def to_channels_last(value: Any) -> Any:
-    """A batch's images as NHWC in memory; anything else as it is."""
-    is_image = isinstance(value, Tensor) and value.ndim == 4
-    return value.contiguous(memory_format=torch.channels_last) if is_image else value
-
-
-def _make_loader(training: Training, batches: EpochBatches) -> Any:
-    loader = DataLoader(
-        training.data,  # type: ignore[arg-type]
-        batch_sampler=batches,
-        num_workers=training.options.workers,
-        collate_fn=_collate,
-        pin_memory=training.fabric.device.type == "cuda",
-        worker_init_fn=_one_thread if training.options.workers else None,
-    )
-    return training.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-
-
-def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    return dict(default_collate(items))
-
-
-def _one_thread(worker: int) -> None:
-    """Keep readers from taking the cores that the training computes on."""
-    torch.set_num_threads(1)
-
-
-def _fixed_samples(training: Training) -> dict[str, Any] | None:
-    """The same few images at every sampling, from the validation set where there is one."""
-    source = training.validation or training.data
-    source.set_epoch(0)
-    return _collate([source[index] for index in range(min(SAMPLE_IMAGES, len(source)))])
-
-
 def _restore(training: Training) -> None:
     fabric, method = training.fabric, training.method
     state = load_checkpoint(training.folder / "checkpoints")
@@ -546,6 +318,13 @@ def _restore(training: Training) -> None:
     if fabric.is_global_zero:
         forget_after(training.folder, training.progress.step)
     fabric.barrier()
+
+
+def _fixed_samples(training: Training) -> dict[str, Any] | None:
+    """The same few images at every sampling, from the validation set where there is one."""
+    source = training.validation or training.data
+    source.set_epoch(0)
+    return collate([source[index] for index in range(min(SAMPLE_IMAGES, len(source)))])
 
 
 # --- small things -----------------------------------------------------------------------------------------------
@@ -601,33 +380,6 @@ def _describe(training: Training, name: str, direction: str) -> ModelInfo:
         epoch=training.progress.epoch,
         versions={"translatekit": translatekit.__version__, "torch": torch.__version__},
     )
-
-
-@dataclass
-class _Stop:
-    requested: bool = False
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[_Stop]:
-    """Let the first Ctrl-C (or SIGTERM) end the run after the current step; the second ends it at once."""
-    stop = _Stop()
-
-    def ask(number: int, frame: Any) -> None:
-        if stop.requested:
-            raise KeyboardInterrupt
-        stop.requested = True
-
-    try:
-        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: the program around us handles its signals
-        yield stop
-        return
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _anyone(fabric: Fabric, requested: bool) -> bool:

@@ -1,0 +1,232 @@
+"""From options to a run that can start: its folder, devices, data, networks and optimizers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, default_collate
+
+from translatekit.config import RunConfig, TrainOptions
+from translatekit.datasets import make_dataset
+from translatekit.datasets.layouts import MissingSplitError
+from translatekit.errors import OptionError, TrainingError
+from translatekit.interfaces import DataOptions, Dataset, Method
+from translatekit.networks.factory import Networks
+from translatekit.networks.layers import set_norm_inference
+from translatekit.registry import registry
+from translatekit.training.sampling import EpochBatches
+from translatekit.training.state import Training
+
+_MAY_CHANGE_ON_RESUME = {"epochs", "epochs_decay", "max_steps"}
+_MAY_CHANGE_GROUPS = {"Output", "Hardware"}
+
+
+def resolve(
+    method: str | None,
+    data: str | Path | None,
+    config: str | Path | None,
+    resume: str | Path | None,
+    given: Mapping[str, Any],
+) -> tuple[RunConfig, Path]:
+    """The run's configuration and its folder."""
+    if resume is not None:
+        folder = Path(resume)
+        if not (folder / "config.toml").is_file():
+            raise TrainingError(f"{folder} is not the folder of a run: give one that holds a config.toml")
+        may_change = _MAY_CHANGE_ON_RESUME | {
+            item.name for item in fields(TrainOptions) if item.metadata["group"] in _MAY_CHANGE_GROUPS
+        }
+        for name in given:
+            if name not in may_change or name == "output":
+                raise OptionError(
+                    f"{name} cannot change when a run is resumed: leave it out, "
+                    f"or start anew with --config {folder / 'config.toml'}"
+                )
+        return RunConfig.from_toml(folder / "config.toml", given), folder
+    if config is not None:
+        changed = dict(given)
+        changed.setdefault("output", "none")  # a repeated run gets a folder of its own
+        if method is not None:
+            changed["method"] = method
+        if data is not None:
+            changed["data"] = data
+        resolved = RunConfig.from_toml(config, changed)
+    elif method is None:
+        names = ", ".join(registry("method").names())
+        raise OptionError(f"name a method to train: one of {names}")
+    else:
+        resolved = RunConfig.resolve(method, data, given)
+    folder = _choose_folder(resolved)
+    resolved.options.output = str(folder)
+    return resolved, folder
+
+
+def _choose_folder(config: RunConfig) -> Path:
+    if config.options.output is not None:
+        folder = Path(config.options.output).expanduser()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise TrainingError(
+                f"{folder} exists already and nothing in it will be overwritten: "
+                "choose another with -o, or go on with that run by --resume"
+            )
+        return folder
+    data = Path(config.data).name if config.data else config.options.dataset
+    base = Path("runs") / f"{config.method}-{data}"
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def make_fabric(options: TrainOptions) -> Fabric:
+    """The engine that knows devices, precision and several processes.
+
+    Raises:
+        OptionError: there are no such devices.
+    """
+    # Each process keeps its own running statistics: broadcasting them would change tensors between two
+    # forward passes of one network, of which a GAN's step has several.
+    strategy: Any = DDPStrategy(broadcast_buffers=False) if options.strategy == "ddp" else options.strategy
+    devices = (
+        [int(part) for part in options.devices.split(",")] if "," in options.devices else options.devices
+    )
+    try:
+        return Fabric(
+            accelerator=options.accelerator,
+            devices=devices,
+            strategy=strategy,
+            num_nodes=options.num_nodes,
+            precision=options.precision,
+        )
+    except (ValueError, RuntimeError) as error:  # Fabric's MisconfigurationException among them
+        raise OptionError(
+            f"these devices cannot be used ({str(error).splitlines()[0]}): check the Hardware options"
+        ) from None
+    except Exception as error:
+        if type(error).__name__ != "MisconfigurationException":
+            raise
+        raise OptionError(f"these devices cannot be used ({error}): check the Hardware options") from None
+
+
+def prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
+    """Open the data, make the method with its networks, and put everything on its device.
+
+    Raises:
+        OptionError: an option does not fit.
+        DataError: the images are missing, unmatched or too few.
+    """
+    options = config.options
+    data = _open_data(config, "train")
+    validation = None
+    if options.validate_every and registry("method").get(config.method).data == "paired":
+        with suppress(MissingSplitError):
+            validation = _open_data(config, "val")
+    torch.manual_seed(options.seed)  # every process starts from the same weights
+    factory = Networks(
+        generator_name=str(options.generator),
+        generator_options=options.generator_options,
+        discriminator_name=str(options.discriminator),
+        discriminator_options=options.discriminator_options,
+        init=options.init,
+        init_gain=options.init_gain,
+    )
+    method: Method = registry("method").load(config.method)(config.method_options, factory, data)
+    for network in method.deployed().values():
+        set_norm_inference(network, options.norm_inference)
+    method.setup(
+        fabric,
+        functools.partial(make_optimizer, options=options),
+        functools.partial(wrap_network, options=options, device=fabric.device),
+    )
+    torch.manual_seed(options.seed + 1 + fabric.global_rank)  # and each draws noise of its own
+    averages = {}
+    if options.ema is not None:
+        average = get_ema_multi_avg_fn(options.ema)
+        averages = {
+            name: AveragedModel(network, multi_avg_fn=average) for name, network in method.deployed().items()
+        }
+    return Training(folder, config, fabric, data, validation, method, averages=averages)
+
+
+def _open_data(config: RunConfig, split: str) -> Dataset:
+    options = config.options
+    name = str(options.dataset)
+    spec = registry("dataset").get(name)
+    wanted = registry("method").get(config.method).data
+    if spec.provides != wanted:
+        raise OptionError(
+            f"{config.method} needs {wanted} images, and the dataset {name!r} gives {spec.provides} ones: "
+            "pass another --dataset"
+        )
+    data_options = DataOptions(
+        split=split,
+        direction=options.direction,
+        load_size=options.load_size,
+        crop_size=options.crop_size,
+        flip=options.flip,
+        seed=options.seed,
+        cache=options.cache,
+        strict=options.strict,
+    )
+    return make_dataset(name, config.data, data_options, options.dataset_options)
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter], options: TrainOptions) -> torch.optim.Optimizer:
+    """Adam as both papers use it."""
+    # Fused is one pass over the memory instead of a dozen: at batch size 1 the optimizer is much of a CPU's step.
+    return torch.optim.Adam(parameters, lr=options.lr, betas=(options.beta1, options.beta2), fused=True)
+
+
+def wrap_network(network: nn.Module, options: TrainOptions, device: torch.device) -> Any:
+    """A network in the memory format and compiled as the options say."""
+    # On a CPU the optimizer and the matrix products want contiguous weights; convolutions reorder them anyway.
+    if use_channels_last(options, device) and device.type != "cpu":
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return torch.compile(network) if options.compile else network
+
+
+def use_channels_last(options: TrainOptions, device: torch.device) -> bool:
+    """Whether images are laid out as NHWC: as the options say, else where it was measured to be quicker."""
+    if options.channels_last is not None:
+        return options.channels_last
+    return device.type != "cpu" or options.batch_size > 1
+
+
+def to_channels_last(value: Any) -> Any:
+    """A batch's images as NHWC in memory; anything else as it is."""
+    is_image = isinstance(value, Tensor) and value.ndim == 4
+    return value.contiguous(memory_format=torch.channels_last) if is_image else value
+
+
+def make_loader(training: Training, batches: EpochBatches) -> Any:
+    """The training images in the order of `batches`, moved to the device."""
+    loader = DataLoader(
+        training.data,  # type: ignore[arg-type]
+        batch_sampler=batches,
+        num_workers=training.options.workers,
+        collate_fn=collate,
+        pin_memory=training.fabric.device.type == "cuda",
+        worker_init_fn=_one_thread if training.options.workers else None,
+    )
+    return training.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """One batch from its items."""
+    return dict(default_collate(items))
+
+
+def _one_thread(worker: int) -> None:
+    """Keep readers from taking the cores that the training computes on."""
+    torch.set_num_threads(1)

@@ -1,0 +1,45 @@
+"""What a run in progress consists of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from translatekit.config import RunConfig, TrainOptions
+from translatekit.interfaces import Dataset, Method
+
+
+@dataclass
+class Progress:
+    """How far a run has come: counted in steps, epochs, and batches of the current epoch."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best: float = math.inf
+
+
+@dataclass
+class Training:
+    """A run in progress: everything the loop works with."""
+
+    folder: Path
+    config: RunConfig
+    fabric: Fabric
+    data: Dataset
+    validation: Dataset | None
+    method: Method
+    progress: Progress = field(default_factory=Progress)
+    averages: dict[str, AveragedModel] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
+
+    @property
+    def options(self) -> TrainOptions:
+        """The general options."""
+        return self.config.options
