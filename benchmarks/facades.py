@@ -24,7 +24,11 @@ from translatekit.interfaces import DataOptions
 from translatekit.networks import set_norm_inference
 from translatekit.training.metrics import MetricMean, image_metrics
 
-REFERENCE = {"per_image": {"l1": 0.351, "psnr": 13.0}, "running": {"l1": 0.363, "psnr": 12.8}, "epoch_seconds": 34}
+REFERENCE = {
+    "per_image": {"l1": 0.351, "psnr": 13.0},
+    "running": {"l1": 0.363, "psnr": 12.8},
+    "epoch_seconds": 34,
+}
 EPOCHS = 16
 SETTINGS = [
     *("--direction", "BtoA", "--load-size", "143", "--crop-size", "128"),
@@ -46,7 +50,9 @@ def evaluate(run: Path, data: Path, norm_inference: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path)
     parser.add_argument("--output", type=Path, default=Path("runs/facades-benchmark"))
     parser.add_argument("--cache", action=argparse.BooleanOptionalAction, default=True)
