@@ -10,7 +10,7 @@ demo: .venv/installed
 	@$(BIN)/translatekit demo
 
 test: .venv/tested
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/tested
 	$(BIN)/ruff check .

@@ -35,7 +35,10 @@ class TorchTranslator:
             for module in network.modules():
                 if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
                     module.to(dtype)
-        self._model = Deployable(network, info.color).to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        model = Deployable(network, info.color).to(device).eval()
+        if device.type != "cpu":  # a CPU's convolutions reorder their weights anyway; images are NHWC already
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = model
 
     def set_noise(self, seed: int | None) -> None:
         """Use dropout as noise, drawn from a seed anew for each image, or (None) not at all.
