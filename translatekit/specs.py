@@ -55,14 +55,17 @@ class Spec:
         Raises:
             PluginError: a required package is not installed, or the target cannot be imported.
         """
-        for requirement in self.requires:
-            module, _, distribution = requirement.partition("=")
-            if not _is_installed(module):
-                raise PluginError(
-                    f"{self.kind} {self.name!r} needs the package {module}, which is not installed: "
-                    f"run pip install '{distribution or module}'"
-                )
+        missing = self.missing()
+        if missing:
+            raise PluginError(
+                f"{self.kind} {self.name!r} needs what is not installed: run pip install {' '.join(missing)}"
+            )
         return import_target(self.target, f"{self.kind} {self.name!r}")
+
+    def missing(self) -> list[str]:
+        """What to ``pip install`` before the target can be used; empty when all of `requires` is there."""
+        pairs = (requirement.partition("=") for requirement in self.requires)
+        return [f"'{name or module}'" for module, _, name in pairs if not _is_installed(module)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +75,8 @@ class GeneratorSpec(Spec):
     Attributes:
         size_multiple: with its default options, each side of an input must be a multiple of this, in pixels.
             The loaded network's own attribute of this name holds for the options it was made with.
-        source: what it maps from: an ``"image"``, or a ``"latent"`` vector (with a label where there are
-        any).
+        source: what it maps from: an ``"image"``, or a ``"latent"`` vector (with a label where there
+            are any).
     """
 
     kind: ClassVar[str] = "generator"

@@ -23,7 +23,7 @@ from translatekit.options import convert, parse_assignments
 
 
 class FieldOption(rich_click.RichOption):
-    """A click option for a dataclass field: unset unless the user sets it, though its help shows the default."""
+    """A click option for a dataclass field: unset until the user sets it, though its help shows the default."""
 
     def __init__(self, *args: Any, shown_default: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, show_default=shown_default is not None, **kwargs)

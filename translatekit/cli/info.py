@@ -1,0 +1,45 @@
+"""``translatekit info``: what a model file says of itself, read without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from translatekit.model_file import find_model, read_info
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path), metavar="FILE|RUN")
+@click.option("--direction", help="Which of a run's generators, such as BtoA.")
+@click.option("--json", "as_json", is_flag=True, help="Print the header as one JSON object.")
+def info(model: Path, direction: str | None, as_json: bool) -> None:
+    """Show what a model file or a run's model is: its network, what it was trained on, and how well it does."""
+    path = find_model(model, direction)
+    header = dataclasses.asdict(read_info(path))
+    if as_json:
+        click.echo(json.dumps({"file": str(path), **header}, indent=2))
+        return
+    from rich.table import Table
+
+    from translatekit.cli._console import stdout
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column()
+    table.add_row("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    for name, value in header.items():
+        if value not in ({}, (), []):
+            table.add_row(name.replace("_", " "), _shown(value))
+    stdout().print(table)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key} = {_shown(item)}" for key, item in value.items())
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""The generator tiny for translatekit."""
