@@ -124,9 +124,9 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_weights(
     pairs: Path, finished: Path, tmp_path: Path, workers: str
 ) -> None:
     run = tmp_path / "run"
+    often = ["--checkpoint-every", "3", "--workers", workers]
     process = start(
-        ["pix2pix", str(pairs), *FLAGS, "--epochs", "2", "--epochs-decay", "1", "-o", str(run)]
-        + ["--checkpoint-every", "3", "--workers", workers]
+        ["pix2pix", str(pairs), *FLAGS, "--epochs", "2", "--epochs-decay", "1", "-o", str(run), *often]
     )
     wanted = random.randint(1, 5)
     wait_for(

@@ -39,6 +39,6 @@ def test_a_last_batch_that_is_not_full_is_left_out() -> None:
 
 def test_more_images_a_step_than_there_are_is_refused() -> None:
     with pytest.raises(
-        DataError, match="a batch of 6 on 2 device.s. is larger than the data, which has 10 images"
+        DataError, match=r"a batch of 6 on 2 device\(s\) is larger than the data, which has 10 images"
     ):
         EpochBatches(10, 6, seed=0, world_size=2)
