@@ -24,7 +24,18 @@ PACKAGES = {
     "translatekit_cgan",
     "translatekit_tools",
 }
-WITHOUT_TORCH = ["click", "rich-click", "rich", "pluggy", "numpy", "pillow", "imageio", "tomli", "tomli-w", "tifffile"]
+WITHOUT_TORCH = [
+    "click",
+    "rich-click",
+    "rich",
+    "pluggy",
+    "numpy",
+    "pillow",
+    "imageio",
+    "tomli",
+    "tomli-w",
+    "tifffile",
+]
 TINY = ["--max-steps", "2", "--crop-size", "32", "--load-size", "36", "-G", "depth=5", "-G", "width=4"]
 
 
@@ -44,7 +55,17 @@ def make_environment(python: str, folder: Path) -> Path:
 
 
 def pip(folder: Path, *arguments: str | Path) -> None:
-    call(folder / "python", "-m", "pip", "install", "--quiet", "--timeout", "180", *arguments, cwd=folder.parent)
+    call(
+        folder / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--timeout",
+        "180",
+        *arguments,
+        cwd=folder.parent,
+    )
 
 
 def check_contents(wheel: Path) -> None:
@@ -81,13 +102,22 @@ def check_without_torch(wheel: Path, folder: Path) -> None:
     programs = make_environment(python, folder / "light")
     pip(programs, *WITHOUT_TORCH)
     pip(programs, "--no-deps", wheel)
-    for command in (["--help"], ["plugins"], ["run", "--help"], ["train", "pix2pix", "--help"], ["info", "run"]):
+    for command in (
+        ["--help"],
+        ["plugins"],
+        ["run", "--help"],
+        ["train", "pix2pix", "--help"],
+        ["info", "run"],
+    ):
         call(programs / "translatekit", *command, cwd=folder)
     print("the half without torch works on Python 3.10")
 
 
 def find_python(version: str) -> str | None:
-    for candidate in (f"python{version}", *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))):
+    for candidate in (
+        f"python{version}",
+        *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python")),
+    ):
         path = shutil.which(candidate)
         if path and subprocess.run([path, "-c", ""], stderr=subprocess.DEVNULL).returncode == 0:
             return path

@@ -121,7 +121,9 @@ class TrainOptions:
     strategy: str = option("auto", "How several devices work together, such as ddp.", "Hardware")
     num_nodes: int = option(1, "How many hosts.", "Hardware")
     channels_last: bool | None = option(
-        None, "Lay tensors out as NHWC; when not given, wherever it is quicker: not at batch size 1 on a CPU.", "Hardware"
+        None,
+        "Lay tensors out as NHWC; by itself wherever that is quicker, so not at batch size 1 on a CPU.",
+        "Hardware",
     )
     compile: bool = option(False, "Compile the networks with torch.compile.", "Hardware")
 

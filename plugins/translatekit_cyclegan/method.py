@@ -64,7 +64,7 @@ class CycleGAN(Method):
                 losses["idt_B"] = share * weight_A * self.distance(BtoA(real_A), real_A)
             self.update(torch.stack(list(losses.values())).sum(), "AtoB", "BtoA")
 
-        accuracies = {}
+        accuracies: dict[str, Tensor] = {}
         for name, real, fake in (
             ("D_A", real_B, self.pools["B"].query(fake_B)),
             ("D_B", real_A, self.pools["A"].query(fake_A)),

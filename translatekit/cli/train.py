@@ -47,7 +47,7 @@ class Methods(click.RichGroup):
             _train(None if resume else cmd_name, data, config, resume, given)
 
         return click.RichCommand(
-            cmd_name,
+            name=cmd_name,
             params=[
                 click.Argument(["data"], required=False, type=click.Path()),
                 *options_from_dataclass(own),

@@ -27,7 +27,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     inference: NormInference = "running"
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name for it)
+    def forward(self, input: Tensor) -> Tensor:
         """Normalize (N, num_features, H, W)."""
         if self.training or self.inference == "running":
             return super().forward(input)

@@ -192,7 +192,7 @@ def wrap_network(network: nn.Module, options: TrainOptions, device: torch.device
     """A network in the memory format and compiled as the options say."""
     # On a CPU the optimizer and the matrix products want contiguous weights; convolutions reorder them anyway.
     if use_channels_last(options, device) and device.type != "cpu":
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
     return torch.compile(network) if options.compile else network
 
 
@@ -211,7 +211,7 @@ def to_channels_last(value: Any) -> Any:
 
 def make_loader(training: Training, batches: EpochBatches) -> Any:
     """The training images in the order of `batches`, moved to the device."""
-    loader = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         training.data,  # type: ignore[arg-type]
         batch_sampler=batches,
         num_workers=training.options.workers,

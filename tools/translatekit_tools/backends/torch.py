@@ -37,7 +37,7 @@ class TorchTranslator:
                     module.to(dtype)
         model = Deployable(network, info.color).to(device).eval()
         if device.type != "cpu":  # a CPU's convolutions reorder their weights anyway; images are NHWC already
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model = model.to(memory_format=torch.channels_last)
         self._model = model
 
     def set_noise(self, seed: int | None) -> None:
