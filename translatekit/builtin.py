@@ -132,4 +132,6 @@ def register_commands() -> Iterable[CommandSpec]:
     yield CommandSpec(
         name="plugins", target="translatekit.cli.plugins:plugins", summary="list, check and start plugins"
     )
-    yield CommandSpec(name="info", target="translatekit.cli.info:info", summary="show what a model file holds")
+    yield CommandSpec(
+        name="info", target="translatekit.cli.info:info", summary="show what a model file holds"
+    )

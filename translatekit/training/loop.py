@@ -217,9 +217,8 @@ def _validate(training: Training, report: Reporter | None) -> None:
         mean = MetricMean()
         was_training = network.training
         network.eval()
-        loader: DataLoader[Any] = DataLoader(
-            training.validation, batch_size=VALIDATION_BATCH, collate_fn=collate
-        )  # type: ignore[arg-type]
+        pairs: Any = training.validation
+        loader: DataLoader[Any] = DataLoader(pairs, batch_size=VALIDATION_BATCH, collate_fn=collate)
         with torch.no_grad():
             for batch in loader:
                 output = network(training.fabric.to_device(batch["input"]))
