@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import translatekit
+from translatekit.datasets.color_torch import lab_to_rgb
 from translatekit.errors import TrainingError
 from translatekit.model_file import ModelInfo, save_model, write_atomically
 from translatekit.registry import registry
@@ -242,6 +243,11 @@ def _sample(training: Training, report: Reporter | None, fixed: dict[str, Any] |
     method = training.method
     with _evaluating(training):
         images = method.samples(training.fabric.to_device(fixed))
+    if training.data.color == "lab":  # what was learned is ab, which nobody can look at without its L
+        images = {
+            name: lab_to_rgb(fixed["input"].to(image.device), image) * 2 - 1 if image.shape[1] == 2 else image
+            for name, image in images.items()
+        }
     report.samples(
         training.progress.step, sample_grid({name: image.float().cpu() for name, image in images.items()})
     )
