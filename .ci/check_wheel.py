@@ -31,7 +31,6 @@ WITHOUT_TORCH = [
     "pluggy",
     "numpy",
     "pillow",
-    "imageio",
     "tomli",
     "tomli-w",
     "tifffile",
