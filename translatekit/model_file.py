@@ -97,7 +97,7 @@ class ModelInfo:
                 )
             fields["classes"] = tuple(fields.get("classes", ()))
             return cls(**fields)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ModelFileError(
                 f"the header of {path} cannot be understood ({error}): train or import the model again"
             ) from None
@@ -125,7 +125,7 @@ def read_info(path: str | Path) -> ModelInfo:
         raise ModelFileError(
             f"{path} cannot be read ({error.strerror}): check the path and its permissions"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         raise ModelFileError(
             f"{path} is not a translatekit model file: "
             "give one made by translatekit train, or convert a .pth checkpoint with translatekit import"
@@ -186,7 +186,8 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             f"{path} could not be written ({error.strerror}): free some space or choose another folder"
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the folder itself is at fault, there is nothing to remove
+            temporary.unlink(missing_ok=True)
 
 
 def find_model(path: str | Path, direction: str | None = None) -> Path:
