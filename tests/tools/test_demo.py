@@ -1,0 +1,165 @@
+"""The demo and the page it makes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from PIL import Image
+from translatekit_tools.demo import FULL, HELD_OUT, QUICK, run_demo, train_command
+from translatekit_tools.gallery import GalleryRow, write_gallery
+
+from translatekit.cli.train import train
+from translatekit.config import RunConfig
+from translatekit.errors import OptionError, TranslatekitError
+
+
+def translatekit(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "translatekit", *words], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def targets(page: Path, attribute: str) -> list[Path]:
+    """What a page links to, as paths."""
+    found = re.findall(rf'{attribute}="([^"]+)"', page.read_text(encoding="utf-8"))
+    return [page.parent / unquote(unescape(link)) for link in found]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A quick demo by the command line, in a folder with nothing else in it."""
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, translatekit("demo", "--quick", cwd=folder)
+
+
+# --- the demo
+
+
+def test_the_demo_ends_by_naming_its_page(finished: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    folder, process = finished
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "runs/demo/index.html\n"
+    assert [path.name for path in folder.iterdir()] == ["runs"]
+    assert "on held-out facades L1 0." in process.stderr
+
+
+def test_the_page_shows_each_held_out_facade_beside_its_target(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = finished
+    page = folder / "runs" / "demo" / "index.html"
+    images = targets(page, "src")
+    assert len(images) == 3 * HELD_OUT
+    for row in range(HELD_OUT):
+        trio = images[3 * row : 3 * row + 3]
+        assert [path.parent.name for path in trio] == ["input", "output", "target"]
+        assert len({path.name for path in trio}) == 1
+        assert {Image.open(path).size for path in trio} == {(64, 64)}
+    assert all(path.is_file() for path in targets(page, "href"))
+
+
+def test_the_figures_say_that_outputs_resemble_their_targets(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    _, process = finished
+    psnr = float(re.search(r"PSNR ([\d.]+) dB", process.stderr).group(1))  # type: ignore[union-attr]
+    assert psnr > 15  # an untrained network gives 8
+
+
+def test_the_commands_it_shows_do_what_it_did(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, process = finished
+    shown = [shlex.split(line[2:]) for line in process.stderr.splitlines() if line.startswith("$ ")]
+    assert [words[1] for words in shown] == ["train", "run"]
+    saved = RunConfig.from_toml(folder / "runs" / "demo" / "run" / "config.toml")
+    assert str(saved.options.output) == shown[0][-1]
+    repeated = translatekit(*shown[1][1:], "--dry-run", cwd=folder)
+    assert repeated.returncode == 0, repeated.stderr
+    assert f"kipped {HELD_OUT} done before" in repeated.stderr
+
+
+@pytest.mark.parametrize("settings", [FULL, QUICK])
+def test_the_shown_training_command_means_the_settings(settings: dict[str, object]) -> None:
+    words = shlex.split(train_command(settings, Path("a folder/run")))
+    assert words[:3] == ["translatekit", "train", "pix2pix"]
+    command = train.get_command(train.make_context("train", ["pix2pix"]), "pix2pix")
+    assert command is not None
+    params = command.make_context("pix2pix", words[3:]).params
+    from translatekit.cli._options import collect
+    from translatekit.config import TrainOptions
+
+    by_hand = RunConfig.resolve("pix2pix", None, collect(TrainOptions, params))
+    by_api = RunConfig.resolve("pix2pix", None, {**settings, "output": "a folder/run"})
+    for options in (by_hand.options, by_api.options):  # the networks convert their own options' texts
+        for name in ("generator_options", "discriminator_options", "dataset_options"):
+            setattr(options, name, {key: str(value) for key, value in getattr(options, name).items()})
+    assert by_hand == by_api
+
+
+def test_the_page_names_commands_that_go_on_from_here(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = finished
+    text = (folder / "runs" / "demo" / "index.html").read_text(encoding="utf-8")
+    commands = [shlex.split(unescape(command)) for command in re.findall(r"<pre>(.*?)</pre>", text)]
+    (resume,) = (words for words in commands if "--resume" in words)
+    process = translatekit(*resume[1:], "--max-steps", "82", cwd=folder)
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "runs/demo/run\n"
+    (info,) = (words for words in commands if words[1] == "info")
+    assert info == ["translatekit", "info", "runs/demo/run"]
+
+
+def test_a_second_demo_gets_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "demo").mkdir(parents=True)
+    (tmp_path / "runs" / "demo" / "mine.txt").write_text("mine")
+    started = []
+
+    def stop_at_training(command: str) -> None:
+        started.append(command)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(quick=True, say=stop_at_training)
+    assert started[0].endswith("-o runs/demo-2/run")
+    assert (tmp_path / "runs" / "demo" / "mine.txt").read_text() == "mine"
+
+
+def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(OptionError, match="exists already and nothing in it will be overwritten"):
+        run_demo(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+# --- its page
+
+
+def test_a_gallery_links_images_wherever_they_are_and_escapes_names(tmp_path: Path) -> None:
+    image = tmp_path / "other place" / "a&b #1 <x>.png"
+    image.parent.mkdir()
+    Image.new("RGB", (4, 4)).save(image)
+    page = tmp_path / "pages" / "index.html"
+    page.parent.mkdir()
+    row = GalleryRow(name="<b>name</b>", images={"in & out": image}, figures={"L1": "<0.1"})
+    write_gallery(page, [row], "A <title>", {"L1": "0.1"}, commands={"Do & go": "echo '<hi>'"})
+    text = page.read_text(encoding="utf-8")
+    assert [path.resolve() for path in targets(page, "src")] == [image]
+    for raw in ("<b>name</b>", "<title>A <", "<0.1", "<hi>"):
+        assert raw not in text
+    for escaped in ("&lt;b&gt;name&lt;/b&gt;", "A &lt;title&gt;", "&lt;0.1", "in &amp; out", "Do &amp; go"):
+        assert escaped in text
+
+
+def test_a_page_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(TranslatekitError, match="could not be written"):
+        write_gallery(tmp_path / "missing" / "index.html", [], "title", {})
