@@ -91,6 +91,7 @@ def test_what_is_not_the_users_to_set_is_refused() -> None:
         ("depth", None, "a whole number"),
         ("norm", "layer", "one of 'batch', 'none'"),
         ("dropout", "half", "a number or none"),
+        ("dropout", 10**400, "a number or none"),
         ("dropout", "nan", "a number or none"),
         ("blocks", "1,x", "a list of values, each a whole number"),
         ("blocks", 3, "a list of values, each a whole number"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.fakes import PYPROJECT, pip_install, run_program, write_fake
 from translatekit.plugins import Plugins, discover
 from translatekit.registry import Registry
 
@@ -97,6 +99,7 @@ def test_a_plugin_that_cannot_be_used_is_named_with_the_reason(site: Site, sourc
     [
         ("return 1 / 0", "register_losses() raised ZeroDivisionError: division by zero"),
         ("yield 1 / 0", "register_losses() raised ZeroDivisionError: division by zero"),
+        ("raise SystemExit('go away')", "register_losses() raised SystemExit: go away"),
         ("return 7", "register_losses() raised TypeError: 'int' object is not iterable"),
         ("return 'l1'", "register_losses() returned 'l', which is not a LossSpec"),
         (f"return [{NET.format('x')}]", "which is not a LossSpec"),
@@ -152,3 +155,63 @@ def test_one_module_under_two_names_is_used_once(site: Site) -> None:
     plugins = site.discover()
     assert len(errors(plugins)) == 1
     assert "sound" in Registry("generator", plugins).names()
+
+
+HALF_SOUND = f"""{HEAD}
+@hookimpl
+def register_generators():
+    return [GeneratorSpec(name="sound-{{name}}", target="nowhere.net:Net", summary="never imported")]
+
+@hookimpl
+def register_datasets():
+    {{body}}
+"""
+
+
+@pytest.fixture(scope="module")
+def pip_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which pip installed two plugins with failing hooks, and one that takes ``pix2pix``."""
+    folder = tmp_path_factory.mktemp("installed")
+    sources = [write_fake("fake-taker", folder)]
+    for name, body in (
+        ("hook-raises", "raise KeyError('no key')"),
+        ("not-a-spec", "return [{'name': 'tiles'}]"),
+    ):
+        module = name.replace("-", "_")
+        package = folder / name / module
+        package.mkdir(parents=True)
+        (folder / name / "pyproject.toml").write_text(PYPROJECT.format(name=name, module=module))
+        (package / "__init__.py").touch()
+        (package / "plugin.py").write_text(HALF_SOUND.format(name=name, body=body))
+        sources.append(folder / name)
+    pip_install(sources, folder / "site")
+    return folder / "site"
+
+
+def test_installed_plugins_with_failing_hooks_are_named_and_keep_their_other_things(pip_site: Path) -> None:
+    result = run_program("plugins", "--json", site=pip_site)
+    assert (result.returncode, result.stderr) == (0, "")
+    listing = json.loads(result.stdout)
+    assert {plugin["distribution"]: plugin["error"] for plugin in listing["broken"]} == {
+        "hook-raises": "register_datasets() raised KeyError: 'no key'",
+        "not-a-spec": "register_datasets() returned {'name': 'tiles'}, which is not a DatasetSpec",
+    }
+    names = {kind: {thing["name"] for thing in listing[kind]} for kind in ("generator", "dataset")}
+    assert names["generator"] >= {"sound-hook-raises", "sound-not-a-spec", "unet"}
+    assert names["dataset"] >= {"aligned", "unaligned"}
+
+
+def test_methods_train_beside_broken_plugins_and_a_claimed_name(pip_site: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    for folder in ("trainA", "trainB"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        Image.linear_gradient("L").resize((32, 32)).convert("RGB").save(tmp_path / "data" / folder / "1.png")
+    small = ["-G", "width=2", "-D", "width=2", "--load-size", "32", "--crop-size", "32", "--max-steps", "1"]
+    train = ["train", "cyclegan", "data", *small, "--validate-every", "0", "-o", "run"]
+    trained = run_program(*train, site=pip_site, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert (tmp_path / "run" / "model.safetensors").exists()
+    refused = run_program("train", "pix2pix", "data", site=pip_site, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "'pix2pix' is claimed by fake-taker and translatekit" in refused.stderr

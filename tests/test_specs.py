@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,18 @@ def test_a_target_that_cannot_be_imported_is_named_with_its_owner(target: str, r
     with pytest.raises(PluginError) as error:
         GeneratorSpec(name="net", target=target, summary="").load()
     assert str(error.value).startswith(f"generator 'net' could not be imported from {target!r} ({reason})")
+
+
+@pytest.mark.parametrize("source", ["raise SystemExit('go\\naway')", "raise OSError('go\\naway')"])
+def test_a_target_whose_import_stops_is_one_sentence(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stops_on_import.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError) as error:
+        spec(target="stops_on_import:x").load()
+    assert "go away" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["", "two words", "-G", "a/b", "a:b"])

@@ -90,7 +90,7 @@ def convert(value: Any, annotation: Any, owner: str) -> Any:
     """
     try:
         return _convert(value, annotation)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise OptionError(f"{owner} must be {describe(annotation)}, got {value!r}") from None
 
 
@@ -117,7 +117,7 @@ def _convert(value: Any, annotation: Any) -> Any:
         for arg in args:
             try:
                 return _convert(value, arg)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
         raise ValueError
     if origin is Literal:

@@ -70,7 +70,7 @@ class Plugins:
             caller = self.manager.subset_hook_caller(HOOKS[kind], remove_plugins=others)
             try:
                 specs = [spec for answer in caller() for spec in answer]
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._mark_broken(plugin, f"{HOOKS[kind]}() raised {_explain(error)}")
                 continue
             wrong = [spec for spec in specs if not isinstance(spec, SPEC_TYPES[kind])]
@@ -84,6 +84,7 @@ class Plugins:
 
     def _mark_broken(self, plugin: Plugin, error: str) -> None:
         """Keep the reason why something of a plugin is not used."""
+        error = " ".join(error.split())
         errors = error if plugin.error is None else f"{plugin.error}; {error}"
         self.found[self.found.index(plugin)] = dataclasses.replace(plugin, error=errors)
 
@@ -126,7 +127,7 @@ def _owner(entry_point: importlib.metadata.EntryPoint) -> tuple[str, str]:
 
 
 def _explain(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".replace("\n", " ")
+    return f"{type(error).__name__}: {error}"
 
 
 def discover() -> Plugins:

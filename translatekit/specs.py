@@ -204,9 +204,10 @@ def import_target(target: str, owner: str) -> Any:
         return getattr(importlib.import_module(module_name), attribute)
     except TranslatekitError:
         raise  # it says itself what to do
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise PluginError(
-            f"{owner} could not be imported from {target!r} ({type(error).__name__}: {error}): "
+            f"{owner} could not be imported from {target!r} ({reason}): "
             "update or uninstall the package it came with"
         ) from error
 

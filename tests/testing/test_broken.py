@@ -107,6 +107,10 @@ class Detached(Sound_D):
     def forward(self, x):
         return self.conv(x.detach())
 
+class Swallowing(Sound_D):
+    def __init__(self, in_channels: int, **others):
+        super().__init__(in_channels)
+
 class Reversed:
     def discriminator(self, real, fake): return real.mean(), -fake.mean()
     def generator(self, fake): return -fake.mean()
@@ -125,6 +129,11 @@ class PerImage(nn.Module):
 
 class Shifted(nn.Module):
     def forward(self, output, target): return (output - target).abs().mean() + 1
+
+class Needy(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+    def forward(self, output, target): return (output - target).abs().mean()
 
 class Negative(nn.Module):
     def forward(self, output, target): return (output - target).mean() - 1
@@ -234,14 +243,14 @@ def register_generators():
 
 @hookimpl
 def register_discriminators():
-    for name in ("Sound_D", "Flat", "ThreeOnly", "Detached"):
+    for name in ("Sound_D", "Flat", "ThreeOnly", "Detached", "Swallowing"):
         yield spec(DiscriminatorSpec, name)
 
 @hookimpl
 def register_losses():
     for name in ("Reversed", "Caught", "BadPenalty"):
         yield spec(LossSpec, name, role="adversarial")
-    for name in ("PerImage", "Shifted", "Negative"):
+    for name in ("PerImage", "Shifted", "Negative", "Needy"):
         yield spec(LossSpec, name)
 
 @hookimpl
@@ -334,12 +343,14 @@ def test_the_sound_ones_break_nothing(kind: str, name: str) -> None:
         ("generator", "noisy", "evaluation", "another output for the same input in evaluation"),
         ("generator", "batchdependent", "evaluation", "with the other images of its batch"),
         ("generator", "forgetful", "model_file", "another output after it was saved and loaded"),
+        ("discriminator", "swallowing", "options", "takes *others, which would swallow misspelt options"),
         ("discriminator", "flat", "logits", "maps 2 images to (2,), not to logits"),
         ("discriminator", "threeonly", "logits", "raised RuntimeError"),
         ("discriminator", "detached", "gradients", "no gradient passes through discriminator 'detached'"),
         ("loss", "reversed", "direction", "punishes a discriminator that is right"),
         ("loss", "caught", "direction", "punishes a generator that deceives"),
         ("loss", "badpenalty", "penalty", "no gradient passes through loss 'badpenalty'"),
+        ("loss", "needy", "options", "option 'weight' of loss 'needy' has no annotation"),
         ("loss", "perimage", "scalars", "gives (2,), not a scalar tensor"),
         ("loss", "shifted", "smallest_for_equal_images", "is 1 for equal images, not 0"),
         ("loss", "negative", "smallest_for_equal_images", "is negative"),

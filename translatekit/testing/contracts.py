@@ -74,7 +74,8 @@ class Contract:
         except (ContractError, NotApplicableError):
             raise
         except Exception as error:
-            raise ContractError(f"{subject} raised {type(error).__name__}: {error}") from error
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ContractError(f"{subject} raised {reason}") from error
 
 
 def contracts_of(kind: str) -> tuple[Contract, ...]:

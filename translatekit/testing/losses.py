@@ -9,13 +9,19 @@ from torch import Tensor, nn
 
 from translatekit.losses import make_loss
 from translatekit.testing.contracts import NotApplicableError, Subject, require
-from translatekit.testing.networks import check_finite, check_unknown_option, images
+from translatekit.testing.networks import check_documented_options, check_finite, check_unknown_option, images
 
 SIDE = 64  # pixels
 
 
 def options(subject: Subject) -> None:
-    """It can be made with its defaults, and refuses an unknown option by name."""
+    """It can be made with its defaults, and refuses an unknown option by name.
+
+    For that, each of its options has an annotation and a default.
+    """
+    loss_type = subject.spec.load()
+    if getattr(loss_type, "__init__", None) is not nn.Module.__init__:  # which takes anything, to refuse it
+        check_documented_options(subject, loss_type, ())
     _make(subject)
     check_unknown_option(subject, lambda given: make_loss(subject.spec.name, subject.spec.role, **given))
 

@@ -1,4 +1,4 @@
-"""What the contracts of generators and discriminators share."""
+"""What the contracts of networks, losses and datasets share."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from translatekit.options import option_types
 from translatekit.testing.contracts import ContractError, Subject, require
 
 
-def check_documented_options(
-    subject: Subject, network_type: Callable[..., Any], given: Iterable[str]
-) -> None:
+def check_documented_options(subject: Subject, made: Callable[..., Any], given: Iterable[str]) -> None:
     """Every option of a constructor has an annotation and a default, and there is no ``**kwargs``.
 
     Args:
         subject: named in errors.
-        network_type: the class.
+        made: the class.
         given: arguments that are not the user's to set.
     """
-    parameters = inspect.signature(network_type).parameters
+    parameters = inspect.signature(made).parameters
     for parameter in parameters.values():
         require(
             parameter.kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL),
             f"{subject} takes *{parameter.name}, which would swallow misspelt options: name each option",
         )
-    for name in option_types(network_type, skip=given):
+    for name in option_types(made, skip=given):
         parameter = parameters[name]
         require(
             parameter.annotation is not inspect.Parameter.empty,
@@ -38,8 +36,7 @@ def check_documented_options(
         )
         require(
             parameter.default is not inspect.Parameter.empty,
-            f"option {name!r} of {subject} has no default: give it one, so that the name alone makes a "
-            "network",
+            f"option {name!r} of {subject} has no default: give it one, so that the name alone is enough",
         )
 
 
