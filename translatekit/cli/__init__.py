@@ -97,7 +97,4 @@ def program(debug: bool) -> None:
 
 def main() -> NoReturn:
     """The entry point of the console script."""
-    # Threads of a CPU's mathematics that spin while they wait take the cores from data workers and from other
-    # programs, which was measured to slow a training four times and more; this is read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     program.main(prog_name="translatekit")
