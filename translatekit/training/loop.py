@@ -347,10 +347,8 @@ def _announce(training: Training, report: Reporter | None, steps: int, total: in
     if report is None:
         return
     config, options = training.config, training.options
-    if options.dataset == "demo":
-        report.say(
-            "no data named: training on the built-in demo, drawn facades" if config.data is None else ""
-        )
+    if options.dataset == "demo" and config.data is None:
+        report.say("no data named: training on the built-in demo, drawn facades")
     report.say(
         f"{config.method} with {options.generator} on {len(training.data)} images: {total} steps, {steps} an epoch, "
         f"on {training.fabric.world_size} x {training.fabric.device.type}; the run is {training.folder}"
