@@ -189,6 +189,48 @@ def test_a_full_disk_keeps_the_old_file(model: Path) -> None:
     assert list(model.parent.iterdir()) == [model]
 
 
+# Saves one model after the other in a process that it kills, until five kills came in the middle of a save (which
+# the temporary file tells); after each kill the model must load and hold the weights of one save only.
+KILLS = """
+import itertools, os, random, signal, sys, time
+from pathlib import Path
+import torch
+from safetensors.torch import load_file
+from translatekit.model_file import ModelInfo, read_info, save_model
+
+torch.set_num_threads(1)  # a pool of threads does not survive the fork
+path = Path(sys.argv[1], "model.safetensors")
+
+def save(step):
+    state = {name: torch.full((2**18,), float(step)) for name in "abcd"}
+    save_model(path, state, ModelInfo(method="x", generator="y", step=step))
+
+def kill_while_saving(delay):
+    child = os.fork()
+    if child == 0:
+        for step in itertools.count(1):
+            save(step)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+save(0)
+moments = random.Random(0)
+for kill in range(200):
+    if len(list(path.parent.glob(".*.tmp"))) >= 5:
+        break
+    kill_while_saving(moments.uniform(0.005, 0.1))
+    step = read_info(path).step
+    assert {value for tensor in load_file(path).values() for value in tensor.unique().tolist()} == {step}
+print(len(list(path.parent.glob(".*.tmp"))))
+"""
+
+
+def test_a_killed_save_leaves_a_whole_model(tmp_path: Path) -> None:
+    result = subprocess.run([sys.executable, "-c", KILLS, str(tmp_path)], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "5\n"), result.stderr
+
+
 def test_a_runs_folder_stands_for_its_main_model(tmp_path: Path) -> None:
     for name, direction in (("model", "AtoB"), ("model-BtoA", "BtoA"), ("best", "AtoB")):
         save_model(tmp_path / f"{name}.safetensors", {}, dataclasses.replace(INFO, direction=direction))

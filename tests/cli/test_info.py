@@ -44,6 +44,9 @@ def test_info_takes_a_runs_folder_and_a_direction(run: Path) -> None:
     main = json.loads(run_program("info", str(run), "--json").stdout)
     other = json.loads(run_program("info", str(run), "--direction", "BtoA", "--json").stdout)
     assert (main["direction"], other["direction"]) == ("AtoB", "BtoA")
+    assert (main["other_directions"], other["other_directions"]) == (["BtoA"], ["AtoB"])
+    file = json.loads(run_program("info", str(run / "model.safetensors"), "--json").stdout)
+    assert file["other_directions"] == []
     assert other["file"] == str(run / "model-BtoA.safetensors")
     assert main["generator_options"] == {"blocks": 6, "norm": "instance"}
 

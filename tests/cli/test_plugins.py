@@ -57,9 +57,10 @@ def test_broken_plugins_are_listed_with_the_reason_and_harm_nothing_else(listing
 
 
 def test_a_name_that_two_claim_names_both(listing: dict[str, Any]) -> None:
-    assert listing["conflicts"] == [
-        {"kind": "method", "name": "pix2pix", "distributions": ["fake-taker", "translatekit"]}
-    ]
+    (conflict,) = listing["conflicts"]
+    assert (conflict["kind"], conflict["name"]) == ("method", "pix2pix")
+    assert conflict["distributions"] == ["fake-taker", "translatekit"]
+    assert "is claimed by fake-taker and translatekit" in conflict["error"]
 
 
 def test_the_listing_for_people_says_the_same(site: Path, listing: dict[str, Any]) -> None:
@@ -71,7 +72,25 @@ def test_the_listing_for_people_says_the_same(site: Path, listing: dict[str, Any
             assert thing["summary"] in result.stdout
     assert "fake-good 1.2.3" in result.stdout
     assert f"fake-raises 1.2.3: {error_of(listing, 'fake-raises')}" in result.stdout
-    assert "method pix2pix: is claimed by fake-taker and translatekit" in result.stdout
+    assert f"method pix2pix: {listing['conflicts'][0]['error']}" in result.stdout
+
+
+def test_what_must_be_installed_first_is_listed_and_named_when_it_is_used(tmp_path: Path) -> None:
+    source = write_fake("fake-wrong", tmp_path)
+    plugin = source / "fake_wrong" / "plugin.py"
+    requires = 'requires=("json", "no_such_module=fake-wrong[gpu]"), size_multiple=2'
+    plugin.write_text(plugin.read_text().replace("size_multiple=2", requires))
+    pip_install([source], tmp_path / "site")
+
+    listing = json.loads(run_program("plugins", "--json", site=tmp_path / "site").stdout)
+    assert find(listing, "generator", "halfsize")["missing"] == ["'fake-wrong[gpu]'"]
+    assert find(listing, "generator", "unet")["missing"] == []
+    for_people = run_program("plugins", site=tmp_path / "site").stdout
+    assert "halves (needs pip install 'fake-wrong[gpu]')" in for_people
+    checked = run_program("plugins", "check", "halfsize", site=tmp_path / "site")
+    assert checked.returncode == 1
+    assert "needs what is not installed: run pip install 'fake-wrong[gpu]'" in checked.stdout
+    assert "Traceback" not in checked.stderr
 
 
 @pytest.mark.parametrize("arguments", [["plugins"], ["plugins", "--json"], ["--help"]], ids=" ".join)
@@ -170,6 +189,7 @@ def test_check_says_what_is_wrong_with_a_name(site: Path) -> None:
     for name, sentence in (
         ("fake-raises", "fake-raises is broken: importing fake_raises.plugin raised RuntimeError"),
         ("pix2pix", "the method name 'pix2pix' is claimed by fake-taker and translatekit"),
+        ("fake-taker", "the method name 'pix2pix' is claimed by fake-taker and translatekit"),
         ("nonesuch", "nothing installed is called 'nonesuch'"),
     ):
         result = run_program("plugins", "check", name, site=site)
@@ -180,7 +200,8 @@ def test_check_says_what_is_wrong_with_a_name(site: Path) -> None:
 def test_new_writes_a_package_that_installs_passes_and_trains(tmp_path: Path) -> None:
     result = run_program("plugins", "new", "my-net", cwd=tmp_path)
     assert result.returncode == 0
-    assert "pip install -e" in result.stdout
+    assert "pip install -e" in result.stderr
+    assert result.stdout == ""
     package, site = tmp_path / "translatekit-my-net", tmp_path / "site"
     written = {
         path.relative_to(package).as_posix(): path.read_text()
@@ -190,6 +211,11 @@ def test_new_writes_a_package_that_installs_passes_and_trains(tmp_path: Path) ->
     assert written == package_files("my-net")
     assert "tiny" not in "".join(written) + "".join(written.values()).lower()
     pip_install([package], site)
+
+    listed = find(json.loads(run_program("plugins", "--json", site=site).stdout), "generator", "my-net")
+    assert (listed["distribution"], listed["version"]) == ("translatekit-my-net", "0.1.0")
+    checked = run_program("plugins", "check", "my-net", site=site)
+    assert (checked.returncode, checked.stdout.count("  pass  ")) == (0, 8), checked.stdout
 
     tests = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(package / "tests"), site=site)
     assert tests.returncode == 0, tests.stdout

@@ -20,6 +20,7 @@ def info(model: Path, direction: str | None, as_json: bool) -> None:
     """Show what a model file or a run's model is: its network, what it was trained on, and how well it does."""
     path = find_model(model, direction)
     header = dataclasses.asdict(read_info(path))
+    header["other_directions"] = _other_directions(model, path)
     if as_json:
         click.echo(json.dumps({"file": str(path), **header}, indent=2))
         return
@@ -35,6 +36,11 @@ def info(model: Path, direction: str | None, as_json: bool) -> None:
         if value not in ({}, (), []):
             table.add_row(name.replace("_", " "), _shown(value))
     stdout().print(table)
+
+
+def _other_directions(model: Path, shown: Path) -> list[str]:
+    """The generators of a run's folder that are not shown; none beside a file."""
+    return [read_info(path).direction for path in sorted(model.glob("model*.safetensors")) if path != shown]
 
 
 def _shown(value: Any) -> str:

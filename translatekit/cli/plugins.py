@@ -76,7 +76,7 @@ def new(name: str, output: Path | None) -> None:
     from translatekit.cli._template import write_package
 
     folder = write_package(name, output)
-    click.echo(f"{folder} holds a package with the generator {name}. Next:\n")
+    click.echo(f"{folder} holds a package with the generator {name}. Next:\n", err=True)
     for step in (
         f"cd {folder}",
         "pip install -e '.[test]'",
@@ -84,7 +84,7 @@ def new(name: str, output: Path | None) -> None:
         "pytest",
         f"translatekit train pix2pix --generator {name}",
     ):
-        click.echo(f"  {step}")
+        click.echo(f"  {step}", err=True)
 
 
 def _listing() -> dict[str, Any]:
@@ -97,18 +97,33 @@ def _listing() -> dict[str, Any]:
                 "distribution": entry.plugin.distribution,
                 "version": entry.plugin.version,
                 "target": entry.spec.target,
+                "missing": entry.spec.missing(),
             }
             for entry in registry(kind).entries()
         ]
         for kind in HOOKS
     }
     conflicts = [
-        {"kind": kind, "name": name, "distributions": sorted({claim.plugin.distribution for claim in claims})}
+        {
+            "kind": kind,
+            "name": name,
+            "distributions": sorted({claim.plugin.distribution for claim in claims}),
+            "error": _refusal(kind, name),
+        }
         for kind in HOOKS
         for name, claims in registry(kind).conflicts().items()
     ]
     broken = [dataclasses.asdict(plugin) for plugin in installed().broken]
     return {**things, "conflicts": conflicts, "broken": broken}
+
+
+def _refusal(kind: str, name: str) -> str:
+    """What a user is told who asks for a name that is claimed twice."""
+    try:
+        registry(kind).get(name)
+    except PluginError as error:
+        return str(error)
+    raise AssertionError(f"{kind} {name} is in no conflict")
 
 
 def _print_listing(listing: dict[str, Any]) -> None:
@@ -125,18 +140,16 @@ def _print_listing(listing: dict[str, Any]) -> None:
         table.add_column(ratio=1)
         table.add_column(style="dim", no_wrap=True)
         for thing in listing[kind]:
-            table.add_row(thing["name"], thing["summary"], f"{thing['distribution']} {thing['version']}")
+            lacks = f" (needs pip install {' '.join(thing['missing'])})" if thing["missing"] else ""
+            origin = f"{thing['distribution']} {thing['version']}"
+            table.add_row(thing["name"], thing["summary"] + lacks, origin)
         if not listing[kind]:
             table.add_row("none", "", "")
         console.print(table, "")
     if listing["conflicts"]:
         console.print("conflicts", style="bold red")
         for conflict in listing["conflicts"]:
-            _print_fault(
-                console,
-                f"{conflict['kind']} {conflict['name']}",
-                f"is claimed by {' and '.join(conflict['distributions'])}: pip uninstall the one you do not want",
-            )
+            _print_fault(console, f"{conflict['kind']} {conflict['name']}", conflict["error"])
         console.print()
     if listing["broken"]:
         console.print("broken", style="bold red")
@@ -158,8 +171,10 @@ def _find(name: str, kind: str | None) -> list[Entry[Any]]:
     kinds = [kind] if kind else list(HOOKS)
     entries = [entry for each in kinds for entry in registry(each).entries()]
     for each in kinds:
-        if name in registry(each).conflicts():
-            registry(each).get(name)
+        for claimed, claims in registry(each).conflicts().items():
+            # a distribution that offers what cannot be used must not pass by what is left of it
+            if name in {claimed, *(claim.plugin.distribution for claim in claims)}:
+                raise PluginError(_refusal(each, claimed))
     for plugin in installed().broken:
         if name == plugin.distribution:
             raise PluginError(f"{plugin.distribution} is broken: {plugin.error}")
