@@ -134,8 +134,10 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_weights(
     )
     process.send_signal(signal.SIGKILL)
     process.wait()
+    (run / ".model.safetensors.1.tmp").write_bytes(b"a save that was cut off")
     resumed = train(resume=run)
     assert resumed == run
+    assert not list(run.rglob("*.tmp"))
     assert same(load_file(finished / "model.safetensors"), load_file(run / "model.safetensors"))
     first, second = load_checkpoint(finished / "checkpoints"), load_checkpoint(run / "checkpoints")
     assert same(first["networks"], second["networks"])

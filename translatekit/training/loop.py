@@ -324,6 +324,8 @@ def _restore(training: Training) -> None:
     training.metrics = state["metrics"]
     if fabric.is_global_zero:
         forget_after(training.folder, training.progress.step)
+        for unfinished in training.folder.rglob(".*.tmp"):  # what was being written when the run was killed
+            unfinished.unlink()
     fabric.barrier()
 
 
