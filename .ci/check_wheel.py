@@ -35,6 +35,11 @@ WITHOUT_TORCH = [
     "tomli-w",
     "tifffile",
 ]
+DRAW = """
+from pathlib import Path
+from translatekit.datasets.demo import write_demo
+write_demo(Path("images"), "test", 2, 32)
+"""
 TINY = ["--max-steps", "2", "--crop-size", "32", "--load-size", "36", "-G", "depth=5", "-G", "width=4"]
 
 
@@ -81,11 +86,7 @@ def check_all(wheel: Path, folder: Path) -> None:
     listed = json.loads(call(programs / "translatekit", "plugins", "--json", cwd=folder))
     print("plugins of the wheel:", json.dumps(listed)[:300], "...")
     call(programs / "translatekit", "train", "pix2pix", *TINY, "-o", "run", cwd=folder)
-    call(
-        programs / "python",
-        *("-c", "from translatekit.datasets.demo import write_demo; write_demo('images', 'test', 2, 32)"),
-        cwd=folder,
-    )
+    call(programs / "python", "-c", DRAW, cwd=folder)
     call(programs / "translatekit", "run", "images", "--model", "run", "-o", "out", cwd=folder)
     translated = list((folder / "out").rglob("*.png"))
     if len(translated) < 2:

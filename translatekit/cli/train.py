@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import rich_click as click
@@ -85,4 +86,7 @@ def _train(
     from translatekit.training import train as start
 
     folder = start(method, data, config=config, resume=resume, **given)
-    click.echo(folder)
+    if (
+        os.environ.get("LOCAL_RANK", "0") == os.environ.get("NODE_RANK", "0") == "0"
+    ):  # of several processes, one speaks
+        click.echo(folder)

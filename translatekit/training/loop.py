@@ -170,8 +170,8 @@ def _drain(training: Training) -> dict[str, float]:
     if len(bad):
         row, column = bad[0].tolist()
         raise TrainingError(
-            f"the loss {names[column]} is {values[row, column].item()} at step {pending[row][0]}: "
-            "go on from the last checkpoint with a lower --lr"
+            f"the loss {names[column]} is {values[row, column].item()} at step {pending[row][0]}: start again with "
+            f"--config {training.folder / 'config.toml'} and a lower --lr"
             + ("" if training.options.precision == "32-true" else " or --precision 32-true")
         )
     return dict(zip(names, values.mean(0).tolist(), strict=True))
@@ -219,7 +219,9 @@ def _validate(training: Training, report: Reporter | None) -> None:
         was_training = network.training
         network.eval()
         pairs: Any = training.validation
-        loader: DataLoader[Any] = DataLoader(pairs, batch_size=VALIDATION_BATCH, collate_fn=collate)
+        loader: DataLoader[Any] = DataLoader(
+            pairs, batch_size=VALIDATION_BATCH, collate_fn=collate, generator=torch.Generator()
+        )
         with torch.no_grad():
             for batch in loader:
                 output = network(training.fabric.to_device(batch["input"]))

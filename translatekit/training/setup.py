@@ -218,6 +218,7 @@ def make_loader(training: Training, batches: EpochBatches) -> Any:
         collate_fn=collate,
         pin_memory=training.fabric.device.type == "cuda",
         worker_init_fn=_one_thread if training.options.workers else None,
+        generator=torch.Generator(),  # else each start of an epoch would draw from the noise of the training
     )
     return training.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
 
