@@ -86,10 +86,6 @@ class _Box:
             self.y0 + y1 * self.height,
         )
 
-    def grown(self, by: float) -> _Box:
-        """Larger by so much on every side."""
-        return _Box(self.x0 - by, self.y0 - by, self.x1 + by, self.y1 + by)
-
 
 class _Canvas:
     """A label map and a picture that are painted together, at several times their final size."""
