@@ -82,13 +82,14 @@ def read_picture(source: Path | bytes, channels: Literal[1, 3] | None = None, de
         return Picture(pixels, picture.alpha, _fitting_profile(icc, pixels.shape[2]))
 
 
-def read_size(path: Path) -> tuple[int, int]:
-    """Height and width in pixels, as shown, from the file's header alone.
+def read_size(source: Path | bytes) -> tuple[int, int]:
+    """Height and width in pixels, as shown, from the header of a file, or of its contents, alone.
 
     Raises:
         UnreadableImageError: as of `read_picture`, as far as the header tells.
     """
-    with _explained(str(path)), _opened(path) as file, _image(file) as image:
+    name = str(source) if isinstance(source, Path) else "the image"
+    with _explained(name), _opened(source) as file, _image(file) as image:
         width, height = image.size
         turned = _orientation(image) >= 5 and image.format != "TIFF"  # Pillow turns TIFF by itself
         return (width, height) if turned else (height, width)

@@ -65,7 +65,8 @@ class Spec:
     def missing(self) -> list[str]:
         """What to ``pip install`` before the target can be used; empty when all of `requires` is there."""
         pairs = (requirement.partition("=") for requirement in self.requires)
-        return [f"'{name or module}'" for module, _, name in pairs if not _is_installed(module)]
+        names = (f"'{name or module}'" for module, _, name in pairs if not _is_installed(module))
+        return list(dict.fromkeys(names))  # several modules may come with one extra
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

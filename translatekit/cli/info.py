@@ -47,5 +47,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return "\n".join(f"{key} = {_shown(item)}" for key, item in value.items())
     if isinstance(value, tuple | list):
+        if all(isinstance(item, dict) for item in value):
+            return "; ".join(" ".join(map(_shown, item.values())) for item in value)
         return ", ".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 import translatekit
 from translatekit.datasets.color_torch import lab_to_rgb
+from translatekit.datasets.palette import PaletteClass, palette_of
 from translatekit.errors import TrainingError
 from translatekit.model_file import ModelInfo, save_model, write_atomically
 from translatekit.registry import registry
@@ -92,6 +93,7 @@ def _loop(training: Training) -> None:
     sample_every = options.sample_every or batches.batches_per_epoch
     checkpoint_every = options.checkpoint_every or batches.batches_per_epoch
     fixed = _fixed_samples(training)
+    training.palettes = _palettes(training)
     channels_last = use_channels_last(options, fabric.device)
 
     with _reporter(training, total, epochs) as report, stop_on_signal() as stop:
@@ -338,6 +340,20 @@ def _fixed_samples(training: Training) -> dict[str, Any] | None:
     return collate([source[index] for index in range(min(SAMPLE_IMAGES, len(source)))])
 
 
+def _palettes(training: Training) -> dict[str, list[PaletteClass]]:
+    """Of each deployed generator that is trained on label maps, their colours; for the process that writes files."""
+    if not training.fabric.is_global_zero:
+        return {}
+    data, root = training.data, training.config.data
+    found = {
+        name: palette_of(
+            data, "input" if "input" in data.channels else name[:1], None if root is None else Path(root)
+        )
+        for name in training.method.deployed()
+    }
+    return {name: palette for name, palette in found.items() if palette is not None}
+
+
 # --- small things -----------------------------------------------------------------------------------------------
 
 
@@ -383,6 +399,7 @@ def _describe(training: Training, name: str, direction: str) -> ModelInfo:
             "dataset": options.dataset,
             "name": Path(config.data).name if config.data else options.dataset,
             "images": len(training.data),
+            **({"palette": training.palettes[name]} if name in training.palettes else {}),
         },
         metrics=dict(training.metrics),
         step=training.progress.step,

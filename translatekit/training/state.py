@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from translatekit.config import RunConfig, TrainOptions
+from translatekit.datasets.palette import PaletteClass
 from translatekit.interfaces import Dataset, Method
 
 
@@ -37,6 +38,7 @@ class Training:
     progress: Progress = field(default_factory=Progress)
     averages: dict[str, AveragedModel] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    palettes: dict[str, list[PaletteClass]] = field(default_factory=dict)
     pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
 
     @property

@@ -1,0 +1,152 @@
+"""The colours that label maps are drawn in: learned from images, or read from a ``palette.json``.
+
+A palette is a list of classes, each ``{"name": "window", "color": [0, 0, 170]}`` with sRGB values in [0, 255]; the
+file is ``{"format": 1, "classes": [...]}``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from translatekit.errors import DataError
+from translatekit.interfaces import Dataset
+
+PALETTE_FILE = "palette.json"
+MAX_COLOURS = 64
+"""Images in more colours than these are no label maps."""
+
+_IMAGES = 24  # of a dataset, spread over it
+_NEAR = 8  # levels a channel: what JPEG makes of one flat colour
+_APART = 32  # Euclidean distance in RGB below which two colours are one
+_SEAM = 6  # levels between neighbours of one flat region
+_RARE = 0.001  # of all flat pixels: less is noise
+_MIN_FLAT = 0.15  # of an image's pixels that lie in flat regions
+_MIN_COVERED = 0.85  # of the flat pixels that have a colour of the palette; gray photographs reach 0.7
+
+
+class PaletteClass(TypedDict):
+    """A class of label maps: its name, and its colour as sRGB levels in [0, 255]."""
+
+    name: str
+    color: list[int]
+
+
+def learn_palette(images: Iterable[np.ndarray]) -> list[PaletteClass] | None:
+    """The colours of label maps, the most frequent first; None where the images are no label maps.
+
+    Only flat regions are looked at, so that what JPEG and resizing do to their borders adds no colours.
+
+    Args:
+        images: each (H, W, 3) uint8.
+
+    Returns:
+        From 2 to `MAX_COLOURS` classes named ``colour 1`` and so on, or None.
+    """
+    flat_pixels, total = [], 0
+    for image in images:
+        if min(image.shape[:2]) < 3:
+            continue
+        flat = _flat(image)
+        flat_pixels.append(image[1:-1, 1:-1][flat])
+        total += flat.size
+    pixels = np.concatenate(flat_pixels or [np.zeros((0, 3), np.uint8)]).astype(np.int32)
+    if len(pixels) < _MIN_FLAT * max(total, 1):
+        return None
+    colours: list[list[int]] = []
+    covered, left = 0, pixels
+    while len(left) and len(colours) <= MAX_COLOURS:
+        colour = _commonest(left)
+        near = int((np.abs(left - colour).max(1) <= _NEAR).sum())
+        if near < _RARE * len(pixels):
+            break
+        colours.append(colour.tolist())
+        covered += near
+        left = left[((left - colour) ** 2).sum(1) > _APART**2]
+    if not 2 <= len(colours) <= MAX_COLOURS or covered < _MIN_COVERED * len(pixels):
+        return None
+    return [{"name": f"colour {number}", "color": colour} for number, colour in enumerate(colours, 1)]
+
+
+def palette_of(data: Dataset, image: str, root: Path | None = None) -> list[PaletteClass] | None:
+    """The palette of what a network is trained on, or None where that is no label maps.
+
+    Args:
+        data: the training images; its epoch is set to 0, so that the answer is the same whenever it is asked for.
+        image: the name of the network's input in the dataset's items, such as ``input`` or ``A``.
+        root: the images' folder. If it holds a `PALETTE_FILE`, the names are taken from there.
+
+    Raises:
+        DataError: the `PALETTE_FILE` is damaged.
+    """
+    if data.color != "rgb" or data.channels.get(image) != 3 or not len(data):
+        return None
+    data.set_epoch(0)
+    chosen = np.unique(np.linspace(0, len(data) - 1, _IMAGES).astype(int))
+    learned = learn_palette(_to_pixels(data[int(index)][image]) for index in chosen)
+    if learned is not None and root is not None and (root / PALETTE_FILE).is_file():
+        return read_palette(root / PALETTE_FILE)
+    return learned
+
+
+def read_palette(path: Path) -> list[PaletteClass]:
+    """The classes of a ``palette.json``, in its order.
+
+    Raises:
+        DataError: it is missing, or not such a file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"the palette {path} cannot be read ({error.strerror}): check the path") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is no JSON ({error}): mend it, or make it again") from None
+    with suppress(ValueError, TypeError, KeyError):
+        return as_palette(content["classes"])
+    raise DataError(
+        f"{path} is no palette: it must be "
+        '{"format": 1, "classes": [{"name": "window", "color": [0, 0, 170]}]}'
+    )
+
+
+def as_palette(classes: Any) -> list[PaletteClass]:
+    """Classes that were read from somewhere, checked.
+
+    Raises:
+        ValueError, TypeError, KeyError: they are none.
+    """
+    palette: list[PaletteClass] = []
+    for item in classes:
+        name, color = item["name"], [int(level) for level in item["color"]]
+        if not isinstance(name, str) or len(color) != 3 or not all(0 <= level <= 255 for level in color):
+            raise ValueError(item)
+        palette.append({"name": name, "color": color})
+    if not palette:
+        raise ValueError("no classes")
+    return palette
+
+
+def _flat(image: np.ndarray) -> np.ndarray:
+    """Which pixels, those at the border left out, are like their four neighbours: (H - 2, W - 2) bool."""
+    levels = image.astype(np.int16)
+    across = np.abs(np.diff(levels, axis=1)).max(2)[1:-1] <= _SEAM
+    down = np.abs(np.diff(levels, axis=0)).max(2)[:, 1:-1] <= _SEAM
+    return across[:, :-1] & across[:, 1:] & down[:-1] & down[1:]
+
+
+def _commonest(pixels: np.ndarray) -> np.ndarray:
+    """The median of the fullest of 32x32x32 boxes of colours, (3,)."""
+    box = pixels >> 3
+    key = (box[:, 0] << 10) | (box[:, 1] << 5) | box[:, 2]
+    return np.rint(np.median(pixels[key == np.bincount(key).argmax()], axis=0)).astype(np.int32)
+
+
+def _to_pixels(image: Any) -> np.ndarray:
+    """A dataset's (3, H, W) in [-1, 1] as (H, W, 3) uint8."""
+    levels = (np.asarray(image, np.float32).transpose(1, 2, 0) + 1.0) * 127.5
+    return np.rint(np.clip(levels, 0.0, 255.0)).astype(np.uint8)
