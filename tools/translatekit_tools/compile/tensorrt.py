@@ -1,0 +1,155 @@
+"""Building TensorRT engines.
+
+Nothing here imports TensorRT before a driver has been found: its builder crashes without one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from translatekit.errors import ModelFileError, OptionError
+from translatekit.model_file import write_atomically
+from translatekit_tools.backends.tensorrt import tensorrt_version
+from translatekit_tools.compile.engine_file import EngineHeader, hash_engine, write_header
+from translatekit_tools.compile.phases import Phases, Progress
+from translatekit_tools.compile.profiles import parse_profiles
+from translatekit_tools.cuda.driver import Gpu, find_gpu
+
+if TYPE_CHECKING:
+    from translatekit_tools.compile.options import CompileOptions
+    from translatekit_tools.compile.source import Source
+
+PRECISIONS = ("fp32", "fp16", "bf16")
+OLDEST = (8, 5)
+"""The first version with the calls that an engine is run by."""
+STRONGLY_TYPED_SINCE = (10, 0)
+"""Before, types are flags for the whole network; since, they are those of the ONNX graph."""
+
+
+def compile(source: Source, out: Path, options: CompileOptions, progress: Progress) -> dict[str, Any]:  # noqa: A001
+    """Build an engine for the GPU of this machine, and the JSON file beside it.
+
+    Args:
+        source: the model.
+        out: the ``.engine`` file to write; ``out`` with ``.json`` added goes with it.
+        options: ``precision``, ``batch``, ``shapes``, ``workspace`` and ``timing_cache`` are looked at.
+        progress: told TensorRT's phases and the share of each that is done.
+
+    Returns:
+        What was built: backend, precision, shapes, versions and GPU.
+
+    Raises:
+        OptionError: an option does not fit the model, or there is no driver or GPU.
+        PluginError: TensorRT or pycuda cannot be imported.
+        ModelFileError: TensorRT cannot build the model.
+    """
+    if options.precision not in PRECISIONS:
+        raise OptionError(
+            f"TensorRT engines are built in {', '.join(PRECISIONS)}, not in {options.precision}: "
+            "pass --precision fp16, or compile int8 to .xml or .onnx"
+        )
+    profiles = parse_profiles(options.batch, options.shapes, source.info)
+    gpu = find_gpu()
+    version = tensorrt_version()
+    typed = check_version(version, options.precision)
+
+    from translatekit_tools.compile.tensorrt_build import build
+
+    cache = timing_cache_path(options.timing_cache, gpu, version)
+    phases = Phases(progress)
+    with tempfile.TemporaryDirectory(prefix="translatekit-") as folder:
+        if typed:
+            graph = source.onnx(options.precision)
+        else:
+            from translatekit_tools.compile.opset import to_opset_17
+
+            graph = to_opset_17(source.onnx("fp32"), Path(folder) / "opset17.onnx")
+        progress("building", None)
+        plan, timings = build(
+            graph,
+            profiles,
+            phases,
+            half=options.precision == "fp16" and not typed,
+            workspace=options.workspace,
+            timings=_read_timings(cache),
+        )
+    write_atomically(out, plan)
+    header = EngineHeader(
+        info=source.info,
+        sha256=hash_engine(plan),
+        source=str(source.path),
+        precision=options.precision,
+        profiles=profiles,
+        gpu=gpu.name,
+        compute_capability=gpu.compute_capability,
+        tensorrt=version,
+        driver=gpu.driver,
+    )
+    write_header(out, header)
+    _write_timings(cache, timings)
+    return {
+        "backend": "tensorrt",
+        "precision": options.precision,
+        "batch": [shape[0] for shape in (profiles[0].minimum, profiles[0].optimum, profiles[0].maximum)],
+        "shapes": [str(profile) for profile in profiles],
+        "gpu": gpu.name,
+        "compute_capability": gpu.compute_capability,
+        "versions": {"tensorrt": version, "driver": gpu.driver},
+    }
+
+
+def check_version(version: str, precision: str) -> bool:
+    """Whether that TensorRT takes its types from the ONNX graph.
+
+    Raises:
+        OptionError: it is too old, altogether or for the precision.
+    """
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+    if numbers < OLDEST or OLDEST < numbers < STRONGLY_TYPED_SINCE:
+        raise OptionError(
+            f"TensorRT {version} is not supported: run pip install -U tensorrt for version 10 or later"
+        )
+    typed = numbers >= STRONGLY_TYPED_SINCE
+    if not typed and precision == "bf16":
+        raise OptionError(
+            f"TensorRT {version} has no bf16: pass --precision fp16, or run pip install -U tensorrt"
+        )
+    return typed
+
+
+def timing_cache_path(option: str | None, gpu: Gpu, version: str) -> Path | None:
+    """Where measured timings are kept from one build to the next.
+
+    Args:
+        option: a file; ``none`` for nowhere; None for one of this GPU and version in the user's cache folder.
+        gpu: that builds.
+        version: of TensorRT.
+    """
+    if option == "none":
+        return None
+    if option is not None:
+        return Path(option).expanduser()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    name = re.sub(r"[^\w.]+", "-", f"{gpu.name}-{gpu.compute_capability}-{version}")
+    return Path(home) / "translatekit" / "tensorrt" / f"{name}.timing"
+
+
+def _read_timings(path: Path | None) -> bytes:
+    try:
+        return path.read_bytes() if path is not None else b""
+    except OSError:
+        return b""
+
+
+def _write_timings(path: Path | None, timings: bytes) -> None:
+    if path is None or not timings:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, timings)
+    except (OSError, ModelFileError):
+        pass  # the next build takes longer, that is all

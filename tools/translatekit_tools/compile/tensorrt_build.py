@@ -1,0 +1,143 @@
+"""TensorRT's builder at work. Import only where there is a driver: it crashes without.
+
+Functions whose names end in ``_8`` call what only TensorRT 8.5 has, those in ``_10`` what came with 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorrt as trt
+
+from translatekit.errors import ModelFileError, OptionError
+from translatekit_tools.compile.phases import Phases
+from translatekit_tools.compile.profiles import Profile
+from translatekit_tools.cuda.log import LOG
+
+
+def build(
+    graph: Path,
+    profiles: Sequence[Profile],
+    phases: Phases,
+    *,
+    half: bool = False,
+    workspace: float | None = None,
+    timings: bytes = b"",
+) -> tuple[bytes, bytes]:
+    """Build an engine for the current GPU.
+
+    Args:
+        graph: an ONNX file with one input, uint8 NHWC; its types are computed in (10 and later).
+        profiles: the shapes to build for.
+        phases: told how far the build is.
+        half: compute in float16 where that is faster (8.5 only).
+        workspace: the most scratch memory of a layer, in GiB; None for all there is.
+        timings: of earlier builds on this GPU with this version, or nothing.
+
+    Returns:
+        The engine, and the timings to keep.
+
+    Raises:
+        ModelFileError: TensorRT does not build it.
+        OptionError: the profiles do not fit a graph of fixed shape.
+    """
+    LOG.clear()
+    builder: trt.Builder = trt.Builder(LOG)
+    typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+    network: trt.INetworkDefinition = builder.create_network(
+        _network_flags_10() if typed else _network_flags_8()
+    )
+    parser: trt.OnnxParser = trt.OnnxParser(network, LOG)
+    if not parser.parse_from_file(str(graph)):
+        reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+        raise ModelFileError(
+            f"TensorRT {trt.__version__} does not understand the model ({'; '.join(reasons) or LOG.reason()}): "
+            "run pip install -U tensorrt, or compile to .onnx or .xml"
+        )
+    config: trt.IBuilderConfig = builder.create_builder_config()
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default; fp32 is to mean float32
+    if workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(workspace * 2**30))
+    _add_profiles(builder, network, config, profiles)
+    cache: trt.ITimingCache = config.create_timing_cache(timings)
+    if not config.set_timing_cache(cache, False):  # of another GPU or version after all, or damaged
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    if typed:
+        monitor = _watch_10(config, phases)  # noqa: F841  # TensorRT does not keep it alive
+    else:
+        _configure_8(config, half)
+    plan: trt.IHostMemory | None = builder.build_serialized_network(network, config)
+    if phases.error is not None:
+        raise phases.error
+    if plan is None:
+        raise ModelFileError(
+            f"TensorRT {trt.__version__} cannot build the model ({LOG.reason()}): "
+            "close other programs on the GPU, give fewer --shapes, or compile to .onnx or .xml"
+        )
+    return bytes(memoryview(plan)), bytes(memoryview(cache.serialize()))
+
+
+def _add_profiles(
+    builder: trt.Builder,
+    network: trt.INetworkDefinition,
+    config: trt.IBuilderConfig,
+    profiles: Sequence[Profile],
+) -> None:
+    image: trt.ITensor = network.get_input(0)
+    fixed = tuple(image.shape)
+    for wanted in profiles:
+        shapes = [(*shape, fixed[3]) for shape in (wanted.minimum, wanted.optimum, wanted.maximum)]
+        for shape in shapes:
+            if any(given not in (-1, asked) for given, asked in zip(fixed, shape, strict=True)):
+                raise OptionError(
+                    f"the model was exported for {_text(fixed)} and takes no {_text(shape)} (images x height x width): "
+                    "leave out --shapes and --batch, or name the size it takes"
+                )
+        profile: trt.IOptimizationProfile = builder.create_optimization_profile()
+        profile.set_shape(image.name, *shapes)
+        if config.add_optimization_profile(profile) < 0:
+            raise ModelFileError(
+                f"TensorRT refuses the shapes {wanted} ({LOG.reason()}): pass other --shapes"
+            )
+
+
+def _text(shape: Sequence[int]) -> str:
+    return "x".join("any" if side == -1 else str(side) for side in shape[:3])
+
+
+def _network_flags_8() -> int:
+    return 1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH)
+
+
+def _network_flags_10() -> int:
+    return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+
+
+def _configure_8(config: trt.IBuilderConfig, half: bool) -> None:
+    if half:
+        config.set_flag(trt.BuilderFlag.FP16)
+    # By default 8.5 takes cuBLAS and cuDNN too, of versions that few machines have; later ones do not.
+    config.set_tactic_sources(
+        1 << int(trt.TacticSource.EDGE_MASK_CONVOLUTIONS) | 1 << int(trt.TacticSource.JIT_CONVOLUTIONS)
+    )
+
+
+def _watch_10(config: trt.IBuilderConfig, phases: Phases) -> trt.IProgressMonitor:
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            phases.start(phase_name, parent_phase, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            return phases.step(phase_name, step)
+
+        def phase_finish(self, phase_name: str) -> None:
+            phases.finish(phase_name)
+
+    monitor = Monitor()
+    config.progress_monitor = monitor
+    return monitor

@@ -1,0 +1,1 @@
+"""CUDA without torch: is there a GPU, and its memory, streams and context by pycuda."""
