@@ -13,7 +13,7 @@ import tensorrt as trt
 from translatekit.errors import ModelFileError, OptionError
 from translatekit_tools.compile.phases import Phases
 from translatekit_tools.compile.profiles import Profile
-from translatekit_tools.cuda.log import LOG
+from translatekit_tools.cuda import log
 
 
 def build(
@@ -42,17 +42,16 @@ def build(
         ModelFileError: TensorRT does not build it.
         OptionError: the profiles do not fit a graph of fixed shape.
     """
-    LOG.clear()
-    builder: trt.Builder = trt.Builder(LOG)
+    log.forget()
+    builder: trt.Builder = trt.Builder(log.LOGGER)
     typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
     network: trt.INetworkDefinition = builder.create_network(
         _network_flags_10() if typed else _network_flags_8()
     )
-    parser: trt.OnnxParser = trt.OnnxParser(network, LOG)
+    parser: trt.OnnxParser = trt.OnnxParser(network, log.LOGGER)
     if not parser.parse_from_file(str(graph)):
-        reasons = [parser.get_error(index).desc() for index in range(parser.num_errors)]
         raise ModelFileError(
-            f"TensorRT {trt.__version__} does not understand the model ({'; '.join(reasons) or LOG.reason()}): "
+            f"TensorRT {trt.__version__} does not understand the model ({_parser_error(parser)}): "
             "run pip install -U tensorrt, or compile to .onnx or .xml"
         )
     config: trt.IBuilderConfig = builder.create_builder_config()
@@ -73,10 +72,17 @@ def build(
         raise phases.error
     if plan is None:
         raise ModelFileError(
-            f"TensorRT {trt.__version__} cannot build the model ({LOG.reason()}): "
+            f"TensorRT {trt.__version__} cannot build the model ({log.reason()}): "
             "close other programs on the GPU, give fewer --shapes, or compile to .onnx or .xml"
         )
     return bytes(memoryview(plan)), bytes(memoryview(cache.serialize()))
+
+
+def _parser_error(parser: trt.OnnxParser) -> str:
+    if parser.num_errors == 0:
+        return log.reason()
+    error: trt.ParserError = parser.get_error(0)
+    return str(error.desc())
 
 
 def _add_profiles(
@@ -88,18 +94,18 @@ def _add_profiles(
     image: trt.ITensor = network.get_input(0)
     fixed = tuple(image.shape)
     for wanted in profiles:
-        shapes = [(*shape, fixed[3]) for shape in (wanted.minimum, wanted.optimum, wanted.maximum)]
-        for shape in shapes:
+        least, best, most = ((*shape, fixed[3]) for shape in (wanted.minimum, wanted.optimum, wanted.maximum))
+        for shape in (least, best, most):
             if any(given not in (-1, asked) for given, asked in zip(fixed, shape, strict=True)):
                 raise OptionError(
                     f"the model was exported for {_text(fixed)} and takes no {_text(shape)} (images x height x width): "
                     "leave out --shapes and --batch, or name the size it takes"
                 )
         profile: trt.IOptimizationProfile = builder.create_optimization_profile()
-        profile.set_shape(image.name, *shapes)
+        profile.set_shape(image.name, least, best, most)
         if config.add_optimization_profile(profile) < 0:
             raise ModelFileError(
-                f"TensorRT refuses the shapes {wanted} ({LOG.reason()}): pass other --shapes"
+                f"TensorRT refuses the shapes {wanted} ({log.reason()}): pass other --shapes"
             )
 
 
@@ -127,7 +133,7 @@ def _configure_8(config: trt.IBuilderConfig, half: bool) -> None:
 def _watch_10(config: trt.IBuilderConfig, phases: Phases) -> trt.IProgressMonitor:
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
+            super().__init__()
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             phases.start(phase_name, parent_phase, num_steps)

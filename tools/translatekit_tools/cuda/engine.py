@@ -12,9 +12,9 @@ import tensorrt as trt
 
 from translatekit.errors import DataError, ModelFileError
 from translatekit_tools.compile.profiles import Profile, choose_profile
+from translatekit_tools.cuda import log
 from translatekit_tools.cuda.device import Buffer, current_device, make_event, make_stream
 from translatekit_tools.cuda.driver import Gpu
-from translatekit_tools.cuda.log import LOG
 
 INPUT, OUTPUT = "image", "translated"
 IN_FLIGHT = 3
@@ -58,17 +58,17 @@ class Session:
         Raises:
             ModelFileError: TensorRT does not load it.
         """
-        LOG.clear()
+        log.forget()
         self._profiles = profiles
         self._rebuild = rebuild
-        self._runtime: trt.Runtime | None = trt.Runtime(LOG)
+        self._runtime: trt.Runtime | None = trt.Runtime(log.LOGGER)
         self._engine: trt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
-            raise ModelFileError(f"TensorRT cannot load the engine ({LOG.reason()}): build it with {rebuild}")
+            raise ModelFileError(f"TensorRT cannot load the engine ({log.reason()}): build it with {rebuild}")
         self._context: trt.IExecutionContext | None = self._engine.create_execution_context()
         if self._context is None:
             raise ModelFileError(
-                f"the engine does not fit into the GPU's memory ({LOG.reason()}): "
+                f"the engine does not fit into the GPU's memory ({log.reason()}): "
                 f"close other programs, or build it for smaller batches with {rebuild} --batch 1,1,1"
             )
         self._upload, self._compute, self._download = make_stream(), make_stream(), make_stream()
@@ -110,7 +110,7 @@ class Session:
     def _start(self, slot: _Slot, batch: np.ndarray, shape: tuple[int, ...], index: int) -> Work:
         context: trt.IExecutionContext | None = self._context
         assert context is not None
-        LOG.clear()
+        log.forget()
         if context.active_optimization_profile != index:
             self._compute.synchronize()  # what still runs belongs to the other profile
             if not context.set_optimization_profile_async(index, self._compute.handle):
@@ -169,7 +169,7 @@ class Session:
 
     def _failure(self) -> ModelFileError:
         return ModelFileError(
-            f"the engine does not run ({LOG.reason()}): build it again with {self._rebuild}"
+            f"the engine does not run ({log.reason()}): build it again with {self._rebuild}"
         )
 
 

@@ -6,26 +6,30 @@ from collections import deque
 
 import tensorrt as trt
 
+_errors: deque[str] = deque(maxlen=20)
 
-class Log(trt.ILogger):
+
+class _Logger(trt.ILogger):
     """Keeps TensorRT's latest complaints, to be quoted when something fails, and prints nothing."""
 
     def __init__(self) -> None:
-        trt.ILogger.__init__(self)
-        self._errors: deque[str] = deque(maxlen=20)
+        super().__init__()
 
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
         """Take a message; TensorRT calls it from any thread."""
         if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
-            self._errors.append(" ".join(msg.split()))
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._errors.clear()
-
-    def reason(self) -> str:
-        """The first complaint since `clear`, which the later ones mostly follow from."""
-        return self._errors[0] if self._errors else "TensorRT gives no reason"
+            _errors.append(" ".join(msg.split()))
 
 
-LOG = Log()  # TensorRT holds on to the first one that it is given, for the whole process
+LOGGER = _Logger()
+"""TensorRT holds on to the first that it is given, for the whole process."""
+
+
+def forget() -> None:
+    """Forget every complaint so far."""
+    _errors.clear()
+
+
+def reason() -> str:
+    """The first complaint since `forget`, which the later ones mostly follow from."""
+    return _errors[0] if _errors else "TensorRT gives no reason"

@@ -1,0 +1,66 @@
+"""Engines for the fake TensorRT, and a build."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from translatekit_tools.compile.engine_file import EngineHeader, hash_engine, write_header
+from translatekit_tools.compile.profiles import parse_profiles
+
+from translatekit.model_file import ModelInfo
+
+INFO = ModelInfo(method="test", generator="unet", size=8, size_multiple=4)
+
+
+def write_engine(path: Path, batch: str = "1,2,4", shapes: str = "8x8,12x16", **header: str) -> Path:
+    """An engine that inverts images, with its JSON file."""
+    profiles = parse_profiles(batch, shapes, INFO)
+    sides = [[[*shape, 3] for shape in (p.minimum, p.optimum, p.maximum)] for p in profiles]
+    path.write_bytes(json.dumps({"profiles": sides}).encode())
+    fields = {
+        "source": "runs/maps",
+        "precision": "fp16",
+        "gpu": "Stub 0",
+        "compute_capability": "9.0",
+        "tensorrt": "10.16.1.11",
+        "driver": "13.0",
+        **header,
+    }
+    write_header(
+        path, EngineHeader(info=INFO, sha256=hash_engine(path.read_bytes()), profiles=profiles, **fields)
+    )
+    return path
+
+
+COMPILE = """
+import json, os, sys
+from pathlib import Path
+from types import SimpleNamespace
+from tests.tools.tensorrt.engines import INFO
+from translatekit.errors import TranslatekitError
+from translatekit_tools.compile.tensorrt import compile
+
+class Source:
+    info, path, hash = INFO, Path("runs/maps"), "abc"
+
+    def onnx(self, precision="fp32"):
+        asked.append(precision)
+        return Path(os.environ["GRAPH"])
+
+asked, told = [], []
+def progress(text, share):
+    told.append([text, share])
+    if len(told) == int(os.environ.get("STOP_AT", 0)):
+        raise KeyboardInterrupt
+
+given = {"precision": "fp16", "batch": "1,2,4", "shapes": None, "workspace": None, "timing_cache": None}
+options = SimpleNamespace(**{**given, **json.loads(os.environ.get("OPTIONS", "{}"))})
+try:
+    report = compile(Source(), Path(sys.argv[1]), options, progress)
+    print(json.dumps({"report": report, "asked": asked, "told": told}))
+except TranslatekitError as error:
+    print("refused:", error)
+except KeyboardInterrupt:
+    print("interrupted")
+"""

@@ -1,0 +1,148 @@
+"""Building engines: what TensorRT is asked for, what is kept, and what is told when it fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from translatekit_tools.compile.engine_file import read_engine, read_header
+from translatekit_tools.compile.tensorrt import check_version, timing_cache_path
+from translatekit_tools.cuda.driver import Gpu
+
+from tests.tools.tensorrt.conftest import RunPython
+from tests.tools.tensorrt.engines import COMPILE
+from translatekit.errors import OptionError
+
+Build = Any
+
+
+@pytest.fixture
+def build(run_with_pycuda: RunPython, tmp_path: Path) -> Build:
+    (tmp_path / "graph.onnx").write_bytes(b"graph")
+
+    def run(
+        options: dict[str, object] | None = None, **variables: object
+    ) -> subprocess.CompletedProcess[str]:
+        given = {
+            "GRAPH": tmp_path / "graph.onnx",
+            "OPTIONS": json.dumps(options or {}),
+            "XDG_CACHE_HOME": tmp_path,
+        }
+        return run_with_pycuda(COMPILE, tmp_path / "model.engine", **{**given, **variables})
+
+    return run
+
+
+def test_an_engine_and_its_header(build: Build, tmp_path: Path) -> None:
+    said = json.loads(build({"shapes": "8x8,4x4/8x8/16x16", "workspace": 0.5}).stdout)
+    assert said["asked"] == ["fp16"]
+    assert said["report"] == {
+        "backend": "tensorrt",
+        "precision": "fp16",
+        "batch": [1, 2, 4],
+        "shapes": ["8x8", "4x4 to 16x16"],
+        "gpu": "Stub 0",
+        "compute_capability": "9.0",
+        "versions": {"tensorrt": "10.16.1.11", "driver": "13.0"},
+    }
+    header = read_header(tmp_path / "model.engine")
+    assert (header.source, header.tensorrt, header.precision) == ("runs/maps", "10.16.1.11", "fp16")
+    asked = json.loads(read_engine(tmp_path / "model.engine", header))
+    assert asked["profiles"] == [
+        [[1, 8, 8, 3], [2, 8, 8, 3], [4, 8, 8, 3]],
+        [[1, 4, 4, 3], [2, 8, 8, 3], [4, 16, 16, 3]],
+    ]
+    assert asked["flags"] == 1 << 1  # strongly typed
+    assert (asked["cleared"], asked["set"], asked["workspace"]) == (["TF32"], [], 2**29)
+
+
+def test_progress_runs_from_nothing_to_half(build: Build) -> None:
+    told = json.loads(build().stdout)["told"]
+    assert told[0] == ["building", None]
+    shares = [share for text, share in told if text == "Building"]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 0.5)
+    assert len(shares) == 7
+
+
+def test_an_interrupt_ends_the_build(build: Build, tmp_path: Path) -> None:
+    assert build(STOP_AT=4).stdout == "interrupted\n"
+    assert not (tmp_path / "model.engine").exists()
+
+
+def test_timings_are_kept_for_the_next_build(build: Build, tmp_path: Path) -> None:
+    cache = tmp_path / "translatekit" / "tensorrt" / "Stub-0-9.0-10.16.1.11.timing"
+    build()
+    assert cache.read_bytes() == b"+"
+    build()
+    assert cache.read_bytes() == b"++"
+    cache.write_bytes(b"foreign")
+    build()
+    assert cache.read_bytes() == b"+"
+    build({"timing_cache": "none"})
+    build({"timing_cache": str(tmp_path / "my.timing")})
+    assert cache.read_bytes() == b"+"
+    assert (tmp_path / "my.timing").read_bytes() == b"+"
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "report" in build(XDG_CACHE_HOME=tmp_path / "file").stdout
+
+
+def test_what_tensorrt_says_is_quoted(build: Build, tmp_path: Path) -> None:
+    said = build(FAKE_FAILURE="no implementation for  node\nconv_7").stdout
+    assert "refused: TensorRT 10.16.1.11 cannot build the model (no implementation for node conv_7): " in said
+    (tmp_path / "graph.onnx").write_bytes(b"hostile")
+    assert "does not understand the model (Unsupported operator: Hostile)" in build().stdout
+    assert not (tmp_path / "model.engine").exists()
+
+
+def test_a_graph_of_fixed_shape(build: Build) -> None:
+    assert "report" in build(FAKE_INPUT="[-1, 8, 8, 3]").stdout
+    said = build({"shapes": "12x8"}, FAKE_INPUT="[-1, 8, 8, 3]").stdout
+    assert "exported for anyx8x8 and takes no 1x12x8 (images x height x width): leave out --shapes" in said
+
+
+def test_int8_is_refused(build: Build) -> None:
+    assert (
+        "refused: TensorRT engines are built in fp32, fp16, bf16, not in int8"
+        in build({"precision": "int8"}).stdout
+    )
+
+
+@pytest.mark.parametrize(("precision", "flags"), [("fp16", ["FP16"]), ("fp32", [])])
+def test_version_8_5_is_asked_for_flags(
+    build: Build, tmp_path: Path, precision: str, flags: list[str]
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    value = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "ab"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["a"], ["b"])], "g", value[:1], value[1:])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    onnx.save(model, tmp_path / "graph.onnx")
+    assert json.loads(build({"precision": precision}, FAKE_TENSORRT="8.5.3.1").stdout)["asked"] == ["fp32"]
+    asked = json.loads((tmp_path / "model.engine").read_bytes())
+    assert (asked["flags"], asked["set"], asked["tactics"]) == (1, flags, 0b11000)
+
+
+def test_versions() -> None:
+    assert check_version("10.0.1", "bf16")
+    assert check_version("11.4.0.106", "bf16")
+    assert not check_version("8.5.3.1", "fp16")
+    with pytest.raises(OptionError, match=r"8\.5\.3\.1 has no bf16: pass --precision fp16"):
+        check_version("8.5.3.1", "bf16")
+    for version in ("8.4.3.1", "8.6.1", "9.3.0"):
+        with pytest.raises(OptionError, match=f"TensorRT {version} is not supported"):
+            check_version(version, "fp32")
+
+
+def test_the_timing_cache_is_one_of_its_gpu_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = Gpu(0, "NVIDIA H200/PCIe", "9.0", 0, "13.0")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    path = Path("/caches/translatekit/tensorrt/NVIDIA-H200-PCIe-9.0-11.4.0.106.timing")
+    assert timing_cache_path(None, gpu, "11.4.0.106") == path
+    assert timing_cache_path("none", gpu, "11.4.0.106") is None
+    assert timing_cache_path("~/a", gpu, "") == Path.home() / "a"
