@@ -18,6 +18,14 @@ def register_backends() -> Iterable[BackendSpec]:
         suffixes=(".safetensors",),
         devices=("cpu", "cuda", "mps"),
     )
+    yield BackendSpec(
+        name="tensorrt",
+        target="translatekit_tools.backends.tensorrt:load",
+        summary="TensorRT, on engines built for the NVIDIA GPU they run on",
+        suffixes=(".engine",),
+        devices=("cuda",),
+        requires=("tensorrt=translatekit[tensorrt]", "pycuda=translatekit[tensorrt]"),
+    )
 
 
 @hookimpl
