@@ -48,3 +48,11 @@ def register_commands() -> Iterable[CommandSpec]:
         target="translatekit_tools.cli.demo:demo",
         summary="train on drawn facades, translate new ones, and show the result: about a minute",
     )
+    yield CommandSpec(
+        name="paint",
+        target="translatekit_tools.cli.paint:paint",
+        summary="a page to draw on and to drop photographs in, with the translation beside it",
+        requires=tuple(
+            f"{module}=translatekit[paint]" for module in ("starlette", "uvicorn", "python_multipart")
+        ),
+    )

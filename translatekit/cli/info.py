@@ -45,7 +45,7 @@ def _other_directions(model: Path, shown: Path) -> list[str]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return "\n".join(f"{key} = {_shown(item)}" for key, item in value.items())
+        return "\n".join(f"{key} = {_shown(item)}" for key, item in value.items() if item not in ([], {}))
     if isinstance(value, tuple | list):
         if all(isinstance(item, dict) for item in value):
             return "; ".join(" ".join(map(_shown, item.values())) for item in value)

@@ -341,17 +341,14 @@ def _fixed_samples(training: Training) -> dict[str, Any] | None:
 
 
 def _palettes(training: Training) -> dict[str, list[PaletteClass]]:
-    """Of each deployed generator that is trained on label maps, their colours; for the process that writes files."""
+    """The colours of each deployed generator's inputs, none where they are no label maps; asked of one process."""
     if not training.fabric.is_global_zero:
         return {}
     data, root = training.data, training.config.data
-    found = {
-        name: palette_of(
-            data, "input" if "input" in data.channels else name[:1], None if root is None else Path(root)
-        )
+    return {
+        name: palette_of(data, name, None if root is None else Path(root)) or []
         for name in training.method.deployed()
     }
-    return {name: palette for name, palette in found.items() if palette is not None}
 
 
 # --- small things -----------------------------------------------------------------------------------------------
@@ -399,7 +396,7 @@ def _describe(training: Training, name: str, direction: str) -> ModelInfo:
             "dataset": options.dataset,
             "name": Path(config.data).name if config.data else options.dataset,
             "images": len(training.data),
-            **({"palette": training.palettes[name]} if name in training.palettes else {}),
+            "palette": training.palettes[name],
         },
         metrics=dict(training.metrics),
         step=training.progress.step,

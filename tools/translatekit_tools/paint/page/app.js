@@ -1,0 +1,123 @@
+// The page: which of its two modes is shown, what they share, and the keyboard.
+
+import { ask } from "./client.js";
+import { Painting } from "./painting.js";
+import { Photos } from "./photos.js";
+
+const $ = (id) => document.getElementById(id);
+const MODES = ["paint", "photo"];
+const TOAST = 7000; // milliseconds
+
+/** What both modes may use of the page. */
+const ui = {
+  busy() {
+    $("status").dataset.state = "busy";
+  },
+  idle() {
+    if ($("status").dataset.state === "busy") $("status").dataset.state = "idle";
+  },
+  done(latency, modelTime, rate = null) {
+    $("status").dataset.state = "idle";
+    $("latency").textContent = `${Math.round(latency)} ms${rate ? ` · ${rate.toFixed(1)} fps` : ""}`;
+    $("status").title = modelTime === null ? "" : `${Math.round(modelTime)} ms of it in the model`;
+    $("toast").hidden = true;
+  },
+  fail(error) {
+    $("status").dataset.state = "error";
+    const toast = $("toast");
+    toast.textContent = error.message[0].toUpperCase() + error.message.slice(1);
+    toast.hidden = false;
+    clearTimeout(ui.timer);
+    ui.timer = setTimeout(() => (toast.hidden = true), TOAST);
+  },
+  chooseFile(use) {
+    const input = $("file");
+    input.value = "";
+    input.onchange = () => input.files[0] && use(input.files[0]);
+    input.click();
+  },
+  /** Open a menu above or below the button it belongs to. */
+  popover(menu, button) {
+    if (menu.matches(":popover-open")) return menu.hidePopover();
+    menu.showPopover();
+    const [box, own] = [button.getBoundingClientRect(), menu.getBoundingClientRect()];
+    const below = box.bottom + 8 + own.height < innerHeight;
+    const top = below ? box.bottom + 8 : box.top - 8 - own.height;
+    const left = Math.min(Math.max(8, box.left), innerWidth - own.width - 8);
+    Object.assign(menu.style, { top: `${Math.max(8, top)}px`, left: `${left}px` });
+  },
+};
+
+let modes = null;
+let mode = null;
+
+function show(name) {
+  if (mode) modes[mode].stop();
+  mode = name;
+  for (const other of MODES) {
+    $(other).hidden = other !== name;
+    $(`tab-${other}`).setAttribute("aria-selected", String(other === name));
+    $(`tab-${other}`).tabIndex = other === name ? 0 : -1;
+  }
+  modes[name].start();
+}
+
+function listen() {
+  for (const name of MODES) $(`tab-${name}`).addEventListener("click", () => show(name));
+  document.querySelector(".tabs").addEventListener("keydown", (event) => {
+    if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
+    const other = MODES.find((name) => name !== mode);
+    show(other);
+    $(`tab-${other}`).focus();
+  });
+  $("help-button").addEventListener("click", () => $("help").showModal());
+  $("help").addEventListener("click", (event) => event.target === $("help") && $("help").close());
+  $("save").addEventListener("click", () => ui.popover($("save-menu"), $("save")));
+
+  addEventListener("keydown", (event) => {
+    if ($("help").open || event.isComposing) return;
+    const typing = event.target.matches("select, textarea, input:not([type=range])");
+    const scrolling = event.target.matches("input[type=range]") && /^(Arrow|Home|End|Page)/.test(event.key);
+    const pressing = event.target.matches("button") && [" ", "Enter"].includes(event.key);
+    if (typing || scrolling || pressing) return;
+    const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
+    if (plain && event.key === "?") $("help").showModal();
+    else if (plain && event.key.toLowerCase() === "v") show(MODES.find((name) => name !== mode));
+    else if (!modes[mode].key(event)) return;
+    event.preventDefault();
+  });
+
+  let depth = 0; // of elements that a dragged file has entered and not left
+  const hasFile = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragenter", (event) => hasFile(event) && depth++ === 0 && document.body.classList.add("dragging"));
+  addEventListener("dragleave", (event) => hasFile(event) && --depth === 0 && document.body.classList.remove("dragging"));
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    depth = 0;
+    document.body.classList.remove("dragging");
+    const file = event.dataTransfer.files[0];
+    if (file) modes[mode].open(file);
+  });
+  addEventListener("paste", (event) => {
+    const file = [...event.clipboardData.files].find(({ type }) => type.startsWith("image/"));
+    if (file) modes[mode].open(file);
+  });
+}
+
+try {
+  const model = await (await ask("/model")).json();
+  const direction = model.direction ? ` · ${model.direction}` : "";
+  $("model-name").textContent = model.name;
+  $("model-name").title = `${model.name}: ${model.method}, ${model.generator}${direction}`;
+  document.title = `${model.name} · translatekit paint`;
+  const where = model.device ? ` on ${model.device}` : "";
+  $("about").textContent = `${model.name}: ${model.generator} trained by ${model.method} at ${model.size} pixels${where}. translatekit ${model.version}`;
+  modes = { paint: new Painting(model, ui), photo: new Photos(model, ui) };
+  listen();
+  show(model.mode);
+  document.body.dataset.ready = "";
+} catch (error) {
+  ui.fail(error);
+  clearTimeout(ui.timer); // nothing else will ever be shown
+}

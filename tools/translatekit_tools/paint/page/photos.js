@@ -1,0 +1,156 @@
+// Pictures and the webcam: before on the left of the seam, after on its right.
+
+import { Live, download, toBlob, wait } from "./client.js";
+
+const $ = (id) => document.getElementById(id);
+const SIDES = [128, 256, 384, 512, 768, 1024, 1536, 2048];
+
+export class Photos {
+  #source = null; // the picture at its full size
+  #stream = null;
+  #frames = []; // when the last frames of the webcam were shown
+
+  constructor(model, ui) {
+    this.model = model;
+    this.ui = ui;
+    this.before = $("before");
+    this.after = $("after");
+    this.video = $("video");
+    this.client = new Live({
+      onStart: () => ui.busy(),
+      onIdle: () => ui.idle(),
+      onError: (error) => {
+        this.#stopWebcam();
+        ui.fail(error);
+      },
+      onResult: (result) => this.#show(result),
+    });
+    const sides = [...new Set([...SIDES, model.size])].filter((side) => side * side <= model.limits.pixels).sort((a, b) => a - b);
+    for (const side of sides) {
+      const note = side === model.size ? " (trained at)" : "";
+      $("photo-size").add(new Option(`${side} px${note}`, side, false, side === model.size));
+    }
+    $("photo-size").addEventListener("change", () => this.#source && this.#translatePicture());
+    $("photo-open").addEventListener("click", () => ui.chooseFile((file) => this.open(file)));
+    $("choose").addEventListener("click", () => ui.chooseFile((file) => this.open(file)));
+    $("photo-save").addEventListener("click", () => this.save());
+    $("webcam").addEventListener("click", () => (this.#stream ? this.#stopWebcam() : this.#startWebcam()));
+    $("split").addEventListener("input", (event) => $("compare").style.setProperty("--split", `${event.target.value}%`));
+  }
+
+  start() {}
+
+  stop() {
+    this.#stopWebcam();
+    this.client.stop();
+  }
+
+  key(event) {
+    const key = event.key.toLowerCase();
+    const action = event.ctrlKey || event.metaKey ? { s: () => this.save() }[key] : { o: () => $("photo-open").click(), w: () => $("webcam").click() }[key];
+    action?.();
+    return Boolean(action);
+  }
+
+  async open(file) {
+    this.#stopWebcam();
+    try {
+      this.#source = await createImageBitmap(file, { imageOrientation: "from-image" });
+    } catch {
+      this.ui.fail(new Error(`${file.name || "the file"} is no picture that this browser can show: convert it to PNG or JPEG`));
+      return;
+    }
+    this.#translatePicture();
+  }
+
+  async save() {
+    if (!$("photo-save").disabled) download(await toBlob(this.after), `${this.model.name}.png`);
+  }
+
+  #translatePicture() {
+    const { width, height } = this.#source;
+    this.#draw(this.#source, width, height, this.before);
+    this.#fit();
+    const before = this.before;
+    this.client.request(() => toBlob(before), { urgent: true });
+  }
+
+  /** Draw a picture no larger than was chosen. */
+  #draw(source, width, height, canvas) {
+    const scale = Math.min(1, Number($("photo-size").value) / Math.max(width, height));
+    const size = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+    if (canvas.width !== size[0] || canvas.height !== size[1]) [canvas.width, canvas.height] = size;
+    const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(source, 0, 0, ...size);
+  }
+
+  #fit() {
+    delete $("viewer").dataset.empty;
+    $("compare").style.setProperty("--ratio", this.before.width / this.before.height);
+  }
+
+  #show({ bitmap, latency, modelTime, tag }) {
+    if (tag) {
+      // The frame that was translated, not the one that the camera shows by now.
+      [this.before.width, this.before.height] = [tag.width, tag.height];
+      this.before.getContext("2d").drawImage(tag, 0, 0);
+      this.#fit();
+    }
+    [this.after.width, this.after.height] = [bitmap.width, bitmap.height];
+    this.after.getContext("2d").drawImage(bitmap, 0, 0);
+    this.after.dataset.count = Number(this.after.dataset.count ?? 0) + 1;
+    $("photo-save").disabled = false;
+    this.ui.done(latency, modelTime, this.#stream ? this.#rate() : null);
+    if (this.#stream) this.#nextFrame();
+  }
+
+  // The webcam: the next frame is taken when the one before has come back
+
+  async #startWebcam() {
+    if (!navigator.mediaDevices?.getUserMedia) {
+      this.ui.fail(new Error("browsers give the webcam only to pages of this machine or over https: open the page on the machine itself"));
+      return;
+    }
+    try {
+      this.#stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } }, audio: false });
+    } catch (error) {
+      this.ui.fail(new Error(`the webcam cannot be used (${error.message || error.name}): allow it in the browser, and close what else uses it`));
+      return;
+    }
+    this.video.srcObject = this.#stream;
+    this.#frames = [];
+    this.#mark();
+    await this.video.play();
+    while (this.#stream && !this.video.videoWidth) await wait(20);
+    this.#nextFrame();
+  }
+
+  #stopWebcam() {
+    if (!this.#stream) return;
+    for (const track of this.#stream.getTracks()) track.stop();
+    this.#stream = null;
+    this.video.srcObject = null;
+    this.client.stop();
+    this.#mark();
+  }
+
+  #mark() {
+    $("webcam").setAttribute("aria-pressed", String(Boolean(this.#stream)));
+    $("webcam").querySelector("span").textContent = this.#stream ? "Stop" : "Webcam";
+  }
+
+  #nextFrame() {
+    if (!this.#stream) return;
+    const frame = document.createElement("canvas");
+    this.#draw(this.video, this.video.videoWidth, this.video.videoHeight, frame);
+    this.client.request(() => toBlob(frame, "image/jpeg", 0.92), { tag: frame });
+  }
+
+  #rate() {
+    const now = performance.now();
+    this.#frames = [...this.#frames.filter((time) => now - time < 2000), now];
+    const span = now - this.#frames[0];
+    return span ? (1000 * (this.#frames.length - 1)) / span : 0;
+  }
+}

@@ -1,0 +1,402 @@
+"""The server of the painting page: images in, images out, and the page itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import math
+import secrets
+import socket
+import threading
+import time
+import webbrowser
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Message
+
+from translatekit import __version__
+from translatekit.datasets.palette import PaletteClass
+from translatekit.errors import DataError, OptionError, TranslatekitError
+from translatekit.images import Picture, UnreadableImageError, encode_picture, read_picture, read_size
+from translatekit_tools.bulk.geometry import fit_pixels
+from translatekit_tools.bulk.model import check_channels, find_model_file, open_model
+from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.paint.batching import Batcher, Translated
+from translatekit_tools.paint.guard import LOCAL_NAMES, Guard
+from translatekit_tools.paint.options import PaintOptions
+from translatekit_tools.paint.palette import NEUTRAL, find_palette
+
+PAGE_FILES: dict[str, str] = {
+    "index.html": "text/html; charset=utf-8",
+    "style.css": "text/css; charset=utf-8",
+    "app.js": "text/javascript; charset=utf-8",
+    "client.js": "text/javascript; charset=utf-8",
+    "painting.js": "text/javascript; charset=utf-8",
+    "photos.js": "text/javascript; charset=utf-8",
+    "raster.js": "text/javascript; charset=utf-8",
+    "stamps.js": "text/javascript; charset=utf-8",
+}
+"""The only files that can be read through the server, kept in memory, with their types."""
+
+_CLIENT_CLOSED = 499  # nobody will read it
+_PNG_COMPRESSION = 1  # of an answer that is seldom kept
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is asked of the server at most.
+
+    Attributes:
+        pixels: of an image.
+        bytes: of an upload.
+        waiting: requests under way at once.
+        seconds: that an upload may take.
+        decoding: images decoded or encoded at once.
+    """
+
+    pixels: int = 4_194_304
+    bytes: int = 20_000_000
+    waiting: int = 64
+    seconds: float = 30.0
+    decoding: int = 4
+
+
+class _Service:
+    """What the routes do."""
+
+    def __init__(self, batcher: Batcher, description: dict[str, Any], limits: Limits) -> None:
+        self._batcher = batcher
+        self._description = description
+        self._limits = limits
+        self._under_way = 0
+        self._decoding = asyncio.Semaphore(limits.decoding)
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse(
+            {"status": "ok", "waiting": self._under_way, "translated": self._batcher.translated}
+        )
+
+    async def model(self, request: Request) -> Response:
+        return JSONResponse(self._description)
+
+    async def translate(self, request: Request) -> Response:
+        if self._under_way >= self._limits.waiting:
+            seconds = max(1, math.ceil(self._under_way * self._batcher.seconds))
+            raise HTTPException(
+                503,
+                f"{self._under_way} images are being translated: try again in {seconds} s",
+                {"retry-after": str(seconds)},
+            )
+        self._under_way += 1
+        try:
+            data = await self._upload(request)
+            return await _unless_left(request, self._answer(data))
+        except ClientDisconnect:
+            return Response(status_code=_CLIENT_CLOSED)
+        finally:
+            self._under_way -= 1
+
+    async def _upload(self, request: Request) -> bytes:
+        """The image's bytes: the body, or the first file of a form."""
+        try:
+            return await asyncio.wait_for(_read_upload(request, self._limits.bytes), self._limits.seconds)
+        except asyncio.TimeoutError:
+            raise HTTPException(
+                408, f"the upload took more than {self._limits.seconds:g} s: send a smaller image"
+            ) from None
+
+    async def _answer(self, data: bytes) -> Response:
+        began = time.perf_counter()
+        info = self._batcher.translator.info
+        async with self._decoding:
+            picture = await asyncio.to_thread(self._decode, data)
+        decoded = time.perf_counter()
+        fitted = fit_pixels(picture.pixels, info.size_multiple, "pad")
+        try:
+            result = await self._batcher.translate(fitted.pixels)
+        except TranslatekitError as error:
+            raise HTTPException(422, str(error)) from None
+        encoding = time.perf_counter()
+        output = Picture(fitted.restore(result.pixels), picture.alpha)
+        async with self._decoding:
+            png = await asyncio.to_thread(encode_picture, output, ".png", compression=_PNG_COMPRESSION)
+        timing = _server_timing(decoded - began, result, time.perf_counter() - encoding)
+        return Response(png, media_type="image/png", headers={"server-timing": timing})
+
+    def _decode(self, data: bytes) -> Picture:
+        try:
+            height, width = read_size(data)
+            if height * width > self._limits.pixels:
+                raise HTTPException(
+                    413,
+                    f"the image has {width}x{height} pixels, and {self._limits.pixels:,} are the limit: "
+                    "make it smaller",
+                )
+            channels = self._batcher.translator.info.image_in_channels
+            return read_picture(data, 1 if channels == 1 else 3, deep=False)
+        except UnreadableImageError as error:
+            raise HTTPException(422, str(error)) from None
+
+
+def make_app(
+    batcher: Batcher,
+    description: dict[str, Any],
+    limits: Limits | None = None,
+    hosts: frozenset[str] | None = LOCAL_NAMES,
+    token: str | None = None,
+) -> Starlette:
+    """The application: the page, ``POST /translate``, ``GET /model`` and ``GET /health``.
+
+    Args:
+        batcher: the model; the application starts and ends it.
+        description: what ``GET /model`` answers (see `describe`).
+        limits: the defaults when not given.
+        hosts: names that the server goes by; None for any, where there is a token.
+        token: see `translatekit_tools.paint.guard.Guard`.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with batcher:
+            yield
+
+    service = _Service(batcher, description, limits or Limits())
+    routes = [
+        Route("/translate", service.translate, methods=["POST"]),
+        Route("/model", service.model),
+        Route("/health", service.health),
+        Route("/", _page_file("index.html")),
+        *(Route(f"/{name}", _page_file(name)) for name in PAGE_FILES if name != "index.html"),
+    ]
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        middleware=[Middleware(Guard, hosts=hosts, token=token)],
+        exception_handlers={HTTPException: _explain, Exception: _apologize},
+    )
+
+
+def describe(
+    batcher: Batcher, name: str, palette: list[PaletteClass] | None, mode: str, limits: Limits
+) -> dict[str, Any]:
+    """What ``GET /model`` answers: the model, its palette, and the server's limits. No path is among it.
+
+    Args:
+        batcher: the model.
+        name: to show.
+        palette: of the model's label maps; None where it has none.
+        mode: ``auto``, ``paint`` or ``photo``.
+        limits: of the server.
+    """
+    info = batcher.translator.info
+    if mode == "auto":
+        mode = "photo" if palette is None else "paint"
+    return {
+        "name": name,
+        "method": info.method,
+        "generator": info.generator,
+        "direction": info.direction,
+        "size": info.size,
+        "size_multiple": info.size_multiple,
+        "in_channels": info.image_in_channels,
+        "out_channels": info.image_out_channels,
+        "step": info.step,
+        "device": str(getattr(batcher.translator, "device", "")),
+        "mode": mode,
+        "palette": palette or NEUTRAL,
+        "palette_known": palette is not None,
+        "limits": {"bytes": limits.bytes, "pixels": limits.pixels},
+        "version": __version__,
+    }
+
+
+def serve(
+    model: str | Path, options: PaintOptions | None = None, say: Callable[[str, str], None] | None = None
+) -> None:
+    """Serve the page for a model until Ctrl-C.
+
+    Args:
+        model: a model file of any installed backend, or a run's folder.
+        options: those of ``translatekit paint``.
+        say: called with the page's address and a line about the model, before the first request is answered.
+
+    Raises:
+        TranslatekitError: the model cannot be opened, or the address is taken.
+        KeyboardInterrupt: Ctrl-C ended it.
+    """
+    options = options or PaintOptions()
+    run_options = RunOptions(
+        direction=options.direction, best=options.best, device=options.device, precision=options.precision
+    )
+    file = find_model_file(model, run_options)
+    limits = Limits(options.max_pixels, options.max_megabytes * 1_000_000, options.max_waiting)
+    with listen(options.host, options.port) as listener:
+        batcher = Batcher(lambda: open_model(file, run_options), options.batch_size)
+        info = batcher.translator.info
+        check_channels(batcher.translator)
+        palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
+        name = _name(file)
+        description = describe(batcher, name, palette, options.mode, limits)
+        is_local = _is_loopback(listener)
+        token = None if is_local else secrets.token_urlsafe(16)
+        hosts = LOCAL_NAMES | {options.host.lower()} if is_local else None
+        app = make_app(batcher, description, limits, hosts, token)
+        address = _address(listener, options.host) + ("" if token is None else f"#token={token}")
+        if say is not None:
+            say(
+                address,
+                f"{name}: {info.generator}, {info.size} pixels, on {description['device'] or file.suffix}",
+            )
+        if options.open:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            lifespan="on",
+            timeout_graceful_shutdown=5,
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        OptionError: there is no such address here, or its port is taken.
+    """
+    try:
+        family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, UnicodeError):
+        raise OptionError(
+            f"--host {host!r} is no address of this machine: pass 127.0.0.1 or 0.0.0.0"
+        ) from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(256)
+    except OSError as error:
+        listener.close()
+        raise OptionError(
+            f"port {port} of {host} cannot be listened at ({(error.strerror or str(error)).lower()}): "
+            "pass another --port, or --port 0 for any that is free"
+        ) from None
+    return listener
+
+
+# --- requests ---------------------------------------------------------------------------------------------------
+
+
+async def _read_upload(request: Request, limit: int) -> bytes:
+    too_large = HTTPException(
+        413, f"the upload has more than the limit of {limit:,} bytes: send a smaller image"
+    )
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > limit:
+        raise too_large
+    received = 0
+
+    async def receive() -> Message:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > limit:
+            raise too_large
+        return message
+
+    limited = Request(request.scope, receive)
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return await limited.body()
+    async with limited.form(max_files=1, max_fields=16) as form:
+        for value in form.values():
+            if isinstance(value, UploadFile):
+                return await value.read()
+    raise HTTPException(422, "the form holds no file: send the image as one, or as the body itself")
+
+
+async def _unless_left(request: Request, answer: Any) -> Response:
+    """The answer, unless the client goes away first: then its work is called off."""
+    working = asyncio.ensure_future(answer)
+    leaving = asyncio.ensure_future(_wait_until_left(request))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        response: Response = working.result()
+        return response
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _wait_until_left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _server_timing(decoding: float, result: Translated, encoding: float) -> str:
+    parts = {"decode": decoding, "wait": result.waited, "model": result.took, "encode": encoding}
+    return ", ".join(f"{name};dur={1000 * seconds:.1f}" for name, seconds in parts.items())
+
+
+async def _explain(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _apologize(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "the server failed at this image: see its terminal"}, 500)
+
+
+def _page_file(name: str) -> Callable[[Request], Any]:
+    content = (resources.files(__package__) / "page" / name).read_bytes()
+
+    async def page_file(request: Request) -> Response:
+        return Response(content, headers={"content-type": PAGE_FILES[name], "cache-control": "no-cache"})
+
+    return page_file
+
+
+def _name(file: Path) -> str:
+    """What a person calls the model: the run's folder, or the file."""
+    return file.resolve().parent.name if (file.parent / "config.toml").is_file() else file.stem
+
+
+# --- addresses --------------------------------------------------------------------------------------------------
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
+def _address(listener: socket.socket, host: str) -> str:
+    """Where a browser finds the page."""
+    bound, port = listener.getsockname()[:2]
+    if ipaddress.ip_address(bound).is_unspecified:
+        host = _outward_address()
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _outward_address() -> str:
+    """The address that other machines of the network know this one by, as far as can be told."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent: the system only chooses a way there
+        return str(probe.getsockname()[0])
+    return socket.gethostname()
