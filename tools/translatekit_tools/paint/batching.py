@@ -116,6 +116,10 @@ class Batcher:
             outputs = await asyncio.get_running_loop().run_in_executor(
                 self._thread, lambda: self.translator(np.stack([job.pixels for job in batch]))
             )
+        except asyncio.CancelledError:  # the server ends
+            for job in batch:
+                job.future.cancel()
+            raise
         except Exception as error:
             if len(batch) == 1:
                 if not batch[0].future.done():

@@ -29,7 +29,7 @@ from starlette.types import Message
 
 from translatekit import __version__
 from translatekit.datasets.palette import PaletteClass
-from translatekit.errors import DataError, OptionError, TranslatekitError
+from translatekit.errors import OptionError, TranslatekitError
 from translatekit.images import Picture, UnreadableImageError, encode_picture, read_picture, read_size
 from translatekit_tools.bulk.geometry import fit_pixels
 from translatekit_tools.bulk.model import check_channels, find_model_file, open_model

@@ -416,7 +416,7 @@ export class Painting {
     $("snap").setAttribute("aria-pressed", String(this.#snap));
     $("size").value = this.size;
     $("size-value").textContent = `${this.size} px`;
-    const dot = Math.max(3, Math.min(22, (this.size / this.model.size) * 110));
+    const dot = Math.max(7, Math.min(24, (this.size / this.model.size) * 110));
     Object.assign($("size-dot").style, { width: `${dot}px`, height: `${dot}px`, background: `rgb(${unpack(this.color)})` });
     this.overlay.dataset.cursor = this.#tool;
     for (const [index, item] of [...$("stamp-menu").children].entries()) {

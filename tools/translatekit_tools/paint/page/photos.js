@@ -27,7 +27,7 @@ export class Photos {
     });
     const sides = [...new Set([...SIDES, model.size])].filter((side) => side * side <= model.limits.pixels).sort((a, b) => a - b);
     for (const side of sides) {
-      const note = side === model.size ? " (trained at)" : "";
+      const note = side === model.size ? " (model)" : "";
       $("photo-size").add(new Option(`${side} px${note}`, side, false, side === model.size));
     }
     $("photo-size").addEventListener("change", () => this.#source && this.#translatePicture());
