@@ -207,6 +207,32 @@ assert driver.stub_live() == 0
     )
 
 
+def test_no_torch_is_imported(run_with_pycuda: RunPython, engine: Path) -> None:
+    run_with_pycuda(START + "load(engine)(images(2))\nassert 'torch' not in sys.modules", engine)
+
+
+def test_the_public_api_opens_it(run_with_pycuda: RunPython, engine: Path, tmp_path: Path) -> None:
+    """From files to files, by the registered backend."""
+    run_with_pycuda(
+        START
+        + """
+from PIL import Image
+import translatekit
+folder = engine.parent
+(folder / "in").mkdir()
+pictures = {}
+for index in range(9):
+    pictures[index] = images(1)[0]
+    Image.fromarray(pictures[index]).save(folder / "in" / f"{index}.png")
+translatekit.translate([folder / "in"], engine, folder / "out")
+for index, picture in pictures.items():
+    with Image.open(folder / "out" / f"{index}.png") as result:
+        np.testing.assert_array_equal(np.asarray(result), 255 - picture)
+""",
+        engine,
+    )
+
+
 def test_every_pycuda_name_exists(run_with_pycuda: RunPython) -> None:
     import translatekit_tools
 

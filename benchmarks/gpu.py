@@ -1,0 +1,520 @@
+"""Everything that needs a CUDA GPU, checked and measured in one go: under ten minutes, whatever is installed.
+
+    python benchmarks/gpu.py --prepare work/                      # anywhere with torch and onnx: models and graphs
+    python benchmarks/gpu.py --work work/ --json FILE             # on the GPU's machine
+    python benchmarks/gpu.py --work work/ --tensorrt-python /opt/trt/bin/trt-python --json FILE
+
+Each part runs in a process of its own and writes down every figure as soon as it has it, so that a part that is
+missing, fails or runs out of time costs nothing but itself; the result says which did and why. Parts: the limits of
+the card as torch reaches them, torch eager and compiled, ONNX Runtime, TensorRT, from files to files, and training
+steps. Networks: the U-Net and the ResNet of 9 blocks at the papers' width of 64, 256x256 pixels.
+
+``alone`` is images a second from arrays to arrays, uploads and downloads included; ``device`` leaves those out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZE = 256
+NETWORKS: dict[str, dict[str, Any]] = {"unet": {"width": 64}, "resnet": {"width": 64, "blocks": 9}}
+PRECISIONS = ("fp16", "bf16", "fp32")
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+PROFILE = "1,16,64"
+FILES = 2000
+PARTS = {  # seconds each may take; the sum stays under ten minutes
+    "limits": 30,
+    "torch": 100,
+    "tensorrt": 150,
+    "engine-files": 50,
+    "files": 50,
+    "onnxruntime": 40,
+    "training": 60,
+    "compiled": 90,
+}
+Write = Callable[..., None]
+
+
+# What is prepared where there is no GPU
+
+
+def prepare(work: Path) -> None:
+    """Models with random weights, what they give in float32 on the CPU, and their graphs."""
+    import numpy as np
+    import torch
+    from translatekit_tools.backends.torch import load
+
+    from translatekit.model_file import ModelInfo, save_model
+    from translatekit.networks.factory import make_generator
+
+    work.mkdir(parents=True, exist_ok=True)
+    for name, options in NETWORKS.items():
+        torch.manual_seed(0)
+        network = make_generator(name, options, in_channels=3, out_channels=3)
+        info = ModelInfo(
+            method="benchmark",
+            generator=name,
+            generator_options=network.arguments,  # type: ignore[arg-type]
+            size_multiple=network.size_multiple,  # type: ignore[arg-type]
+            size=SIZE,
+            norm_inference="per_image",
+        )
+        save_model(work / f"{name}.safetensors", network.state_dict(), info)
+        facts = {**count_work(network), "info": info.to_json()}
+        (work / f"{name}.json").write_text(json.dumps(facts))
+        np.save(work / f"{name}.reference.npy", load(work / f"{name}.safetensors", "cpu")(random_images(4)))
+        export_graphs(name, work)
+
+
+def count_work(network: Any) -> dict[str, float]:
+    """What an image costs in convolutions, which is nearly all: operations, and numbers read and written."""
+    import torch
+    from torch import nn
+
+    facts = {"operations": 0.0, "activations": 0.0, "weights": 0.0}
+
+    def count(module: Any, inputs: Any, output: Any) -> None:
+        positions = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
+        facts["operations"] += 2.0 * module.weight.numel() * positions.shape[2] * positions.shape[3]
+        facts["activations"] += inputs[0].numel() + output.numel()
+        facts["weights"] += module.weight.numel()
+
+    convolutions = (nn.Conv2d, nn.ConvTranspose2d)
+    hooks = [m.register_forward_hook(count) for m in network.modules() if isinstance(m, convolutions)]
+    with torch.inference_mode():
+        network.eval()(torch.zeros(1, 3, SIZE, SIZE))
+    for hook in hooks:
+        hook.remove()
+    return facts
+
+
+def export_graphs(name: str, work: Path) -> None:
+    from translatekit_tools.compile.opset import to_opset_17
+    from translatekit_tools.compile.source import Source
+
+    source = Source(work / f"{name}.safetensors")
+    for precision in PRECISIONS:
+        target = work / f"{name}.{precision}.onnx"
+        target.write_bytes(Path(source.onnx(precision)).read_bytes())
+    to_opset_17(work / f"{name}.fp32.onnx", work / f"{name}.opset17.onnx")
+
+
+# What the parts share
+
+
+def rate(
+    step: Callable[[], Any], images: int, finish: Callable[[], Any] = lambda: None, seconds: float = 0.5
+) -> float:
+    """Images a second: the median of three runs of equal length, after a warm-up."""
+    for _ in range(3):
+        step()
+    finish()
+    started = time.perf_counter()
+    step()
+    finish()
+    once = max(time.perf_counter() - started, 1e-5)
+    repeat = max(3, int(seconds / 3 / once))
+    rates = []
+    for _ in range(3):
+        started = time.perf_counter()
+        for _ in range(repeat):
+            step()
+        finish()
+        rates.append(images * repeat / (time.perf_counter() - started))
+    return statistics.median(rates)
+
+
+def random_images(count: int) -> Any:
+    import numpy as np
+
+    return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
+def quality(translate: Callable[[Any], Any], name: str, work: Path) -> float:
+    """PSNR in dB against what the network gives in float32 on the CPU."""
+    import numpy as np
+
+    expected = np.load(work / f"{name}.reference.npy").astype(np.float64)
+    error = float(np.mean((translate(random_images(4)) - expected) ** 2))
+    return 99.0 if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+# The parts, each in a process of its own
+
+
+def limits_part(work: Path, write: Write) -> None:
+    """What the card reaches in large matrix products and in copies, by torch."""
+    import torch
+
+    properties = torch.cuda.get_device_properties(0)
+    write(what="card", name=properties.name, memory=properties.total_memory, torch=torch.__version__)
+    synchronize = torch.cuda.synchronize
+    side = 8192
+    for precision, dtype in (
+        ("fp32", torch.float32),
+        ("tf32", torch.float32),
+        ("fp16", torch.float16),
+        ("bf16", torch.bfloat16),
+    ):
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        a, b = (torch.randn(side, side, device="cuda", dtype=dtype) for _ in range(2))
+        products = rate(partial(torch.matmul, a, b), 1, synchronize)
+        write(what="arithmetic", precision=precision, flops=products * 2 * side**3)
+    size = 2**30
+    source, target = (torch.empty(size, dtype=torch.uint8, device="cuda") for _ in range(2))
+    write(what="memory", bytes_per_second=2 * size * rate(partial(target.copy_, source), 1, synchronize))
+    pinned = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+    for direction, to, start in (("upload", target, pinned), ("download", pinned, source)):
+        copies = rate(partial(to.copy_, start, non_blocking=True), 1, synchronize)
+        write(what=direction, bytes_per_second=size * copies)
+
+
+def torch_part(work: Path, write: Write) -> None:
+    """Eager torch, checked against the CPU."""
+    import torch
+    from translatekit_tools.backends.torch import load
+
+    for name in NETWORKS:
+        for precision in PRECISIONS:
+            translator = load(work / f"{name}.safetensors", "cuda", precision)
+            row = {"network": name, "precision": precision, "tf32": torch.backends.cudnn.allow_tf32}
+            write(**row, psnr=quality(translator, name, work))
+            for batch in BATCHES:
+                step = partial(run_on_device, translator._model, to_device(batch), translator._dtype)
+                device = rate(step, batch, torch.cuda.synchronize)
+                alone = rate(partial(translator, random_images(batch)), batch)
+                write(**row, batch=batch, device=device, alone=alone)
+
+
+def compiled_part(work: Path, write: Write) -> None:
+    """By torch.compile, which takes its time: one precision, the largest batch and the smallest."""
+    import torch
+    from translatekit_tools.backends.torch import load
+
+    for name in NETWORKS:
+        translator = load(work / f"{name}.safetensors", "cuda", "fp16")
+        for batch in (64, 1):
+            step = partial(
+                run_on_device, torch.compile(translator._model), to_device(batch), translator._dtype
+            )
+            started = time.perf_counter()
+            step()
+            seconds = time.perf_counter() - started
+            device = rate(step, batch, torch.cuda.synchronize)
+            write(network=name, precision="fp16", batch=batch, device=device, compile_seconds=seconds)
+
+
+def to_device(batch: int) -> Any:
+    import torch
+
+    return torch.from_numpy(random_images(batch)).cuda()
+
+
+def run_on_device(model: Any, images: Any, dtype: Any) -> None:
+    import torch
+
+    with torch.inference_mode(), torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+        model(images)
+
+
+def onnxruntime_part(work: Path, write: Write) -> None:
+    """ONNX Runtime on CUDA, from arrays to arrays."""
+    import onnxruntime
+
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # CUDA's libraries from torch's wheels
+    there = onnxruntime.get_available_providers()
+    if "CUDAExecutionProvider" not in there:
+        raise RuntimeError(f"this onnxruntime has no CUDA provider, only {', '.join(there)}")
+    for name in NETWORKS:
+        for precision in ("fp16", "fp32"):
+            graph = str(work / f"{name}.{precision}.onnx")
+            session = onnxruntime.InferenceSession(graph, providers=["CUDAExecutionProvider"])
+
+            def run(images: Any, session: Any = session) -> Any:
+                return session.run(["translated"], {"image": images})[0]
+
+            row = {"network": name, "precision": precision, "provider": session.get_providers()[0]}
+            write(**row, psnr=quality(run, name, work))
+            for batch in BATCHES:
+                write(**row, batch=batch, alone=rate(partial(run, random_images(batch)), batch))
+
+
+def tensorrt_part(work: Path, write: Write) -> None:
+    """Engines built, checked and timed; kept for the part from files to files."""
+    from translatekit_tools.backends.tensorrt import tensorrt_version
+    from translatekit_tools.cuda.driver import find_gpu
+
+    gpu, version = find_gpu(), tensorrt_version()
+    timings = b""
+    for name in NETWORKS:
+        for precision in PRECISIONS:
+            row = {"network": name, "precision": precision, "tensorrt": version}
+            try:
+                timings = build_and_time(name, precision, gpu, timings, work, partial(write, **row))
+            except Exception as error:
+                write(**row, problem=f"{type(error).__name__}: {error}")
+
+
+def build_and_time(name: str, precision: str, gpu: Any, timings: bytes, work: Path, write: Write) -> bytes:
+    from translatekit_tools.backends.tensorrt import load, tensorrt_version
+    from translatekit_tools.compile.engine_file import EngineHeader, hash_engine, write_header
+    from translatekit_tools.compile.phases import Phases
+    from translatekit_tools.compile.profiles import parse_profiles
+    from translatekit_tools.compile.tensorrt import check_version
+    from translatekit_tools.compile.tensorrt_build import build
+
+    from translatekit.model_file import ModelInfo
+
+    info = ModelInfo.from_json(json.loads((work / f"{name}.json").read_text())["info"], work)
+    profiles = parse_profiles(PROFILE, None, info)
+    typed = check_version(tensorrt_version(), precision)
+    graph = work / f"{name}.{precision if typed else 'opset17'}.onnx"
+    half = precision == "fp16" and not typed
+    started = time.perf_counter()
+    plan, timings = build(graph, profiles, Phases(lambda *_: None), half=half, timings=timings)
+    facts = {"build_seconds": time.perf_counter() - started, "engine_bytes": len(plan)}
+    path = work / f"{name}.{precision}.engine"
+    path.write_bytes(plan)
+    header = EngineHeader(
+        info=info,
+        sha256=hash_engine(plan),
+        source=str(graph),
+        precision=precision,
+        profiles=profiles,
+        gpu=gpu.name,
+        compute_capability=gpu.compute_capability,
+        tensorrt=tensorrt_version(),
+        driver=gpu.driver,
+    )
+    write_header(path, header)
+    translator = load(path)
+    write(**facts, psnr=quality(translator, name, work))
+    for batch in BATCHES:
+        single = rate(partial(translator, random_images(batch)), batch)
+        write(batch=batch, alone=rate_in_flight(translator, batch), one_at_a_time=single)
+    translator.close()
+    return timings
+
+
+def rate_in_flight(translator: Any, batch: int) -> float:
+    """Images a second with three batches under way."""
+    images = random_images(batch)
+    waiting: list[Any] = []
+
+    def submit() -> None:
+        waiting.append(translator.submit(images))
+        if len(waiting) == 3:
+            waiting.pop(0).result()
+
+    def drain() -> None:
+        while waiting:
+            waiting.pop(0).result()
+
+    return rate(submit, batch, drain)
+
+
+def files_part(work: Path, write: Write) -> None:
+    """From JPEGs to JPEGs, with torch."""
+    time_files(sorted(work.glob("*.safetensors")), "cuda", ("fp16", "fp32"), write)
+
+
+def engine_files_part(work: Path, write: Write) -> None:
+    """From JPEGs to JPEGs, with the engines that were built."""
+    time_files(sorted(work.glob("*.engine")), "auto", (None,), write)
+
+
+def time_files(models: list[Path], device: str, precisions: tuple[str | None, ...], write: Write) -> None:
+    import numpy as np
+    from PIL import Image
+
+    import translatekit
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "in"
+        source.mkdir()
+        coarse = np.random.default_rng(0).integers(0, 256, (FILES, 16, 16, 3), np.uint8)
+        for index, pixels in enumerate(coarse):
+            Image.fromarray(pixels).resize((SIZE, SIZE)).save(source / f"{index:05}.jpg", quality=95)
+        for model in models:
+            for precision in precisions:
+                name, _, built = model.stem.partition(".")
+                row = {"network": name, "model": model.name, "precision": precision or built, "images": FILES}
+                try:
+                    for _ in range(2):  # the first is the warm-up
+                        out = Path(tempfile.mkdtemp(dir=folder))
+                        started = time.perf_counter()
+                        translatekit.translate([source], model, out, device=device, precision=precision)
+                        seconds = time.perf_counter() - started
+                    write(**row, end_to_end=FILES / seconds)
+                except Exception as error:
+                    write(**row, problem=f"{type(error).__name__}: {error}")
+
+
+def training_part(work: Path, write: Write) -> None:
+    """The steps of the benchmark of training, on the GPU."""
+    result = work / "training.json"
+    command = [sys.executable, ROOT / "benchmarks" / "training_step.py", "--device", "cuda", "--rounds", "3"]
+    done = subprocess.run(list(map(str, [*command, "--json", result])), capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip()[-500:])
+    write(steps=json.loads(result.read_text()))
+
+
+FUNCTIONS = {
+    "limits": limits_part,
+    "torch": torch_part,
+    "compiled": compiled_part,
+    "onnxruntime": onnxruntime_part,
+    "tensorrt": tensorrt_part,
+    "engine-files": engine_files_part,
+    "files": files_part,
+    "training": training_part,
+}
+
+
+def run_part(part: str, work: Path) -> None:
+    """Run a part in this process; its figures are lines of JSON."""
+    with (work / f"{part}.jsonl").open("w") as file:
+
+        def write(**row: Any) -> None:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+
+        FUNCTIONS[part](work, write)
+
+
+# What brings them together
+
+
+def measure(work: Path, parts: list[str], pythons: dict[str, str | None], seconds: float) -> dict[str, Any]:
+    """Run the parts one after another, and gather what they wrote."""
+    deadline = time.monotonic() + seconds
+    results: dict[str, Any] = {"machine": describe_machine(), "parts": {}}
+    for part in parts:
+        (work / f"{part}.jsonl").unlink(missing_ok=True)
+        left = min(PARTS[part], deadline - time.monotonic())
+        started = time.monotonic()
+        problem = "there was no time left" if left < 5 else run_child(part, work, pythons.get(part), left)
+        rows = list(read_rows(work / f"{part}.jsonl"))
+        took = round(time.monotonic() - started, 1)
+        results["parts"][part] = {"seconds": took, "problem": problem, "rows": rows}
+        print(
+            f"{part}: {len(rows)} figures in {took} s; {problem or 'complete'}", file=sys.stderr, flush=True
+        )
+    compare_with_limits(results, work)
+    return results
+
+
+def run_child(part: str, work: Path, python: str | None, seconds: float) -> str | None:
+    """Run a part in a process of its own; returns what went wrong, or None."""
+    command = [python or sys.executable, str(Path(__file__).resolve()), "--part", part, "--work", str(work)]
+    places = [str(ROOT), str(ROOT / "plugins"), str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            done = subprocess.run(command, stdout=said, stderr=said, timeout=seconds, env=environment)
+        except subprocess.TimeoutExpired:
+            return f"it was stopped after {seconds:.0f} s"
+        except OSError as error:
+            return f"{command[0]} cannot be run: {error.strerror}"
+        if done.returncode == 0:
+            return None
+        said.seek(0)
+        last = [line for line in said.read().splitlines() if line.strip()][-1:] or ["it said nothing"]
+        return f"exit status {done.returncode}: {last[0][-500:]}"
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(ValueError):  # a line that was cut off
+                yield json.loads(line)
+
+
+def describe_machine() -> dict[str, Any]:
+    query = "name,driver_version,memory.total,clocks.max.sm,clocks.max.memory,power.limit"
+    try:
+        command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip().splitlines()
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = [f"nvidia-smi fails: {error}"]
+    return {
+        "gpus": said,
+        "query": query,
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def compare_with_limits(results: dict[str, Any], work: Path) -> None:
+    """Beside each rate, the share of what the card's arithmetic or its memory would allow, whichever is less.
+
+    The allowance is that of torch's largest matrix products and copies on this very card. Memory counts what the
+    convolutions read and write; layers between that are not fused come on top.
+    """
+    rows = results["parts"].get("limits", {}).get("rows", [])
+    arithmetic = {row["precision"]: row["flops"] for row in rows if row.get("what") == "arithmetic"}
+    memory = next((row["bytes_per_second"] for row in rows if row.get("what") == "memory"), None)
+    networks = results["networks"] = {}
+    for name in NETWORKS:
+        with contextlib.suppress(OSError, ValueError):
+            networks[name] = json.loads((work / f"{name}.json").read_text())
+    for row in (row for part in results["parts"].values() for row in part["rows"]):
+        reached = max((row.get(key) or 0 for key in ("device", "alone", "end_to_end")), default=0)
+        precision = "tf32" if row.get("precision") == "fp32" and row.get("tf32") else row.get("precision")
+        if not reached or row.get("network") not in networks or precision not in arithmetic or not memory:
+            continue
+        facts = networks[row["network"]]
+        size = 4 if row["precision"] == "fp32" else 2  # bytes
+        moved = size * (facts["activations"] + facts["weights"] / row.get("batch", 64))
+        computing, moving = arithmetic[precision] / facts["operations"], memory / moved
+        row["flops"] = reached * facts["operations"]
+        row["limit"], row["limited_by"] = min((computing, "arithmetic"), (moving, "memory"))
+        row["share_of_limit"] = reached / row["limit"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--prepare", type=Path, metavar="DIR", help="write models and graphs there, and stop")
+    parser.add_argument("--work", type=Path, default=Path("work"), help="the folder that --prepare wrote")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of the parts")
+    parser.add_argument("--tensorrt-python", help="another Python, which has TensorRT and pycuda")
+    parser.add_argument("--minutes", type=float, default=9.5, help="for all parts together")
+    parser.add_argument("--json", type=Path, help="write the results there too")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.prepare:
+        prepare(options.prepare)
+    elif options.part:
+        run_part(options.part, options.work)
+    else:
+        options.work.mkdir(parents=True, exist_ok=True)
+        other = dict.fromkeys(("tensorrt", "engine-files"), options.tensorrt_python)
+        results = measure(options.work, options.only, other, options.minutes * 60)
+        text = json.dumps(results, indent=1)
+        if options.json:
+            options.json.write_text(text + "\n")
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
