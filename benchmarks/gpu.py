@@ -303,12 +303,25 @@ def build_and_time(name: str, precision: str, gpu: Any, timings: bytes, work: Pa
     )
     write_header(path, header)
     translator = load(path)
-    write(**facts, psnr=quality(translator, name, work))
+    write(**facts, psnr=quality(translator, name, work), beside_torch=works_beside_torch(translator))
     for batch in BATCHES:
         single = rate(partial(translator, random_images(batch)), batch)
         write(batch=batch, alone=rate_in_flight(translator, batch), one_at_a_time=single)
     translator.close()
     return timings
+
+
+def works_beside_torch(translator: Any) -> bool | None:
+    """Whether torch and the engine take turns on the GPU and disturb neither; None where there is no torch."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    images = random_images(4)
+    alone = translator(images)
+    numbers = torch.arange(1000, device="cuda")
+    together = translator(images)
+    return bool((together == alone).all()) and int((numbers + 1).sum()) == 500500
 
 
 def rate_in_flight(translator: Any, batch: int) -> float:

@@ -7,6 +7,7 @@ nothing is called.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import translatekit_tools
 
 from tests.tools.tensorrt.calls import Use, find_uses
+from tests.tools.tensorrt.conftest import ROOT
 
 TOOLS = Path(translatekit_tools.__file__).parent
 SOURCES = [TOOLS / "cuda" / "engine.py", TOOLS / "cuda" / "log.py", TOOLS / "compile" / "tensorrt_build.py"]
@@ -138,6 +140,38 @@ def test_every_call_fits_its_declaration(bindings: tuple[str, list[str], dict[st
             wrong.append(f"{use.where} {use.path}: {entry[1].splitlines()[0]}")
     assert wrong == []
     assert len(checked) >= 20, sorted({use.path for use in calls} - checked)
+
+
+def test_our_subclasses_work_in_the_real_bindings(bindings: tuple[str, list[str], dict[str, str]]) -> None:
+    version, python, environment = bindings
+    script = """
+import sys
+import bindings
+sys.modules["tensorrt"] = bindings
+from types import SimpleNamespace
+from translatekit_tools.compile import tensorrt_build
+from translatekit_tools.compile.phases import Phases
+from translatekit_tools.cuda import log
+log.LOGGER.log(bindings.ILogger.WARNING, "not this")
+log.LOGGER.log(bindings.ILogger.ERROR, "a\\n complaint")
+log.LOGGER.log(bindings.ILogger.INTERNAL_ERROR, "a later one")
+assert log.reason() == "a complaint", log.reason()
+if sys.argv[1] == "8.5":
+    assert tensorrt_build._network_flags_8() == 1
+else:
+    assert tensorrt_build._network_flags_10() in (1, 2)
+    told, config = [], SimpleNamespace()
+    monitor = tensorrt_build._watch_10(config, Phases(lambda *said: told.append(said)))
+    assert config.progress_monitor is monitor and isinstance(monitor, bindings.IProgressMonitor)
+    monitor.phase_start("Building", None, 2)
+    assert monitor.step_complete("Building", 0) is True
+    monitor.phase_finish("Building")
+    assert told == [("Building", 0.0), ("Building", 0.5)]
+"""
+    places = [environment["PYTHONPATH"], str(TOOLS.parent), str(ROOT)]
+    environment = {**environment, "PYTHONPATH": os.pathsep.join(places)}
+    done = subprocess.run([*python, "-c", script, version], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_later_versions_lack_is_not_asked_of_them(

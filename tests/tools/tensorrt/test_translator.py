@@ -175,6 +175,20 @@ assert "was built on Stub 0" in refused(load, engine, "cuda:1")
     )
 
 
+def test_another_device_may_be_named(run_with_pycuda: RunPython, tmp_path: Path) -> None:
+    run_with_pycuda(
+        START
+        + """
+translator = load(engine, "cuda:1")
+assert translator.device == "cuda:1"
+batch = images(1)
+np.testing.assert_array_equal(translator(batch), 255 - batch)
+assert "was built on Stub 1" in refused(load, engine)
+""",
+        write_engine(tmp_path / "model.engine", gpu="Stub 1"),
+    )
+
+
 def test_too_little_memory_is_told_and_does_not_last(run_with_pycuda: RunPython, engine: Path) -> None:
     run_with_pycuda(
         START

@@ -60,7 +60,7 @@ def build(
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(workspace * 2**30))
     _add_profiles(builder, network, config, profiles)
     cache: trt.ITimingCache = config.create_timing_cache(timings)
-    if not config.set_timing_cache(cache, False):  # of another GPU or version after all, or damaged
+    if cache is None or not config.set_timing_cache(cache, False):  # of another GPU or version, or damaged
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     if typed:
