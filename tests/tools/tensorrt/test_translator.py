@@ -206,6 +206,39 @@ assert driver.stub_live() == 0
     )
 
 
+def test_an_engine_that_does_not_run_is_told_and_others_go_on(
+    run_with_pycuda: RunPython, engine: Path
+) -> None:
+    run_with_pycuda(
+        START
+        + """
+translator = load(engine)
+tickets = {count: translator.submit(images(count)) for count in (1, 2, 3, 4)}
+assert "does not run (an illegal memory access): build it again with" in refused(tickets[3].result)
+assert [tickets[count].result().shape[0] for count in (4, 2, 1)] == [4, 2, 1]
+for _ in range(9):
+    translator(images(1))
+    refused(translator, images(3))
+translator.close()
+assert driver.stub_live() == 0
+""",
+        engine,
+        FAKE_FAILS_AT=3,
+    )
+
+
+def test_results_of_unknown_shape_are_refused(run_with_pycuda: RunPython, engine: Path) -> None:
+    run_with_pycuda(
+        START + "assert 'does not run' in refused(load(engine), images(1))", engine, FAKE_UNKNOWN=1
+    )
+
+
+def test_a_gpu_without_room_for_the_engine_is_told(run_with_pycuda: RunPython, engine: Path) -> None:
+    run_with_pycuda(
+        START + "assert 'does not fit into the GPU' in refused(load, engine)", engine, FAKE_FULL=1
+    )
+
+
 def test_an_engine_that_tensorrt_does_not_load_is_told(run_with_pycuda: RunPython, engine: Path) -> None:
     run_with_pycuda(
         START

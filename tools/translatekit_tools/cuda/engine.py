@@ -118,6 +118,8 @@ class Session:
         if not context.set_input_shape(INPUT, shape):
             raise self._failure()
         result_shape = tuple(context.get_tensor_shape(OUTPUT))
+        if min(result_shape) < 0:  # TensorRT does not know before it runs, so there would be no room for it
+            raise self._failure()
         size, result_size = int(np.prod(shape)), int(np.prod(result_shape))
         slot.input.reserve(size)
         slot.output.reserve(result_size)

@@ -1,0 +1,1 @@
+"""Compiling trained models for other runtimes."""
