@@ -54,7 +54,8 @@ def progress(text, share):
     if len(told) == int(os.environ.get("STOP_AT", 0)):
         raise KeyboardInterrupt
 
-given = {"precision": "fp16", "batch": "1,2,4", "shapes": None, "workspace": None, "timing_cache": None}
+given = {"precision": "fp16", "batch": "1,2,4", "shapes": None, "workspace": None}
+given |= {"timing_cache": None, "device": "auto"}
 options = SimpleNamespace(**{**given, **json.loads(os.environ.get("OPTIONS", "{}"))})
 try:
     report = compile(Source(), Path(sys.argv[1]), options, progress)

@@ -114,9 +114,20 @@ def test_a_graph_of_fixed_shape(build: Build) -> None:
     assert "exported for anyx8x8 and takes no 1x12x8 (images x height x width): leave out --shapes" in said
 
 
+def test_another_gpu_may_be_named(run_with_pycuda: RunPython, tmp_path: Path) -> None:
+    (tmp_path / "graph.onnx").write_bytes(b"graph")
+    given = {
+        "GRAPH": tmp_path / "graph.onnx",
+        "OPTIONS": json.dumps({"device": "cuda:1"}),
+        "XDG_CACHE_HOME": tmp_path,
+    }
+    said = json.loads(run_with_pycuda(COMPILE, tmp_path / "model.engine", **given).stdout)
+    assert said["report"]["gpu"] == "Stub 1"
+
+
 def test_int8_is_refused(build: Build) -> None:
     assert (
-        "refused: TensorRT engines are built in fp32, fp16, bf16, not in int8"
+        "refused: TensorRT engines are built in fp32, fp16 or bf16, not in int8"
         in build({"precision": "int8"}).stdout
     )
 

@@ -56,6 +56,31 @@ def test_the_same_values_come_out(tmp_path: Path, axes_as: str) -> None:
     assert results[0].std() > 1
 
 
+def test_instance_normalization_becomes_arithmetic(tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    random = np.random.default_rng(0)
+    constants = [
+        onnx.numpy_helper.from_array(random.normal(size=3).astype(np.float32), name)
+        for name in ("scale", "shift")
+    ]
+    shape = ["n", 3, "h", "w"]
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in ("x", "y")]
+    node = helper.make_node("InstanceNormalization", ["x", "scale", "shift"], ["y"], epsilon=1e-3)
+    graph = helper.make_graph([node], "graph", values[:1], values[1:], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, tmp_path / "before.onnx")
+    to_opset_17(tmp_path / "before.onnx", tmp_path / "after.onnx")
+    assert "InstanceNormalization" not in {
+        node.op_type for node in onnx.load(tmp_path / "after.onnx").graph.node
+    }
+    images = (random.normal(size=(2, 3, 5, 7)) * 4 + 2).astype(np.float32)
+    results = [
+        runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"x": images})[0]
+        for path in (tmp_path / "before.onnx", tmp_path / "after.onnx")
+    ]
+    np.testing.assert_allclose(results[1], results[0], atol=1e-5)
+
+
 def test_axes_that_are_not_known_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"only known when it runs .* run pip install -U tensorrt"):
         to_opset_17(write_graph(tmp_path / "graph.onnx", "input"), tmp_path / "after.onnx")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from translatekit.errors import ModelFileError
 
@@ -12,7 +14,9 @@ _AXES_WERE_ATTRIBUTES = {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "
 
 
 def to_opset_17(source: Path, out: Path) -> Path:
-    """Write an ONNX file in terms of opset 17.
+    """Write an ONNX file in terms of opset 17, with instance normalization as arithmetic.
+
+    TensorRT 8.5 has instance normalization only as a plugin, which needs a cuDNN that few machines have.
 
     Args:
         source: of any later opset.
@@ -51,6 +55,7 @@ def to_opset_17(source: Path, out: Path) -> Path:
         ]
         del node.attribute[:]
         node.attribute.extend(kept)
+    _decompose_normalization(model.graph, constants)
     del model.opset_import[:]
     model.opset_import.append(onnx.helper.make_opsetid("", _OPSET))
     model.ir_version = min(model.ir_version, _IR)
@@ -63,3 +68,44 @@ def to_opset_17(source: Path, out: Path) -> Path:
         ) from None
     onnx.save(model, str(out))
     return out
+
+
+def _decompose_normalization(graph: Any, constants: dict[str, Any]) -> None:
+    from onnx import numpy_helper
+
+    nodes: list[Any] = []
+    for node in graph.node:
+        if node.op_type == "InstanceNormalization" and all(name in constants for name in node.input[1:]):
+            scale, shift = (numpy_helper.to_array(constants[name]) for name in node.input[1:])
+            epsilon = next((attribute.f for attribute in node.attribute if attribute.name == "epsilon"), 1e-5)
+            parts = {"epsilon": scale[:1] * 0 + epsilon, "scale": scale, "shift": shift}
+            for name, values in parts.items():
+                tensor = numpy_helper.from_array(values.reshape(1, -1, 1, 1), f"{node.output[0]}_{name}")
+                graph.initializer.append(tensor)
+            nodes.extend(_normalization(node.input[0], node.output[0]))
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _normalization(source: str, target: str) -> Iterator[Any]:
+    """Instance normalization (Ulyanov et al., 2016, equation 4) of (N, C, H, W), a step a node."""
+    from onnx import helper
+
+    def named(name: str) -> str:
+        return f"{target}_{name}"
+
+    for operator, inputs, output in (
+        ("ReduceMean", [source], named("mean")),
+        ("Sub", [source, named("mean")], named("centred")),
+        ("Mul", [named("centred"), named("centred")], named("squared")),
+        ("ReduceMean", [named("squared")], named("variance")),
+        ("Add", [named("variance"), named("epsilon")], named("raised")),
+        ("Sqrt", [named("raised")], named("deviation")),
+        ("Div", [named("centred"), named("deviation")], named("normal")),
+        ("Mul", [named("normal"), named("scale")], named("scaled")),
+        ("Add", [named("scaled"), named("shift")], target),
+    ):
+        axes: dict[str, Any] = {"axes": [2, 3], "keepdims": 1} if operator == "ReduceMean" else {}
+        yield helper.make_node(operator, inputs, [output], name=output, **axes)

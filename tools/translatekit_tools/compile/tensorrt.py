@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from translatekit_tools.compile.options import CompileOptions
     from translatekit_tools.compile.source import Source
 
-PRECISIONS = ("fp32", "fp16", "bf16")
 OLDEST = (8, 5)
 """The first version with the calls that an engine is run by."""
 STRONGLY_TYPED_SINCE = (10, 0)
@@ -36,7 +36,7 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
     Args:
         source: the model.
         out: the ``.engine`` file to write; ``out`` with ``.json`` added goes with it.
-        options: ``precision``, ``batch``, ``shapes``, ``workspace`` and ``timing_cache`` are looked at.
+        options: ``precision``, ``batch``, ``shapes``, ``workspace``, ``timing_cache`` and ``device`` are looked at.
         progress: told TensorRT's phases and the share of each that is done.
 
     Returns:
@@ -47,13 +47,13 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
         PluginError: TensorRT or pycuda cannot be imported.
         ModelFileError: TensorRT cannot build the model.
     """
-    if options.precision not in PRECISIONS:
+    if options.precision == "int8":
         raise OptionError(
-            f"TensorRT engines are built in {', '.join(PRECISIONS)}, not in {options.precision}: "
+            "TensorRT engines are built in fp32, fp16 or bf16, not in int8: "
             "pass --precision fp16, or compile int8 to .xml or .onnx"
         )
     profiles = parse_profiles(options.batch, options.shapes, source.info)
-    gpu = find_gpu()
+    gpu = find_gpu(options.device)
     version = tensorrt_version()
     typed = check_version(version, options.precision)
 
@@ -69,14 +69,15 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
 
             graph = to_opset_17(source.onnx("fp32"), Path(folder) / "opset17.onnx")
         progress("building", None)
-        plan, timings = build(
-            graph,
-            profiles,
-            phases,
-            half=options.precision == "fp16" and not typed,
-            workspace=options.workspace,
-            timings=_read_timings(cache),
-        )
+        with _current(gpu):
+            plan, timings = build(
+                graph,
+                profiles,
+                phases,
+                half=options.precision == "fp16" and not typed,
+                workspace=options.workspace,
+                timings=_read_timings(cache),
+            )
     write_atomically(out, plan)
     header = EngineHeader(
         info=source.info,
@@ -136,6 +137,14 @@ def timing_cache_path(option: str | None, gpu: Gpu, version: str) -> Path | None
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = re.sub(r"[^\w.]+", "-", f"{gpu.name}-{gpu.compute_capability}-{version}")
     return Path(home) / "translatekit" / "tensorrt" / f"{name}.timing"
+
+
+def _current(gpu: Gpu) -> AbstractContextManager[None]:
+    if gpu.index == 0:  # is current by itself
+        return nullcontext()
+    from translatekit_tools.cuda.device import current_device
+
+    return current_device(gpu.index)
 
 
 def _read_timings(path: Path | None) -> bytes:
