@@ -95,6 +95,18 @@ class TrainOptions:
     ema: float | None = option(
         None, "Deploy an exponential moving average of the weights, such as 0.999.", "Optimization"
     )
+    best_by: Literal["l1", "psnr", "ssim", "ms_ssim", "lpips", "fid", "kid"] = option(
+        "l1", "The validation metric that best.safetensors is the best by.", "Optimization"
+    )
+    patience: int | None = option(
+        None, "Stop after this many validations without a better one.", "Optimization"
+    )
+    features: str | None = option(
+        None,
+        "For --best-by fid and kid: a timm model instead of Inception, such as resnet18,path=FILE.",
+        "Optimization",
+        metavar="MODEL",
+    )
     seed: int = option(0, "Decides initialization, order and augmentation.", "Optimization")
     max_steps: int | None = option(None, "Stop after this many steps.", "Optimization")
 

@@ -17,6 +17,29 @@ def register_backends() -> Iterable[BackendSpec]:
         summary="PyTorch, on model files as they come from training",
         suffixes=(".safetensors",),
         devices=("cpu", "cuda", "mps"),
+        reader="translatekit.model_file:read_info",
+    )
+    yield BackendSpec(
+        name="onnxruntime",
+        target="translatekit_tools.backends.onnxruntime:load",
+        summary="ONNX Runtime, on .onnx files, which other tools read too",
+        suffixes=(".onnx",),
+        devices=("cpu", "cuda"),
+        compiler="translatekit_tools.compile.onnxruntime:compile",
+        reader="translatekit_tools.compile.onnx_file:read_info",
+        writer="translatekit_tools.compile.onnx_file:write_info",
+        requires=("onnxruntime=translatekit[onnx]",),
+    )
+    yield BackendSpec(
+        name="openvino",
+        target="translatekit_tools.backends.openvino:load",
+        summary="OpenVINO, the quickest on most CPUs; fp32, bf16 and int8",
+        suffixes=(".xml",),
+        devices=("cpu",),
+        compiler="translatekit_tools.compile.openvino:compile",
+        reader="translatekit_tools.compile.openvino:read_info",
+        writer="translatekit_tools.compile.openvino:write_info",
+        requires=("openvino=translatekit[openvino]",),
     )
     yield BackendSpec(
         name="tensorrt",
@@ -24,6 +47,9 @@ def register_backends() -> Iterable[BackendSpec]:
         summary="TensorRT, on engines built for the NVIDIA GPU they run on",
         suffixes=(".engine",),
         devices=("cuda",),
+        compiler="translatekit_tools.compile.tensorrt:compile",
+        reader="translatekit_tools.compile.engine_file:read_info",
+        writer="translatekit_tools.compile.engine_file:write_info",
         requires=("tensorrt=translatekit[tensorrt]", "pycuda=translatekit[tensorrt]"),
     )
 
@@ -36,6 +62,18 @@ def register_commands() -> Iterable[CommandSpec]:
         target="translatekit_tools.cli.run:run",
         summary="translate files and folders with a trained model",
         api="translatekit_tools.bulk:translate",
+    )
+    yield CommandSpec(
+        name="compile",
+        target="translatekit_tools.cli.compile:compile",
+        summary="compile a trained model for ONNX Runtime, OpenVINO or TensorRT",
+        api="translatekit_tools.compile:compile_model",
+    )
+    yield CommandSpec(
+        name="bench",
+        target="translatekit_tools.cli.bench:bench",
+        summary="measure how fast each installed backend translates with a model",
+        api="translatekit_tools.bench:bench",
     )
     yield CommandSpec(
         name="import",
@@ -55,4 +93,9 @@ def register_commands() -> Iterable[CommandSpec]:
         requires=tuple(
             f"{module}=translatekit[paint]" for module in ("starlette", "uvicorn", "python_multipart")
         ),
+    )
+    yield CommandSpec(
+        name="watch",
+        target="translatekit_tools.cli.watch:watch",
+        summary="follow runs in a page: curves, samples, and what is wrong with them",
     )

@@ -9,7 +9,8 @@ from typing import Any
 
 import rich_click as click
 
-from translatekit.model_file import find_model, read_info
+from translatekit.model_file import find_model, read_any_info, read_info
+from translatekit.training.diagnosis import diagnose_run
 
 
 @click.command()
@@ -19,10 +20,11 @@ from translatekit.model_file import find_model, read_info
 def info(model: Path, direction: str | None, as_json: bool) -> None:
     """Show what a model file or a run's model is: its network, what it was trained on, and how well it does."""
     path = find_model(model, direction)
-    header = dataclasses.asdict(read_info(path))
+    header = dataclasses.asdict(read_any_info(path))
     header["other_directions"] = _other_directions(model, path)
+    troubles = [str(trouble) for trouble in diagnose_run(model)]
     if as_json:
-        click.echo(json.dumps({"file": str(path), **header}, indent=2))
+        click.echo(json.dumps({"file": str(path), **header, "troubles": troubles}, indent=2))
         return
     from rich.table import Table
 
@@ -35,6 +37,8 @@ def info(model: Path, direction: str | None, as_json: bool) -> None:
     for name, value in header.items():
         if value not in ({}, (), []):
             table.add_row(name.replace("_", " "), _shown(value))
+    for trouble in troubles:
+        table.add_row("trouble", trouble)
     stdout().print(table)
 
 

@@ -28,7 +28,7 @@ from translatekit.training.checkpoint import (
     save_checkpoint,
     set_random_state,
 )
-from translatekit.training.metrics import MetricMean, image_metrics
+from translatekit.training.diagnosis import diagnose_run
 from translatekit.training.progress import Reporter, forget_after
 from translatekit.training.report import sample_grid, write_index
 from translatekit.training.sampling import EpochBatches
@@ -43,10 +43,18 @@ from translatekit.training.setup import (
 )
 from translatekit.training.signals import stop_on_signal
 from translatekit.training.state import Progress, Training
+from translatekit.training.validation import diversity
 
 SAMPLE_IMAGES = 4
 VALIDATION_BATCH = 8
-BEST_BY = "l1"
+
+
+class LossError(TrainingError):
+    """A loss that is not a number: its name, its value and the step."""
+
+    def __init__(self, sentence: str, name: str, value: float, step: int) -> None:
+        super().__init__(sentence)
+        self.name, self.value, self.step = name, value, step
 
 
 def run(
@@ -96,9 +104,13 @@ def _loop(training: Training) -> None:
     training.palettes = _palettes(training)
     channels_last = use_channels_last(options, fabric.device)
 
-    with _reporter(training, total, epochs) as report, stop_on_signal() as stop:
+    with (
+        _reporter(training, total, epochs) as report,
+        _noting_failure(training, report),
+        stop_on_signal() as stop,
+    ):
         _announce(training, report, batches.batches_per_epoch, total)
-        while progress.step < total:
+        while progress.step < total and not _out_of_patience(training):
             _set_learning_rate(training, progress.epoch)
             training.data.set_epoch(progress.epoch)
             batches.start(progress.epoch, skip=progress.batch)
@@ -144,13 +156,32 @@ def _loop(training: Training) -> None:
                 progress.epoch % options.validate_every == 0 or progress.step == total
             ):
                 _validate(training, report)
-            if progress.step % checkpoint_every == 0 or progress.step == total:
+            if progress.step % checkpoint_every == 0 or progress.step == total or _out_of_patience(training):
                 _save(training)
             if report:
                 write_index(training.folder)
         if report:
-            report.event(progress.step, progress.epoch, f"finished: {training.folder / 'model.safetensors'}")
+            why = (
+                "" if progress.step >= total else f" after {progress.waited} validations without a better one"
+            )
+            report.event(
+                progress.step, progress.epoch, f"finished{why}: {training.folder / 'model.safetensors'}"
+            )
+            for trouble in diagnose_run(training.folder):
+                report.say(str(trouble))
             write_index(training.folder)
+
+
+@contextmanager
+def _noting_failure(training: Training, report: Reporter | None) -> Iterator[None]:
+    """Leave in the log what ended the run, for its page to explain."""
+    try:
+        yield
+    except LossError as error:
+        if report:
+            report.failure(error.step, training.progress.epoch, error.name, error.value)
+            write_index(training.folder)
+        raise
 
 
 # --- what happens every so often --------------------------------------------------------------------------------
@@ -171,10 +202,14 @@ def _drain(training: Training) -> dict[str, float]:
     bad = (~torch.isfinite(values)).nonzero()
     if len(bad):
         row, column = bad[0].tolist()
-        raise TrainingError(
-            f"the loss {names[column]} is {values[row, column].item()} at step {pending[row][0]}: start again with "
+        name, value, step = names[column], values[row, column].item(), pending[row][0]
+        raise LossError(
+            f"the loss {name} is {value} at step {step}: start again with "
             f"--config {training.folder / 'config.toml'} and a lower --lr"
-            + ("" if training.options.precision == "32-true" else " or --precision 32-true")
+            + ("" if training.options.precision == "32-true" else " or --precision 32-true"),
+            name,
+            value,
+            step,
         )
     return dict(zip(names, values.mean(0).tolist(), strict=True))
 
@@ -211,32 +246,23 @@ def _save_models(training: Training, stem: str) -> None:
 
 
 def _validate(training: Training, report: Reporter | None) -> None:
-    """Measure the main generator on the validation pairs; keep the best."""
-    spec = registry("method").get(training.config.method)
-    if training.validation is None or spec.data != "paired":
+    """Measure the main generator on the validation images; keep the best."""
+    judge, progress = training.judge, training.progress
+    if training.validation is None or judge is None:
         return
     if training.fabric.is_global_zero:
-        network = next(iter(_deployed(training).values()))
-        mean = MetricMean()
-        was_training = network.training
-        network.eval()
-        pairs: Any = training.validation
+        name, network = next(iter(_deployed(training).items()))
+        images: Any = training.validation
         loader: DataLoader[Any] = DataLoader(
-            pairs, batch_size=VALIDATION_BATCH, collate_fn=collate, generator=torch.Generator()
+            images, batch_size=VALIDATION_BATCH, collate_fn=collate, generator=torch.Generator()
         )
-        with torch.no_grad():
-            for batch in loader:
-                output = network(training.fabric.to_device(batch["input"]))
-                mean.update(image_metrics(output.float().cpu(), batch["target"]), len(output))
-        network.train(was_training)
-        training.metrics = mean.compute()
+        training.metrics = judge.measure(network, loader, name[:1], training.fabric.to_device)
         if report:
-            epoch = training.progress.epoch - (
-                training.progress.batch == 0
-            )  # an epoch just ended counts as itself
-            report.validation(training.progress.step, epoch, training.metrics)
-        if training.metrics[BEST_BY] < training.progress.best:
-            training.progress.best = training.metrics[BEST_BY]
+            epoch = progress.epoch - (progress.batch == 0)  # an epoch just ended counts as itself
+            report.validation(progress.step, epoch, training.metrics)
+        progress.waited += 1
+        if judge.score(training.metrics) < progress.best:
+            progress.best, progress.waited = judge.score(training.metrics), 0
             _save_models(training, "best")
     training.fabric.barrier()
 
@@ -245,16 +271,17 @@ def _sample(training: Training, report: Reporter | None, fixed: dict[str, Any] |
     if report is None or fixed is None:
         return
     method = training.method
+    batch = training.fabric.to_device(fixed)
     with _evaluating(training):
-        images = method.samples(training.fabric.to_device(fixed))
+        images = method.samples(batch)
+    varied = diversity(images, batch)
     if training.data.color == "lab":  # what was learned is ab, which nobody can look at without its L
         images = {
             name: lab_to_rgb(fixed["input"].to(image.device), image) * 2 - 1 if image.shape[1] == 2 else image
             for name, image in images.items()
         }
-    report.samples(
-        training.progress.step, sample_grid({name: image.float().cpu() for name, image in images.items()})
-    )
+    grid = sample_grid({name: image.float().cpu() for name, image in images.items()})
+    report.samples(training.progress.step, training.progress.epoch, grid, varied)
 
 
 @contextmanager
@@ -403,6 +430,12 @@ def _describe(training: Training, name: str, direction: str) -> ModelInfo:
         epoch=training.progress.epoch,
         versions={"translatekit": translatekit.__version__, "torch": torch.__version__},
     )
+
+
+def _out_of_patience(training: Training) -> bool:
+    """Whether the last validations brought nothing better; process 0, which validates, decides for all."""
+    patience = training.options.patience
+    return patience is not None and _anyone(training.fabric, training.progress.waited >= patience)
 
 
 def _anyone(fabric: Fabric, requested: bool) -> bool:

@@ -103,19 +103,26 @@ class Reporter:
         text = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self.say(f"epoch {epoch + 1}/{self.epochs} validation: {text}")
 
-    def samples(self, step: int, grid: Any) -> None:
-        """Keep a grid of sample images (a PIL image)."""
+    def samples(self, step: int, epoch: int, grid: Any, diversity: Mapping[str, float]) -> None:
+        """Keep a grid of sample images (a PIL image), and log how unlike each other the outputs are."""
         import numpy as np
 
         folder = self.folder / "samples"
         folder.mkdir(exist_ok=True)
         grid.save(folder / f"step-{step:08d}.png")
         self._board.add_image("samples", np.asarray(grid), step, dataformats="HWC")
+        if diversity:
+            self._write(kind="samples", step=step, epoch=epoch, diversity=dict(diversity))
+            self._scalars("diversity", diversity, step)
 
     def event(self, step: int, epoch: int, text: str) -> None:
         """Note something that happened, and say it."""
         self._write(kind="event", step=step, epoch=epoch, text=text)
         self.say(text)
+
+    def failure(self, step: int, epoch: int, loss: str, value: float) -> None:
+        """Note the loss that ended the run because it was no number."""
+        self._write(kind="failure", step=step, epoch=epoch, loss=loss, value=str(value))
 
     def _scalars(self, family: str, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():

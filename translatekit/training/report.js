@@ -6,7 +6,7 @@ function short(value) {
   return String(Number(value.toPrecision(4)));
 }
 
-for (const plot of document.querySelectorAll(".plot")) {
+function enlivenPlot(plot) {
   const data = JSON.parse(plot.querySelector("script").textContent);
   const cursor = document.createElement("div");
   const tip = document.createElement("div");
@@ -46,8 +46,7 @@ for (const plot of document.querySelectorAll(".plot")) {
   plot.addEventListener("pointerleave", () => { cursor.hidden = tip.hidden = true; });
 }
 
-const viewer = document.querySelector(".viewer");
-if (viewer) {
+function enlivenViewer(viewer) {
   const slider = viewer.querySelector("input");
   const samples = JSON.parse(viewer.querySelector("script").textContent);
   const show = (index) => {
@@ -65,3 +64,10 @@ if (viewer) {
     thumb.addEventListener("click", (event) => { event.preventDefault(); show(Number(thumb.dataset.index)); });
   }
 }
+
+function enliven(root) {
+  root.querySelectorAll(".plot").forEach(enlivenPlot);
+  root.querySelectorAll(".viewer").forEach(enlivenViewer);
+}
+
+enliven(document);

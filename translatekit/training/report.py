@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, ImageDraw, ImageFont
 
 from translatekit.model_file import write_atomically
+from translatekit.training.diagnosis import Trouble, diagnose, read_entries
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -108,29 +110,32 @@ def _fit(title: str, font: Any, width: int) -> str:
 
 
 @dataclass
-class _Series:
-    """One curve: its points by step, and whether it is noisy enough to be smoothed."""
+class Series:
+    """One curve: its points by step, and whether it is noisy enough to be smoothed, and which of the colours it has."""
 
     name: str
     points: list[Point] = field(default_factory=list)
     smooth: bool = True
+    color: int | None = None
 
 
 @dataclass
-class _Log:
+class Log:
     """What `metrics.jsonl` held: curves by family and name, and events, in the order of their steps."""
 
-    families: dict[str, dict[str, _Series]] = field(default_factory=dict)
+    families: dict[str, dict[str, Series]] = field(default_factory=dict)
     events: list[tuple[int, str]] = field(default_factory=list)
     step: int = 0
     epoch: int = 0
 
     def add(self, family: str, name: str, step: int, value: Any, smooth: bool = True) -> None:
+        """Lengthen a curve by a value, unless that is not a number."""
         if isinstance(value, (int, float)) and math.isfinite(value):
-            series = self.families.setdefault(family, {}).setdefault(name, _Series(name, smooth=smooth))
+            series = self.families.setdefault(family, {}).setdefault(name, Series(name, smooth=smooth))
             series.points.append((step, float(value)))
 
-    def curves(self, family: str) -> list[_Series]:
+    def curves(self, family: str) -> list[Series]:
+        """All curves of a family, in the order of their first points."""
         return list(self.families.get(family, {}).values())
 
 
@@ -143,16 +148,17 @@ def write_index(run: Path) -> None:
     Raises:
         ModelFileError: the disk is full or the folder cannot be written.
     """
-    text, config = _read_config(run / "config.toml")
-    log = _read_log(run / "metrics.jsonl")
-    samples = _read_samples(run / "samples")
+    text, config = read_config(run / "config.toml")
+    entries = list(read_entries(run / "metrics.jsonl"))
+    log = read_log(entries)
+    samples = read_samples(run / "samples")
     options = config.get("options", {})
-    data = config.get("data") or options.get("dataset")
-    title = str(config.get("method", "training")) + (f" on {Path(str(data)).name}" if data else "")
+    title = run_title(config)
     parts = [
-        f'<header><h1>{escape(title)}</h1><p class="quiet">{escape(_state(options, log))}</p></header>',
-        figure_cards(_key_figures(log)),
-        _viewer(samples),
+        f'<header><h1>{escape(title)}</h1><p class="quiet">{escape(state_of(options, log))}</p></header>',
+        trouble_cards(diagnose(entries)),
+        figure_cards(key_figures(log)),
+        sample_viewer(samples),
         _charts(log),
         _events(log),
     ]
@@ -166,20 +172,29 @@ def write_index(run: Path) -> None:
     write_atomically(run / "index.html", html_page(title, "\n".join(parts)).encode())
 
 
-def html_page(title: str, body: str) -> str:
+def run_title(config: Mapping[str, Any]) -> str:
+    """What a run does, from its configuration: ``pix2pix on facades``."""
+    data = config.get("data") or config.get("options", {}).get("dataset")
+    return str(config.get("method", "training")) + (f" on {Path(str(data)).name}" if data else "")
+
+
+def html_page(title: str, body: str, script: str = "") -> str:
     """A whole page, style and script included, light or dark as the reader's system is.
 
     Args:
         title: plain text.
         body: HTML, escaped where that is needed.
+        script: JavaScript to run after the page's own.
     """
     here = files("translatekit.training")
-    style, script = (here.joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    style, own_script = (
+        here.joinpath(name).read_text(encoding="utf-8") for name in ("report.css", "report.js")
+    )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n"
-        f"<footer>Made by translatekit.</footer>\n<script>\n{script}</script>\n</body>\n</html>\n"
+        f"<footer>Made by translatekit.</footer>\n<script>\n{own_script}{script}</script>\n</body>\n</html>\n"
     )
 
 
@@ -193,10 +208,20 @@ def figure_cards(figures: Mapping[str, str]) -> str:
     return f'<dl class="figures">{"".join(cards)}</dl>' if cards else ""
 
 
+def trouble_cards(troubles: Sequence[Trouble]) -> str:
+    """What a run suffers from, as HTML; nothing for a healthy one."""
+    cards = "".join(
+        f'<div class="card trouble"><b>{escape(trouble.name.capitalize())}</b> {escape(trouble.text)}.</div>'
+        for trouble in troubles
+    )
+    return f'<section aria-label="troubles">{cards}</section>' if cards else ""
+
+
 # reading
 
 
-def _read_config(path: Path) -> tuple[str, dict[str, Any]]:
+def read_config(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of a ``config.toml`` and what it says; nothing where it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
         return text, tomllib.loads(text)
@@ -204,22 +229,16 @@ def _read_config(path: Path) -> tuple[str, dict[str, Any]]:
         return "", {}
 
 
-def _read_log(path: Path) -> _Log:
-    log = _Log()
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError:
-        return log
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            _read_entry(log, entry, int(entry["step"]))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            continue  # the last line of a run that is being written, or was killed, is often torn
+def read_log(entries: Iterable[Mapping[str, Any]]) -> Log:
+    """The curves and events of a log's lines."""
+    log = Log()
+    for entry in entries:
+        with suppress(ValueError, KeyError, TypeError, AttributeError):  # not a line of ours
+            _read_entry(log, entry, entry["step"])
     return log
 
 
-def _read_entry(log: _Log, entry: Mapping[str, Any], step: int) -> None:
+def _read_entry(log: Log, entry: Mapping[str, Any], step: int) -> None:
     if entry["kind"] == "event":
         log.events.append((step, str(entry["text"])))
     elif entry["kind"] == "train":
@@ -229,6 +248,11 @@ def _read_entry(log: _Log, entry: Mapping[str, Any], step: int) -> None:
             log.add("accuracy", name, step, value)
         log.add("speed", "images/s", step, entry.get("images_per_second"))
         log.add("rate", "learning rate", step, entry.get("lr"), smooth=False)
+    elif entry["kind"] == "samples":
+        for name, value in entry.get("diversity", {}).items():
+            log.add("diversity", name, step, value, smooth=False)
+    elif entry["kind"] == "failure":
+        log.events.append((step, f"{entry['loss']} became {entry['value']}: the run ended"))
     elif entry["kind"] == "validation":
         for name, value in entry.get("metrics", {}).items():
             log.add("validation", name, step, value, smooth=False)
@@ -236,7 +260,7 @@ def _read_entry(log: _Log, entry: Mapping[str, Any], step: int) -> None:
     log.epoch = max(log.epoch, int(entry.get("epoch", 0)))
 
 
-def _read_samples(folder: Path) -> list[tuple[int, str]]:
+def read_samples(folder: Path) -> list[tuple[int, str]]:
     """Steps and relative paths of the samples, oldest first."""
     found = []
     for path in folder.glob("step-*.png"):
@@ -249,7 +273,7 @@ def _read_samples(folder: Path) -> list[tuple[int, str]]:
 # figures
 
 
-def _state(options: Mapping[str, Any], log: _Log) -> str:
+def state_of(options: Mapping[str, Any], log: Log) -> str:
     """Where the run stands: how far it is, and what happened to it last."""
     if log.step == 0:
         return "no step logged yet"
@@ -260,28 +284,31 @@ def _state(options: Mapping[str, Any], log: _Log) -> str:
     return f"{progress} · {log.events[-1][1]}" if log.events else progress
 
 
-def _key_figures(log: _Log) -> dict[str, str]:
+def key_figures(log: Log) -> dict[str, str]:
+    """What to look at first, as text by label."""
     figures = {"Step": f"{log.step:,}"} if log.step else {}
     for series in log.curves("validation"):
         values = [value for _, value in series.points]
-        rising = series.name.rpartition("/")[2] in ("psnr", "ssim")
+        rising = series.name.rpartition("/")[2] in ("psnr", "ssim", "ms_ssim")
         best = max(values) if rising else min(values)
         unit = " dB" if series.name.endswith("psnr") else ""
-        figures[f"Best validation {_label(series.name)}"] = f"{_short(best)}{unit}"
+        figures[f"Best validation {metric_label(series.name)}"] = f"{short_number(best)}{unit}"
     for series in log.curves("accuracy"):
         figures[f"D accuracy, {series.name}"] = f"{100 * _smoothed(series.points)[-1][1]:.0f} %"
     for series in log.curves("speed"):
         values = sorted(value for _, value in series.points)
-        figures["Speed, median"] = f"{_short(values[len(values) // 2])} images/s"
+        figures["Speed, median"] = f"{short_number(values[len(values) // 2])} images/s"
     return figures
 
 
-def _label(name: str) -> str:
+def metric_label(name: str) -> str:
+    """A metric's name as it is written: ``MS-SSIM``."""
     prefix, slash, last = name.rpartition("/")
-    return prefix + slash + (last.upper() if last in ("l1", "psnr", "ssim") else last)
+    known = ("l1", "psnr", "ssim", "ms_ssim", "lpips", "fid", "kid")
+    return prefix + slash + (last.upper().replace("_", "-") if last in known else last)
 
 
-def _short(value: float) -> str:
+def short_number(value: float) -> str:
     """Four significant digits, as few characters as they take."""
     if value != 0 and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e+")
@@ -292,7 +319,13 @@ def _short(value: float) -> str:
 # samples and events
 
 
-def _viewer(samples: Sequence[tuple[int, str]]) -> str:
+def sample_viewer(samples: Sequence[tuple[int, str]], title: str = "Samples") -> str:
+    """Sample grids over time, with a slider, as HTML.
+
+    Args:
+        samples: steps and the addresses of their images, oldest first.
+        title: the heading, as plain text.
+    """
     if not samples:
         return ""
     step, newest = samples[-1]
@@ -304,7 +337,7 @@ def _viewer(samples: Sequence[tuple[int, str]]) -> str:
     )
     data = _json([{"step": step, "file": file} for step, file in samples])
     return (
-        '<h2>Samples</h2><div class="card viewer"><div class="controls">'
+        f'<h2>{escape(title)}</h2><div class="card viewer"><div class="controls">'
         '<button data-by="-1" aria-label="earlier">&lsaquo;</button>'
         f'<input type="range" min="0" max="{len(samples) - 1}" value="{len(samples) - 1}" aria-label="step">'
         f'<button data-by="1" aria-label="later">&rsaquo;</button><output>step {step:,}</output></div>'
@@ -313,7 +346,7 @@ def _viewer(samples: Sequence[tuple[int, str]]) -> str:
     )
 
 
-def _events(log: _Log) -> str:
+def _events(log: Log) -> str:
     if not log.events:
         return ""
     rows = "".join(
@@ -331,34 +364,44 @@ def _json(value: Any) -> str:
 # charts
 
 
-def _charts(log: _Log) -> str:
+def _charts(log: Log) -> str:
     groups = []
-    validation = [_chart(_label(curve.name), [curve]) for curve in log.curves("validation")]
+    validation = [chart(metric_label(curve.name), [curve]) for curve in log.curves("validation")]
     if validation:
         groups.append(f'<h2>Validation</h2><div class="charts small">{"".join(validation)}</div>')
     training = []
     if losses := log.curves("loss"):
-        training.append(_chart("Losses", losses, wide=True))
+        training.append(chart("Losses", losses, wide=True))
     if accuracy := log.curves("accuracy"):
-        training.append(_chart("Discriminator accuracy", accuracy, bounds=(0.0, 1.0)))
+        training.append(chart("Discriminator accuracy", accuracy, bounds=(0.0, 1.0)))
+    if varied := log.curves("diversity"):
+        training.append(chart("Diversity of outputs", varied, floor=0.0))
     if speed := log.curves("speed"):
-        training.append(_chart("Images a second", speed, floor=0.0))
+        training.append(chart("Images a second", speed, floor=0.0))
     if rate := log.curves("rate"):
-        training.append(_chart("Learning rate", rate, floor=0.0))
+        training.append(chart("Learning rate", rate, floor=0.0))
     if training:
         groups.append(f'<h2>Training</h2><div class="charts">{"".join(training)}</div>')
     return "".join(groups)
 
 
-def _chart(
+def chart(
     title: str,
-    curves: Sequence[_Series],
+    curves: Sequence[Series],
     *,
     bounds: tuple[float, float] | None = None,
     floor: float | None = None,
     wide: bool = False,
 ) -> str:
-    """One chart as HTML. The curves are SVG, stretched to the space there is; the labels are text beside."""
+    """One chart as HTML. The curves are SVG, stretched to the space there is; the labels are text beside.
+
+    Args:
+        title: plain text.
+        curves: at least one, each with points.
+        bounds: of the vertical axis, where the values have natural ones.
+        floor: what the vertical axis starts from at the latest.
+        wide: take the whole width.
+    """
     drawn = [(curve, _thin(_smoothed(curve.points) if curve.smooth else curve.points)) for curve in curves]
     xs = [x for curve in curves for x in (curve.points[0][0], curve.points[-1][0])]
     ys = [y for _, points in drawn for _, y in points]
@@ -385,19 +428,19 @@ def _chart(
     for y in _log_ticks(y0, y1) if logarithmic else _ticks(y0, y1):
         height = up(y)
         lines.append(f'<line x1="0" x2="1000" y1="{1000 - 10 * height:.1f}" y2="{1000 - 10 * height:.1f}"/>')
-        labels.append(f'<span class="y" style="bottom:{height:.2f}%">{_short(y)}</span>')
+        labels.append(f'<span class="y" style="bottom:{height:.2f}%">{short_number(y)}</span>')
     for x in _ticks(x0, x1, 5):
         labels.append(f'<span class="x" style="left:{left(x):.2f}%">{_thousands(x)}</span>')
     lines.append('<line class="axis" x1="0" x2="1000" y1="1000" y2="1000"/>')
     for number, (curve, points) in enumerate(drawn):
-        color = number % _COLORS
+        color = (number if curve.color is None else curve.color) % _COLORS
         if curve.smooth and len(curve.points) > 30:
             every = math.ceil(len(curve.points) / POINTS_A_CURVE)
             lines.append(path(curve.points[::every], color, ' class="raw"'))
         lines.append(path(points, color))
         legend.append(
             f'<li><i style="background:var(--c{color})"></i>{escape(curve.name)} '
-            f"<b>{_short(points[-1][1])}</b></li>"
+            f"<b>{short_number(points[-1][1])}</b></li>"
         )
     data = _json(
         {
@@ -406,7 +449,7 @@ def _chart(
             "series": [
                 {
                     "name": curve.name,
-                    "color": number % _COLORS,
+                    "color": (number if curve.color is None else curve.color) % _COLORS,
                     "points": [(x, _digits(y)) for x, y in points],
                 }
                 for number, (curve, points) in enumerate(drawn)

@@ -24,8 +24,10 @@ from translatekit.interfaces import DataOptions, Dataset, Method
 from translatekit.networks.factory import Networks
 from translatekit.networks.layers import set_norm_inference
 from translatekit.registry import registry
+from translatekit.training.metrics import SET_METRICS
 from translatekit.training.sampling import EpochBatches
 from translatekit.training.state import Training
+from translatekit.training.validation import Judge
 
 _MAY_CHANGE_ON_RESUME = {"epochs", "epochs_decay", "max_steps"}
 _MAY_CHANGE_GROUPS = {"Output", "Hardware"}
@@ -128,10 +130,7 @@ def prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
     """
     options = config.options
     data = _open_data(config, "train")
-    validation = None
-    if options.validate_every and registry("method").get(config.method).data == "paired":
-        with suppress(MissingSplitError):
-            validation = _open_data(config, "val")
+    validation, judge = _open_validation(config)
     torch.manual_seed(options.seed)  # every process starts from the same weights
     factory = Networks(
         generator_name=str(options.generator),
@@ -156,7 +155,30 @@ def prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
         averages = {
             name: AveragedModel(network, multi_avg_fn=average) for name, network in method.deployed().items()
         }
-    return Training(folder, config, fabric, data, validation, method, averages=averages)
+    return Training(folder, config, fabric, data, validation, method, averages=averages, judge=judge)
+
+
+def _open_validation(config: RunConfig) -> tuple[Dataset | None, Judge | None]:
+    """The validation images and their judge, where there are any and the method can be measured on them."""
+    options = config.options
+    kind = registry("method").get(config.method).data
+    if options.patience is not None and options.patience < 1:
+        raise OptionError(
+            f"--patience must be at least 1 validation, got {options.patience}: pass --patience 5"
+        )
+    wanted = kind == "paired" or (kind == "unpaired" and options.best_by in SET_METRICS)
+    validation = None
+    if options.validate_every and wanted:
+        with suppress(MissingSplitError):
+            validation = _open_data(config, "val")
+    if validation is None:
+        if options.patience is not None:
+            raise OptionError(
+                "--patience waits for a better validation, and this run has none: add validation images, keep "
+                "--validate-every above 0, and for unpaired images pass --best-by fid or kid"
+            )
+        return None, None
+    return validation, Judge(options.best_by, kind == "paired", options.features)
 
 
 def _open_data(config: RunConfig, split: str) -> Dataset:

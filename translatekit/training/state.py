@@ -13,16 +13,23 @@ from torch.optim.swa_utils import AveragedModel
 from translatekit.config import RunConfig, TrainOptions
 from translatekit.datasets.palette import PaletteClass
 from translatekit.interfaces import Dataset, Method
+from translatekit.training.validation import Judge
 
 
 @dataclass
 class Progress:
-    """How far a run has come: counted in steps, epochs, and batches of the current epoch."""
+    """How far a run has come: counted in steps, epochs, and batches of the current epoch.
+
+    Attributes:
+        best: the best validation metric so far, negated where more is better.
+        waited: validations since then.
+    """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
     best: float = math.inf
+    waited: int = 0
 
 
 @dataclass
@@ -37,6 +44,7 @@ class Training:
     method: Method
     progress: Progress = field(default_factory=Progress)
     averages: dict[str, AveragedModel] = field(default_factory=dict)
+    judge: Judge | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     palettes: dict[str, list[PaletteClass]] = field(default_factory=dict)
     pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)

@@ -1,0 +1,151 @@
+"""The metric that decides which state is the best, and stopping when nothing gets better."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.training.conftest import TINY
+from translatekit import train
+from translatekit.errors import OptionError, TranslatekitError
+from translatekit.model_file import read_info
+from translatekit.training.checkpoint import load_checkpoint
+from translatekit.training.validation import Judge, diversity
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A timm model's weights, drawn at random."""
+    path = tmp_path_factory.mktemp("weights") / "resnet10t.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model("resnet10t").state_dict(), path)
+    return path
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["kind"] == "validation"]
+
+
+@pytest.mark.parametrize("metric", ["psnr", "ms_ssim"])
+def test_the_best_state_is_the_one_of_the_highest_value_where_more_is_better(
+    pairs: Path, tmp_path: Path, metric: str
+) -> None:
+    run = train("pix2pix", pairs, output=str(tmp_path / "run"), best_by=metric, **TINY)
+    best = max(line["metrics"][metric] for line in metrics(run))
+    assert read_info(run / "best.safetensors").metrics[metric] == best
+
+
+def test_fid_decides_by_a_timm_model(pairs: Path, tmp_path: Path, weights: Path) -> None:
+    features = f"resnet10t,path={weights}"
+    run = train("pix2pix", pairs, output=str(tmp_path / "run"), best_by="fid", features=features, **TINY)
+    lowest = min(line["metrics"]["fid"] for line in metrics(run))
+    assert read_info(run / "best.safetensors").metrics["fid"] == lowest
+
+
+def test_unpaired_images_have_a_best_by_fid(unpaired: Path, tmp_path: Path, weights: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(unpaired, data)
+    for side in "AB":
+        shutil.copytree(data / f"train{side}", data / f"val{side}")
+    small = {key: TINY[key] for key in ("load_size", "crop_size", "epochs", "epochs_decay", "accelerator")}
+    run = train(
+        "cyclegan",
+        data,
+        output=str(tmp_path / "run"),
+        best_by="kid",
+        features=f"resnet10t,path={weights}",
+        max_steps=6,
+        generator_options={"blocks": 1, "width": 4},
+        discriminator_options={"layers": 1, "width": 4},
+        **small,
+    )
+    assert list(metrics(run)[0]["metrics"]) == ["kid"]
+    assert (run / "best.safetensors").is_file()
+
+
+def patient(run: Path, pairs: Path, **changes: Any) -> Path:
+    # At this rate nothing is learned, so that no validation is better than the first.
+    return train(
+        "pix2pix", pairs, output=str(run), **{**TINY, "epochs": 8, "lr": 1e-30, "patience": 2, **changes}
+    )
+
+
+def test_a_run_stops_when_nothing_gets_better(
+    pairs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = patient(tmp_path / "run", pairs)
+    assert len(metrics(run)) == 3
+    assert "after 2 validations without a better one" in capfd.readouterr().err
+    state = load_checkpoint(run / "checkpoints")
+    assert state["progress"]["step"] == 24
+    assert read_info(run / "model.safetensors").step == 24
+
+
+def test_a_run_that_stopped_stays_stopped_when_resumed(pairs: Path, tmp_path: Path) -> None:
+    run = patient(tmp_path / "run", pairs)
+    before = load_file(run / "model.safetensors")
+    train(resume=run)
+    assert len(metrics(run)) == 3
+    after = load_file(run / "model.safetensors")
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_resumed_run_stops_where_the_whole_one_does(pairs: Path, tmp_path: Path) -> None:
+    whole = patient(tmp_path / "whole", pairs)
+    half = patient(tmp_path / "half", pairs, max_steps=16)
+    train(resume=half, max_steps=None)
+    assert metrics(half) == metrics(whole)
+    one, other = (load_checkpoint(run / "checkpoints") for run in (whole, half))
+    assert one["progress"] == other["progress"]
+    assert torch.equal(one["ranks"][0]["random"]["cpu"], other["ranks"][0]["random"]["cpu"])
+    first, second = load_file(whole / "model.safetensors"), load_file(half / "model.safetensors")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"patience": 0}, "--patience must be at least 1"),
+        ({"patience": 2, "validate_every": 0}, "--validate-every"),
+        ({"best_by": "beauty"}, "best_by"),
+        ({"best_by": "fid", "features": "resnet10t,file=x"}, "resnet18,path=FILE"),
+        ({"best_by": "fid", "features": "resnet10t,path=missing.safetensors"}, "missing.safetensors"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    pairs: Path, tmp_path: Path, options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(TranslatekitError, match=sentence):
+        train("pix2pix", pairs, output=str(tmp_path / "run"), **{**TINY, **options})
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_are_not_there_are_named_with_where_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for metric, name in (("lpips", "alexnet"), ("fid", "inception")):
+        with pytest.raises(TranslatekitError, match=rf"(?s){tmp_path}.*{name}.*download it from https://"):
+            Judge(metric, paired=True)
+
+
+def test_metrics_of_pairs_need_pairs() -> None:
+    with pytest.raises(OptionError, match="--best-by fid"):
+        Judge("psnr", paired=False)
+
+
+def test_diversity_is_a_share_of_that_of_real_images() -> None:
+    real = torch.rand(4, 3, 8, 8)
+    batch = {"input": real, "target": real.clone(), "name": list("abcd")}
+    same = real[:1].expand(4, -1, -1, -1)
+    columns = {"input": batch["input"], "output": real / 2, "dead": same}
+    assert diversity(columns, batch) == pytest.approx({"output": 0.5, "dead": 0.0}, abs=1e-6)
+    assert diversity({"input": batch["input"][:1], "output": real[:1]}, batch) == {}

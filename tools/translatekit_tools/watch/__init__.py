@@ -1,0 +1,1 @@
+"""Watching runs: their curves, samples and troubles, in a page that follows them and in text."""

@@ -1,0 +1,118 @@
+"""Measuring a generator while it trains, and deciding which of its states is the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from translatekit.errors import OptionError
+from translatekit.training.metrics import (
+    PAIRED_METRICS,
+    RISING,
+    SET_METRICS,
+    Features,
+    MetricMean,
+    PairedMetrics,
+    set_metric,
+)
+
+_ALWAYS = ("l1", "psnr", "ssim")
+
+
+class Judge:
+    """The metrics of a run's validation: the usual ones on pairs, and the one that decides which state is the best.
+
+    Args:
+        best_by: the metric that decides.
+        paired: whether there are pairs; sets without pairs have only `SET_METRICS`.
+        features: what FID and KID compare images by, as `Features` takes it.
+
+    Raises:
+        OptionError: a metric of pairs is to decide and there are none.
+        TranslatekitError: the weights of a network that the metric needs are not there.
+    """
+
+    def __init__(self, best_by: str, paired: bool, features: str | None = None) -> None:
+        self.best_by = best_by
+        self.paired = paired
+        if not paired and best_by in PAIRED_METRICS:
+            raise OptionError(
+                f"--best-by {best_by} needs pairs, and these images have none: pass --best-by fid or kid"
+            )
+        extra = (best_by,) if best_by in PAIRED_METRICS and best_by not in _ALWAYS else ()
+        self._metrics = PairedMetrics((*_ALWAYS, *extra)) if paired else None
+        self._features = Features(features) if best_by in SET_METRICS else None
+
+    @torch.no_grad()
+    def measure(
+        self,
+        network: nn.Module,
+        batches: Iterable[Mapping[str, Any]],
+        side: str,
+        to_device: Callable[[Tensor], Tensor],
+    ) -> dict[str, float]:
+        """The metrics of a network, which is put into evaluation mode and back.
+
+        Args:
+            network: from images to images.
+            batches: of the validation set; ``input`` and ``target``, or ``A`` and ``B``.
+            side: which of ``A`` and ``B`` the network takes, where there are no pairs.
+            to_device: brings images to the network.
+        """
+        source, wanted = ("input", "target") if self.paired else (side, "B" if side == "A" else "A")
+        mean = MetricMean()
+        real: list[Tensor] = []
+        fake: list[Tensor] = []
+        was_training = network.training
+        network.eval()
+        try:
+            for batch in batches:
+                output = network(to_device(batch[source])).float().cpu()
+                if self._metrics:
+                    values = self._metrics(output, batch[wanted])
+                    mean.update({name: value.mean().item() for name, value in values.items()}, len(output))
+                if self._features:
+                    real.append(self._features(batch[wanted]))
+                    fake.append(self._features(output))
+        finally:
+            network.train(was_training)
+        result = mean.compute() if self._metrics else {}
+        if self._features:
+            result[self.best_by] = set_metric(self.best_by, torch.cat(real), torch.cat(fake))
+        return result
+
+    def score(self, metrics: Mapping[str, float]) -> float:
+        """The metric that decides, negated where more is better: the lowest score is the best."""
+        value = metrics[self.best_by]
+        return -value if self.best_by in RISING else value
+
+
+@torch.no_grad()
+def diversity(columns: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, float]:
+    """How much the images that a generator made differ from each other, as a share of how much real ones do.
+
+    About 1 is as it should be; 0 is the same image for every input.
+
+    Args:
+        columns: what a method shows at a sampling, (N, C, H, W) each.
+        given: the batch it was shown for; columns that are taken from it are the real ones.
+
+    Returns:
+        By the title of each column that was made; empty where there is but one image, or real ones are all alike.
+    """
+    real_tensors = [value for value in given.values() if isinstance(value, Tensor) and value.ndim == 4]
+    made: dict[str, float] = {}
+    real: list[float] = []
+    for title, images in columns.items():
+        if len(images) < 2:
+            continue
+        spread = (images.float() - images.float().mean(0)).abs().mean().item()
+        if any(images is tensor for tensor in real_tensors):
+            real.append(spread)
+        else:
+            made[title] = spread
+    level = sum(real) / len(real) if real else 0.0
+    return {title: spread / level for title, spread in made.items()} if level else {}
