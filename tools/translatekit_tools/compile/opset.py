@@ -56,6 +56,9 @@ def to_opset_17(source: Path, out: Path) -> Path:
         del node.attribute[:]
         node.attribute.extend(kept)
     _decompose_normalization(model.graph, constants)
+    used = {name for node in model.graph.node for name in node.input}
+    for tensor in [tensor for tensor in model.graph.initializer if tensor.name not in used]:
+        model.graph.initializer.remove(tensor)
     del model.opset_import[:]
     model.opset_import.append(onnx.helper.make_opsetid("", _OPSET))
     model.ir_version = min(model.ir_version, _IR)
