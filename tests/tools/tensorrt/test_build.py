@@ -146,6 +146,39 @@ def test_version_8_5_is_asked_for_flags(
     assert (asked["flags"], asked["set"], asked["tactics"]) == (1, flags, 0b11000)
 
 
+def test_a_model_file_becomes_an_engine(run_with_pycuda: RunPython, tmp_path: Path) -> None:
+    """With the real source and options, up to where TensorRT takes over."""
+    run_with_pycuda(
+        """
+import json, sys
+from pathlib import Path
+from translatekit.model_file import ModelInfo, save_model
+from translatekit.networks.factory import make_generator
+from translatekit.registry import registry
+from translatekit_tools.compile.engine_file import read_header
+from translatekit_tools.compile.options import CompileOptions
+from translatekit_tools.compile.source import Source
+
+folder = Path(sys.argv[1])
+network = make_generator("unet", {"depth": 3, "width": 2}, in_channels=3, out_channels=3)
+info = ModelInfo(
+    method="test", generator="unet", generator_options=network.arguments, size=16, size_multiple=network.size_multiple
+)
+save_model(folder / "model.safetensors", network.state_dict(), info)
+source = Source(folder / "model.safetensors")
+compile = registry("backend").get("tensorrt").load_compiler()
+for precision in ("bf16", "fp16"):
+    compile(source, folder / "model.engine", CompileOptions(precision=precision), lambda *_: None)
+    header = read_header(folder / "model.engine")
+    assert (header.precision, header.info.generator, header.source) == (precision, "unet", str(source.path))
+    plan = json.loads((folder / "model.engine").read_bytes())
+    assert plan["profiles"] == [[[1, 16, 16, 3], [8, 16, 16, 3], [32, 16, 16, 3]]]
+""",
+        tmp_path,
+        XDG_CACHE_HOME=tmp_path,
+    )
+
+
 def test_versions() -> None:
     assert check_version("10.0.1", "bf16")
     assert check_version("11.4.0.106", "bf16")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from translatekit_tools.compile.engine_file import (
     header_path,
     read_engine,
     read_header,
+    read_info,
+    write_info,
 )
 from translatekit_tools.cuda.driver import Gpu
 
@@ -39,6 +42,14 @@ def test_what_was_written_is_read(engine: Path) -> None:
     assert read_engine(engine, header) == engine.read_bytes()
     check_gpu(engine, header, gpu())
     check_tensorrt(engine, header, "10.16.1.11")
+
+
+def test_the_models_header_can_be_replaced(engine: Path) -> None:
+    before = read_header(engine)
+    write_info(engine, dataclasses.replace(INFO, step=7))
+    assert read_info(engine).step == 7
+    assert dataclasses.replace(read_header(engine), info=INFO) == before
+    assert read_engine(engine, before) == engine.read_bytes()
 
 
 def test_the_engine_stays_raw(engine: Path) -> None:
