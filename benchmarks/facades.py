@@ -66,7 +66,7 @@ def main() -> None:
     seconds = time.perf_counter() - start
     results = {
         "wall_seconds": seconds,
-        "wall_seconds_an_epoch": seconds / EPOCHS,
+        "wall_seconds_an_epoch": seconds / EPOCHS,  # starting, samples and checkpoints included
         **{mode: evaluate(arguments.output, arguments.data, mode) for mode in ("per_image", "running")},
         "reference": REFERENCE,
     }

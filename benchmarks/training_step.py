@@ -4,7 +4,8 @@
 
 The plain loop is what a research script does: contiguous NCHW tensors, fp32, torch's default Adam, no Fabric. Each
 round times every variant once, in turn, so that a drift of the machine's speed meets all of them; the ratio is taken
-round by round. Reported: the median and the quartiles of seconds a step and of the ratios.
+round by round. Reported: the median and the quartiles of seconds a step and of the ratios; and, on a CPU, the limit:
+the ratio that would be left if all but a variant's calls of the convolution and matrix libraries took no time.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ CASES = {
     "resnet-1": ("cyclegan", 1, {}),
 }
 SIZE = 256
+LIBRARY_CALLS = {
+    *("aten::_convolution", "aten::mkldnn_convolution", "aten::convolution_backward"),
+    *("aten::mm", "aten::bmm", "aten::addmm"),
+}
 
 
 def make_batch(method: str, batch_size: int, device: torch.device) -> dict[str, torch.Tensor]:
@@ -105,6 +110,16 @@ def quartiles(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values) or median, "low": low, "high": high}
 
 
+def library_seconds(step: Callable[[], None]) -> float:
+    """Seconds of a step on a CPU within the libraries' convolutions and matrix products."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        step()
+    calls = profiler.key_averages()
+    return sum(call.self_cpu_time_total for call in calls if call.key in LIBRARY_CALLS) / 1e6
+
+
 def measure(case: str, rounds: int, device: str, compiled: bool) -> dict[str, Any]:
     name, batch_size, given = CASES[case]
     variants = {
@@ -113,13 +128,14 @@ def measure(case: str, rounds: int, device: str, compiled: bool) -> dict[str, An
         "bf16": build(name, batch_size, {**given, "precision": "bf16-mixed"}, plain=False, device=device),
     }
     if compiled:
-        variants["bf16 compiled"] = build(
-            name,
-            batch_size,
-            {**given, "precision": "bf16-mixed", "compile": True},
-            plain=False,
-            device=device,
-        )
+        for variant, precision in (("fp32 compiled", "32-true"), ("bf16 compiled", "bf16-mixed")):
+            variants[variant] = build(
+                name,
+                batch_size,
+                {**given, "precision": precision, "compile": True},
+                plain=False,
+                device=device,
+            )
     seconds: dict[str, list[float]] = {variant: [] for variant in variants}
     for step in variants.values():
         for _ in range(2):
@@ -130,13 +146,18 @@ def measure(case: str, rounds: int, device: str, compiled: bool) -> dict[str, An
             step()
             seconds[variant].append(time.perf_counter() - start)
     plain = seconds["plain fp32"]
-    return {
+    figures: dict[str, Any] = {
         variant: {
             "seconds": quartiles(values),
             "speedup": quartiles([base / value for base, value in zip(plain, values, strict=True)]),
         }
         for variant, values in seconds.items()
     }
+    if device == "cpu":
+        for variant in ("plain fp32", "fp32", "bf16"):
+            figures[variant]["library_seconds"] = within = library_seconds(variants[variant])
+            figures[variant]["limit"] = statistics.median(plain) / within
+    return figures
 
 
 def main() -> None:
@@ -170,7 +191,8 @@ def main() -> None:
             second, ratio = figures["seconds"], figures["speedup"]
             print(
                 f"{case:10} {variant:14} {second['median']:8.3f} s a step ({second['low']:.3f} to {second['high']:.3f})"
-                f"   {ratio['median']:.2f}x ({ratio['low']:.2f} to {ratio['high']:.2f})",
+                f"   {ratio['median']:.2f}x ({ratio['low']:.2f} to {ratio['high']:.2f})"
+                + (f"   at most {figures['limit']:.2f}x" if "limit" in figures else ""),
                 flush=True,
             )
     if arguments.json:

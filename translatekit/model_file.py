@@ -45,6 +45,7 @@ class ModelInfo:
         metrics: on the validation images, when it was saved.
         step, epoch: of training, when it was saved.
         versions: of translatekit, torch and the plugins that made it.
+        compiled: of a compiled file: backend, precision, shapes, versions and the parity with the model in fp32.
         format: of this header.
     """
 
@@ -65,6 +66,7 @@ class ModelInfo:
     step: int = 0
     epoch: int = 0
     versions: dict[str, str] = field(default_factory=dict)
+    compiled: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -137,6 +139,22 @@ def read_info(path: str | Path) -> ModelInfo:
             f"{path} holds weights but no translatekit header: convert the original checkpoint with translatekit import"
         )
     return ModelInfo.from_json(metadata[_KEY], path)
+
+
+def read_any_info(path: str | Path) -> ModelInfo:
+    """The header of a model file of any installed backend, the model itself left unread.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, or not one of ours.
+    """
+    from translatekit.registry import registry
+
+    path = Path(path)
+    for entry in registry("backend").entries():
+        if path.suffix in entry.spec.suffixes and entry.spec.reader is not None:
+            info: ModelInfo = entry.spec.load_reader()(path)
+            return info
+    return read_info(path)
 
 
 def save_model(path: str | Path, state: dict[str, Tensor], info: ModelInfo) -> None:

@@ -156,11 +156,37 @@ class BackendSpec(Spec):
     Attributes:
         suffixes: of the files it runs, with the dot.
         devices: the devices it may serve, such as ``("cpu", "cuda")``.
+        compiler: ``"package.module:function"``, what writes such files from trained models; None where nothing
+            does. It is called as ``compile(source, out, options, progress)``, see `translatekit_tools.compile.tensorrt`
+            for an example, writes `out` and whatever goes beside it, and returns a dict that says what it made.
+        reader: ``"package.module:function"``, from a file's path to its `translatekit.model_file.ModelInfo`, without
+            loading the model.
+        writer: ``"package.module:function"`` of a path and a `ModelInfo`, which puts it into a compiled file.
     """
 
     kind: ClassVar[str] = "backend"
     suffixes: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu",)
+    compiler: str | None = None
+    reader: str | None = None
+    writer: str | None = None
+
+    def load_compiler(self) -> Any:
+        """What writes the backend's files."""
+        return self._function(self.compiler, "compiler")
+
+    def load_reader(self) -> Any:
+        """What reads a file's header."""
+        return self._function(self.reader, "reader")
+
+    def load_writer(self) -> Any:
+        """What puts a header into a file."""
+        return self._function(self.writer, "writer")
+
+    def _function(self, target: str | None, what: str) -> Any:
+        if target is None:
+            raise PluginError(f"backend {self.name!r} has no {what}: update the package it came with")
+        return import_target(target, f"the {what} of backend {self.name!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.model_file import ModelInfo, read_info
 from translatekit.networks.layers import set_dropout
 from translatekit.networks.loading import load_network
+from translatekit_tools.backends.batches import check_batch
 from translatekit_tools.deployable import Deployable
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -64,7 +65,7 @@ class TorchTranslator:
         Raises:
             DataError: the batch is not of such a shape, or too large for the memory.
         """
-        self._check(batch)
+        check_batch(batch, self.info)
         if self._noise is None:
             return self._run(batch)
         return np.concatenate([self._run_with_noise(batch[index : index + 1]) for index in range(len(batch))])
@@ -93,24 +94,6 @@ class TorchTranslator:
                 f"{len(batch)} of {width}x{height} pixels do not fit into the memory of {self.device}: "
                 "pass --size, a smaller --batch-size, or --device cpu"
             ) from None
-
-    def _check(self, batch: np.ndarray) -> None:
-        info = self.info
-        if (
-            batch.ndim != 4
-            or batch.shape[3] != info.image_in_channels
-            or batch.dtype not in (np.uint8, np.float32)
-        ):
-            raise DataError(
-                f"the model takes uint8 or float32 arrays (N, H, W, {info.image_in_channels}), "
-                f"got {batch.dtype} {batch.shape}: convert the images"
-            )
-        height, width = batch.shape[1:3]
-        if height % info.size_multiple or width % info.size_multiple:
-            raise DataError(
-                f"{info.generator} needs sides that are multiples of {info.size_multiple}, "
-                f"got {width}x{height}: pass --fit pad or --size {info.size_multiple}"
-            )
 
 
 def load(

@@ -1,1 +1,159 @@
-"""Compiling trained models for other runtimes."""
+"""Compiling trained models for other runtimes, and comparing the result before it is handed over."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from translatekit.registry import Entry
+
+__all__ = ["CompileReport", "compile_model"]
+
+CHECK_IMAGES = 16
+
+Progress = Callable[[str, float | None], None]
+"""Told what is being done, and the share of it that is done, in [0, 1], or None where nobody knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileReport:
+    """What was compiled.
+
+    Attributes:
+        path: the file that was written.
+        backend, precision: what it was compiled for.
+        parity: the fields of `translatekit_tools.compile.parity.Parity`.
+        checked_on: where the images of the comparison are from.
+        seconds: all of it.
+        bytes: of all files that were written.
+        details: what the backend says: shapes, versions, calibration.
+    """
+
+    path: Path
+    backend: str
+    precision: str
+    parity: dict[str, Any]
+    checked_on: str
+    seconds: float
+    bytes: int
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def compile_model(
+    model: str | Path, out: str | Path, *, progress: Progress | None = None, **options: Any
+) -> CompileReport:
+    """Compile a trained model, as ``translatekit compile`` does.
+
+    Args:
+        model: a model file, a run's folder, or an ``.onnx`` in fp32 that this function wrote.
+        out: the file to write; its suffix says for which backend.
+        progress: told what is being done.
+        options: fields of `translatekit_tools.compile.options.CompileOptions`.
+
+    Returns:
+        What was written, and how close it is to the model in fp32.
+
+    Raises:
+        TranslatekitError: the model cannot be compiled, or the compiled one is past the tolerance; then nothing is
+            written.
+    """
+    from translatekit.errors import ModelFileError, OptionError
+    from translatekit.options import check_options
+    from translatekit_tools.bulk.model import find_model_file
+    from translatekit_tools.bulk.options import RunOptions
+    from translatekit_tools.compile.images import gather
+    from translatekit_tools.compile.options import CompileOptions
+    from translatekit_tools.compile.parity import compare
+    from translatekit_tools.compile.source import Source
+
+    start = time.perf_counter()
+    progress = progress or (lambda text, share: None)
+    checked = CompileOptions(**check_options(CompileOptions, options, "compile_model()"))
+    out = Path(out).expanduser()
+    entry = find_backend(out)
+    if out.exists() and not checked.force:
+        raise OptionError(
+            f"{out} exists already and is not overwritten: pass --force, or choose another name with -o"
+        )
+    path = find_model_file(model, RunOptions(direction=checked.direction, best=checked.best))
+    load, compiler = entry.spec.load(), entry.spec.load_compiler()
+    source = Source(path)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".translatekit-", dir=out.parent)
+    except OSError as error:
+        raise OptionError(
+            f"{out} cannot be written ({error.strerror}): choose another name with -o"
+        ) from None
+    with folder:
+        made = Path(folder.name) / out.name
+        details = compiler(source, made, checked, progress)
+        progress("comparing with the model in fp32", None)
+        free = details.get("shapes", "any") == "any"
+        images, checked_on = gather(checked.check, path, source.info, CHECK_IMAGES, free)
+        name, reference = source.reference()
+        parity = compare(reference, load(made, checked.device, None), images, name)
+        if parity.psnr < checked.least_psnr:
+            raise ModelFileError(
+                f"{out} was not written: at {checked.precision} its outputs reach {parity.psnr:.1f} dB against {name}, "
+                f"and {checked.least_psnr:g} dB are asked for{_blame(source, checked.precision, images[:4])}: "
+                "choose another --precision, or accept it with --tolerance"
+            )
+        compiled = {**details, "parity": asdict(parity), "source_hash": source.hash}
+        entry.spec.load_writer()(made, replace(source.info, compiled=compiled))
+        size = 0
+        # The file that is asked for comes last: where it is, all that belongs to it is.
+        for file in sorted(Path(folder.name).iterdir(), key=lambda file: file.name == out.name):
+            size += file.stat().st_size
+            file.replace(out.parent / file.name)
+    return CompileReport(
+        path=out,
+        backend=entry.spec.name,
+        precision=checked.precision,
+        parity=asdict(parity),
+        checked_on=checked_on,
+        seconds=time.perf_counter() - start,
+        bytes=size,
+        details=details,
+    )
+
+
+def find_backend(out: Path) -> Entry:
+    """The backend whose files end like `out`.
+
+    Raises:
+        OptionError: none that can be compiled for.
+    """
+    from translatekit.errors import OptionError
+    from translatekit.registry import registry
+
+    entries = [entry for entry in registry("backend").entries() if entry.spec.compiler is not None]
+    for entry in entries:
+        if out.suffix in entry.spec.suffixes:
+            return entry
+    known = ", ".join(f"{suffix} ({entry.spec.name})" for entry in entries for suffix in entry.spec.suffixes)
+    raise OptionError(
+        f"nothing is compiled to {out.suffix or out.name!r}: let the output end in one of {known}"
+    )
+
+
+def _blame(source: Any, precision: str, images: Any) -> str:
+    if not source.is_torch:
+        return ""
+    from translatekit_tools.compile.groups import worst_group
+
+    found = worst_group(source.path, precision, images)
+    return (
+        ""
+        if found is None
+        else f" (most is lost in {found[0]!r}: {found[1]:.1f} dB when it alone is rounded)"
+    )

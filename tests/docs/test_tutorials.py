@@ -1,0 +1,126 @@
+"""Each tutorial's commands, at a small size, in the order in which a reader gives them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
+SERVERS = {"paint"}
+DOWNLOADS = ("data", "get")
+
+# What makes each command quick; appended, since the last of an option counts.
+QUICK = {
+    "pix2pix": "--max-steps 2 --load-size 72 --crop-size 64 -G depth=6 -G width=8 -D width=8 --workers 0",
+    "cyclegan": "--max-steps 1 --load-size 36 --crop-size 32 -G blocks=1 -G width=8 -D layers=1 -D width=8",
+    "cgan": "--max-steps 2 --batch-size 8 --log-every 1",
+}
+
+
+def facades(folder: Path, data: Path) -> None:
+    for split, count in (("train", 4), ("val", 3)):
+        copy_some(data / "facades" / split, folder / "data" / "facades" / split, count)
+    labels = folder / "labels"
+    labels.mkdir()
+    from PIL import Image
+
+    for file in sorted((folder / "data/facades/val").iterdir()):
+        with Image.open(file) as pair:
+            pair.crop((256, 0, 512, 256)).resize((64, 64)).save(labels / f"{file.stem}.png")
+
+
+def seasons(folder: Path, data: Path) -> None:
+    copy_some(data / "monet2photo" / "trainA", folder / "photos" / "summer", 3)
+    copy_some(data / "monet2photo" / "trainB", folder / "photos" / "winter", 3)
+
+
+def digits(folder: Path, data: Path) -> None:
+    shutil.copytree(data / "mnist", folder / "data" / "mnist")
+
+
+def color(folder: Path, data: Path) -> None:
+    copy_some(data / "monet2photo" / "trainB", folder / "photos", 10)
+    copy_some(data / "monet2photo" / "testB", folder / "old", 2)
+
+
+def video(folder: Path, data: Path) -> None:
+    facades(folder, data)
+    train = "train pix2pix data/facades --direction BtoA -o runs/facades"
+    assert translatekit(folder, [*train.split(), *QUICK["pix2pix"].split()]).returncode == 0
+    clip = next(iter(sorted((data / "videos").glob("*.mp4"))))
+    shutil.copy(clip, folder / "clip.mp4")
+
+
+PREPARE: dict[str, Callable[[Path, Path], None]] = {
+    function.__name__: function for function in (facades, seasons, digits, color, video)
+}
+
+
+def copy_some(source: Path, target: Path, count: int) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for file in sorted(source.iterdir())[:count]:
+        shutil.copy(file, target / file.name)
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("translatekit ")]
+
+
+def translatekit(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "translatekit", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def serves(folder: Path, words: list[str]) -> None:
+    """A server starts, says where it is, and ends cleanly when it is interrupted."""
+    command = [sys.executable, "-m", "translatekit", *words, "--port", "0"]
+    process = subprocess.Popen(
+        command, cwd=folder, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "http://" in line:
+                break
+        assert "http://" in said, said
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def test_every_tutorial_is_tested() -> None:
+    assert {page.stem for page in TUTORIALS.glob("*.md")} == set(PREPARE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(PREPARE))
+def test_the_commands_of_a_tutorial_work(name: str, tmp_path: Path, data_dir: Path) -> None:
+    PREPARE[name](tmp_path, data_dir)
+    commands = commands_of(TUTORIALS / f"{name}.md")
+    assert len(commands) >= 3
+    for words in commands:
+        if tuple(words[:2]) == DOWNLOADS:
+            continue  # tested against a server of its own
+        if words[0] in SERVERS:
+            serves(tmp_path, words)
+            continue
+        quick = shlex.split(QUICK[words[1]]) if words[0] == "train" else []
+        done = translatekit(tmp_path, [*words, *quick])
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"

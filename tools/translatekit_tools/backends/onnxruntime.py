@@ -1,0 +1,91 @@
+"""The ONNX Runtime backend: ``.onnx`` files that ``translatekit compile`` wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from translatekit.errors import DataError, ModelFileError, OptionError
+from translatekit.model_file import ModelInfo
+from translatekit_tools.backends.batches import check_batch, check_precision, like, to_uint8
+from translatekit_tools.compile.onnx_file import INPUT, read_info
+
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_ONLY_ERRORS = 3
+
+
+class OnnxTranslator:
+    """A `translatekit.interfaces.Translator` that runs an ONNX graph.
+
+    Attributes:
+        info: the model file's header.
+        device: ``cpu``, or such as ``cuda:0``.
+        preferred_batch: images a batch that are quickest here.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo, device: str) -> None:
+        self.info = info
+        self.device = device
+        self.preferred_batch = 4 if device == "cpu" else 16
+        self._session = session
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
+
+        The graph takes and gives 8 bits a channel, so float32 comes out in steps of 1/255.
+
+        Raises:
+            DataError: the batch is not of such a shape, or too large for the memory.
+        """
+        check_batch(batch, self.info)
+        try:
+            (output,) = self._session.run(None, {INPUT: to_uint8(batch)})
+        except Exception as error:  # ONNX Runtime's own errors share no base but this
+            if "memory" not in str(error).lower() and "alloc" not in str(error).lower():
+                raise
+            height, width = batch.shape[1:3]
+            raise DataError(
+                f"{len(batch)} of {width}x{height} pixels do not fit into the memory of {self.device}: "
+                "pass --size, --tile or a smaller --batch-size"
+            ) from None
+        return like(output, batch)
+
+
+def load(path: Path, device: str = "auto", precision: str | None = None) -> OnnxTranslator:
+    """Open an ``.onnx`` file: a `translatekit.interfaces.Backend`.
+
+    Args:
+        path: the file.
+        device: ``auto`` (CUDA where the installed ONNX Runtime has it), ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: None, or the one that the file was compiled for.
+
+    Raises:
+        ModelFileError: the file is damaged, or not one of ours.
+        OptionError: there is no such device, or the file has another precision.
+    """
+    info = read_info(path)
+    check_precision(path, info, precision)
+    there = onnxruntime.get_available_providers()
+    if device == "auto":
+        device = "cuda" if _CUDA in there else "cpu"
+    kind, _, number = device.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+        raise OptionError(f"ONNX Runtime runs on cpu or cuda, not on {device!r}: choose one of them")
+    if kind == "cuda" and _CUDA not in there:
+        raise OptionError(
+            "the installed ONNX Runtime has no CUDA: run pip install onnxruntime-gpu in place of onnxruntime, "
+            "or pass --device cpu"
+        )
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ONLY_ERRORS
+    providers: list[object] = [_CPU] if kind == "cpu" else [(_CUDA, {"device_id": int(number or 0)}), _CPU]
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # likewise
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFileError(f"{path} cannot be run ({reason}): compile the model again") from None
+    if kind == "cuda" and _CUDA not in session.get_providers():  # it would go on on the CPU without a word
+        raise OptionError(f"ONNX Runtime could not use {device}: check the driver, or pass --device cpu")
+    return OnnxTranslator(session, info, "cpu" if kind == "cpu" else f"cuda:{number or 0}")

@@ -1,0 +1,96 @@
+"""The OpenVINO backend: ``.xml`` files that ``translatekit compile`` wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+
+from translatekit.errors import ModelFileError, OptionError
+from translatekit.model_file import ModelInfo
+from translatekit_tools.backends.batches import check_batch, check_precision, like, to_uint8
+from translatekit_tools.compile.openvino import check_precision as check_cpu
+from translatekit_tools.compile.openvino import read_info
+
+# Always said: left alone, OpenVINO computes in bf16 wherever the CPU has it.
+_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+
+
+class OpenVinoTranslator:
+    """A `translatekit.interfaces.Translator` that runs an OpenVINO model on the CPU.
+
+    Attributes:
+        info: the model file's header.
+        device: ``cpu``.
+        preferred_batch: images a batch that are quickest here.
+    """
+
+    device = "cpu"
+
+    def __init__(self, model: Any, info: ModelInfo) -> None:
+        self.info = info
+        self.preferred_batch = 4
+        self._request = model.create_infer_request()
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
+
+        The graph takes and gives 8 bits a channel, so float32 comes out in steps of 1/255.
+
+        Raises:
+            DataError: the batch is not of such a shape.
+        """
+        check_batch(batch, self.info)
+        results = self._request.infer([to_uint8(batch)], share_inputs=True)
+        return like(np.array(results[0]), batch)
+
+
+def load(path: Path, device: str = "auto", precision: str | None = None) -> OpenVinoTranslator:
+    """Open an ``.xml`` file: a `translatekit.interfaces.Backend`.
+
+    What OpenVINO makes of the model for this CPU is kept in the user's cache folder, so that the next start is quick.
+
+    Args:
+        path: the file, its ``.bin`` beside it.
+        device: ``auto`` or ``cpu``.
+        precision: None, or the one that the file was compiled for.
+
+    Raises:
+        ModelFileError: the file is damaged, or not one of ours.
+        OptionError: another device or precision is asked for, or the CPU lacks the precision.
+    """
+    info = read_info(path)
+    own = check_precision(path, info, precision)
+    if device not in ("auto", "cpu"):
+        raise OptionError(f"OpenVINO models run on the CPU here, not on {device!r}: pass --device cpu")
+    if not path.with_suffix(".bin").is_file():
+        raise ModelFileError(
+            f"{path} has no {path.stem}.bin beside it: copy both, or compile the model again"
+        )
+    core = openvino.Core()
+    check_cpu(core, own)
+    settings = {"INFERENCE_PRECISION_HINT": _HINTS[own], "PERFORMANCE_HINT": "LATENCY"}
+    cache = _cache_folder()
+    if cache is not None:
+        settings["CACHE_DIR"] = str(cache)
+    try:
+        model = core.compile_model(str(path), "CPU", settings)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[-200:]
+        raise ModelFileError(f"{path} cannot be run ({reason}): compile the model again") from None
+    return OpenVinoTranslator(model, info)
+
+
+def _cache_folder() -> Path | None:
+    """Where compiled models are kept, or None where nothing can be written."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(home) / "translatekit" / "openvino"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    return None

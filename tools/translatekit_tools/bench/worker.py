@@ -1,0 +1,130 @@
+"""A process that measures one model file, so that its memory is its own and no other runtime's threads are beside it.
+
+Reads a JSON object a line from stdin and answers each with one on stdout: ``{"do": "load"}`` first, then
+``end_to_end``, ``record`` and ``alone``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from translatekit.errors import TranslatekitError
+
+_IN_FLIGHT = 3
+
+
+class Recorder:
+    """A translator that also keeps the batches that it was given."""
+
+    def __init__(self, translator: Any) -> None:
+        self._translator = translator
+        self.info = translator.info
+        self.batches: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "submit":  # one batch at a time is enough to record
+            raise AttributeError(name)
+        return getattr(self._translator, name)
+
+    def __call__(self, batch: Any) -> Any:
+        """Translate a batch (N, H, W, C)."""
+        self.batches.append(batch.copy())
+        return self._translator(batch)
+
+
+class Measurement:
+    """One model on one folder of files.
+
+    Attributes:
+        threads: whether the translator was loaded; before `load` there is nothing to measure.
+    """
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        import translatekit
+
+        start = time.perf_counter()
+        self.translator = translatekit.load(request["model"], request["device"], request["precision"])
+        self.load_seconds = time.perf_counter() - start
+        self.files = Path(request["files"])
+        self.options = {"batch_size": request["batch_size"]}
+        self.batches: list[Any] = []
+
+    def end_to_end(self) -> dict[str, Any]:
+        """From files to files, the model already loaded."""
+        return self._translate(self.translator)
+
+    def record(self) -> dict[str, Any]:
+        """The same, and keep the batches for `alone`."""
+        recorder = Recorder(self.translator)
+        answer = self._translate(recorder)
+        self.batches = recorder.batches
+        return answer
+
+    def alone(self) -> dict[str, Any]:
+        """The recorded batches through the translator, and nothing else."""
+        images = sum(len(batch) for batch in self.batches)
+        submit = getattr(self.translator, "submit", None)
+        start = time.perf_counter()
+        if submit is None:
+            for batch in self.batches:
+                self.translator(batch)
+        else:
+            tickets: deque[Any] = deque()
+            for batch in self.batches:
+                if len(tickets) == _IN_FLIGHT:
+                    tickets.popleft().result()
+                tickets.append(submit(batch))
+            for ticket in tickets:
+                ticket.result()
+        return {"images_per_second": images / (time.perf_counter() - start)}
+
+    def _translate(self, translator: Any) -> dict[str, Any]:
+        from translatekit_tools.bulk import translate
+
+        out = Path(tempfile.mkdtemp(prefix="out-", dir=self.files.parent))
+        try:
+            summary = translate(self.files, translator, out, **self.options)
+            if summary.failed:
+                path, reason = summary.failed[0]
+                return {"error": f"{path}: {reason}"}
+            return {"images_per_second": summary.images_per_second, "peak_memory": peak_memory()}
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held, in bytes."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def main() -> None:
+    """Answer requests until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not end up among the answers
+    measurement: Measurement | None = None
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            if request["do"] == "load":
+                measurement = Measurement(request)
+                answer: dict[str, Any] = {"load_seconds": measurement.load_seconds}
+            else:
+                answer = getattr(measurement, request["do"])()
+        except TranslatekitError as error:
+            answer = {"error": str(error)}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

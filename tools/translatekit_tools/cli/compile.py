@@ -1,0 +1,113 @@
+"""``translatekit compile``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+import rich_click
+
+from translatekit.cli._options import collect, options_from_dataclass
+from translatekit_tools.compile.options import CompileOptions
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from translatekit_tools.compile import CompileReport
+
+
+@rich_click.command("compile", no_args_is_help=True)
+@rich_click.argument("model", metavar="MODEL", type=click.Path())
+@rich_click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    required=True,
+    type=click.Path(),
+    help="The file to write: .onnx for ONNX Runtime, .xml for OpenVINO, .engine for TensorRT.",
+    panel="Output",
+)
+@rich_click.option(
+    "--json", "as_json", is_flag=True, help="Print the report as JSON to stdout.", panel="Output"
+)
+def compile(model: str, output: str, as_json: bool, **params: Any) -> None:  # noqa: A001
+    """Compile a trained model for a runtime, and compare the result with the model before it is written.
+
+    MODEL is a model file, a run's folder, or an .onnx in fp32 made from one, which needs no PyTorch here. The
+    suffix of OUT says the backend.
+    """
+    options = collect(CompileOptions, params)
+    from rich.console import Console
+
+    from translatekit_tools.compile import compile_model
+
+    errors = Console(stderr=True, highlight=False)
+    with _Bar(errors) as bar:
+        report = compile_model(model, output, progress=bar, **options)
+    if as_json:
+        click.echo(json.dumps(report.to_dict()))
+    else:
+        _print(errors, report)
+        click.echo(report.path)
+
+
+compile.params += options_from_dataclass(CompileOptions)
+
+
+class _Bar:
+    """What is being done, on stderr: a bar on a terminal, a line each elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._console = console
+        self._text = ""
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("starting", total=None)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, text: str, share: float | None) -> None:
+        """Show a step, and the share of it that is done."""
+        self._progress.update(
+            self._task, description=text, total=None if share is None else 1.0, completed=share or 0.0
+        )
+        if text != self._text and not self._console.is_terminal:
+            self._console.print(text, markup=False, soft_wrap=True)
+        self._text = text
+
+
+def _print(console: Console, report: CompileReport) -> None:
+    parity = report.parity
+    console.print(
+        f"{report.backend} {report.precision}, {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s. Against "
+        f"{parity['reference']} on {parity['images']} images ({report.checked_on}): PSNR {parity['psnr']:.1f} dB, "
+        f"largest error {parity['max_error']} of 255, {100 * parity['share_above_2']:.3f} % of the values differ by "
+        "more than 2.",
+        markup=False,
+        style="green",
+        soft_wrap=True,
+    )
+    details = report.details
+    if "int8_convolutions" in details:
+        calibration = details["calibration"]
+        console.print(
+            f"{details['int8_convolutions']} of {details['convolutions']} convolutions in int8, calibrated on "
+            f"{calibration['images']} images ({calibration['from']}).",
+            markup=False,
+            soft_wrap=True,
+        )

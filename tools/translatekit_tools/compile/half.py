@@ -1,0 +1,76 @@
+"""Convolutions in half precision, by casts in the ONNX graph; all else stays in float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_OPSET_OF_BF16 = 22  # the first whose Conv takes bfloat16
+
+
+def to_half(source: Path, out: Path, precision: Literal["fp16", "bf16"]) -> Path:
+    """Write an fp32 ONNX file with its convolutions, weights included, in half precision.
+
+    The types stand in the graph, so that a runtime that keeps to them (TensorRT, strongly typed) computes what
+    is written, and any other computes the same.
+
+    Args:
+        source: an ONNX file in fp32.
+        out: the file to write.
+        precision: of the convolutions.
+
+    Returns:
+        `out`.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(str(source))
+    if precision == "bf16":
+        model = onnx.version_converter.convert_version(model, _OPSET_OF_BF16)
+    half = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    converted: set[str] = set()
+    nodes: list[Any] = []
+    for number, node in enumerate(graph.node):
+        if node.op_type not in _CONVOLUTIONS:
+            nodes.append(node)
+            continue
+        for place, name in enumerate(node.input):
+            if name in weights:
+                if name not in converted:
+                    converted.add(name)
+                    array = numpy_helper.to_array(weights[name])
+                    weights[name].CopyFrom(_tensor(array, name, half))
+            else:
+                cast = f"{name}_half_{number}"
+                nodes.append(helper.make_node("Cast", [name], [cast], name=cast, to=half))
+                node.input[place] = cast
+        result = node.output[0]
+        node.output[0] = f"{result}_half"
+        nodes += [
+            node,
+            helper.make_node(
+                "Cast", [node.output[0]], [result], name=f"{result}_float", to=TensorProto.FLOAT
+            ),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    kept = [value for value in graph.value_info if value.name not in converted]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
+    onnx.save(model, str(out))
+    return out
+
+
+def _tensor(array: Any, name: str, kind: int) -> Any:
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    if kind == TensorProto.FLOAT16:
+        return numpy_helper.from_array(array.astype(np.float16), name)
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    rounded = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)  # to the nearest, ties to even
+    return helper.make_tensor(name, kind, array.shape, rounded.tobytes(), raw=True)

@@ -1,0 +1,77 @@
+"""The options of ``translatekit compile``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from translatekit.config import option
+from translatekit.errors import OptionError
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+TOLERANCES: dict[str, float] = {"fp32": 70.0, "fp16": 45.0, "bf16": 45.0, "int8": 30.0}
+"""The least PSNR in dB, against the model in fp32, at which a compiled model is handed over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions:
+    """Everything ``translatekit compile`` can be told beside the model and where the result goes."""
+
+    precision: Precision = option(
+        "fp32", "What convolutions compute in; all else stays in fp32.", "Precision"
+    )
+    calibrate: str | None = option(
+        None,
+        "A folder of images that int8 ranges are measured on; the images of --check when not given.",
+        "Precision",
+        metavar="DIR",
+    )
+    tolerance: float | None = option(
+        None,
+        "Least PSNR in dB against the model in fp32: 70 for fp32, 45 for fp16 and bf16, 30 for int8 when not given.",
+        "Check",
+        metavar="DB",
+    )
+    check: str | None = option(
+        None,
+        "A folder of images to compare on; images that the run was trained or validated on when not given.",
+        "Check",
+        metavar="DIR",
+    )
+    direction: str | None = option(
+        None, "Which generator of a run's folder, such as BtoA; its main one when not given.", "Model"
+    )
+    best: bool = option(False, "Use the run's best.safetensors instead of its newest weights.", "Model")
+    batch: str = option(
+        "1,8,32",
+        "TensorRT: images a batch, smallest, tuned for, largest; or the largest alone.",
+        "TensorRT",
+        metavar="MIN,OPT,MAX",
+    )
+    shapes: str | None = option(
+        None,
+        "TensorRT: sizes to build for, or a range of them; the size the model was trained at when not given.",
+        "TensorRT",
+        metavar="HxW[,HxW...]|MIN/OPT/MAX",
+    )
+    workspace: float | None = option(
+        None, "TensorRT: memory in GiB that the build may use; all there is when not given.", "TensorRT"
+    )
+    timing_cache: str | None = option(
+        None,
+        "TensorRT: where timings are kept between builds, or none; the user's cache folder when not given.",
+        "TensorRT",
+        metavar="FILE",
+    )
+    device: str = option("auto", "Where to build and compare: auto, cpu, cuda or cuda:1.", "Output")
+    force: bool = option(False, "Overwrite what is there.", "Output")
+
+    def __post_init__(self) -> None:
+        if self.tolerance is not None and not 0 <= self.tolerance <= 100:
+            raise OptionError(f"--tolerance must be 0 to 100 dB, got {self.tolerance}")
+
+    @property
+    def least_psnr(self) -> float:
+        """The tolerance in dB, the precision's own where the user named none."""
+        return TOLERANCES[self.precision] if self.tolerance is None else self.tolerance

@@ -1,0 +1,61 @@
+"""How far a compiled model's outputs are from those of the model that it was made from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from translatekit.interfaces import Translator
+
+MOST_PSNR = 120.0
+"""Where outputs are the same to the last bit, in dB, because JSON has no infinity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Outputs compared, over all pixels and channels of all images.
+
+    Attributes:
+        psnr: in dB, of 8-bit levels; at most `MOST_PSNR`.
+        max_error: in levels of 255.
+        share_above_2: of the pixels' channels, how many differ by more than 2 levels.
+        images: how many were compared.
+        reference: what they were compared with.
+    """
+
+    psnr: float
+    max_error: int
+    share_above_2: float
+    images: int
+    reference: str
+
+
+def compare(
+    reference: Translator, candidate: Translator, images: Sequence[np.ndarray], name: str = "torch fp32"
+) -> Parity:
+    """Translate images (H, W, C), uint8, by both, one at a time.
+
+    Args:
+        reference, candidate: the translators.
+        images: each of a size that both take.
+        name: of the reference.
+    """
+    pairs = ((reference(image[None]), candidate(image[None])) for image in images)
+    return compare_outputs(pairs, name)
+
+
+def compare_outputs(pairs: Iterable[tuple[np.ndarray, np.ndarray]], name: str) -> Parity:
+    """Compare outputs, pairs of uint8 arrays of one shape, the reference's first."""
+    squares = above = values = count = worst = 0
+    for expected, got in pairs:
+        error = np.abs(expected.astype(np.int32) - got.astype(np.int32))
+        squares += int(np.square(error).sum())
+        above += int((error > 2).sum())
+        worst = max(worst, int(error.max(initial=0)))
+        values += error.size
+        count += len(expected)
+    psnr = MOST_PSNR if squares == 0 else min(MOST_PSNR, 10 * math.log10(255**2 * values / squares))
+    return Parity(psnr=psnr, max_error=worst, share_above_2=above / values, images=count, reference=name)

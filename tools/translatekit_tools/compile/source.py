@@ -1,0 +1,92 @@
+"""What is compiled: a model file, or an ONNX file that we wrote from one."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from translatekit.errors import ModelFileError, OptionError
+from translatekit.interfaces import Translator
+from translatekit.model_file import read_info
+from translatekit_tools.bulk.manifest import hash_file
+from translatekit_tools.compile import onnx_file
+
+
+class Source:
+    """A trained model in the forms that compilers take.
+
+    Attributes:
+        path: the ``.safetensors`` or ``.onnx`` file.
+        info: its header.
+        hash: of its bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a model.
+
+        Raises:
+            ModelFileError: it is damaged, or starts from no image.
+            OptionError: it is of another kind.
+        """
+        self.path = path
+        if path.suffix == ".safetensors":
+            self.info = read_info(path)
+        elif path.suffix == ".onnx":
+            self.info = onnx_file.read_info(path)
+            precision = self.info.compiled.get("precision", "fp32")
+            if precision != "fp32":
+                raise OptionError(
+                    f"{path} is in {precision} already: compile the model file, or an .onnx in fp32 made from it"
+                )
+        else:
+            raise OptionError(
+                f"{path} cannot be compiled: give a run's folder, a .safetensors or an .onnx file"
+            )
+        if self.info.source == "latent":
+            raise ModelFileError(
+                f"{path} draws images from noise and translates none: use translatekit sample"
+            )
+        self.hash = hash_file(path)
+        self._folder = tempfile.TemporaryDirectory(prefix="translatekit-")
+        self._made: dict[str, Path] = {}
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether the network itself is at hand, and not only its graph."""
+        return self.path.suffix == ".safetensors"
+
+    def onnx(self, precision: Literal["fp32", "fp16", "bf16"] = "fp32") -> Path:
+        """The model as an ONNX file in a temporary folder, made when first asked for.
+
+        Input ``image`` and output ``translated`` are uint8 (N, H, W, C); in fp16 and bf16, convolutions alone compute
+        in that.
+
+        Raises:
+            ModelFileError: the network cannot be exported.
+        """
+        if precision not in self._made:
+            out = Path(self._folder.name) / f"{precision}.onnx"
+            if precision != "fp32":
+                from translatekit_tools.compile.half import to_half
+
+                to_half(self.onnx(), out, precision)
+            elif self.is_torch:
+                from translatekit_tools.compile.export import export_onnx
+
+                self.info = export_onnx(self.path, out)
+            else:
+                out = self.path
+            self._made[precision] = out
+        return self._made[precision]
+
+    def reference(self) -> tuple[str, Translator]:
+        """What compiled models are compared with, and its name: the network in PyTorch, else its graph, in fp32."""
+        if self.is_torch:
+            from translatekit_tools.backends.torch import load
+
+            return "torch fp32", load(self.path, "cpu", "fp32")
+        from translatekit.registry import registry
+
+        load_onnx = registry("backend").get("onnxruntime").load()
+        return "onnxruntime fp32", load_onnx(self.path, "cpu", "fp32")
