@@ -96,24 +96,6 @@ def read_header(path: Path) -> EngineHeader:
 
 
 def read_info(path: Path) -> ModelInfo:
-    """What the engine at `path` says of the model that it was built from.
-
-    Raises:
-        ModelFileError: the JSON file is missing or damaged.
-    """
-    return read_header(path).info
-
-
-def write_info(path: Path, info: ModelInfo) -> None:
-    """Put a model's header into the JSON file of the engine at `path`.
-
-    Raises:
-        ModelFileError: it could not be written.
-    """
-    write_header(path, dataclasses.replace(read_header(path), info=info))
-
-
-def read_info(path: Path) -> ModelInfo:
     """The model file's header of the engine at `path`.
 
     Raises:
