@@ -22,7 +22,7 @@ from translatekit_tools.cuda.driver import Gpu
 from tests.tools.tensorrt.engines import INFO, write_engine
 from translatekit.errors import ModelFileError
 
-REBUILD = "translatekit compile runs/maps -o {path} --precision fp16"
+REBUILD = "translatekit compile runs/maps -o {path} --precision fp16 --batch 1,2,4 --shapes 8x8,12x16"
 
 
 @pytest.fixture

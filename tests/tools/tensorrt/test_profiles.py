@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from translatekit_tools.compile.profiles import Profile, choose_profile, parse_profiles
+from translatekit_tools.compile.profiles import Profile, choose_profile, parse_profiles, write_profiles
 
 from tests.tools.tensorrt.engines import INFO
 from translatekit.errors import DataError, OptionError
@@ -59,5 +59,10 @@ def test_a_size_that_no_profile_takes_is_told() -> None:
     with pytest.raises(
         DataError, match=r"4x4 to 64x64, 128x8 \(height x width\), got 68x8: pass --size"
     ) as caught:
-        choose_profile(profiles, 68, 8, "translatekit compile m -o e")
-    assert str(caught.value).endswith("translatekit compile m -o e --shapes 68x8")
+        choose_profile(profiles, 68, 8, "translatekit compile m -o e --shapes 8x8")
+    assert str(caught.value).endswith("translatekit compile m -o e --shapes 8x8,68x8")
+
+
+def test_profiles_are_written_as_they_are_read() -> None:
+    for given in (("1,8,32", "8x8"), ("2,2,2", "8x16,4x4/8x8/64x32")):
+        assert write_profiles(parse_profiles(*given, INFO)) == given

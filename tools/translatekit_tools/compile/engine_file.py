@@ -16,7 +16,7 @@ from typing import Any
 
 from translatekit.errors import ModelFileError
 from translatekit.model_file import ModelInfo, write_atomically
-from translatekit_tools.compile.profiles import Profile
+from translatekit_tools.compile.profiles import Profile, write_profiles
 from translatekit_tools.cuda.driver import Gpu
 
 _PROFILE_SIDES = ("minimum", "optimum", "maximum")
@@ -48,9 +48,10 @@ class EngineHeader:
     driver: str
 
     def rebuild(self, path: Path) -> str:
-        """The command that builds the engine at `path` again."""
-        command = ["translatekit", "compile", self.source, "-o", str(path)]
-        return shlex.join([*command, "--precision", self.precision])
+        """The command that builds the engine at `path` again; its last word are the sizes, so that more can follow."""
+        batch, shapes = write_profiles(self.profiles)
+        command = ["translatekit", "compile", self.source, "-o", str(path), "--precision", self.precision]
+        return shlex.join([*command, "--batch", batch, "--shapes", shapes])
 
 
 def header_path(path: Path) -> Path:

@@ -67,13 +67,25 @@ def parse_profiles(batch: str, shapes: str | None, info: ModelInfo) -> tuple[Pro
     return tuple(dict.fromkeys(profiles))
 
 
+def write_profiles(profiles: Sequence[Profile]) -> tuple[str, str]:
+    """The ``--batch`` and ``--shapes`` that `parse_profiles` makes these profiles of."""
+    first = profiles[0]
+    batch = ",".join(str(shape[0]) for shape in (first.minimum, first.optimum, first.maximum))
+    entries = []
+    for profile in profiles:
+        shapes = (profile.minimum, profile.optimum, profile.maximum)
+        sizes = [f"{height}x{width}" for _, height, width in shapes]
+        entries.append("/".join(sizes) if len(set(sizes)) > 1 else sizes[0])
+    return batch, ",".join(entries)
+
+
 def choose_profile(profiles: Sequence[Profile], height: int, width: int, rebuild: str) -> int:
     """The index of the profile that serves images of that size best: the narrowest that takes them.
 
     Args:
         profiles: of the engine.
         height, width: in pixels.
-        rebuild: the command that builds the engine, for the error.
+        rebuild: the command that builds the engine, ending in the sizes, for the error.
 
     Raises:
         DataError: none takes them.
@@ -83,7 +95,7 @@ def choose_profile(profiles: Sequence[Profile], height: int, width: int, rebuild
         there = ", ".join(str(profile) for profile in profiles)
         raise DataError(
             f"the engine takes images of {there} (height x width), got {height}x{width}: "
-            f"pass --size, or build it for more with {rebuild} --shapes {height}x{width}"
+            f"pass --size, or build it for more with {rebuild},{height}x{width}"
         )
     return min(fitting, key=lambda index: _span(profiles[index]))
 

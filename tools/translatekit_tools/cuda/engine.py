@@ -69,7 +69,7 @@ class Session:
         if self._context is None:
             raise ModelFileError(
                 f"the engine does not fit into the GPU's memory ({log.reason()}): "
-                f"close other programs, or build it for smaller batches with {rebuild} --batch 1,1,1"
+                f"close other programs, or build it for a smaller --batch than with {rebuild}"
             )
         self._upload, self._compute, self._download = make_stream(), make_stream(), make_stream()
         self._free = [_Slot() for _ in range(IN_FLIGHT)]
