@@ -99,3 +99,9 @@ def register_commands() -> Iterable[CommandSpec]:
         target="translatekit_tools.cli.watch:watch",
         summary="follow runs in a page: curves, samples, and what is wrong with them",
     )
+    yield CommandSpec(
+        name="evaluate",
+        target="translatekit_tools.cli.evaluate:evaluate",
+        summary="measure models on images: metrics with confidence intervals, and a report",
+        api="translatekit_tools.evaluate:evaluate",
+    )

@@ -1,0 +1,131 @@
+"""``translatekit evaluate``: how good a model is, in figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import rich_click
+
+from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.errors import OptionError
+from translatekit_tools.evaluate.options import EvaluateOptions
+
+if TYPE_CHECKING:
+    from translatekit_tools.evaluate.result import Evaluation
+
+
+@rich_click.command(no_args_is_help=True)
+@rich_click.argument("model", metavar="MODEL", type=click.Path())
+@rich_click.argument("data", metavar="[DATA]", required=False, type=click.Path())
+@rich_click.argument("more", metavar="", nargs=-1, type=click.Path())
+@rich_click.option(
+    "--compare",
+    multiple=True,
+    metavar="MODEL...",
+    help="Further models or checkpoints, measured on the same images.",
+    panel="Model",
+    type=click.Path(),
+)
+@rich_click.option(
+    "--temporal",
+    multiple=True,
+    metavar="VIDEO",
+    help="A video, to measure how much its translation flickers; may be repeated.",
+    panel="Metrics",
+    type=click.Path(),
+)
+@rich_click.option(
+    "--json", "as_json", is_flag=True, help="Print everything as one JSON object.", panel="Output"
+)
+def evaluate(
+    model: str,
+    data: str | None,
+    more: tuple[str, ...],
+    compare: tuple[str, ...],
+    temporal: tuple[str, ...],
+    as_json: bool,
+    **params: Any,
+) -> None:
+    """Measure a model on the images of DATA, with confidence intervals of 95 %.
+
+    MODEL is a model file of any kind, a run's folder, or a checkpoint inside of it. DATA is laid out as for training;
+    without it, the built-in demo is taken. Unpaired images are compared as sets, by FID and KID.
+    """
+    options = collect(EvaluateOptions, params)
+    if more and not compare:
+        raise OptionError(f"{more[0]} is one argument too many: write --compare before further models")
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from translatekit_tools.evaluate import evaluate as start
+
+    console = Console(stderr=True, highlight=False)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Measuring", total=None)
+        evaluation = start(
+            model,
+            data,
+            compare=(*compare, *more),
+            temporal=temporal,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            **options,
+        )
+    if options.get("report"):
+        from translatekit_tools.evaluate.page import write_report
+
+        write_report(Path(options["report"]).expanduser(), evaluation)
+        console.print(f"The report is {options['report']}", markup=False, soft_wrap=True)
+    for note in evaluation.notes:
+        console.print(note, markup=False, soft_wrap=True)
+    if as_json:
+        click.echo(json.dumps(evaluation.to_dict(), indent=2))
+    else:
+        _print(evaluation)
+
+
+evaluate.params += options_from_dataclass(EvaluateOptions)
+
+
+def _print(evaluation: Evaluation) -> None:
+    from rich.table import Table
+
+    from translatekit.cli._console import stdout
+    from translatekit.training.report import metric_label
+    from translatekit_tools.evaluate.page import text_of
+
+    console = stdout()
+    first = evaluation.models[0]
+    table = Table(box=None, pad_edge=False)
+    table.add_column(f"{evaluation.images} images")
+    for model in evaluation.models:
+        table.add_column(model.name)
+    for model in evaluation.models[1:]:
+        table.add_column(f"{model.name} - {first.name}")
+    for name in evaluation.names():
+        cells = [
+            " ".join(text_of(model.metrics[name])) if name in model.metrics else ""
+            for model in evaluation.models
+        ]
+        cells += [
+            " ".join(text_of(model.differences[name], signed=True)) if name in model.differences else ""
+            for model in evaluation.models[1:]
+        ]
+        table.add_row(metric_label(name), *cells)
+    console.print(table)
+    for model in evaluation.models:
+        if model.classes:
+            classes = Table(box=None, pad_edge=False)
+            for heading in (f"classes of {model.name}", "share", "accuracy", "IoU"):
+                classes.add_column(heading)
+            for item in model.classes:
+                classes.add_row(
+                    item.name, *(_percent(value) for value in (item.share, item.accuracy, item.iou))
+                )
+            console.print(classes)
+
+
+def _percent(value: float) -> str:
+    return "-" if value != value else f"{100 * value:.1f} %"  # NaN is the one that differs from itself

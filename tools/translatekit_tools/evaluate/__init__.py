@@ -1,0 +1,52 @@
+"""Evaluation: how good a model's outputs are, how sure that is, and which model is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from translatekit_tools.evaluate.result import Evaluation
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path | None = None,
+    *,
+    compare: Sequence[str | Path] = (),
+    temporal: Sequence[str | Path] = (),
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Measure a model, or several, on the images of a dataset.
+
+    Args:
+        model: a model file of any backend, a run's folder, or a checkpoint in it.
+        data: the images' folder; None for the built-in demo.
+        compare: further models, measured on the same images and compared with the first.
+        temporal: videos to measure the flicker of translations on.
+        progress: told how many images of how many are done.
+        options: fields of `translatekit_tools.evaluate.options.EvaluateOptions`.
+
+    Returns:
+        The figures, with 95 % confidence intervals, and the best and worst examples.
+
+    Raises:
+        OptionError: an option has an unknown name or a value that does not fit.
+        DataError: the images are missing, or not what the model takes.
+        ModelFileError: a model is missing or damaged.
+        TranslatekitError: the weights of a network that a metric was asked for needs are not there.
+    """
+    from translatekit.options import check_options
+    from translatekit_tools.evaluate.measure import measure
+    from translatekit_tools.evaluate.options import EvaluateOptions
+
+    checked = EvaluateOptions(**check_options(EvaluateOptions, options, "evaluate"))
+    return measure(
+        [Path(path).expanduser() for path in (model, *compare)],
+        None if data is None else Path(data).expanduser(),
+        checked,
+        videos=[Path(path).expanduser() for path in temporal],
+        progress=progress or (lambda done, total: None),
+    )

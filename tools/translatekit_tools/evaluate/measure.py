@@ -1,0 +1,467 @@
+"""The evaluation itself: every model over the same images, then statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from translatekit.datasets import make_dataset
+from translatekit.datasets.layouts import MissingSplitError
+from translatekit.datasets.palette import PALETTE_FILE, PaletteClass, learn_palette, read_palette
+from translatekit.errors import DataError, OptionError, TranslatekitError
+from translatekit.interfaces import DataOptions, Dataset, Translator
+from translatekit.model_file import ModelInfo
+from translatekit.registry import registry
+from translatekit.training.metrics import PAIRED_METRICS, SET_METRICS, Features, PairedMetrics, set_metric
+from translatekit_tools.evaluate.labels import STATISTICS, class_accuracies, confusion, ious, nearest_class
+from translatekit_tools.evaluate.models import display_names, open_translator, translate
+from translatekit_tools.evaluate.options import EvaluateOptions
+from translatekit_tools.evaluate.result import ClassScore, Evaluation, Example, ModelResult, better
+from translatekit_tools.evaluate.statistics import Bootstrap, around, halves
+
+_LABEL_IMAGES = 8  # looked at to tell label maps from photographs
+
+
+@dataclass
+class Images:
+    """The images to measure on, as uint8 arrays (H, W, C).
+
+    Attributes:
+        data: the dataset.
+        source, target: the keys of its items.
+        indices: of the items that are taken.
+        paired: whether the target belongs to the input.
+    """
+
+    data: Dataset
+    source: str
+    target: str
+    indices: list[int]
+    paired: bool
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def item(self, number: int) -> tuple[str, np.ndarray, np.ndarray]:
+        """Name, input and target (unpaired: any image of the other side)."""
+        item = self.data[self.indices[number]]
+        name = item["name"] if self.paired else item[f"name_{self.source}"]
+        return str(name), to_pixels(item[self.source]), to_pixels(item[self.target])
+
+    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Inputs and targets, (N, H, W, C) each, in order."""
+        for start in range(0, len(self), size):
+            items = [self.item(number) for number in range(start, min(start + size, len(self)))]
+            yield np.stack([item[1] for item in items]), np.stack([item[2] for item in items])
+
+    def others(self, size: int) -> Iterator[np.ndarray]:
+        """Each image of the target's side of unpaired data, once."""
+        seen: set[str] = set()
+        batch: list[np.ndarray] = []
+        for index in range(len(self.data)):
+            item = self.data[index]
+            name = str(item[f"name_{self.target}"])
+            if name not in seen:
+                seen.add(name)
+                batch.append(to_pixels(item[self.target]))
+            if len(batch) == size:
+                yield np.stack(batch)
+                batch = []
+        if batch:
+            yield np.stack(batch)
+
+
+@dataclass
+class Tools:
+    """What measures: each None where it was not asked for or cannot be had."""
+
+    paired: PairedMetrics | None
+    features: Features | None
+    sets: tuple[str, ...]
+    palette: list[PaletteClass] | None
+    target_is_labels: bool
+    segmenter: Translator | None
+    device: torch.device
+
+
+@dataclass
+class Measured:
+    """Raw figures of one model: by image, or as confusions of label maps, or as features."""
+
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    confusions: dict[str, np.ndarray] = field(default_factory=dict)
+    features: Tensor | None = None
+
+
+def measure(
+    paths: Sequence[Path],
+    data: Path | None,
+    options: EvaluateOptions,
+    *,
+    videos: Sequence[Path],
+    progress: Callable[[int, int], None],
+) -> Evaluation:
+    """See `translatekit_tools.evaluate.evaluate`."""
+    _check(options)
+    translators = [open_translator(path, options) for path in paths]
+    _check_directions(paths, translators)
+    images = open_images(data, options, translators[0].info)
+    notes: list[str] = [f"skipped {path}: {reason}" for path, reason in images.data.skipped]
+    tools = _tools(options, images, data, notes)
+
+    names = display_names(list(paths))
+    total = len(images) * len(paths)
+    real = _real_features(images, tools, options.batch_size)
+    measured = []
+    for number, translator in enumerate(translators):
+        done = partial(_advance, progress, number * len(images), total)
+        measured.append(_measure_one(translator, images, tools, options.batch_size, done))
+    results = [
+        ModelResult(name, str(path), translator.info.step)
+        for name, path, translator in zip(names, paths, translators, strict=True)
+    ]
+    _summarize(results, measured, images, tools, options, real)
+    if options.discriminator:
+        _add_discriminators(results, images, paths, options)
+    for video in videos:
+        from translatekit_tools.evaluate.video import flicker
+
+        for result, translator in zip(results, translators, strict=True):
+            key = "warp_error" if len(videos) == 1 else f"warp_error {video.name}"
+            result.metrics[key] = around(flicker(translator, video), [])
+    examples = _examples(images, translators, names, measured[0], options) if options.report else []
+    return Evaluation(
+        data=data.resolve().name if data else "demo",
+        split=options.split,
+        images=len(images),
+        models=results,
+        examples=examples,
+        notes=notes,
+    )
+
+
+# --- what is measured on ----------------------------------------------------------------------------------------
+
+
+def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) -> Images:
+    """The images of one split, in the model's direction.
+
+    Raises:
+        OptionError: the dataset has labels and no images to translate.
+        DataError: there are no such images.
+    """
+    name = options.dataset or info.data.get("dataset") or ("aligned" if root else "demo")
+    spec = registry("dataset").get(name)
+    if spec.provides == "labelled":
+        raise OptionError(
+            f"the dataset {name!r} gives images by class and nothing to translate them to: pass another --dataset"
+        )
+    own = dict(options.dataset_options)
+    if info.color == "lab" and "mode" not in own and name == "colorization":
+        own["mode"] = "rgb"  # the model takes gray and gives RGB, whatever its network predicts
+    paired = spec.provides == "paired"
+    direction: Any = info.direction if info.direction in ("AtoB", "BtoA") else "AtoB"
+    data_options = DataOptions(
+        split=options.split,
+        direction=direction if paired else "AtoB",
+        load_size=options.size or info.size,
+        crop_size=options.size or info.size,
+        flip=False,
+    )
+    try:
+        data = make_dataset(name, root, data_options, own)
+    except MissingSplitError:
+        raise DataError(
+            f"{root} has no {options.split} images: pass --split train, or add a folder {options.split}"
+        ) from None
+    data.set_epoch(0)
+    source, target = ("input", "target") if paired else (direction[0], direction[-1])
+    indices: list[int] = []
+    seen: set[str] = set()
+    for index in range(len(data)):
+        if len(indices) == options.max_images:
+            break
+        if not paired:  # an epoch of unpaired data shows the smaller side more than once
+            own_name = str(data[index][f"name_{source}"])
+            if own_name in seen:
+                continue
+            seen.add(own_name)
+        indices.append(index)
+    return Images(data, source, target, indices, paired)
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """(C, H, W) in [-1, 1] as (H, W, C) uint8."""
+    levels = (np.asarray(image, np.float32).transpose(1, 2, 0) + 1.0) * 127.5
+    return np.rint(np.clip(levels, 0.0, 255.0)).astype(np.uint8)
+
+
+def _as_tensor(images: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _check(options: EvaluateOptions) -> None:
+    for name, value, least in (
+        ("--max-images", options.max_images, 1),
+        ("--batch-size", options.batch_size, 1),
+        ("--resamples", options.resamples, 10),
+        ("--size", options.size, 1),
+        ("--examples", options.examples, 0),
+    ):
+        if value is not None and value < least:
+            raise OptionError(f"{name} must be at least {least}, got {value}: pass a larger one")
+    for metric in options.metrics or ():
+        if metric not in (*PAIRED_METRICS, *SET_METRICS):
+            raise OptionError(
+                f"there is no metric {metric!r}: choose among {', '.join((*PAIRED_METRICS, *SET_METRICS))}"
+            )
+
+
+def _check_directions(paths: Sequence[Path], translators: Sequence[Translator]) -> None:
+    first = translators[0].info.direction
+    for path, translator in zip(paths, translators, strict=True):
+        if translator.info.direction != first:
+            raise OptionError(
+                f"{path} translates {translator.info.direction} and {paths[0]} {first}: compare models of one direction"
+            )
+
+
+def _tools(options: EvaluateOptions, images: Images, root: Path | None, notes: list[str]) -> Tools:
+    """Asked for by name, a metric that cannot be had is an error; otherwise it is left out with a note."""
+    wanted = options.metrics
+    if (
+        wanted is not None
+        and not images.paired
+        and (named := [name for name in wanted if name in PAIRED_METRICS])
+    ):
+        raise OptionError(
+            f"{', '.join(named)} needs pairs, and these images have none: pass --metrics fid,kid"
+        )
+    chosen = wanted if wanted is not None else (*PAIRED_METRICS, *SET_METRICS)
+    pairs = [name for name in chosen if name in PAIRED_METRICS] if images.paired else []
+    sets = tuple(name for name in chosen if name in SET_METRICS)
+    paired: PairedMetrics | None = None
+    features: Features | None = None
+    try:
+        paired = PairedMetrics(pairs) if pairs else None
+    except TranslatekitError as error:
+        if wanted is not None:
+            raise
+        notes.append(f"without lpips: {error}")
+        paired = PairedMetrics(name for name in pairs if name != "lpips")
+    try:
+        features = Features(options.features) if sets else None
+    except TranslatekitError as error:
+        if wanted is not None or options.features is not None:
+            raise
+        notes.append(f"without fid and kid: {error}, or pass --features with a timm model")
+        sets = ()
+    if sets and len(images) < 2:
+        notes.append("without fid and kid: they compare sets, and there is one image")
+        features, sets = None, ()
+    palette = None
+    if options.palette is not None:
+        palette = read_palette(Path(options.palette).expanduser())
+    elif root is not None and (root / PALETTE_FILE).is_file():
+        palette = read_palette(root / PALETTE_FILE)
+    some = [images.item(number) for number in range(min(_LABEL_IMAGES, len(images)))]
+    segmenter = None
+    if options.segmenter is not None:
+        if not images.paired:
+            raise OptionError(
+                "--segmenter compares outputs with the label maps they were made from: give paired data"
+            )
+        segmenter = open_translator(
+            Path(options.segmenter).expanduser(),
+            EvaluateOptions(device=options.device, precision=options.precision),
+        )
+        palette = palette or learn_palette(item[1] for item in some if item[1].shape[2] == 3)
+        if palette is None:
+            raise OptionError(
+                "--segmenter needs to know the label maps' colours, and the inputs have too many: pass --palette FILE"
+            )
+    labels = images.paired and palette is not None and some[0][2].shape[2] == 3
+    if labels and not (options.palette is not None and segmenter is None):
+        labels = learn_palette(item[2] for item in some) is not None  # photographs have no classes
+    cuda = torch.cuda.is_available() and options.device != "cpu"
+    device = torch.device("cuda" if cuda else "cpu")
+    return Tools(paired, features and features.to(device), sets, palette, labels, segmenter, device)
+
+
+# --- measuring --------------------------------------------------------------------------------------------------
+
+
+def _advance(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    progress(before + done, total)
+
+
+def _real_features(images: Images, tools: Tools, batch_size: int) -> Tensor | None:
+    if tools.features is None:
+        return None
+    if images.paired:
+        targets: Iterator[np.ndarray] = (batch[1] for batch in images.batches(batch_size))
+    else:
+        targets = images.others(batch_size)
+    return torch.cat([tools.features(_as_tensor(batch, tools.device)).cpu() for batch in targets])
+
+
+def _measure_one(
+    translator: Translator, images: Images, tools: Tools, batch_size: int, done: Callable[[int], None]
+) -> Measured:
+    values: dict[str, list[np.ndarray]] = {}
+    confusions: dict[str, list[np.ndarray]] = {}
+    features: list[Tensor] = []
+    finished = 0
+    for inputs, targets in images.batches(batch_size):
+        outputs = translate(translator, inputs)
+        if images.paired and outputs.shape != targets.shape:
+            raise DataError(
+                f"the model gives images of {outputs.shape[3]} channels and the data's targets have {targets.shape[3]}: "
+                "pass the --dataset and --dataset-option it was trained with"
+            )
+        made = _as_tensor(outputs, tools.device)
+        if tools.paired:
+            for name, value in tools.paired(made, _as_tensor(targets, tools.device)).items():
+                values.setdefault(name, []).append(value.cpu().numpy())
+        if tools.features:
+            features.append(tools.features(made).cpu())
+        if tools.palette and tools.target_is_labels:
+            confusions.setdefault("", []).append(_confusions(outputs, targets, tools.palette))
+        if tools.palette and tools.segmenter:
+            for prefix, pictures in (("fcn_", outputs), ("fcn_real_", targets)):
+                segmented = translate(tools.segmenter, pictures)
+                confusions.setdefault(prefix, []).append(_confusions(segmented, inputs, tools.palette))
+        finished += len(inputs)
+        done(finished)
+    return Measured(
+        {name: np.concatenate(parts) for name, parts in values.items()},
+        {name: np.concatenate(parts) for name, parts in confusions.items()},
+        torch.cat(features) if features else None,
+    )
+
+
+def _confusions(found: np.ndarray, wanted: np.ndarray, palette: list[PaletteClass]) -> np.ndarray:
+    return np.stack(
+        [
+            confusion(nearest_class(one, palette), nearest_class(other, palette), len(palette))
+            for one, other in zip(found, wanted, strict=True)
+        ]
+    )
+
+
+def _summarize(
+    results: Sequence[ModelResult],
+    measured: Sequence[Measured],
+    images: Images,
+    tools: Tools,
+    options: EvaluateOptions,
+    real: Tensor | None,
+) -> None:
+    bootstrap = Bootstrap(len(images), options.resamples, options.seed)
+    first = measured[0]
+    for result, raw in zip(results, measured, strict=True):
+        for name, values in raw.values.items():
+            result.metrics[name] = bootstrap.estimate(values)
+            if raw is not first:
+                result.differences[name] = bootstrap.difference(values, first.values[name])
+    for name in tools.sets:
+        _summarize_sets(name, results, measured, images.paired, options.seed, real)
+    for result, raw in zip(results, measured, strict=True):
+        for prefix, counts in raw.confusions.items():
+            for name, statistic in STATISTICS.items():
+                result.metrics[prefix + name] = bootstrap.estimate(counts, statistic)
+                if raw is not first:
+                    earlier = first.confusions[prefix]
+                    result.differences[prefix + name] = bootstrap.difference(counts, earlier, statistic)
+            if prefix == "fcn_real_":
+                continue
+            result.classes = _class_scores(counts, tools.palette or [])
+
+
+def _summarize_sets(
+    name: str,
+    results: Sequence[ModelResult],
+    measured: Sequence[Measured],
+    paired: bool,
+    seed: int,
+    real: Tensor | None,
+) -> None:
+    wholes: list[float] = []
+    parts: list[list[float]] = []
+    for raw in measured:
+        assert real is not None
+        assert raw.features is not None
+        wholes.append(set_metric(name, real, raw.features))
+        parts.append(
+            halves(partial(_part, name, real, raw.features), len(real), len(raw.features), paired, seed)
+        )
+    for result, whole, part in zip(results, wholes, parts, strict=True):
+        result.metrics[name] = around(whole, part)
+        if result is not results[0]:
+            spread = [one - other for one, other in zip(part, parts[0], strict=True)]
+            result.differences[name] = around(whole - wholes[0], spread)
+
+
+def _part(name: str, real: Tensor, fake: Tensor, some: np.ndarray, others: np.ndarray) -> float:
+    return set_metric(name, real[torch.from_numpy(some)], fake[torch.from_numpy(others)])
+
+
+def _class_scores(counts: np.ndarray, palette: Sequence[PaletteClass]) -> list[ClassScore]:
+    total = counts.sum(0, keepdims=True)
+    accuracy, iou, share = class_accuracies(total)[0], ious(total)[0], total[0].sum(1) / max(total.sum(), 1)
+    return [
+        ClassScore(item["name"], float(accuracy[index]), float(iou[index]), float(share[index]))
+        for index, item in enumerate(palette)
+    ]
+
+
+def _add_discriminators(
+    results: Sequence[ModelResult], images: Images, paths: Sequence[Path], options: EvaluateOptions
+) -> None:
+    from translatekit_tools.evaluate.adversary import discriminator_accuracy
+
+    for result, path in zip(results, paths, strict=True):
+        found = discriminator_accuracy(path, images.data, len(images))
+        bootstrap = Bootstrap(len(images), options.resamples, options.seed)
+        for name, values in found.items():
+            result.metrics[name] = bootstrap.estimate(np.array(values))
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------
+
+
+def _examples(
+    images: Images,
+    translators: Sequence[Translator],
+    names: Sequence[str],
+    first: Measured,
+    options: EvaluateOptions,
+) -> list[Example]:
+    """The best and worst images of the first model by its first metric, with all models' outputs."""
+    count = min(options.examples, len(images))
+    ranked: list[tuple[int, str]]
+    if first.values:
+        name, values = next(iter(first.values.items()))
+        order = np.argsort(values if better(name) == "lower" else -values, kind="stable").tolist()
+        best = order[:count]
+        worst = [number for number in order[::-1][:count] if number not in best]
+        ranked = [(number, "best") for number in best] + [(number, "worst") for number in worst]
+    else:
+        ranked = [(number, "first") for number in range(count)]
+    examples = []
+    for number, rank in ranked:
+        name, source, target = images.item(number)
+        outputs = {
+            model: translate(translator, source[None])[0]
+            for model, translator in zip(names, translators, strict=True)
+        }
+        figures = {metric: float(values[number]) for metric, values in first.values.items()}
+        examples.append(Example(name, rank, source, outputs, target if images.paired else None, figures))
+    return examples

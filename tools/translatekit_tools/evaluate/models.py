@@ -1,0 +1,107 @@
+"""Opening what is evaluated: model files of every backend, runs, and the checkpoints inside of runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import translatekit
+from translatekit.errors import DataError, ModelFileError
+from translatekit.interfaces import Translator
+from translatekit.model_file import find_model, read_info
+from translatekit_tools.bulk.geometry import fit_pixels
+from translatekit_tools.evaluate.options import EvaluateOptions
+
+
+def open_translator(path: Path, options: EvaluateOptions) -> Translator:
+    """A model that takes and gives gray or RGB images.
+
+    Args:
+        path: a model file, a run's folder, or a run's ``checkpoints/step-XXXXXXXX.pt``.
+        options: direction, device and precision.
+
+    Raises:
+        ModelFileError: it is missing, damaged, or of other channels.
+    """
+    if path.suffix == ".pt" and path.parent.name == "checkpoints":
+        translator: Translator = _from_checkpoint(path, options)
+    else:
+        translator = translatekit.load(path, options.device, options.precision, options.direction)
+    info = translator.info
+    if {info.image_in_channels, info.image_out_channels} - {1, 3}:
+        raise ModelFileError(
+            f"{path} maps {info.image_in_channels} channels to {info.image_out_channels}, and only gray and RGB images "
+            "can be evaluated: measure it in Python with translatekit.load"
+        )
+    return translator
+
+
+def translate(translator: Translator, images: np.ndarray) -> np.ndarray:
+    """Translate (N, H, W, C) uint8 of any size: reflected to the multiple that the network needs, and cut back.
+
+    Raises:
+        DataError: the images have other channels than the model takes.
+    """
+    info = translator.info
+    if images.shape[3] != info.image_in_channels:
+        raise DataError(
+            f"the model takes images of {info.image_in_channels} channels and the data have {images.shape[3]}: pass the "
+            "--dataset and --dataset-option it was trained with"
+        )
+    fitted = [fit_pixels(image, info.size_multiple, "pad") for image in images]
+    outputs = translator(np.stack([item.pixels for item in fitted]))
+    return np.stack([item.restore(output) for item, output in zip(fitted, outputs, strict=True)])
+
+
+def display_names(paths: list[Path]) -> list[str]:
+    """Short names that tell the models from each other."""
+    for parts in range(1, 6):
+        names = ["/".join(path.resolve().parts[-parts:]) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return [str(path) for path in paths]
+
+
+def _from_checkpoint(path: Path, options: EvaluateOptions) -> Any:
+    import torch
+
+    from translatekit.networks.factory import make_generator
+    from translatekit.networks.layers import set_norm_inference
+    from translatekit_tools.backends.torch import TorchTranslator
+
+    info = read_info(find_model(path.parent.parent, options.direction))
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        networks, averages = state["networks"], state.get("averages", {})
+        # A method with one generator calls it as it likes; one with several by their directions.
+        name = info.direction if info.direction in networks else next(iter(networks))
+        step, epoch = state["progress"]["step"], state["progress"]["epoch"]
+    except (OSError, EOFError, RuntimeError, KeyError, ValueError) as error:
+        raise ModelFileError(
+            f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0]}): give another, or the run's folder"
+        ) from None
+    weights = networks[name]
+    if name in averages:
+        weights = {
+            key.removeprefix("module."): value
+            for key, value in averages[name].items()
+            if key.startswith("module.")
+        }
+    arguments = {
+        **info.generator_options,
+        **({"pretrained": False} if "pretrained" in info.generator_options else {}),
+    }
+    network = make_generator(info.generator, arguments)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:
+        raise ModelFileError(
+            f"{path} does not fit the generator {info.generator!r} of its run: give the checkpoint of another run"
+        ) from None
+    set_norm_inference(network, info.norm_inference)
+    wanted = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    there = dataclasses.replace(info, step=step, epoch=epoch)
+    return TorchTranslator(network.eval(), there, torch.device(wanted), torch.float32)

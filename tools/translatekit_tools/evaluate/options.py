@@ -1,0 +1,68 @@
+"""The options of ``translatekit evaluate``; no torch is imported for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from translatekit.config import option
+
+
+@dataclass(kw_only=True)
+class EvaluateOptions:
+    """What an evaluation can be told."""
+
+    split: str = option("val", "Which images of DATA: train, val or test.", "Data")
+    dataset: str | None = option(
+        None, "How DATA is laid out; as the model was trained, when not given.", "Data"
+    )
+    dataset_options: dict[str, Any] = option(
+        {}, "An option of the dataset.", "Data", flags=("--dataset-option",), metavar="KEY=VALUE"
+    )
+    size: int | None = option(
+        None, "Resize to this many pixels a side; else as the model was trained.", "Data"
+    )
+    max_images: int | None = option(None, "Take the first so many images only.", "Data")
+
+    metrics: tuple[str, ...] | None = option(
+        None,
+        "Some of l1, psnr, ssim, ms_ssim, lpips, fid, kid; all that can be had, when not given.",
+        "Metrics",
+        metavar="NAME,...",
+    )
+    features: str | None = option(
+        None,
+        "For fid and kid: a timm model instead of Inception, such as resnet18,path=FILE.",
+        "Metrics",
+        metavar="MODEL",
+    )
+    palette: str | None = option(
+        None, "The classes' colours; DATA/palette.json when not given.", "Metrics", metavar="FILE"
+    )
+    segmenter: str | None = option(
+        None,
+        "A model from photographs to label maps, to read the outputs with (FCN score).",
+        "Metrics",
+        metavar="MODEL",
+    )
+    discriminator: bool = option(
+        False, "How often the run's own discriminator is right; MODEL must be a run.", "Metrics"
+    )
+    resamples: int = option(1000, "Bootstrap resamples behind each confidence interval.", "Metrics")
+    seed: int = option(0, "Decides the resamples.", "Metrics")
+
+    direction: str | None = option(None, "Which of a run's generators, such as BtoA.", "Model")
+    device: str = option("auto", "auto, cpu, cuda or cuda:1.", "Model")
+    precision: str | None = option(
+        None, "fp32, fp16 or bf16; what the file was made for, when not given.", "Model"
+    )
+    batch_size: int = option(8, "Images at a time.", "Model")
+
+    report: str | None = option(
+        None,
+        "Write a page with the figures and the best and worst examples.",
+        "Output",
+        flags=("-o", "--report"),
+        metavar="FILE",
+    )
+    examples: int = option(4, "How many best and how many worst examples the page shows.", "Output")

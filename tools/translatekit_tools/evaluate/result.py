@@ -1,0 +1,127 @@
+"""What an evaluation found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from translatekit.training.metrics import RISING
+from translatekit_tools.evaluate.statistics import Estimate
+
+_FALLING = ("l1", "lpips", "fid", "kid", "warp_error")
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class of label maps is found: shares in [0, 1], NaN where the class does not occur."""
+
+    name: str
+    accuracy: float
+    iou: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image: what went in, what each model made of it, and what was wanted.
+
+    Attributes:
+        name: of the file.
+        rank: ``best``, ``worst`` or ``first``.
+        input: (H, W, C) uint8.
+        outputs: by model, likewise.
+        target: likewise; None where there are no pairs.
+        figures: of the first model.
+    """
+
+    name: str
+    rank: str
+    input: np.ndarray
+    outputs: dict[str, np.ndarray]
+    target: np.ndarray | None
+    figures: dict[str, float]
+
+
+@dataclass
+class ModelResult:
+    """What was measured of one model.
+
+    Attributes:
+        name: what it is called in tables.
+        path: as it was given.
+        step: of its training.
+        metrics: by name.
+        differences: to the first model, by name; empty for the first itself.
+        classes: by class, where it makes label maps.
+    """
+
+    name: str
+    path: str
+    step: int
+    metrics: dict[str, Estimate] = field(default_factory=dict)
+    differences: dict[str, Estimate] = field(default_factory=dict)
+    classes: list[ClassScore] = field(default_factory=list)
+
+
+@dataclass
+class Evaluation:
+    """An evaluation of one model or several on the same images.
+
+    Attributes:
+        data: the folder's name.
+        split: of the data.
+        images: how many.
+        models: in the order they were given.
+        examples: the best and worst for the first model.
+        notes: what was left out, and why; one sentence each.
+    """
+
+    data: str
+    split: str
+    images: int
+    models: list[ModelResult]
+    examples: list[Example] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def names(self) -> list[str]:
+        """The metrics that any model has, in order."""
+        return list(dict.fromkeys(name for model in self.models for name in model.metrics))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: everything but the pictures."""
+        return {
+            "data": self.data,
+            "split": self.split,
+            "images": self.images,
+            "models": [
+                {
+                    "name": model.name,
+                    "path": model.path,
+                    "step": model.step,
+                    "metrics": {name: item.to_dict() for name, item in model.metrics.items()},
+                    "differences": {name: item.to_dict() for name, item in model.differences.items()},
+                    "classes": [
+                        {
+                            "name": item.name,
+                            **_numbers(accuracy=item.accuracy, iou=item.iou, share=item.share),
+                        }
+                        for item in model.classes
+                    ],
+                }
+                for model in self.models
+            ],
+            "notes": self.notes,
+        }
+
+
+def better(name: str) -> str:
+    """Which way is better: ``higher``, ``lower``, or nothing where neither is."""
+    if name in RISING or name.endswith(("pixel_accuracy", "class_accuracy", "mean_iou")):
+        return "higher"
+    return "lower" if name in _FALLING else ""
+
+
+def _numbers(**values: float) -> dict[str, float | None]:
+    return {name: value if np.isfinite(value) else None for name, value in values.items()}
