@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.linalg
 import torch
 
-from translatekit.training.metrics import MetricMean, image_metrics
+from translatekit.errors import OptionError
+from translatekit.training.metrics import Features, MetricMean, PairedMetrics, fid, image_metrics, kid
 
 
 def images(count: int = 4, side: int = 32) -> torch.Tensor:
@@ -58,3 +62,75 @@ def test_the_mean_over_uneven_batches_is_that_over_all_images() -> None:
 
 def test_the_mean_of_nothing_is_empty() -> None:
     assert MetricMean().compute() == {}
+
+
+@pytest.mark.parametrize("side", [1, 4, 11, 32, 64, 161])
+def test_ms_ssim_is_one_for_equal_images_of_any_size_and_falls_with_noise(side: int) -> None:
+    measure = PairedMetrics(["ms_ssim"])
+    target = images(3, side)
+    noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(1))
+    same, near, far = (measure(target + amount * noise, target)["ms_ssim"] for amount in (0.0, 0.05, 0.5))
+    assert same.tolist() == pytest.approx([1, 1, 1])
+    if side >= 11:
+        assert (near < 1).all()
+        assert (far < near).all()
+
+
+def test_metrics_are_given_image_by_image() -> None:
+    target, output = images(5), images(5).flip(3)
+    names = ["l1", "psnr", "ssim", "ms_ssim"]
+    together = PairedMetrics(names)(output, target)
+    for index in range(5):
+        alone = PairedMetrics(names)(output[index : index + 1], target[index : index + 1])
+        for name in names:
+            assert together[name][index].item() == pytest.approx(alone[name].item(), rel=1e-4)
+
+
+def test_an_unknown_metric_is_refused() -> None:
+    with pytest.raises(OptionError, match="there is no metric of pairs 'fid'"):
+        PairedMetrics(["fid"])
+
+
+def test_fid_is_the_frechet_distance_of_two_gaussians() -> None:
+    random = np.random.default_rng(0)
+    real, fake = random.normal(0, 1, (200, 6)), random.normal(0.5, 2, (150, 6))
+    spread = [np.cov(features, rowvar=False) for features in (real, fake)]
+    root = scipy.linalg.sqrtm(spread[0] @ spread[1]).real
+    shift = real.mean(0) - fake.mean(0)
+    expected = shift @ shift + np.trace(spread[0] + spread[1] - 2 * root)
+    assert fid(torch.from_numpy(real), torch.from_numpy(fake)) == pytest.approx(expected, rel=1e-3)
+
+
+def test_kid_is_unbiased_where_fid_is_not() -> None:
+    random = torch.Generator().manual_seed(0)
+    values = [
+        kid(torch.randn(20, 8, generator=random), torch.randn(20, 8, generator=random)) for _ in range(40)
+    ]
+    mean, spread = np.mean(values), np.std(values) / math.sqrt(40)
+    assert abs(mean) < 4 * spread
+
+
+def test_kid_leaves_the_random_state_alone() -> None:
+    features = torch.rand(30, 4), torch.rand(20, 4)
+    before = torch.get_rng_state()
+    first = kid(*features)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert kid(*features) == first
+
+
+def test_distances_of_one_image_are_refused() -> None:
+    with pytest.raises(OptionError, match="at least 2 images"):
+        fid(torch.rand(1, 4), torch.rand(5, 4))
+
+
+def test_features_take_gray_images_as_colour(tmp_path: Path) -> None:
+    import timm
+    from safetensors.torch import save_file
+
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("resnet10t").state_dict(), path)
+    features = Features(f"resnet10t,path={path}")
+    gray = torch.rand(2, 1, 32, 32) * 2 - 1
+    found = features(gray)
+    assert found.shape == (2, 512)
+    assert torch.equal(found, features(gray.expand(-1, 3, -1, -1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -107,7 +108,9 @@ class PairedMetrics:
         if (small := min(output.shape[-2:])) < _LPIPS_LEAST_SIDE:
             factor = -(-_LPIPS_LEAST_SIDE // small)
             pair = [nn.functional.interpolate(image, scale_factor=factor) for image in pair]
-        distance: Tensor = self._lpips(pair[0], pair[1], normalize=False)
+        self._lpips.reset()
+        self._lpips.update(*pair)
+        distance: Tensor = self._lpips.compute()
         return distance.reshape(-1)
 
 
@@ -189,8 +192,9 @@ def kid(real: Tensor, fake: Tensor, seed: int = 0) -> float:
     _check_sets(real, fake, "KID")
     size = min(len(real), len(fake), _KID_SUBSET)
     subsets = 1 if size == len(real) == len(fake) else 100
-    metric = KernelInceptionDistance(feature=_Identity(real.shape[1]), subsets=subsets, subset_size=size)
-    with torch.random.fork_rng(devices=[]):
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.filterwarnings("ignore", message="Metric .* will save all")  # they are here already
+        metric = KernelInceptionDistance(feature=_Identity(real.shape[1]), subsets=subsets, subset_size=size)
         torch.manual_seed(seed)
         return _distance(metric, real, fake)
 
@@ -279,12 +283,12 @@ def _weights_file(metric: str, what: str) -> Path:
     return path
 
 
-def _make_lpips() -> nn.Module:
+def _make_lpips() -> Any:
     _weights_file("lpips", "the AlexNet that LPIPS compares images by")
     try:
-        from torchmetrics.functional.image.lpips import _NoTrainLpips
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-        return _NoTrainLpips(net="alex", verbose=False)
+        return LearnedPerceptualImagePatchSimilarity("alex", reduction="none")
     except ImportError:
         raise TranslatekitError(
             "LPIPS needs torchvision, which is not installed: run pip install 'translatekit[metrics]'"

@@ -66,6 +66,17 @@ class Judge:
         mean = MetricMean()
         real: list[Tensor] = []
         fake: list[Tensor] = []
+        seen: dict[str, set[str]] = {"A": set(), "B": set()}
+
+        def unseen(batch: Mapping[str, Any], of: str) -> list[int]:
+            """Of unpaired images each is taken once: an epoch shows the smaller side again and again."""
+            names = [str(name) for name in batch[f"name_{of}"]] if of in seen and not self.paired else None
+            if names is None:
+                return list(range(len(batch[wanted])))
+            new = [index for index, name in enumerate(names) if name not in seen[of]]
+            seen[of].update(names)
+            return new
+
         was_training = network.training
         network.eval()
         try:
@@ -75,8 +86,8 @@ class Judge:
                     values = self._metrics(output, batch[wanted])
                     mean.update({name: value.mean().item() for name, value in values.items()}, len(output))
                 if self._features:
-                    real.append(self._features(batch[wanted]))
-                    fake.append(self._features(output))
+                    real.append(self._features(batch[wanted][unseen(batch, wanted)]))
+                    fake.append(self._features(output[unseen(batch, side)]))
         finally:
             network.train(was_training)
         result = mean.compute() if self._metrics else {}

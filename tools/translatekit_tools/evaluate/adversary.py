@@ -74,7 +74,7 @@ def discriminator_accuracy(model: Path, data: Dataset, images: int) -> dict[str,
                 f"the checkpoint of {run} does not fit its networks ({str(error).splitlines()[-1].strip()}): "
                 "install the plugin versions that trained it"
             ) from None
-        some: Any = Subset(data, range(images))  # type: ignore[arg-type, var-annotated]
+        some: Any = Subset(data, range(images))  # type: ignore[arg-type]
         loader: DataLoader[Any] = DataLoader(
             some, batch_size=1, collate_fn=collate, generator=torch.Generator()
         )

@@ -323,7 +323,7 @@ def _measure_one(
         outputs = translate(translator, inputs)
         if images.paired and outputs.shape != targets.shape:
             raise DataError(
-                f"the model gives images of {outputs.shape[3]} channels and the data's targets have {targets.shape[3]}: "
+                f"the model gives images of {outputs.shape[3]} channels and the targets have {targets.shape[3]}: "
                 "pass the --dataset and --dataset-option it was trained with"
             )
         made = _as_tensor(outputs, tools.device)

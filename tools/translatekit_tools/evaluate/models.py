@@ -48,8 +48,8 @@ def translate(translator: Translator, images: np.ndarray) -> np.ndarray:
     info = translator.info
     if images.shape[3] != info.image_in_channels:
         raise DataError(
-            f"the model takes images of {info.image_in_channels} channels and the data have {images.shape[3]}: pass the "
-            "--dataset and --dataset-option it was trained with"
+            f"the model takes images of {info.image_in_channels} channels and the data have {images.shape[3]}: pass "
+            "the --dataset and --dataset-option it was trained with"
         )
     fitted = [fit_pixels(image, info.size_multiple, "pad") for image in images]
     outputs = translator(np.stack([item.pixels for item in fitted]))

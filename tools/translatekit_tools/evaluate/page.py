@@ -79,7 +79,7 @@ def _metrics(evaluation: Evaluation) -> str:
     if not names:
         return ""
     head = ["metric", *(model.name for model in evaluation.models)]
-    head += [f"{model.name} − {evaluation.models[0].name}" for model in evaluation.models[1:]]
+    head += [f"{model.name} - {evaluation.models[0].name}" for model in evaluation.models[1:]]
     rows = []
     for name in names:
         way = better(name)
@@ -110,7 +110,7 @@ def _cell(estimate: Estimate | None, signed: bool = False) -> str:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.1f} %" if np.isfinite(value) else "–"
+    return f"{100 * value:.1f} %" if np.isfinite(value) else ""
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -128,7 +128,8 @@ def _figure(example: Example) -> str:
         for model, output in example.outputs.items():
             pictures.append((f"error of {model}" if several else "error", error_map(output, example.target)))
     images = "".join(
-        f'<div><span>{escape(title)}</span><img src="{_data_url(pixels)}" alt="{escape(f"{example.name}: {title}")}"></div>'
+        f'<div><span>{escape(title)}</span><img src="{_data_url(pixels)}" '
+        f'alt="{escape(f"{example.name}: {title}")}"></div>'
         for title, pixels in pictures
     )
     figures = " · ".join(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,14 +25,14 @@ def flicker(translator: Translator, video: Path) -> float:
     Raises:
         DataError: the video cannot be read, or has fewer than two frames.
     """
-    from translatekit_tools.bulk.video.flow import warp_error
+    flow: Any = importlib.import_module("translatekit_tools.bulk.video.flow")
 
     inputs = _frames(video)
     channels = translator.info.image_in_channels
     outputs = np.concatenate(
         [translate(translator, frame[None] if channels == 3 else to_gray(frame)[None]) for frame in inputs]
     )
-    return float(warp_error(inputs, outputs))
+    return float(flow.warp_error(inputs, outputs))
 
 
 def _frames(video: Path) -> np.ndarray:
