@@ -61,7 +61,7 @@ class PairedMetrics:
     ``l1`` is the mean absolute error on [-1, 1]. ``psnr`` is in dB for a data range of 2, at most 100 (equal
     images have no noise). ``ssim`` (Wang et al., 2004) has a Gaussian window of standard deviation 1.5, a narrower
     one for images of fewer than 6 pixels a side. ``ms_ssim`` (Wang, Simoncelli and Bovik, 2003) has five scales,
-    fewer for images of fewer than 161 pixels a side; their weights then add up to 1 again. ``lpips`` (Zhang et al.,
+    fewer for images of fewer than 176 pixels a side; their weights then add up to 1 again. ``lpips`` (Zhang et al.,
     2018) is that of AlexNet; images of fewer than 64 pixels a side are enlarged to that.
 
     Args:
@@ -260,11 +260,11 @@ def _ms_ssim(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _scales(side: int, window: int) -> int:
-    """As many of the five scales as leave more than a window of the image, by torchmetrics' count."""
+    """As many of the five scales as leave enough for a window and its reflected margin, by torchmetrics' count."""
     fitting = [
         count
         for count in range(1, len(_SCALE_WEIGHTS) + 1)
-        if side >= 2**count and side // max(1, count - 1) ** 2 > window - 1
+        if side // 2 ** (count - 1) > window // 2 and side // max(1, count - 1) ** 2 > window - 1
     ]
     return max(fitting, default=1)
 

@@ -421,8 +421,8 @@ def chart(
         if len(points) == 1:  # a line of no length and round ends is a dot
             points = [points[0], points[0]]
         d = "M" + "L".join(f"{10 * left(x):.1f} {1000 - 10 * up(y):.1f}" for x, y in points)
-        width = ' stroke-width="6"' if points[0] == points[-1] else ""
-        return f'<path{kind} d="{d}" style="stroke:var(--c{color})"{width}/>'
+        width = ";stroke-width:6" if points[0] == points[-1] else ""
+        return f'<path{kind} d="{d}" style="stroke:var(--c{color}){width}"/>'
 
     lines, labels, legend = [], [], []
     for y in _log_ticks(y0, y1) if logarithmic else _ticks(y0, y1):

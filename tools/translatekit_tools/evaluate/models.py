@@ -57,9 +57,14 @@ def translate(translator: Translator, images: np.ndarray) -> np.ndarray:
 
 
 def display_names(paths: list[Path]) -> list[str]:
-    """Short names that tell the models from each other."""
+    """Short names that tell the models from each other: as few of the last folders as that takes."""
     for parts in range(1, 6):
-        names = ["/".join(path.resolve().parts[-parts:]) for path in paths]
+        names = []
+        for path in paths:
+            whole = path.resolve()
+            # the name of a run, such as run-0.1, has no suffix
+            whole = whole if whole.is_dir() or parts > 1 else whole.with_suffix("")
+            names.append("/".join(whole.parts[-parts:]))
         if len(set(names)) == len(set(paths)):
             return names
     return [str(path) for path in paths]

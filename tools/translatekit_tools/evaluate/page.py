@@ -22,6 +22,7 @@ _TITLES = {"best": "Best", "worst": "Worst", "first": "Examples"}
 _STYLE = (
     "<style>.tables{display:grid;gap:.9rem;margin-top:1.3rem}.tables .card{overflow-x:auto}"
     "td,th{padding:.25rem 1rem .25rem 0;text-align:left;font-variant-numeric:tabular-nums;white-space:nowrap}"
+    ".gallery .images{align-items:end;margin-bottom:.5rem}.gallery span{overflow-wrap:anywhere}"
     "th{font-weight:600}td small,th small{color:var(--quiet);font-weight:400}</style>"
 )
 
@@ -119,26 +120,34 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _figure(example: Example) -> str:
-    pictures = [("input", example.input)]
     several = len(example.outputs) > 1
-    for model, output in example.outputs.items():
-        pictures.append((model if several else "output", output))
+    shown: list[tuple[str, np.ndarray | None]] = [("input", example.input)]
+    shown += [(model if several else "output", output) for model, output in example.outputs.items()]
+    rows: list[list[tuple[str, np.ndarray | None]]] = [list(shown)]
     if example.target is not None:
-        pictures.append(("target", example.target))
-        for model, output in example.outputs.items():
-            pictures.append((f"error of {model}" if several else "error", error_map(output, example.target)))
+        errors: list[tuple[str, np.ndarray | None]] = [
+            (f"error of {model}" if several else "error", error_map(output, example.target))
+            for model, output in example.outputs.items()
+        ]
+        rows = [[*shown, ("target", example.target)], [("", None), *errors, ("", None)]]
     images = "".join(
-        f'<div><span>{escape(title)}</span><img src="{_data_url(pixels)}" '
-        f'alt="{escape(f"{example.name}: {title}")}"></div>'
-        for title, pixels in pictures
+        f'<div class="images">{"".join(_picture(example.name, title, pixels) for title, pixels in row)}</div>'
+        for row in rows
     )
     figures = " · ".join(
         f"{metric_label(name)} {short_number(value)}" for name, value in example.figures.items()
     )
     return (
-        f'<figure class="card"><div class="images">{images}</div>'
+        f'<figure class="card">{images}'
         f"<figcaption><b>{escape(example.name)}</b><span>{escape(figures)}</span></figcaption></figure>"
     )
+
+
+def _picture(name: str, title: str, pixels: np.ndarray | None) -> str:
+    if pixels is None:
+        return "<div></div>"
+    label = escape(f"{name}: {title}")
+    return f'<div><span>{escape(title)}</span><img src="{_data_url(pixels)}" alt="{label}"></div>'
 
 
 def _data_url(pixels: np.ndarray) -> str:

@@ -175,7 +175,7 @@ def fragment(runs: Sequence[Run]) -> str:
         f"<td>{escape(' · '.join(f'{label} {value}' for label, value in key_figures(run.log).items()))}</td></tr>"
         for number, run in enumerate(runs)
     )
-    parts = [f'<div class="card legend"><table class="events">{rows}</table></div>']
+    parts = [f'<div class="card legend" style="overflow-x:auto"><table class="events">{rows}</table></div>']
     for run in runs:
         if run.troubles:
             heading = f"<h3>{escape(run.name)}</h3>" if len(runs) > 1 else ""

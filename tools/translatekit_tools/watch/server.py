@@ -82,6 +82,8 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 text = fragment(read_runs(folders))
                 self._answer(HTTPStatus.OK, text.encode(), "text/html; charset=utf-8", ETag=tag)
+        elif self.path == "/favicon.ico":  # browsers ask for it by themselves
+            self._answer(HTTPStatus.NO_CONTENT)
         else:
             self._sample()
 
@@ -112,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in {**_HEADERS, **headers}.items():
             self.send_header(name, value)
-        if status != HTTPStatus.NOT_MODIFIED:
+        if status not in (HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT):
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
         self.end_headers()
