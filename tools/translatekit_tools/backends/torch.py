@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from translatekit.model_file import ModelInfo, read_info
 from translatekit.networks.layers import set_dropout
 from translatekit.networks.loading import load_network
 from translatekit_tools.backends.batches import check_batch
+from translatekit_tools.backends.statistics import Parts, hold_statistics
 from translatekit_tools.deployable import Deployable
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -70,6 +72,17 @@ class TorchTranslator:
             return self._run(batch)
         return np.concatenate([self._run_with_noise(batch[index : index + 1]) for index in range(len(batch))])
 
+    def hold_statistics(self, parts: Parts) -> AbstractContextManager[None]:
+        """Within, normalize each part of an image by the statistics of the whole.
+
+        Args:
+            parts: makes the parts of the image; see `translatekit_tools.backends.statistics.hold_statistics`.
+
+        Raises:
+            OptionError: the network has a layer whose statistics cannot be held.
+        """
+        return hold_statistics(self._model, parts, self)
+
     def _run_with_noise(self, batch: np.ndarray) -> np.ndarray:
         assert self._noise is not None
         device = torch.device(self.device)
@@ -92,7 +105,7 @@ class TorchTranslator:
             height, width = batch.shape[1:3]
             raise DataError(
                 f"{len(batch)} of {width}x{height} pixels do not fit into the memory of {self.device}: "
-                "pass --size, a smaller --batch-size, or --device cpu"
+                "pass --tile, --size, a smaller --batch-size, or --device cpu"
             ) from None
 
 

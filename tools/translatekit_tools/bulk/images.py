@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -23,10 +24,13 @@ from translatekit_tools.bulk.manifest import Entry, hash_bytes, hash_file, hash_
 from translatekit_tools.bulk.model import check_channels, find_model_file, open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stages import batch_by, in_order, ordered_map
+from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
+from translatekit_tools.bulk.tiles import TiledTranslator
 
 _THREADS = min(8, os.cpu_count() or 1)
 _AHEAD = 2 * _THREADS  # length of each queue between stages
+_IN_FLIGHT = 3  # batches: one on its way to the device, one computed, one on its way back
 
 
 @dataclass(slots=True)
@@ -42,6 +46,8 @@ class _Item:
     picture: Picture | None = None
     fitted: Fitted | None = None
     output: np.ndarray | None = None
+    bytes_read: int = 0
+    bytes_written: int = 0
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         self.outcome, self.reason = outcome, reason
@@ -73,6 +79,8 @@ def translate_images(
                 outcome=item.outcome,
                 reason=item.reason,
                 total=len(jobs),
+                bytes_read=item.bytes_read,
+                bytes_written=item.bytes_written,
             )
             summary.add(result)
             if progress is not None:
@@ -80,6 +88,7 @@ def translate_images(
     finally:  # whatever happened: what is being written is finished, the rest is dropped
         pool.shutdown(wait=True, cancel_futures=True)
     summary.seconds = time.perf_counter() - start
+    summary.stats = line.clock.stats(_THREADS)
     return summary
 
 
@@ -91,9 +100,12 @@ class _Line:
         self.model_file = model_file
         self.model_hash = hash_file(model_file) if model_file is not None else ""
         self.options_hash = hash_options(options.of_result())
-        self._translator = translator
+        self.clock = Clock()
         if translator is not None:
             check_channels(translator)
+            if options.tile is not None:
+                translator = TiledTranslator(translator, options.tile, options.overlap)
+        self._translator = translator
 
     @property
     def translator(self) -> Translator:
@@ -107,15 +119,22 @@ class _Line:
     def items(self, jobs: Iterable[Job], pool: ThreadPoolExecutor) -> Iterator[_Item]:
         """All jobs, finished, in order."""
         start = (_Item(index, job) for index, job in enumerate(jobs))
-        read = ordered_map(_guarded(self.read), start, pool, _AHEAD)
+        read = ordered_map(self._stage("read", self.read), start, pool, _AHEAD)
         if self.options.dry_run:
             return self.pretend(read)
-        decoded = ordered_map(_guarded(self.decode), self.with_model(read), pool, _AHEAD)
+        decoded = ordered_map(self._stage("decode", self.decode), self.with_model(read), pool, _AHEAD)
         batches = batch_by(
             _batch_key, decoded, self.batch_size, window=_AHEAD + 2 * (self.options.batch_size or 8)
         )
         translated = self.translate(batches)
         return in_order(ordered_map(_guarded(self.write), translated, pool, _AHEAD))
+
+    def _stage(self, name: str, stage: Callable[[_Item], None]) -> Callable[[_Item], _Item]:
+        def timed(item: _Item) -> None:
+            with self.clock.stage(name):
+                stage(item)
+
+        return _guarded(timed)
 
     def read(self, item: _Item) -> None:
         """Read the file, and skip it if its translation is there."""
@@ -128,7 +147,7 @@ class _Line:
             raise DataError(
                 f"the file cannot be read ({error.strerror}): check it and its permissions"
             ) from None
-        item.input_hash = hash_bytes(data)
+        item.input_hash, item.bytes_read = hash_bytes(data), len(data)
         if self._is_done(item):
             item.finish("skipped")
         elif not self.options.dry_run:
@@ -187,22 +206,57 @@ class _Line:
         """Images of one shape at once: as asked for, or enough to keep the device busy."""
         if self.options.batch_size is not None:
             return self.options.batch_size
+        preferred = getattr(self.translator, "preferred_batch", None)
         height, width = cast(tuple[tuple[int, int, int], str], key)[0][:2]
         on_cpu = str(getattr(self.translator, "device", "cpu")).startswith("cpu")
         most, pixels = (4, 2**19) if on_cpu else (16, 2**22)
-        return max(1, min(most, pixels // (height * width)))
+        return max(1, min(preferred or most, pixels // (height * width)))
 
     def translate(self, batches: Iterable[list[_Item]]) -> Iterator[_Item]:
-        """Run the model, batch by batch."""
-        for batch in batches:
-            if batch[0].outcome is None:
+        """Run the model, batch by batch; where it can be given several at once, three are under way."""
+        waiting: deque[tuple[list[_Item], Any]] = deque()
+        for batch in self._timed(batches):
+            if batch[0].outcome is not None:
+                yield from batch
+                continue
+            submit = getattr(self.translator, "submit", None)
+            if submit is None:
                 self._translate_batch(batch)
-            yield from batch
+                yield from batch
+                continue
+            if len(waiting) >= _IN_FLIGHT:
+                yield from self._take(*waiting.popleft())
+            with self.clock.stage("translate"):
+                waiting.append((batch, _tried(submit, _stack(batch))))
+        while waiting:
+            yield from self._take(*waiting.popleft())
+
+    def _timed(self, batches: Iterable[list[_Item]]) -> Iterator[list[_Item]]:
+        """The batches, and how long the translator waits for each."""
+        start = time.perf_counter()
+        for batch in batches:
+            self.clock.add("wait", time.perf_counter() - start)
+            yield batch
+            start = time.perf_counter()
+
+    def _take(self, batch: list[_Item], ticket: Any) -> list[_Item]:
+        """A batch whose translation was asked for before."""
+        try:
+            if isinstance(ticket, TranslatekitError):
+                raise ticket
+            with self.clock.stage("translate"):
+                outputs = ticket.result()
+        except TranslatekitError:
+            self._translate_batch(batch)  # says which of them is at fault
+        else:
+            for item, output in zip(batch, outputs, strict=True):
+                item.output = output
+        return batch
 
     def _translate_batch(self, batch: list[_Item]) -> None:
-        pixels = np.stack([item.fitted.pixels for item in batch if item.fitted is not None])
         try:
-            outputs = self.translator(pixels)
+            with self.clock.stage("translate"):
+                outputs = self.translator(_stack(batch))
         except TranslatekitError as error:
             if len(batch) == 1:
                 batch[0].finish("failed", str(error))
@@ -218,15 +272,16 @@ class _Line:
         assert item.fitted is not None
         assert item.picture is not None
         assert item.output is not None
-        pixels = item.fitted.restore(item.output)
-        picture = Picture(pixels, item.picture.alpha, item.picture.icc_profile)
         job = item.job
-        data = encode_picture(
-            picture,
-            job.output.suffix.lower(),
-            quality=self.options.quality,
-            compression=self.options.compression,
-        )
+        with self.clock.stage("encode"):
+            pixels = item.fitted.restore(item.output)
+            data = encode_picture(
+                Picture(pixels, item.picture.alpha, item.picture.icc_profile),
+                job.output.suffix.lower(),
+                quality=self.options.quality,
+                compression=self.options.compression,
+            )
+        item.bytes_written = len(data)
         entry = Entry(
             input=job.manifest.relative(job.source),
             input_hash=item.input_hash,
@@ -237,14 +292,27 @@ class _Line:
             options_hash=self.options_hash,
         )
         try:
-            job.output.parent.mkdir(parents=True, exist_ok=True)
-            _write_file(job.output, data, before_rename=lambda: job.manifest.add(entry))
+            with self.clock.stage("write"):
+                job.output.parent.mkdir(parents=True, exist_ok=True)
+                _write_file(job.output, data, before_rename=lambda: job.manifest.add(entry))
         except OSError as error:
             raise DataError(_explain(error, job.output)) from None
         item.finish("translated")
 
 
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
+
+
+def _stack(batch: Iterable[_Item]) -> np.ndarray:
+    return np.stack([item.fitted.pixels for item in batch if item.fitted is not None])
+
+
+def _tried(submit: Callable[[np.ndarray], Any], pixels: np.ndarray) -> Any:
+    """A ticket, or why there is none."""
+    try:
+        return submit(pixels)
+    except TranslatekitError as error:
+        return error
 
 
 def _guarded(stage: Callable[[_Item], None]) -> Callable[[_Item], _Item]:
@@ -257,7 +325,7 @@ def _guarded(stage: Callable[[_Item], None]) -> Callable[[_Item], _Item]:
             except TranslatekitError as error:
                 item.finish("failed", str(error))
             except MemoryError:
-                item.finish("failed", "the image does not fit into memory: cut it up, or pass --size")
+                item.finish("failed", "the image does not fit into memory: pass --tile or --size")
         return item
 
     return run

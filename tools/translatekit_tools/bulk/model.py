@@ -9,6 +9,7 @@ from translatekit.errors import ModelFileError, OptionError
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
 from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.tiles import TiledTranslator
 
 
 def find_model_file(model: str | Path, options: RunOptions) -> Path:
@@ -55,7 +56,7 @@ def open_model(path: Path, options: RunOptions) -> Translator:
                 f"{path} cannot use dropout as noise: leave out --noise, or run a .safetensors model"
             )
         set_noise(options.noise)
-    return translator
+    return translator if options.tile is None else TiledTranslator(translator, options.tile, options.overlap)
 
 
 def check_direction(translator: Translator, path: Path, options: RunOptions) -> None:

@@ -44,6 +44,17 @@ class RunOptions:
         result=True,
     )
 
+    tile: int | None = option(
+        None,
+        "Translate larger images in overlapping tiles of N x N pixels, which takes less memory.",
+        "Size",
+        metavar="N",
+        result=True,
+    )
+    overlap: int | None = option(
+        None, "Pixels that tiles overlap by; a quarter of the tile when not given.", "Size", result=True
+    )
+
     format: Literal["keep", "png", "jpg", "webp", "tiff"] = option(
         "keep",
         "Format of the output; keep writes the input's, or PNG where that cannot be written.",
@@ -58,6 +69,8 @@ class RunOptions:
     compression: int = option(4, "Compression of PNG and TIFF, 0 (fast) to 9 (small).", "Output", result=True)
     force: bool = option(False, "Translate everything again and overwrite what is there.", "Output")
     dry_run: bool = option(False, "Say what would be done, and do nothing.", "Output")
+
+    stats: bool = option(False, "Print where the time went, and which stage the others wait for.", "Output")
 
     batch_size: int | None = option(
         None,
@@ -75,6 +88,8 @@ class RunOptions:
             ("quality", 1, 100),
             ("compression", 0, 9),
             ("noise", 0, None),
+            ("tile", 1, None),
+            ("overlap", 0, None),
         ):
             value = getattr(self, name)
             if value is not None and (value < low or (high is not None and value > high)):
@@ -82,6 +97,8 @@ class RunOptions:
                 raise OptionError(f"--{name.replace('_', '-')} must be {limits}, got {value}")
         if self.suffix and re.search(r"[/\\\0]", self.suffix):
             raise OptionError(f"--suffix {self.suffix!r} is not part of a file name: leave out the slashes")
+        if self.overlap is not None and self.tile is None:
+            raise OptionError("--overlap says how far tiles overlap: pass --tile with it")
         self.height_width()
 
     def height_width(self) -> tuple[int, int] | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from translatekit_tools.bulk.stats import Stats
+
 Outcome = Literal["translated", "skipped", "failed"]
 
 
@@ -20,6 +22,7 @@ class Result:
         outcome: ``skipped`` is one that an earlier run has done.
         reason: one sentence, of a failed one.
         total: how many inputs there are.
+        bytes_read, bytes_written: sizes of the files.
     """
 
     source: Path
@@ -27,6 +30,8 @@ class Result:
     outcome: Outcome
     reason: str = ""
     total: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
 
 
 Progress = Callable[[Result], None]
@@ -44,6 +49,8 @@ class Summary:
         outputs: the files written (or that would be), in the order of the inputs.
         seconds: from the first input to the last output, loading the model included.
         dry_run: whether nothing was done.
+        bytes_read, bytes_written: of the files that were translated.
+        stats: where the time went.
     """
 
     translated: int = 0
@@ -52,6 +59,9 @@ class Summary:
     outputs: list[Path] = field(default_factory=list)
     seconds: float = 0.0
     dry_run: bool = False
+    bytes_read: int = 0
+    bytes_written: int = 0
+    stats: Stats | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -67,6 +77,8 @@ class Summary:
         else:
             self.translated += 1
             self.outputs.append(result.output)
+            self.bytes_read += result.bytes_read
+            self.bytes_written += result.bytes_written
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -78,4 +90,7 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 3),
             "dry_run": self.dry_run,
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+            "stats": None if self.stats is None else self.stats.to_dict(),
         }

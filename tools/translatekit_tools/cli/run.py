@@ -15,11 +15,13 @@ import rich_click
 from translatekit.cli._options import collect, options_from_dataclass
 from translatekit.errors import OptionError
 from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.stats import BESIDE
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from translatekit_tools.bulk import Result, Summary
+    from translatekit_tools.bulk.stats import Stats
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -80,6 +82,8 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
     _print_summary(console, summary)
+    if options.get("stats") and summary.stats is not None:
+        _print_stats(console, summary.stats)
     if summary.failed:
         raise SystemExit(1)
 
@@ -100,6 +104,7 @@ class _Reporter:
         self.done = 0
         self._translated = 0
         self._failed = 0
+        self._bytes = 0
         self._bar = Progress(
             TextColumn("Translating"),
             BarColumn(),
@@ -128,10 +133,11 @@ class _Reporter:
             self._console.print(f"{_shown(result.source)}: {result.reason}", markup=False, soft_wrap=True)
         elif result.outcome == "translated":
             self._translated += 1
+            self._bytes += result.bytes_read + result.bytes_written
             if self._print_outputs:
                 click.echo(os.fsencode(result.output))
         seconds = max(time.monotonic() - self._start, 1e-9)
-        rate = f"{self._translated / seconds:.1f} images/s"
+        rate = f"{self._translated / seconds:.1f} images/s, {self._bytes / seconds / 1e6:.1f} MB/s"
         failures = f"{self._failed} failed" if self._failed else ""
         self._bar.update(self._task, total=result.total, completed=self.done, rate=rate, failures=failures)
         if self._bar.disable and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
@@ -154,6 +160,23 @@ def _print_summary(console: Console, summary: Summary) -> None:
         parts.append(f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s")
     line = ", ".join(parts)
     console.print(line[0].upper() + line[1:], markup=False, style="red" if summary.failed else "green")
+
+
+def _print_stats(console: Console, stats: Stats) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("stage")
+    table.add_column("busy, s", justify="right")
+    table.add_column("share of the time", justify="right")
+    for stage, seconds in stats.seconds.items():
+        workers = stats.threads if stage in BESIDE else 1
+        share = seconds / (stats.wall * workers) if stats.wall else 0.0
+        note = f" of {workers} threads" if workers > 1 else ""
+        table.add_row(stage, f"{seconds:.2f}", f"{100 * share:.0f} %{note}")
+    console.print(table)
+    console.print(f"The others wait for: {stats.bottleneck}", style="bold")
 
 
 def _shown(path: Path) -> str:

@@ -1,0 +1,138 @@
+"""Large images in parts: tiles that overlap, and blend where they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+
+from translatekit.errors import OptionError
+from translatekit.interfaces import Translator
+from translatekit.model_file import ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of an image.
+
+    Attributes:
+        top, left: of its first pixel.
+        weights: (tile, tile), how much its output counts; at each pixel, those of all tiles add up to 1.
+    """
+
+    top: int
+    left: int
+    weights: np.ndarray
+
+
+class TiledTranslator:
+    """A `translatekit.interfaces.Translator` that translates images of any size in tiles of one size.
+
+    Where a network normalizes by the statistics of the image it is given, those of the whole image are measured
+    first, layer by layer, and held for all of its tiles: tiles then agree, at the price of a pass for each such layer.
+
+    Attributes:
+        info: of the translator within.
+        device: likewise.
+        preferred_batch: 1; tiles are what is translated at once.
+    """
+
+    preferred_batch = 1
+
+    def __init__(self, translator: Translator, tile: int, overlap: int | None = None) -> None:
+        """Wrap a translator.
+
+        Args:
+            translator: what translates a tile.
+            tile: its side in pixels.
+            overlap: of neighbours, in pixels; a quarter of the tile when not given.
+
+        Raises:
+            OptionError: a number is no multiple of what the network needs, or the backend cannot hold the statistics
+                of an image.
+        """
+        self.info: ModelInfo = translator.info
+        self.device = getattr(translator, "device", "cpu")
+        self._translator = translator
+        multiple = self.info.size_multiple
+        if tile % multiple or tile < 1:
+            raise OptionError(
+                f"--tile must be a multiple of {multiple} for {self.info.generator}, got {tile}: "
+                f"pass --tile {max(1, round(tile / multiple)) * multiple}"
+            )
+        if overlap is None:
+            overlap = min(-(-tile // (4 * multiple)) * multiple, tile - multiple)
+        if overlap % multiple or not 0 <= overlap < tile:
+            raise OptionError(
+                f"--overlap must be a multiple of {multiple} below the tile's {tile}, got {overlap}: "
+                "leave it out for a quarter of the tile"
+            )
+        self._tile, self._overlap = tile, overlap
+        hold = getattr(translator, "hold_statistics", None)
+        if hold is None and not normalizes_by_constants(self.info):
+            raise OptionError(
+                f"{self.info.generator} normalizes by statistics of the whole image, which this compiled model cannot "
+                "hold for its tiles: use the .safetensors model, or leave out --tile"
+            )
+        self._hold: Callable[..., AbstractContextManager[object]] | None = hold
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Translate (N, H, W, C), an image at a time, in tiles where it is larger than one."""
+        if max(batch.shape[1:3]) <= self._tile:
+            return self._translator(batch)
+        return np.stack([self._translate(image) for image in batch])
+
+    def _translate(self, image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
+        tiles = list(split(height, width, self._tile, self._overlap))
+
+        def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for tile in tiles:
+                rows, columns = tile.weights.shape
+                yield image[None, tile.top : tile.top + rows, tile.left : tile.left + columns], tile.weights
+
+        output = np.zeros((height, width, self.info.image_out_channels), np.float32)
+        with self._hold(parts) if self._hold is not None else nullcontext():
+            for tile, (part, weights) in zip(tiles, parts(), strict=True):
+                rows, columns = weights.shape
+                place = output[tile.top : tile.top + rows, tile.left : tile.left + columns]
+                place += self._translator(part)[0] * weights[:, :, None]
+        if image.dtype == np.uint8:
+            return np.rint(output).clip(0, 255).astype(np.uint8)
+        return output
+
+
+def normalizes_by_constants(info: ModelInfo) -> bool:
+    """Whether a network treats each part of an image as it treats the whole, as far as its header tells."""
+    norm = info.generator_options.get("norm")
+    return norm == "none" or (norm == "batch" and info.norm_inference == "running")
+
+
+def split(height: int, width: int, tile: int, overlap: int) -> Iterator[Tile]:
+    """Tiles that cover an image of that size, in pixels, row by row; a side shorter than a tile is not cut."""
+    rows, columns = _ramps(height, tile, overlap), _ramps(width, tile, overlap)
+    for top, vertical in rows:
+        for left, horizontal in columns:
+            yield Tile(top, left, (vertical[:, None] * horizontal[None, :]).astype(np.float32))
+
+
+def _ramps(length: int, tile: int, overlap: int) -> list[tuple[int, np.ndarray]]:
+    """Where the tiles of one axis start, and their weights: they rise and fall linearly where tiles overlap."""
+    if length <= tile:
+        return [(0, np.ones(length))]
+    starts = [*range(0, length - tile, tile - overlap), length - tile]
+    ramps = []
+    for index, start in enumerate(starts):
+        place = np.arange(tile) + 0.5
+        ramp = np.ones(tile)
+        if index > 0:
+            ramp = np.minimum(ramp, place / max(1, starts[index - 1] + tile - start))
+        if index + 1 < len(starts):
+            ramp = np.minimum(ramp, (tile - place) / max(1, start + tile - starts[index + 1]))
+        ramps.append(ramp)
+    total = np.zeros(length)
+    for start, ramp in zip(starts, ramps, strict=True):
+        total[start : start + tile] += ramp
+    return [(start, ramp / total[start : start + tile]) for start, ramp in zip(starts, ramps, strict=True)]
