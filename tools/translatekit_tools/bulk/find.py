@@ -12,6 +12,12 @@ from translatekit.errors import DataError, OptionError
 from translatekit.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
 from translatekit_tools.bulk.manifest import Manifest
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
+from translatekit_tools.bulk.video.kinds import (
+    ANIMATION_SUFFIXES,
+    VIDEO_SUFFIXES,
+    WRITABLE_VIDEO_SUFFIXES,
+    is_animation,
+)
 
 BESIDE = "-translated"
 """Added to the name of an output, or of an output folder, that lands beside its input."""
@@ -61,7 +67,7 @@ def find_jobs(inputs: Sequence[str | Path], out: Path | None, options: RunOption
     if not inputs:
         raise DataError("there is nothing to translate: name image files, folders or globs")
     out = out.expanduser() if out is not None else None
-    if out is not None and out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
+    if out is not None and out.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not out.is_dir():
         return [_job_of_one_file(inputs, out, options)]
     if out is not None and out.exists() and not out.is_dir():
         raise OptionError(f"the output {out} is a file: name a folder, or give it the ending of an image")
@@ -86,13 +92,11 @@ def find_jobs(inputs: Sequence[str | Path], out: Path | None, options: RunOption
 def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOptions) -> Job:
     files = list(_distinct(_expand(inputs, None)))
     if len(files) != 1 or not Path(inputs[0]).expanduser().is_file():
+        raise OptionError(f"the output {out} is one file, but the input is not one: name a folder with -o")
+    what, writable = _writable(files[0].source)
+    if out.suffix.lower() not in writable:
         raise OptionError(
-            f"the output {out} is one image, but the input is not one file: name a folder with -o"
-        )
-    if out.suffix.lower() not in WRITABLE_SUFFIXES:
-        raise OptionError(
-            f"images cannot be written as {out.suffix!r}: let the output end in one of "
-            f"{', '.join(sorted(WRITABLE_SUFFIXES))}"
+            f"{what} cannot be written as {out.suffix!r}: let the output end in one of {', '.join(sorted(writable))}"
         )
     if options.suffix or options.format != "keep":
         raise OptionError(
@@ -101,6 +105,15 @@ def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOption
     job = Job(source=files[0].source, output=out, manifest=Manifest(out.parent))
     _mark_conflicts([job])
     return job
+
+
+def _writable(source: Path) -> tuple[str, frozenset[str]]:
+    """What a file is, and the endings that its translation may have."""
+    if source.suffix.lower() in VIDEO_SUFFIXES:
+        return "videos", WRITABLE_VIDEO_SUFFIXES
+    if is_animation(source):
+        return "animations", ANIMATION_SUFFIXES | WRITABLE_VIDEO_SUFFIXES | WRITABLE_SUFFIXES
+    return "images", WRITABLE_SUFFIXES
 
 
 def _expand(inputs: Sequence[str | Path], out: Path | None) -> Iterator[_Found]:
@@ -120,7 +133,9 @@ def _expand(inputs: Sequence[str | Path], out: Path | None) -> Iterator[_Found]:
                 for file, problem in _walk(path, out)
             ]
             if not files:
-                raise DataError(f"the folder {path} holds no images: name one with {_some_suffixes()} files")
+                raise DataError(
+                    f"the folder {path} holds no images and no videos: name one with {_some_suffixes()} files"
+                )
             yield from files
         elif path.is_file():
             yield _Found(source=path, relative=Path(path.name), default_out=path.parent, beside=True)
@@ -181,7 +196,7 @@ def _is_within(path: Path, folder: Path) -> bool:
 def _is_image(path: Path) -> bool:
     """By its name; pipes and the like are none, a broken link is one that cannot be read."""
     return (
-        path.suffix.lower() in IMAGE_SUFFIXES
+        path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
         and not path.name.startswith(".")
         and (path.is_file() or path.is_symlink())
     )
@@ -207,6 +222,10 @@ def _place(path: Path) -> str:
 
 
 def _ending(source: Path, options: RunOptions) -> str:
+    if source.suffix.lower() in VIDEO_SUFFIXES:
+        return source.suffix if source.suffix.lower() in WRITABLE_VIDEO_SUFFIXES else ".mp4"
+    if options.format == "keep" and is_animation(source):
+        return source.suffix
     if options.format != "keep":
         return SUFFIXES[options.format]
     return source.suffix if source.suffix.lower() in WRITABLE_SUFFIXES else ".png"

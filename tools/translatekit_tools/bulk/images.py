@@ -9,9 +9,11 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
@@ -27,6 +29,10 @@ from translatekit_tools.bulk.stages import batch_by, in_order, ordered_map
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
 from translatekit_tools.bulk.tiles import TiledTranslator
+from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, VIDEO_SUFFIXES, moves
+
+if TYPE_CHECKING:
+    from translatekit_tools.bulk.video.line import VideoResult
 
 _THREADS = min(8, os.cpu_count() or 1)
 _AHEAD = 2 * _THREADS  # length of each queue between stages
@@ -48,6 +54,7 @@ class _Item:
     output: np.ndarray | None = None
     bytes_read: int = 0
     bytes_written: int = 0
+    video: VideoResult | None = None
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         self.outcome, self.reason = outcome, reason
@@ -69,9 +76,11 @@ def translate_images(
     if not options.dry_run:
         _prepare_folders(jobs)
     line = _Line(options, model_file, None if isinstance(model, str | Path) else model)
+    moving = [job for job in jobs if job.problem is None and moves(job.source, job.output)]
+    still = [job for job in jobs if job not in moving] if moving else jobs
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="translatekit")
     try:
-        for item in line.items(jobs, pool):
+        for item in chain(line.items(still, pool), line.videos(moving, progress)):
             assert item.outcome is not None
             result = Result(
                 source=item.job.source,
@@ -81,6 +90,7 @@ def translate_images(
                 total=len(jobs),
                 bytes_read=item.bytes_read,
                 bytes_written=item.bytes_written,
+                video=item.video,
             )
             summary.add(result)
             if progress is not None:
@@ -202,6 +212,74 @@ class _Line:
         icc = picture.icc_profile if info.image_out_channels == info.image_in_channels else None
         item.picture = Picture(_NO_PIXELS, alpha, icc)
 
+    def videos(self, jobs: Sequence[Job], progress: Progress | None) -> Iterator[_Item]:
+        """All videos and animations, one after the other, finished."""
+        for index, job in enumerate(jobs):
+            yield _guarded(partial(self.translate_video, progress=progress))(_Item(index, job))
+
+    def translate_video(self, item: _Item, progress: Progress | None) -> None:
+        """From a video or an animation to a file like it, or to its frames as images."""
+        from translatekit_tools.bulk.video.animation import translate_animation
+        from translatekit_tools.bulk.video.line import translate_video, write_frames
+
+        job = item.job
+        try:
+            item.input_hash, item.bytes_read = hash_file(job.source), job.source.stat().st_size
+        except OSError as error:
+            raise DataError(
+                f"the file cannot be read ({error.strerror}): check it and its permissions"
+            ) from None
+        to_images = self.options.frames is not None and job.source.suffix.lower() in VIDEO_SUFFIXES
+        if not to_images and self._is_done(item):
+            item.finish("skipped")
+            return
+        if self.options.dry_run:
+            item.finish("translated")
+            return
+        report, say = (getattr(progress, name, _ignore) for name in ("frames", "say"))
+        out = job.output
+        try:
+            if to_images:
+                folder = Path(str(self.options.frames)).expanduser() / job.source.stem
+                item.video = write_frames(job.source, folder, self.translator, self.options, report)
+                item.finish("translated")
+                return
+            out.parent.mkdir(parents=True, exist_ok=True)
+            made = out.with_name(f".{hash_bytes(os.fsencode(out.name))[:16]}.translatekit.tmp{out.suffix}")
+            try:
+                if out.suffix.lower() in ANIMATION_SUFFIXES:
+                    item.video = translate_animation(job.source, made, self.translator, self.options, report)
+                else:
+                    identity = hash_bytes(
+                        "".join((item.input_hash, self.model_hash, self.options_hash)).encode()
+                    )
+                    item.video = translate_video(
+                        job.source, made, self.translator, self.options, identity, report=report, say=say
+                    )
+                self._enter(item, hash_file(made), made.stat().st_size)
+                made.replace(out)
+            finally:
+                made.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(_explain(error, out)) from None
+        item.finish("translated")
+
+    def _enter(self, item: _Item, output_hash: str, output_size: int) -> None:
+        """Put an output into its manifest."""
+        job = item.job
+        item.bytes_written = output_size
+        job.manifest.add(
+            Entry(
+                input=job.manifest.relative(job.source),
+                input_hash=item.input_hash,
+                output=job.manifest.relative(job.output),
+                output_hash=output_hash,
+                output_size=output_size,
+                model_hash=self.model_hash,
+                options_hash=self.options_hash,
+            )
+        )
+
     def batch_size(self, key: Hashable) -> int:
         """Images of one shape at once: as asked for, or enough to keep the device busy."""
         if self.options.batch_size is not None:
@@ -281,26 +359,22 @@ class _Line:
                 quality=self.options.quality,
                 compression=self.options.compression,
             )
-        item.bytes_written = len(data)
-        entry = Entry(
-            input=job.manifest.relative(job.source),
-            input_hash=item.input_hash,
-            output=job.manifest.relative(job.output),
-            output_hash=hash_bytes(data),
-            output_size=len(data),
-            model_hash=self.model_hash,
-            options_hash=self.options_hash,
-        )
         try:
             with self.clock.stage("write"):
                 job.output.parent.mkdir(parents=True, exist_ok=True)
-                _write_file(job.output, data, before_rename=lambda: job.manifest.add(entry))
+                _write_file(
+                    job.output, data, before_rename=lambda: self._enter(item, hash_bytes(data), len(data))
+                )
         except OSError as error:
             raise DataError(_explain(error, job.output)) from None
         item.finish("translated")
 
 
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
+
+
+def _ignore(*_: object) -> None:
+    """Where nobody wants to know."""
 
 
 def _stack(batch: Iterable[_Item]) -> np.ndarray:

@@ -72,6 +72,38 @@ class RunOptions:
 
     stats: bool = option(False, "Print where the time went, and which stage the others wait for.", "Output")
 
+    codec: str | None = option(
+        None, "FFmpeg's encoder; libx264, or libvpx-vp9 for .webm, when not given.", "Video", result=True
+    )
+    crf: int | None = option(
+        None, "The encoder's constant quality: lower is better and larger; 18 for x264.", "Video", result=True
+    )
+    preset: str | None = option(
+        None, "The encoder's preset; veryfast for x264 when not given.", "Video", result=True
+    )
+    pix_fmt: str | None = option(
+        None,
+        "FFmpeg's pixel format; by bit depth, size and transparency when not given.",
+        "Video",
+        result=True,
+    )
+    start: float = option(0.0, "Second of the video to start at.", "Video", result=True)
+    end: float | None = option(None, "Second of the video to end before.", "Video", result=True)
+    every: int = option(
+        1, "Take only every Nth frame; their time stamps stay.", "Video", metavar="N", result=True
+    )
+    frames: str | None = option(
+        None, "Write the frames of videos as images into DIR/NAME.", "Video", metavar="DIR"
+    )
+    side_by_side: bool = option(False, "Show input and output beside each other.", "Video", result=True)
+    smooth: float = option(
+        0.0,
+        "Lower flicker by blending each frame with the one before, moved along the optical flow; 0.6 is much.",
+        "Video",
+        metavar="SHARE",
+        result=True,
+    )
+
     batch_size: int | None = option(
         None,
         "Images of one shape to translate at once; chosen by device and shape when not given.",
@@ -90,6 +122,9 @@ class RunOptions:
             ("noise", 0, None),
             ("tile", 1, None),
             ("overlap", 0, None),
+            ("every", 1, None),
+            ("start", 0, None),
+            ("smooth", 0, 0.95),
         ):
             value = getattr(self, name)
             if value is not None and (value < low or (high is not None and value > high)):
@@ -97,6 +132,8 @@ class RunOptions:
                 raise OptionError(f"--{name.replace('_', '-')} must be {limits}, got {value}")
         if self.suffix and re.search(r"[/\\\0]", self.suffix):
             raise OptionError(f"--suffix {self.suffix!r} is not part of a file name: leave out the slashes")
+        if self.end is not None and self.end <= self.start:
+            raise OptionError(f"--end must come after --start {self.start:g}, got {self.end:g}")
         if self.overlap is not None and self.tile is None:
             raise OptionError("--overlap says how far tiles overlap: pass --tile with it")
         self.height_width()

@@ -7,10 +7,13 @@ where the line is read from. Nothing here knows of images: frames of a video pas
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Protocol, TypeVar
+from queue import Full, Queue
+from typing import Protocol, TypeVar, cast
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -92,3 +95,42 @@ def in_order(items: Iterable[N]) -> Iterator[N]:
         while following in early:
             yield early.pop(following)
             following += 1
+
+
+def background(items: Iterable[T], ahead: int) -> Iterator[T]:
+    """The items, made in a thread of their own, up to `ahead` of them before they are taken.
+
+    An exception in the thread is raised where the items are taken; when no more are taken, the thread ends.
+    """
+    queue: Queue[tuple[bool, T | BaseException | None]] = Queue(ahead)
+    stopped = threading.Event()
+
+    def put(item: tuple[bool, T | BaseException | None]) -> None:
+        while not stopped.is_set():
+            with contextlib.suppress(Full):
+                return queue.put(item, timeout=0.1)
+
+    def work() -> None:
+        try:
+            for item in items:
+                put((True, item))
+                if stopped.is_set():
+                    return
+            put((False, None))
+        except BaseException as error:
+            put((False, error))
+
+    thread = threading.Thread(target=work, name="translatekit-background", daemon=True)
+    thread.start()
+    try:
+        while True:
+            more, item = queue.get()
+            if more:
+                yield cast(T, item)
+            elif item is None:
+                return
+            else:
+                raise cast(BaseException, item)
+    finally:
+        stopped.set()
+        thread.join()

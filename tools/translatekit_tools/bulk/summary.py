@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from translatekit_tools.bulk.stats import Stats
+
+if TYPE_CHECKING:
+    from translatekit_tools.bulk.video.line import VideoResult
 
 Outcome = Literal["translated", "skipped", "failed"]
 
@@ -23,6 +26,7 @@ class Result:
         reason: one sentence, of a failed one.
         total: how many inputs there are.
         bytes_read, bytes_written: sizes of the files.
+        video: of a video or an animation, how many frames it has and how much they flicker.
     """
 
     source: Path
@@ -32,6 +36,7 @@ class Result:
     total: int = 0
     bytes_read: int = 0
     bytes_written: int = 0
+    video: VideoResult | None = None
 
 
 Progress = Callable[[Result], None]
@@ -51,6 +56,9 @@ class Summary:
         dry_run: whether nothing was done.
         bytes_read, bytes_written: of the files that were translated.
         stats: where the time went.
+        frames: of the videos and animations.
+        flicker: of each video that was smoothed, its warp error before and after
+            (see `translatekit_tools.bulk.video.flow.warp_error`).
     """
 
     translated: int = 0
@@ -62,6 +70,8 @@ class Summary:
     bytes_read: int = 0
     bytes_written: int = 0
     stats: Stats | None = None
+    frames: int = 0
+    flicker: dict[Path, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float:
@@ -79,6 +89,10 @@ class Summary:
             self.outputs.append(result.output)
             self.bytes_read += result.bytes_read
             self.bytes_written += result.bytes_written
+            if result.video is not None:
+                self.frames += result.video.frames
+                if result.video.flicker is not None:
+                    self.flicker[result.source] = result.video.flicker
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -90,6 +104,8 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.images_per_second, 3),
             "dry_run": self.dry_run,
+            "frames": self.frames,
+            "flicker": {str(path): list(pair) for path, pair in self.flicker.items()},
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
             "stats": None if self.stats is None else self.stats.to_dict(),

@@ -48,7 +48,7 @@ _SECONDS_BETWEEN_LINES = 5.0
     "--json", "as_json", is_flag=True, help="Print a summary as JSON to stdout.", panel="Output"
 )
 def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json: bool, **params: Any) -> None:
-    """Translate image files and folders with a trained model.
+    """Translate images and videos with a trained model.
 
     INPUT is a file, a folder (taken recursively and mirrored under OUT) or a quoted glob. Without -o, a
     folder's outputs go to FOLDER-translated and a file's to NAME-translated beside it. Originals are never
@@ -125,6 +125,19 @@ class _Reporter:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def frames(self, done: int, total: int) -> None:
+        """Show how far a video is."""
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        text = f"frame {done}/{total}" if total else f"frame {done}"
+        self._bar.update(self._task, rate=text)
+        if self._bar.disable and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            print(f"{text}, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """Show a sentence that the user should know."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
     def __call__(self, result: Result) -> None:
         """Take note of one finished input."""
         self.done += 1
@@ -158,6 +171,10 @@ def _print_summary(console: Console, summary: Summary) -> None:
         parts.append(f"{len(summary.failed)} failed")
     if summary.translated and not summary.dry_run:
         parts.append(f"{summary.seconds:.1f} s, {summary.images_per_second:.1f} images/s")
+    if summary.frames:
+        parts.append(f"{summary.frames} frames, {summary.frames / max(summary.seconds, 1e-9):.1f} a second")
+    for path, (before, after) in summary.flicker.items():
+        parts.append(f"flicker of {_shown(path)}: warp error {before:.5f}, smoothed {after:.5f}")
     line = ", ".join(parts)
     console.print(line[0].upper() + line[1:], markup=False, style="red" if summary.failed else "green")
 

@@ -1,0 +1,134 @@
+"""Flicker: how much of a change between frames is not motion, and how to have less of it.
+
+Lai et al., "Learning Blind Video Temporal Consistency", ECCV 2018: the warping error of section 4.2, its occlusion mask
+after Ruder et al., "Artistic Style Transfer for Videos", GCPR 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+_MOST_SIDE = 640  # optical flow is measured on images no larger
+
+
+def warp_error(inputs: Iterable[np.ndarray], outputs: Iterable[np.ndarray]) -> float:
+    """The mean squared difference between each output and the one before, moved along with the input.
+
+    Args:
+        inputs: frames (H, W, C), uint8 in [0, 255] or float32 in [0, 1], whose motion is that of the outputs.
+        outputs: as many frames, of the same sides.
+
+    Returns:
+        In [0, 1], over pixels that can be seen in both frames; 0 for fewer than two frames.
+    """
+    meter = WarpErrorMeter()
+    for image, output in zip(inputs, outputs, strict=True):
+        meter.add(image, output)
+    return meter.result
+
+
+class WarpErrorMeter:
+    """`warp_error` of frames that come one by one."""
+
+    def __init__(self) -> None:
+        self._before: tuple[np.ndarray, np.ndarray] | None = None
+        self._sum = 0.0
+        self._count = 0
+
+    def add(self, image: np.ndarray, output: np.ndarray) -> None:
+        """Take one frame's input and output, (H, W, C) each."""
+        gray, values = _gray(image), _unit(output)
+        if self._before is not None:
+            flow, visible = motion(self._before[0], gray)
+            difference = np.square(values - warp(self._before[1], flow)).mean(axis=2)
+            if visible.any():
+                self._sum += float(difference[visible].mean())
+                self._count += 1
+        self._before = gray, values
+
+    @property
+    def result(self) -> float:
+        """The mean over all pairs of neighbours so far."""
+        return self._sum / self._count if self._count else 0.0
+
+
+class Smoother:
+    """Blends each output with the one before, moved along the optical flow of the inputs, where it can be seen.
+
+    Attributes:
+        state: what the next frame is blended with, (gray input, output), or None at the start.
+    """
+
+    def __init__(self, strength: float, state: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        """Start.
+
+        Args:
+            strength: share of the frame before, in [0, 1).
+            state: of a smoother that came to the frame before.
+        """
+        self._strength = strength
+        self.state = state
+
+    def __call__(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
+        """The smoothed output of one frame; input and output (H, W, C) with the same sides, in order."""
+        gray, values = _gray(image), _unit(output)
+        if self.state is not None and self.state[1].shape == values.shape:
+            flow, visible = motion(self.state[0], gray)
+            moved = warp(self.state[1], flow)
+            # Where they differ much, the picture has changed and not flickered.
+            similar = np.exp(-np.square((values - moved).mean(axis=2) / 0.25)) * visible
+            share = (self._strength * similar)[:, :, None].astype(np.float32)
+            values = values * (1 - share) + moved * share
+        self.state = gray, values
+        return values if output.dtype != np.uint8 else np.rint(values * 255).clip(0, 255).astype(np.uint8)
+
+
+def motion(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each pixel comes from, and whether it could be seen there.
+
+    Args:
+        before, now: gray images (H, W), uint8.
+
+    Returns:
+        Displacements (H, W, 2) in pixels, x first, from `now` back to `before`; and a mask (H, W).
+    """
+    height, width = now.shape
+    scale = min(1.0, _MOST_SIDE / max(height, width))
+    small = (max(16, round(width * scale)), max(16, round(height * scale)))
+    a, b = (cv2.resize(image, small, interpolation=cv2.INTER_AREA) for image in (before, now))
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    back, forth = finder.calc(b, a, None), finder.calc(a, b, None)
+    again = back + warp(
+        forth, back
+    )  # there and back again ends where it began, unless something is in the way
+    visible = np.square(again).sum(2) < 0.01 * (np.square(back).sum(2) + np.square(again - back).sum(2)) + 0.5
+    flow = cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR)
+    flow *= np.array([width / small[0], height / small[1]], np.float32)
+    mask = cv2.resize(visible.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return flow, mask.astype(bool)
+
+
+def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+    """An image (H, W, C) moved: each pixel is taken from where `flow` (H, W, 2) points."""
+    height, width = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    moved = cv2.remap(
+        image, x + flow[:, :, 0], y + flow[:, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return moved if moved.ndim == image.ndim else moved[:, :, None]
+
+
+def _gray(image: np.ndarray) -> np.ndarray:
+    pixels = image if image.dtype == np.uint8 else np.rint(image * 255).astype(np.uint8)
+    return (
+        pixels[:, :, 0]
+        if pixels.shape[2] == 1
+        else cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
+    )
+
+
+def _unit(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / np.float32(255) if image.dtype == np.uint8 else image.astype(np.float32)

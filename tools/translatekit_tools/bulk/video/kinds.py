@@ -1,0 +1,37 @@
+"""Which files move, told without loading a decoder of videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
+)
+"""Suffixes of the files that are read as videos, in lower case, with the dot."""
+
+WRITABLE_VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
+"""Suffixes of the videos that can be written."""
+
+ANIMATION_SUFFIXES = frozenset({".gif", ".webp"})
+"""Suffixes of images that may move, and of those that can be written moving."""
+
+
+def is_animation(path: Path) -> bool:
+    """Whether a file is a GIF or WebP of several frames."""
+    if path.suffix.lower() not in ANIMATION_SUFFIXES:
+        return False
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False  # whoever reads it says what is wrong with it
+
+
+def moves(source: Path, output: Path) -> bool:
+    """Whether a file is translated frame by frame, and not as one picture."""
+    if source.suffix.lower() in VIDEO_SUFFIXES:
+        return True
+    written = output.suffix.lower() in ANIMATION_SUFFIXES | WRITABLE_VIDEO_SUFFIXES
+    return written and is_animation(source)
