@@ -215,11 +215,7 @@ def join(
     with (
         av.open(str(source), metadata_errors="replace") as original,
         av.open(str(segments[0])) as sample,
-        av.open(
-            str(out),
-            "w",
-            options={"movflags": "+faststart"} if out.suffix in (".mp4", ".mov", ".m4v") else {},
-        ) as target,
+        av.open(str(out), "w", options=_muxer_options(out, original)) as target,
     ):
         pictures = original.streams.video[0]
         for key, value in original.metadata.items():
