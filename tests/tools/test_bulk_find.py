@@ -64,7 +64,7 @@ def test_without_out_a_file_goes_beside_itself(photos: Path) -> None:
 
 def test_out_with_an_images_ending_is_the_file_itself(photos: Path, tmp_path: Path) -> None:
     assert plan(photos / "a.jpg", out=tmp_path / "result.webp")[0][1] == tmp_path / "result.webp"
-    with pytest.raises(OptionError, match="not one file"):
+    with pytest.raises(OptionError, match="the input is not one"):
         find_jobs([photos], tmp_path / "result.png", RunOptions())
     with pytest.raises(OptionError, match=r"\.gif"):
         find_jobs([photos / "a.jpg"], tmp_path / "result.gif", RunOptions())

@@ -25,7 +25,7 @@ from translatekit_tools.bulk.geometry import Fitted, crop_centre, fit_pixels
 from translatekit_tools.bulk.manifest import Entry, hash_bytes, hash_file, hash_options
 from translatekit_tools.bulk.model import check_channels, find_model_file, open_model
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.stages import batch_by, in_order, ordered_map
+from translatekit_tools.bulk.stages import background, batch_by, in_order, ordered_map
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
 from translatekit_tools.bulk.tiles import TiledTranslator
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _THREADS = min(8, os.cpu_count() or 1)
 _AHEAD = 2 * _THREADS  # length of each queue between stages
+_READY = 2  # decoded batches that wait for the translator
 _IN_FLIGHT = 3  # batches: one on its way to the device, one computed, one on its way back
 
 
@@ -76,8 +77,10 @@ def translate_images(
     if not options.dry_run:
         _prepare_folders(jobs)
     line = _Line(options, model_file, None if isinstance(model, str | Path) else model)
-    moving = [job for job in jobs if job.problem is None and moves(job.source, job.output)]
-    still = [job for job in jobs if job not in moving] if moving else jobs
+    still: list[Job] = []
+    moving: list[Job] = []
+    for job in jobs:
+        (moving if job.problem is None and moves(job.source, job.output) else still).append(job)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="translatekit")
     try:
         for item in chain(line.items(still, pool), line.videos(moving, progress)):
@@ -136,7 +139,9 @@ class _Line:
         batches = batch_by(
             _batch_key, decoded, self.batch_size, window=_AHEAD + 2 * (self.options.batch_size or 8)
         )
-        translated = self.translate(batches)
+        # Threads of their own: the translator waits neither for a file to be flushed nor, as long as a batch is
+        # ready, for one to be decoded.
+        translated = background(self.translate(background(batches, _READY)), _AHEAD)
         return in_order(ordered_map(_guarded(self.write), translated, pool, _AHEAD))
 
     def _stage(self, name: str, stage: Callable[[_Item], None]) -> Callable[[_Item], _Item]:
@@ -189,7 +194,7 @@ class _Line:
             yield item
 
     def with_model(self, items: Iterable[_Item]) -> Iterator[_Item]:
-        """Load the model in the caller's thread, before the first item that needs it goes on."""
+        """Load the model once, before the first item that needs it goes on."""
         for item in items:
             if item.outcome is None:
                 _ = self.translator
