@@ -118,9 +118,21 @@ COMMANDS = [
 def test_every_dependency_is_explained_and_none_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = sorted(re.split(r"[^\w-]", requirement)[0] for requirement in project["dependencies"])
-    rows = rows_of(section_of(README, "Dependencies"))[1:]
-    assert sorted(package for package, _ in rows) == wanted
-    assert all(purpose for _, purpose in rows)
+    rows = rows_of(section_of(README, "Dependencies"))
+    packages = [row for row in rows[1:] if len(row) == 2]
+    assert sorted(package for package, _ in packages) == wanted
+    assert all(purpose for _, purpose in packages)
+
+
+def test_every_extra_is_explained_with_its_packages() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {
+        name: {re.split(r"[^\w-]", requirement)[0] for requirement in requirements}
+        for name, requirements in project["optional-dependencies"].items()
+        if name not in ("dev", "testing")
+    }
+    rows = [row for row in rows_of(section_of(README, "Dependencies")) if len(row) == 3][1:]
+    assert {name.strip("`"): set(packages.split(", ")) for name, packages, _ in rows} == wanted
 
 
 def test_the_changelog_has_this_version() -> None:

@@ -33,8 +33,8 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
         source: the model.
         out: the ``.xml`` file to write.
         options: ``precision``, ``calibrate``, ``check`` and the tolerance are looked at. fp16, bf16 and fp32 differ
-            in how the file will be run; int8 changes the convolutions, and where that misses the tolerance, leaves those
-            in fp32 that cost most.
+            in how the file will be run; int8 changes the convolutions, and where that misses the tolerance, leaves
+            those in fp32 that cost most.
         progress: told what is being done.
 
     Returns:

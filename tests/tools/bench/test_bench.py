@@ -1,0 +1,80 @@
+"""The table of backends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from translatekit_tools.bench import Figure, bench
+
+from translatekit.errors import DataError, OptionError
+from translatekit.model_file import ModelInfo, save_model
+from translatekit.networks.resnet import ResNet
+
+pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    options = {"in_channels": 3, "out_channels": 3, "blocks": 1, "width": 4}
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    info = ModelInfo(
+        method="pix2pix", generator="resnet", generator_options=options, size=32, size_multiple=4
+    )
+    save_model(path, ResNet(3, 3, blocks=1, width=4).state_dict(), info)
+    return path
+
+
+def test_a_row_for_each_that_can_be_measured_and_a_reason_for_the_others(model: Path) -> None:
+    rows = bench(model, images=6, rounds=2, only="torch:fp32,onnxruntime:fp32,onnxruntime:int8", device="cpu")
+    by_name = {f"{row.backend} {row.precision}": row for row in rows}
+    assert set(by_name) == {"torch fp32", "onnxruntime fp32", "onnxruntime int8"}
+    for row in (by_name["torch fp32"], by_name["onnxruntime fp32"]):
+        assert row.problem is None
+        assert row.alone is not None
+        assert row.end_to_end is not None
+        assert row.ratio is not None
+        assert row.alone.low <= row.alone.median <= row.alone.high
+        assert row.end_to_end.median > 0
+        assert row.peak_memory is not None
+        assert row.peak_memory > 10 * 2**20
+    assert by_name["onnxruntime fp32"].parity["psnr"] >= 70
+    assert "int8 is compiled for OpenVINO" in str(by_name["onnxruntime int8"].problem)
+
+
+def test_as_json(model: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "translatekit",
+        "bench",
+        str(model),
+        "--images",
+        "3",
+        "--rounds",
+        "1",
+        "--json",
+    ]
+    done = subprocess.run(
+        [*command, "--only", "onnxruntime:fp32"], capture_output=True, text=True, check=True
+    )
+    (row,) = json.loads(done.stdout)
+    assert row["backend"] == "onnxruntime"
+    assert row["alone"]["median"] > 0
+
+
+def test_what_there_is_not_is_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="there is no backend and precision abacus:fp32"):
+        bench(model, only="abacus:fp32")
+    with pytest.raises(DataError, match="check --data"):
+        bench(model, data=tmp_path / "none", only="torch:fp32")
+
+
+def test_a_figure_is_a_median_with_quartiles() -> None:
+    assert Figure.of([5.0]) == Figure(median=5.0, low=5.0, high=5.0)
+    assert Figure.of([1.0, 2.0, 3.0, 4.0, 5.0]) == Figure(median=3.0, low=2.0, high=4.0)

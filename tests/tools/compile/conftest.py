@@ -1,0 +1,71 @@
+"""Small trained-looking models to compile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from translatekit.images import Picture, encode_picture
+from translatekit.model_file import ModelInfo, save_model
+from translatekit.networks.layers import set_norm_inference
+from translatekit.networks.resnet import ResNet
+from translatekit.networks.unet import UNet
+
+
+def save_small(
+    path: Path, network: nn.Module, generator: str, norm_inference: str, options: dict[str, Any], **info: Any
+) -> Path:
+    """A model file whose outputs vary as those of a trained network do."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_normal_(module.weight)
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, 0, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    set_norm_inference(network, norm_inference)  # type: ignore[arg-type]
+    header = ModelInfo(
+        method="pix2pix",
+        generator=generator,
+        generator_options=options,
+        size=64,
+        size_multiple=network.size_multiple,  # type: ignore[arg-type]
+        norm_inference=norm_inference,  # type: ignore[arg-type]
+        **info,
+    )
+    save_model(path, network.state_dict(), header)
+    return path
+
+
+MODELS = ("unet running", "unet per_image", "resnet instance")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    unet = {"in_channels": 3, "out_channels": 3, "depth": 5, "width": 8}
+    resnet = {"in_channels": 3, "out_channels": 3, "blocks": 2, "width": 8, "norm": "instance"}
+    return {
+        "unet running": save_small(folder / "a.safetensors", UNet(**unet), "unet", "running", unet),  # type: ignore[arg-type]
+        "unet per_image": save_small(folder / "b.safetensors", UNet(**unet), "unet", "per_image", unet),  # type: ignore[arg-type]
+        "resnet instance": save_small(
+            folder / "c.safetensors", ResNet(**resnet), "resnet", "running", resnet
+        ),  # type: ignore[arg-type]
+    }
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four images of different sizes."""
+    folder = tmp_path_factory.mktemp("photos")
+    for index, (height, width) in enumerate(((64, 64), (64, 96), (70, 50), (96, 128))):
+        y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+        waves = [np.sin((7 + index) * x + 5 * y), np.cos(9 * y - 4 * x * y), np.sin(11 * x * y + index)]
+        pixels = np.rint((np.stack(waves, -1) + 1) * 127.5).astype(np.uint8)
+        (folder / f"{index}.png").write_bytes(encode_picture(Picture(pixels), ".png"))
+    return folder

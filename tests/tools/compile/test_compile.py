@@ -1,0 +1,245 @@
+"""Compiled models do what the trained ones do, or are not handed over."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from translatekit_tools.compile import compile_model
+from translatekit_tools.compile.onnx_file import read_info as read_onnx_info
+
+import translatekit
+from translatekit.errors import DataError, ModelFileError, OptionError
+from translatekit.model_file import read_any_info, read_info
+
+from .conftest import MODELS, save_small
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("openvino")
+
+
+def batch(count: int = 2, height: int = 64, width: int = 96) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+@pytest.mark.parametrize("name", MODELS)
+def test_fp32_is_the_same_at_any_size_and_batch(
+    name: str, suffix: str, models: dict[str, Path], photos: Path, tmp_path: Path
+) -> None:
+    report = compile_model(models[name], tmp_path / f"model{suffix}", check=str(photos))
+    assert report.parity["psnr"] >= 70
+    assert report.details["shapes"] == "any"
+    compiled, trained = translatekit.load(report.path), translatekit.load(models[name], "cpu")
+    for count, height, width in ((1, 64, 64), (3, 96, 64)):
+        images = batch(count, height, width)
+        difference = np.abs(compiled(images).astype(int) - trained(images))
+        assert difference.max() <= 1
+        assert (difference > 0).mean() < 0.001
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_images_result_does_not_depend_on_its_batch(
+    name: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    compile_model(models[name], tmp_path / "model.onnx")
+    translator = translatekit.load(tmp_path / "model.onnx")
+    images = batch(3)
+    np.testing.assert_array_equal(translator(images)[1:2], translator(images[1:2]))
+
+
+def test_half_precision_stands_in_the_graph(models: dict[str, Path], photos: Path, tmp_path: Path) -> None:
+    import onnx
+
+    report = compile_model(
+        models["unet running"], tmp_path / "half.onnx", precision="fp16", check=str(photos)
+    )
+    assert 45 <= report.parity["psnr"] < 119
+    graph = onnx.load(str(report.path)).graph
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    weights = [node.input[1] for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    assert len(weights) == 10
+    assert {kinds[name] for name in weights} == {onnx.TensorProto.FLOAT16}
+
+
+def test_openvino_computes_in_what_was_asked_for(
+    models: dict[str, Path], photos: Path, tmp_path: Path
+) -> None:
+    for precision, hint in (("fp32", "f32"), ("bf16", "bf16")):
+        try:
+            out = tmp_path / f"{precision}.xml"
+            compile_model(models["resnet instance"], out, precision=precision, check=str(photos), tolerance=40)
+        except OptionError as error:
+            pytest.skip(str(error))
+        translator = translatekit.load(tmp_path / f"{precision}.xml")
+        used = translator._request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT")  # type: ignore[attr-defined]
+        assert hint in {used.get_type_name(), {"float32": "f32", "bfloat16": "bf16"}.get(used.to_string())}
+
+
+def test_int8_is_calibrated_and_says_on_what(models: dict[str, Path], photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    report = compile_model(
+        models["unet running"],
+        tmp_path / "model.xml",
+        precision="int8",
+        calibrate=str(photos),
+        check=str(photos),
+    )
+    assert report.parity["psnr"] >= 30
+    assert report.details["calibration"]["from"] == str(photos)
+    assert 0 < report.details["int8_convolutions"] <= report.details["convolutions"] == 10
+
+
+def test_past_the_tolerance_nothing_is_written_and_the_worst_part_is_named(
+    models: dict[str, Path], photos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelFileError, match=r"was not written: at fp16 .* dB .*most is lost in '\w+'"):
+        compile_model(
+            models["resnet instance"],
+            tmp_path / "model.onnx",
+            precision="fp16",
+            check=str(photos),
+            tolerance=100,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_onnx_file_is_compiled_without_torch(
+    models: dict[str, Path], photos: Path, tmp_path: Path
+) -> None:
+    compile_model(models["unet running"], tmp_path / "model.onnx")
+    program = f"""
+import sys
+from translatekit_tools.compile import compile_model
+report = compile_model({str(tmp_path / "model.onnx")!r}, {str(tmp_path / "model.xml")!r}, check={str(photos)!r})
+assert report.parity["reference"] == "onnxruntime fp32"
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert read_any_info(tmp_path / "model.xml").generator == "unet"
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_run_with_a_compiled_model_imports_no_torch(
+    suffix: str, models: dict[str, Path], photos: Path, tmp_path: Path
+) -> None:
+    compile_model(models["unet per_image"], tmp_path / f"model{suffix}", check=str(photos))
+    program = f"""
+import sys
+from translatekit.cli import main
+sys.argv = ["translatekit", "run", {str(photos)!r}, "-o", {str(tmp_path / "out")!r}]
+sys.argv += ["--model", {str(tmp_path / f"model{suffix}")!r}]
+try:
+    main()
+except SystemExit as error:
+    assert not error.code, error.code
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert len(list((tmp_path / "out").glob("*.png"))) == 4
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_the_header_goes_along_and_info_shows_it(
+    suffix: str, models: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / f"model{suffix}"
+    report = compile_model(models["unet running"], out)
+    header = read_any_info(out)
+    assert header.compiled["parity"]["psnr"] == report.parity["psnr"]
+    assert header.generator_options == read_info(models["unet running"]).generator_options
+    done = subprocess.run(
+        [sys.executable, "-m", "translatekit", "info", str(out), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["compiled"]["precision"] == "fp32"
+
+
+def test_deep_images_come_back_deep(models: dict[str, Path], tmp_path: Path) -> None:
+    compile_model(models["unet running"], tmp_path / "model.onnx")
+    translator = translatekit.load(tmp_path / "model.onnx")
+    images = batch()
+    output = translator(images.astype(np.float32) / 255)
+    assert output.dtype == np.float32
+    np.testing.assert_array_equal(np.rint(output * 255).astype(np.uint8), translator(images))
+
+
+def test_lab_models_are_gray_in_and_colour_out(tmp_path: Path) -> None:
+    from translatekit.networks.unet import UNet
+
+    options = {"in_channels": 1, "out_channels": 2, "depth": 5, "width": 8}
+    path = save_small(
+        tmp_path / "lab.safetensors",
+        UNet(**options),  # type: ignore[arg-type]
+        "unet",
+        "running",
+        options,
+        in_channels=1,
+        out_channels=2,
+        color="lab",
+    )
+    report = compile_model(path, tmp_path / "lab.onnx")
+    assert report.parity["psnr"] >= 70
+    assert translatekit.load(report.path)(batch()[:, :, :, :1]).shape == (2, 64, 96, 3)
+
+
+class TestRefusals:
+    def test_a_file_that_is_there(self, models: dict[str, Path], tmp_path: Path) -> None:
+        (tmp_path / "model.onnx").write_text("mine")
+        with pytest.raises(OptionError, match="exists already and is not overwritten: pass --force"):
+            compile_model(models["unet running"], tmp_path / "model.onnx")
+        assert (tmp_path / "model.onnx").read_text() == "mine"
+        compile_model(models["unet running"], tmp_path / "model.onnx", force=True)
+
+    def test_an_ending_that_nothing_writes(self, models: dict[str, Path], tmp_path: Path) -> None:
+        with pytest.raises(OptionError, match=r"let the output end in one of .*\.onnx"):
+            compile_model(models["unet running"], tmp_path / "model.tflite")
+
+    def test_no_images_to_check_on(self, models: dict[str, Path], tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="there is no folder"):
+            compile_model(models["unet running"], tmp_path / "model.onnx", check=str(tmp_path / "none"))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_another_precision_than_the_files(self, models: dict[str, Path], tmp_path: Path) -> None:
+        compile_model(models["unet running"], tmp_path / "model.onnx")
+        with pytest.raises(OptionError, match="was compiled for fp32, not bf16"):
+            translatekit.load(tmp_path / "model.onnx", precision="bf16")
+
+    def test_another_device(self, models: dict[str, Path], tmp_path: Path) -> None:
+        compile_model(models["unet running"], tmp_path / "model.xml")
+        with pytest.raises(OptionError, match="run on the CPU here"):
+            translatekit.load(tmp_path / "model.xml", "cuda")
+
+    def test_sides_that_do_not_fit(self, models: dict[str, Path], tmp_path: Path) -> None:
+        compile_model(models["unet running"], tmp_path / "model.onnx")
+        with pytest.raises(DataError, match="multiples of 32"):
+            translatekit.load(tmp_path / "model.onnx")(batch(1, 50, 64))
+
+    def test_what_is_compiled_already(self, models: dict[str, Path], photos: Path, tmp_path: Path) -> None:
+        compile_model(models["unet running"], tmp_path / "half.onnx", precision="fp16", check=str(photos))
+        with pytest.raises(OptionError, match="is in fp16 already"):
+            compile_model(tmp_path / "half.onnx", tmp_path / "model.xml")
+
+    @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x08\x12\x04abcd", b"\xff" * 64])
+    def test_what_is_no_onnx_file(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "model.onnx").write_bytes(content)
+        with pytest.raises(ModelFileError, match="compile"):
+            read_onnx_info(tmp_path / "model.onnx")
+
+    @pytest.mark.parametrize("content", [b"", b"<net", b"<html></html>", b"<net></net>"])
+    def test_what_is_no_openvino_model(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "model.xml").write_bytes(content)
+        with pytest.raises(ModelFileError, match="compile"):
+            translatekit.load(tmp_path / "model.xml")
+
+    def test_weights_that_were_left_behind(self, models: dict[str, Path], tmp_path: Path) -> None:
+        compile_model(models["unet running"], tmp_path / "model.xml")
+        (tmp_path / "model.bin").unlink()
+        with pytest.raises(ModelFileError, match=r"has no model\.bin beside it"):
+            translatekit.load(tmp_path / "model.xml")
