@@ -34,7 +34,7 @@ from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, VIDEO_SUFFIX
 if TYPE_CHECKING:
     from translatekit_tools.bulk.video.line import VideoResult
 
-_THREADS = min(8, os.cpu_count() or 1)
+_THREADS = min(8, (os.cpu_count() or 1) + 2)  # more than cores: some wait for the disk
 _AHEAD = 2 * _THREADS  # length of each queue between stages
 _READY = 2  # decoded batches that wait for the translator
 _IN_FLIGHT = 3  # batches: one on its way to the device, one computed, one on its way back
