@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import io
 import socket
 import time
@@ -134,10 +135,8 @@ def test_what_is_too_large_or_no_image_is_refused_in_a_sentence(
 
 def test_a_body_without_a_length_is_counted_too(client: httpx.Client) -> None:
     chunks = (bytes(100_000) for _ in range(50))
-    try:
+    with contextlib.suppress(httpx.WriteError, httpx.ReadError):  # it need not read on once it has refused
         assert client.post("/translate", content=chunks).status_code == 413
-    except httpx.HTTPError as error:  # the server need not read on once it has refused
-        assert isinstance(error, httpx.WriteError | httpx.ReadError)
     lying = client.build_request("POST", "/translate", content=b"", headers={"content-length": "many"})
     with pytest.raises(httpx.HTTPError):
         client.send(lying).raise_for_status()

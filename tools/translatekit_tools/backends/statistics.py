@@ -32,7 +32,7 @@ class _Layer:
         self.sums: list[Tensor] = []
 
     def measure(self, x: Tensor, weights: Tensor) -> None:
-        pooled = F.adaptive_avg_pool2d(weights[None, None], x.shape[2:])
+        pooled = F.adaptive_avg_pool2d(weights[None, None], (x.shape[2], x.shape[3]))
         x = x.double()
         area = (weights.shape[0] / x.shape[2]) * (weights.shape[1] / x.shape[3])
         w = pooled.double() * area
@@ -91,7 +91,7 @@ def hold_statistics(model: nn.Module, parts: Parts, run: Callable[[np.ndarray], 
 
     with contextlib.ExitStack() as stack:
         for module, layer in layers.items():
-            module.forward = forward(layer)  # type: ignore[method-assign, assignment]
+            module.forward = forward(layer)
             stack.callback(module.__dict__.pop, "forward")
         for _ in layers:
             current["measured"] = None

@@ -7,6 +7,7 @@ after Ruder et al., "Artistic Style Transfer for Videos", GCPR 2016.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -99,7 +100,7 @@ def motion(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     scale = min(1.0, _MOST_SIDE / max(height, width))
     small = (max(16, round(width * scale)), max(16, round(height * scale)))
     a, b = (cv2.resize(image, small, interpolation=cv2.INTER_AREA) for image in (before, now))
-    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    finder: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     back, forth = finder.calc(b, a, None), finder.calc(a, b, None)
     again = back + warp(
         forth, back
