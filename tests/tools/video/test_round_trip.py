@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 
 import translatekit
 
-from .conftest import Identity, make_video
+from .conftest import Identity, make_animation, make_video
 
 NAMES = (
     "bunny_480p_audio.mp4",
@@ -166,3 +167,256 @@ def test_a_folder_of_images_and_videos(tmp_path: Path) -> None:
     assert summary.failed == []
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [".translatekit-manifest.jsonl", "a.mp4", "b.png"]
+
+
+def test_every_video_is_tested(data_dir: Path) -> None:
+    names = {path.name for path in (data_dir / "videos").iterdir() if path.suffix != ".gif"}
+    assert names == set(NAMES)
+
+
+def length(path: Path) -> Fraction:
+    """When the last frame ends."""
+    with av.open(str(path)) as container:
+        *_, last = container.decode(video=0)
+        return (last.pts + last.duration) * last.time_base
+
+
+def test_the_last_frame_is_shown_as_long(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=4, times=[0, 100, 2000, 2010])
+    translatekit.translate(source, Identity(), tmp_path / "out.mp4")
+    assert length(tmp_path / "out.mp4") == length(source)
+    translatekit.translate(source, Identity(), tmp_path / "half.mp4", every=2)
+    assert length(tmp_path / "half.mp4") == length(source)
+    translatekit.translate(source, Identity(), tmp_path / "part.mp4", start=0.1, end=2.005)
+    assert length(tmp_path / "part.mp4") == Fraction(1905, 1000)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((1, 0, 0, 1), "top left"),
+        ((-1, 0, 0, 1), "top right"),
+        ((-1, 0, 0, -1), "bottom right"),
+        ((1, 0, 0, -1), "bottom left"),
+        ((0, 1, -1, 0), "top right"),
+        ((0, -1, 1, 0), "bottom left"),
+        ((0, 1, 1, 0), "top left"),
+        ((0, -1, -1, 0), "bottom right"),
+    ],
+)
+def test_the_model_sees_upright_frames(tmp_path: Path, matrix: tuple[int, int, int, int], shown: str) -> None:
+    """All eight ways to turn and to mirror a picture; x' = ax + cy, y' = bx + dy."""
+    a, b, c, d = (value * 65536 for value in matrix)
+
+    def turn(container: Any, stream: Any) -> None:
+        stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
+
+    model = Identity()
+    source = make_video(tmp_path / "in.mp4", frames=2, size=(48, 64), prepare=turn)
+    translatekit.translate(source, model, tmp_path / "out.mp4")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        written = next(container.decode(video=0))
+        pictures = [model.first, written.to_ndarray(format="rgb24")]
+    assert written.rotation == 0
+    corners = {"top left": (4, 4), "top right": (4, -5), "bottom left": (-5, 4), "bottom right": (-5, -5)}
+    for picture in pictures:
+        assert picture is not None
+        assert picture.shape[:2] == ((48, 64) if matrix[0] else (64, 48))
+        assert {name for name, place in corners.items() if picture[place][0] > 150} == {shown}
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize(
+    ("matrix", "kr", "kb"),
+    [(1, 0.2126, 0.0722), (6, 0.299, 0.114), (7, 0.212, 0.087), (9, 0.2627, 0.0593)],
+)
+def test_the_model_sees_the_colours_that_are_shown(
+    tmp_path: Path, matrix: int, kr: float, kb: float, pix_fmt: str, full: bool
+) -> None:
+    """Samples computed as in ITU-R BT.601, BT.709, SMPTE 240M and BT.2020, encoded without loss."""
+    red, green, blue = color = np.array([0.8, 0.3, 0.15])
+    luma = kr * red + (1 - kr - kb) * green + kb * blue
+    chroma = (blue - luma) / 2 / (1 - kb), (red - luma) / 2 / (1 - kr)
+    deep = pix_fmt.endswith("10le")
+    step, most = (4, 1023) if deep else (1, 255)
+    if full:
+        samples = [luma * most, *(value * most + 128 * step for value in chroma)]
+    else:
+        samples = [step * (16 + 219 * luma), *(step * (128 + 224 * value) for value in chroma)]
+    frame = av.VideoFrame(64, 48, pix_fmt)
+    kind = np.uint16 if deep else np.uint8
+    for plane, value in zip(frame.planes, samples, strict=True):
+        plane.update(np.full(plane.buffer_size // kind().itemsize, round(value), kind).tobytes())
+    frame.pts, frame.colorspace, frame.color_range = 0, matrix, 2 if full else 1
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, 2 if full else 1
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    model = Identity()
+    translatekit.translate(tmp_path / "in.mkv", model, tmp_path / "out.mkv", codec="ffv1")
+    assert model.first is not None
+    assert model.first.dtype == (np.float32 if deep else np.uint8)
+    seen = model.first if deep else model.first / 255
+    assert np.abs(seen - color).max() < 0.01
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        back = next(container.decode(video=0))
+        assert (back.colorspace, back.color_range) == (matrix, 2 if full else 1)
+        assert max(component.bits for component in back.format.components) == (10 if deep else 8)
+        first = np.frombuffer(bytes(back.planes[0]), kind)[0]
+    assert abs(int(first) - samples[0]) <= 2 * step
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [("rgb.mp4", "libx264rgb", "rgb24"), ("full.avi", "mjpeg", "yuvj420p"), ("gray.mkv", "ffv1", "gray")],
+)
+def test_other_samples_than_the_usual_ones(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
+    source = make_video(tmp_path / name, frames=3, codec=codec, pix_fmt=pix_fmt)
+    assert translatekit.translate(source, Identity(), tmp_path / "out.mp4").failed == []
+    before, after = facts(source), facts(tmp_path / "out.mp4")
+    assert np.abs(before["upright"] - after["upright"]).mean() < 3
+    assert after["colour"][3] != 0  # no decoder takes YUV for RGB
+
+
+def test_the_pixel_aspect_survives_cropping(tmp_path: Path) -> None:
+    def wide(container: Any, stream: Any) -> None:
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+
+    source = make_video(tmp_path / "in.mp4", frames=2, size=(50, 70), prepare=wide)
+    translatekit.translate(source, Identity(size_multiple=32), tmp_path / "out.mp4", fit="crop")
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.sample_aspect_ratio) == (64, 32, Fraction(4, 3))
+
+
+def test_chapters_and_tags_survive(tmp_path: Path) -> None:
+    def describe(container: Any, stream: Any) -> None:
+        base = Fraction(1, 1000)
+        names = ((1, 0, 200, "one"), (2, 200, 480, "two"))
+        container.set_chapters(
+            [
+                {"id": i, "start": a, "end": b, "time_base": base, "metadata": {"title": title}}
+                for i, a, b, title in names
+            ]
+        )
+        container.metadata.update(title="A title", artist="Somebody")
+
+    source = make_video(tmp_path / "in.mp4", frames=12, prepare=describe)
+    translatekit.translate(source, Identity(), tmp_path / "out.mp4")
+
+    def said(path: Path) -> tuple[Any, ...]:
+        with av.open(str(path)) as container:
+            chapters = [
+                (c["start"] * c["time_base"], c["end"] * c["time_base"], c["metadata"]["title"])
+                for c in container.chapters()
+            ]
+            return chapters, container.metadata["title"], container.metadata["artist"]
+
+    assert said(tmp_path / "out.mp4") == said(source)
+    assert len(said(source)[0]) == 2
+
+
+def test_the_cover_of_a_file_is_not_its_video(tmp_path: Path) -> None:
+    make_video(tmp_path / "plain.mp4", frames=5)
+    data = io.BytesIO()
+    Image.new("RGB", (40, 40), (0, 255, 0)).save(data, "JPEG")
+    with av.open(str(tmp_path / "plain.mp4")) as plain, av.open(str(tmp_path / "in.mp4"), "w") as container:
+        video = container.add_stream_from_template(plain.streams.video[0])
+        cover: Any = container.add_stream("mjpeg")
+        cover.width = cover.height = 40
+        cover.pix_fmt = "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        packet = av.Packet(data.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1, 90000)
+        container.mux(packet)
+        for packet in plain.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                container.mux(packet)
+    assert translatekit.translate(tmp_path / "in.mp4", Identity(), tmp_path / "out.mp4").frames == 5
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        stream = container.streams.video[1]
+        assert stream.disposition == av.stream.Disposition.attached_pic
+        assert bytes(next(container.demux(stream))) == data.getvalue()
+
+
+def test_a_size_that_changes_on_the_way(tmp_path: Path) -> None:
+    """What is shown keeps the size that it had first."""
+    make_video(tmp_path / "a.ts", frames=5, size=(48, 64))
+    make_video(tmp_path / "b.ts", frames=5, size=(96, 128), times=[400, 440, 480, 520, 560])
+    both = tmp_path / "in.ts"
+    both.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / "b.ts").read_bytes())
+    assert translatekit.translate(both, Identity(), tmp_path / "out.mp4").failed == []
+    assert facts(tmp_path / "out.mp4")["upright"].shape == (48, 64, 3)
+
+
+def test_a_model_of_gray_images(tmp_path: Path) -> None:
+    model = Identity(in_channels=1, out_channels=1)
+    translatekit.translate(make_video(tmp_path / "in.mp4", frames=3), model, tmp_path / "out.mp4")
+    assert model.first is not None
+    assert model.first.shape[2] == 1
+    picture = facts(tmp_path / "out.mp4")["upright"]
+    assert np.abs(picture[:, :, 0] - picture[:, :, 2]).max() < 6
+
+
+def test_transparency_of_a_quicktime_file_stays(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "in.mov"), "w") as container:
+        stream: Any = container.add_stream("qtrle", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "argb"
+        image = np.full((48, 64, 4), 200, np.uint8)
+        image[:, :32, 3], image[:, 32:, 3] = 0, 255
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgba")))
+        container.mux(stream.encode(None))
+    translatekit.translate(tmp_path / "in.mov", Identity(), tmp_path / "out.mov")
+    with av.open(str(tmp_path / "out.mov")) as container:
+        alpha = next(container.decode(video=0)).to_ndarray(format="rgba")[:, :, 3]
+    assert alpha[:, :30].max() < 10
+    assert alpha[:, 34:].min() > 245
+
+
+def animation(path: Path) -> tuple[list[int], Any]:
+    with Image.open(path) as image:
+        durations = []
+        for index in range(image.n_frames):
+            image.seek(index)
+            image.load()
+            durations.append(image.info["duration"])
+        return durations, image.info.get("loop")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_parts_of_an_animation(tmp_path: Path, suffix: str) -> None:
+    source = make_animation(tmp_path / f"in{suffix}", [50, 70, 200, 90, 100], loop=3)
+    out = tmp_path / f"out{suffix}"
+    translatekit.translate(source, Identity(), out, every=2)
+    assert animation(out) == ([120, 290, 100], 3)
+    translatekit.translate(source, Identity(), out, start=0.05, end=0.4, force=True)
+    assert animation(out) == ([70, 200, 80], 3)
+    translatekit.translate(source, Identity(), out, side_by_side=True, force=True)
+    with Image.open(out) as image:
+        assert image.size == (64, 24)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_transparency_of_an_animation_survives_a_resize(tmp_path: Path, suffix: str) -> None:
+    source = make_animation(tmp_path / f"in{suffix}", [50, 70, 200], transparent=True)
+    out = tmp_path / f"out{suffix}"
+    translatekit.translate(source, Identity(), out, size="48x64")
+    with Image.open(out) as image:
+        for index in range(3):
+            image.seek(index)
+            alpha = np.asarray(image.convert("RGBA"))[:, :, 3]
+            assert alpha[4, 4] == 0
+            assert alpha[40, 60] == 255
+
+
+def test_an_animation_becomes_another_or_a_video(tmp_path: Path) -> None:
+    source = make_animation(tmp_path / "in.webp", [33, 33, 34, 100], loop=1)
+    translatekit.translate(source, Identity(), tmp_path / "out.gif")
+    assert animation(tmp_path / "out.gif")[0] == [30, 40, 30, 100]
+    translatekit.translate(source, Identity(), tmp_path / "out.mp4")
+    assert facts(tmp_path / "out.mp4")["times"] == [Fraction(t, 1000) for t in (0, 33, 66, 100)]
+    assert length(tmp_path / "out.mp4") == Fraction(1, 5)

@@ -18,7 +18,7 @@ import translatekit
 from translatekit.errors import OptionError
 from translatekit.images import read_picture
 
-from .conftest import Identity, make_video
+from .conftest import Identity, make_animation, make_video
 
 
 def times(path: Path) -> list[Fraction]:
@@ -56,10 +56,51 @@ def test_the_sound_of_a_part_begins_with_it(data_dir: Path, tmp_path: Path) -> N
 def test_frames_as_images(tmp_path: Path) -> None:
     source = make_video(tmp_path / "in.mp4", frames=10)
     summary = translatekit.translate(source, Identity(), frames=str(tmp_path / "frames"), every=5)
-    files = sorted((tmp_path / "frames" / "in").iterdir())
+    files = sorted((tmp_path / "frames" / "in").glob("*.png"))
     assert [file.name for file in files] == ["000000.png", "000005.png"]
     assert read_picture(files[0]).pixels.shape == (48, 64, 3)
     assert summary.frames == 2
+
+
+def test_frames_that_are_there_are_not_written_again(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=4)
+    small_model(tmp_path / "model.safetensors")
+    folder = tmp_path / "frames" / "in"
+    for _ in range(2):
+        summary = translatekit.translate(
+            source, tmp_path / "model.safetensors", frames=str(tmp_path / "frames")
+        )
+        assert summary.frames == 4
+        written = {file.name: file.stat().st_mtime_ns for file in folder.glob("*.png")}
+        (folder / "000002.png").unlink(missing_ok=True)
+    summary = translatekit.translate(source, tmp_path / "model.safetensors", frames=str(tmp_path / "frames"))
+    again = {file.name: file.stat().st_mtime_ns for file in folder.glob("*.png")}
+    assert [name for name in written if written[name] != again[name]] == ["000002.png"]
+
+
+def test_an_image_of_the_users_is_not_taken_for_a_frame(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=2)
+    (tmp_path / "frames" / "in").mkdir(parents=True)
+    (tmp_path / "frames" / "in" / "000001.png").write_bytes(b"mine")
+    (failure,) = translatekit.translate(source, Identity(), frames=str(tmp_path / "frames")).failed
+    assert "000001.png exists and is not what an earlier run wrote there" in failure[1]
+    assert (tmp_path / "frames" / "in" / "000001.png").read_bytes() == b"mine"
+
+
+def test_two_videos_of_one_name_do_not_share_their_frames(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("clip.mp4", "clip.mov"):
+        make_video(tmp_path / "in" / name, frames=2)
+    summary = translatekit.translate(tmp_path / "in", Identity(), frames=str(tmp_path / "frames"))
+    assert summary.translated == 1
+    assert "its frames would go where those of" in summary.failed[0][1]
+
+
+def test_frames_of_an_animation(tmp_path: Path) -> None:
+    source = make_animation(tmp_path / "in.gif", [100, 100, 100])
+    summary = translatekit.translate(source, Identity(), frames=str(tmp_path / "frames"))
+    assert summary.frames == 3
+    assert len(list((tmp_path / "frames" / "in").glob("*.png"))) == 3
 
 
 def test_side_by_side(tmp_path: Path) -> None:
@@ -86,20 +127,45 @@ def test_an_encoder_that_the_hardware_lacks_is_replaced_and_said(tmp_path: Path)
     source = make_video(tmp_path / "in.mp4", frames=5)
     model = tmp_path / "model.safetensors"
     small_model(model)
-    command = [
-        sys.executable,
-        "-m",
-        "translatekit",
-        "run",
-        source,
-        "--model",
-        model,
-        "-o",
-        tmp_path / "out.mp4",
-    ]
-    done = subprocess.run([*map(str, command), "--codec", "h264_nvenc"], capture_output=True, text=True)
+    arguments = command(source, model, tmp_path / "out.mp4", "--codec", "h264_nvenc", "--preset", "p4")
+    done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 0
     assert "libx264 is used instead" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "sentence"),
+    [
+        ("out.webm", {"codec": "libx264"}, "a .webm file cannot hold what libx264 writes"),
+        ("out.mp4", {"codec": "mpeg4", "crf": 20}, "it has no crf"),
+        ("out.mp4", {"preset": "quickest"}, "the encoder libx264 does not take 64x48 pixels"),
+        ("out.mp4", {"pix_fmt": "nonsense"}, "nonsense"),
+    ],
+)
+def test_what_cannot_be_encoded_is_said_before_anything_is_translated(
+    tmp_path: Path, out: str, options: dict[str, object], sentence: str
+) -> None:
+    model = Identity()
+    summary = translatekit.translate(make_video(tmp_path / "in.mp4"), model, tmp_path / out, **options)
+    assert sentence in summary.failed[0][1]
+    assert model.batches == []
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".mp4"]
+
+
+@pytest.mark.parametrize(
+    ("codec", "suffix"), [("libsvtav1", ".mp4"), ("libx265", ".mov"), ("prores_ks", ".mov"), ("ffv1", ".mkv")]
+)
+@pytest.mark.parametrize("size", [(48, 64), (37, 51)])
+def test_every_encoder_finds_a_pixel_format(
+    tmp_path: Path, codec: str, suffix: str, size: tuple[int, int]
+) -> None:
+    source = make_video(tmp_path / "in.mkv", frames=130, size=size, codec="ffv1", pix_fmt="bgr0")
+    out = tmp_path / f"out{suffix}"
+    assert translatekit.translate(source, Identity(), out, codec=codec).failed == []
+    assert times(out) == times(source)
+    with av.open(str(out)) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.height, frame.width) == size
 
 
 def test_an_encoder_that_there_is_not_is_refused(tmp_path: Path) -> None:
@@ -117,41 +183,83 @@ def test_a_rerun_has_nothing_to_do(tmp_path: Path) -> None:
         assert getattr(summary, outcome) == 1
 
 
-@pytest.mark.parametrize("smooth", [0.0, 0.5])
-def test_a_run_that_was_killed_goes_on_and_gives_the_same_video(tmp_path: Path, smooth: float) -> None:
-    source = make_video(tmp_path / "in.mp4", frames=300)
-    small_model(tmp_path / "model.safetensors")
-    command = [
-        sys.executable,
-        "-m",
-        "translatekit",
-        "run",
-        str(source),
-        "--model",
-        str(tmp_path / "model.safetensors"),
-    ]
-    command += ["--smooth", str(smooth)] if smooth else []
-    folder = tmp_path / "killed"
-    process = subprocess.Popen([*command, "-o", str(folder / "out.mp4")], stderr=subprocess.DEVNULL)
+def command(source: Path, model: Path, out: Path, *options: str) -> list[str]:
+    parts = [sys.executable, "-m", "translatekit", "run", source, "--model", model, "-o", out, *options]
+    return [str(part) for part in parts]
+
+
+def stopped_run(arguments: list[str], folder: Path, how: signal.Signals) -> int:
+    """Run until the first segment is finished; the exit status."""
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not list(
-        folder.glob(".*.video/000000.n*" if not smooth else ".*.video/*.npz")
-    ):
+    while time.monotonic() < deadline and process.poll() is None and not is_begun(folder):
+        time.sleep(0.005)
+    process.send_signal(how)
+    return process.wait(timeout=30)
+
+
+def is_begun(folder: Path) -> bool:
+    return any(len(path.read_bytes().splitlines()) > 1 for path in folder.glob(".*.video/segments.jsonl"))
+
+
+@pytest.mark.parametrize(("how", "smooth"), [(signal.SIGINT, 0.0), (signal.SIGKILL, 0.5)])
+def test_a_run_that_was_stopped_goes_on_and_gives_the_same_video(
+    tmp_path: Path, how: signal.Signals, smooth: float
+) -> None:
+    source, model = make_video(tmp_path / "in.mp4", frames=300), tmp_path / "model.safetensors"
+    small_model(model)
+    options = ("--batch-size", "7", *(("--smooth", str(smooth)) if smooth else ()))
+    stopped, whole = tmp_path / "stopped" / "out.mp4", tmp_path / "whole" / "out.mp4"
+    assert stopped_run(command(source, model, stopped, *options), stopped.parent, how) != 0
+    assert not stopped.exists()
+    (work,) = stopped.parent.glob(".*.video")
+    first = (work / "000000.segment").stat()
+    again = subprocess.Popen(command(source, model, stopped, *options), stderr=subprocess.DEVNULL)
+    while again.poll() is None and work.exists():
+        kept = next(iter(work.glob("000000.segment")), None)
+        assert kept is None or kept.stat().st_mtime_ns == first.st_mtime_ns
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (folder / "out.mp4").exists()
-    segments = list(folder.glob(".*.video/*.nut"))
-    assert segments
-    subprocess.run([*command, "-o", str(folder / "out.mp4")], check=True, stderr=subprocess.DEVNULL)
-    subprocess.run(
-        [*command, "-o", str(tmp_path / "whole" / "out.mp4")], check=True, stderr=subprocess.DEVNULL
-    )
-    assert packets(folder / "out.mp4") == packets(tmp_path / "whole" / "out.mp4")
-    assert times(folder / "out.mp4") == times(source)
-    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == [
+    assert again.wait() == 0
+    settings = {"batch_size": 7, "smooth": smooth}
+    summary = translatekit.translate(source, model, whole, **settings)
+    assert packets(stopped) == packets(whole)
+    assert times(stopped) == times(source)
+    assert [path.name for path in stopped.parent.iterdir() if path.name.startswith(".")] == [
         ".translatekit-manifest.jsonl"
     ]
+    assert bool(summary.flicker) == bool(smooth)
+
+
+def test_a_segment_that_was_torn_is_made_again(tmp_path: Path) -> None:
+    source, model = make_video(tmp_path / "in.mp4", frames=300), tmp_path / "model.safetensors"
+    small_model(model)
+    stopped, whole = tmp_path / "stopped" / "out.mp4", tmp_path / "whole" / "out.mp4"
+    stopped_run(command(source, model, stopped), stopped.parent, signal.SIGKILL)
+    (segment,) = stopped.parent.glob(".*.video/000000.segment")
+    segment.write_bytes(segment.read_bytes()[:-100])
+    for out in (stopped, whole):
+        assert translatekit.translate(source, model, out).frames == 300
+    assert packets(stopped) == packets(whole)
+
+
+def test_a_stopped_run_of_a_translator_that_came_from_no_file_begins_again(tmp_path: Path) -> None:
+    """Nobody can know whether it is the same one."""
+    source = make_video(tmp_path / "in.mp4", frames=200)
+    calls = 0
+
+    def stop(batch: np.ndarray) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        if calls > 40:
+            raise KeyboardInterrupt
+        return batch
+
+    with pytest.raises(KeyboardInterrupt):
+        translatekit.translate(source, Identity(stop), tmp_path / "out.mp4")
+    assert list(tmp_path.glob(".*.video/000000.segment"))
+    model = Identity(lambda batch: 255 - batch)
+    assert translatekit.translate(source, model, tmp_path / "out.mp4").frames == 200
+    assert sum(model.batches) == 200
 
 
 def small_model(path: Path) -> None:
@@ -203,6 +311,61 @@ def test_the_summary_says_how_much_flicker_there_was(tmp_path: Path) -> None:
     summary = translatekit.translate(source, model, tmp_path / "out.mp4", smooth=0.6, batch_size=1)
     before, after = summary.flicker[source]
     assert 0 < after < before
+
+
+@pytest.mark.parametrize("options", [{"size": 32}, {"fit": "crop"}, {"side_by_side": True}])
+def test_smoothing_goes_with_every_size(tmp_path: Path, options: dict[str, object]) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=4, size=(50, 70))
+    assert translatekit.translate(source, Identity(), tmp_path / "out.mp4", smooth=0.5, **options).frames == 4
+
+
+def test_a_smoother_goes_on_where_another_stopped() -> None:
+    images = scene(6)
+    rng = np.random.default_rng(2)
+    outputs = [np.clip(image + rng.integers(-25, 25), 0, 255).astype(np.uint8) for image in images]
+    whole, first = Smoother(0.5), Smoother(0.5)
+    expected = [whole(image, output) for image, output in zip(images, outputs, strict=True)]
+    for image, output in zip(images[:3], outputs[:3], strict=True):
+        first(image, output)
+    second = Smoother(0.5, first.state)
+    for image, output, frame in zip(images[3:], outputs[3:], expected[3:], strict=True):
+        assert np.array_equal(second(image, output), frame)
+    assert second.flicker == whole.flicker
+
+
+def test_the_time_of_each_stage_is_counted(tmp_path: Path) -> None:
+    def slow(batch: np.ndarray) -> np.ndarray:
+        time.sleep(0.05)
+        return batch
+
+    stats = translatekit.translate(
+        make_video(tmp_path / "in.mp4"), Identity(slow), tmp_path / "out.mp4"
+    ).stats
+    assert stats is not None
+    assert all(stats.seconds[stage] > 0 for stage in ("decode", "translate", "encode", "write"))
+    assert stats.bottleneck == "translate"
+
+
+def test_a_video_that_is_damaged_leaves_nothing_behind(tmp_path: Path) -> None:
+    data = bytearray(make_video(tmp_path / "in.mp4", frames=300).read_bytes())
+    place = data.index(b"mdat") + 2500
+    data[place : place + 800] = bytes(value ^ 0x5A for value in data[place : place + 800])
+    (tmp_path / "in.mp4").write_bytes(data)
+    (failure,) = translatekit.translate(tmp_path / "in.mp4", Identity(), tmp_path / "out" / "out.mp4").failed
+    assert "damaged" in failure[1]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == []
+
+
+def test_hostile_videos_on_the_command_line(data_dir: Path, tmp_path: Path) -> None:
+    small_model(tmp_path / "model.safetensors")
+    arguments = command(data_dir / "hostile_videos", tmp_path / "model.safetensors", tmp_path / "out")
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if "replace or remove it" in line]
+    assert len(lines) == len(HOSTILE)
+    assert "Traceback" not in done.stderr
+    assert "4 failed" in done.stderr
 
 
 HOSTILE = ("WrongFile.mp4", "corrupted.mp4", "empty.mp4", "zero-frame.ts")

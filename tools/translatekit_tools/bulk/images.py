@@ -23,13 +23,13 @@ from translatekit.interfaces import Translator
 from translatekit_tools.bulk.find import Job, find_jobs
 from translatekit_tools.bulk.geometry import Fitted, crop_centre, fit_pixels
 from translatekit_tools.bulk.manifest import Entry, hash_bytes, hash_file, hash_options
-from translatekit_tools.bulk.model import check_channels, find_model_file, open_model
+from translatekit_tools.bulk.model import batch_size, check_channels, find_model_file, open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stages import background, batch_by, in_order, ordered_map
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
 from translatekit_tools.bulk.tiles import TiledTranslator
-from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, VIDEO_SUFFIXES, moves
+from translatekit_tools.bulk.video.kinds import moves
 
 if TYPE_CHECKING:
     from translatekit_tools.bulk.video.line import VideoResult
@@ -114,6 +114,7 @@ class _Line:
         self.model_hash = hash_file(model_file) if model_file is not None else ""
         self.options_hash = hash_options(options.of_result())
         self.clock = Clock()
+        self._frames_of: dict[Path, Path] = {}
         if translator is not None:
             check_channels(translator)
             if options.tile is not None:
@@ -224,7 +225,6 @@ class _Line:
 
     def translate_video(self, item: _Item, progress: Progress | None) -> None:
         """From a video or an animation to a file like it, or to its frames as images."""
-        from translatekit_tools.bulk.video.animation import translate_animation
         from translatekit_tools.bulk.video.line import translate_video, write_frames
 
         job = item.job
@@ -234,7 +234,7 @@ class _Line:
             raise DataError(
                 f"the file cannot be read ({error.strerror}): check it and its permissions"
             ) from None
-        to_images = self.options.frames is not None and job.source.suffix.lower() in VIDEO_SUFFIXES
+        to_images = self.options.frames is not None
         if not to_images and self._is_done(item):
             item.finish("skipped")
             return
@@ -242,32 +242,56 @@ class _Line:
             item.finish("translated")
             return
         report, say = (getattr(progress, name, _ignore) for name in ("frames", "say"))
-        out = job.output
+        made_from = (item.input_hash, self.model_hash, self.options_hash)
+
+        def commit(made: Path) -> None:
+            with made.open("rb+") as file:
+                os.fsync(file.fileno())
+            self._enter(item, hash_file(made), made.stat().st_size)
+            made.replace(job.output)
+
         try:
             if to_images:
-                folder = Path(str(self.options.frames)).expanduser() / job.source.stem
-                item.video = write_frames(job.source, folder, self.translator, self.options, report)
-                item.finish("translated")
-                return
-            out.parent.mkdir(parents=True, exist_ok=True)
-            made = out.with_name(f".{hash_bytes(os.fsencode(out.name))[:16]}.translatekit.tmp{out.suffix}")
-            try:
-                if out.suffix.lower() in ANIMATION_SUFFIXES:
-                    item.video = translate_animation(job.source, made, self.translator, self.options, report)
-                else:
-                    identity = hash_bytes(
-                        "".join((item.input_hash, self.model_hash, self.options_hash)).encode()
-                    )
-                    item.video = translate_video(
-                        job.source, made, self.translator, self.options, identity, report=report, say=say
-                    )
-                self._enter(item, hash_file(made), made.stat().st_size)
-                made.replace(out)
-            finally:
-                made.unlink(missing_ok=True)
+                item.video = write_frames(
+                    job.source,
+                    self._frames_folder(job),
+                    self.translator,
+                    self.options,
+                    made_from,
+                    report,
+                    self.clock,
+                )
+            else:
+                job.output.parent.mkdir(parents=True, exist_ok=True)
+                item.video = translate_video(
+                    job.source,
+                    job.output,
+                    self.translator,
+                    self.options,
+                    made_from,
+                    commit=commit,
+                    report=report,
+                    say=say,
+                    clock=self.clock,
+                )
         except OSError as error:
-            raise DataError(_explain(error, out)) from None
+            raise DataError(_explain(error, job.output)) from None
         item.finish("translated")
+
+    def _frames_folder(self, job: Job) -> Path:
+        """Where the frames of a video go as images.
+
+        Raises:
+            DataError: those of another one went there.
+        """
+        below = Path(job.manifest.relative(job.output)).parent
+        folder = Path(str(self.options.frames)).expanduser() / below / job.source.stem
+        other = self._frames_of.setdefault(folder, job.source)
+        if other != job.source:
+            raise DataError(
+                f"its frames would go where those of {other} are, {folder}: rename one of the two videos"
+            )
+        return folder
 
     def _enter(self, item: _Item, output_hash: str, output_size: int) -> None:
         """Put an output into its manifest."""
@@ -286,14 +310,9 @@ class _Line:
         )
 
     def batch_size(self, key: Hashable) -> int:
-        """Images of one shape at once: as asked for, or enough to keep the device busy."""
-        if self.options.batch_size is not None:
-            return self.options.batch_size
-        preferred = getattr(self.translator, "preferred_batch", None)
+        """Images of one shape at once."""
         height, width = cast(tuple[tuple[int, int, int], str], key)[0][:2]
-        on_cpu = str(getattr(self.translator, "device", "cpu")).startswith("cpu")
-        most, pixels = (4, 2**19) if on_cpu else (16, 2**22)
-        return max(1, min(preferred or most, pixels // (height * width)))
+        return batch_size(self.translator, self.options, height, width)
 
     def translate(self, batches: Iterable[list[_Item]]) -> Iterator[_Item]:
         """Run the model, batch by batch; where it can be given several at once, three are under way."""

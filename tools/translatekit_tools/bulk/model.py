@@ -59,6 +59,16 @@ def open_model(path: Path, options: RunOptions) -> Translator:
     return translator if options.tile is None else TiledTranslator(translator, options.tile, options.overlap)
 
 
+def batch_size(translator: Translator, options: RunOptions, height: int, width: int) -> int:
+    """Images of one size at once: as asked for, or enough to keep the device busy."""
+    if options.batch_size is not None:
+        return options.batch_size
+    preferred = getattr(translator, "preferred_batch", None)
+    on_cpu = str(getattr(translator, "device", "cpu")).startswith("cpu")
+    most, pixels = (4, 2**19) if on_cpu else (16, 2**22)
+    return max(1, min(preferred or most, pixels // (height * width)))
+
+
 def check_direction(translator: Translator, path: Path, options: RunOptions) -> None:
     """Refuse a file that was named together with another direction than its own.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from queue import Full, Queue
 from typing import Protocol, TypeVar, cast
@@ -97,7 +97,7 @@ def in_order(items: Iterable[N]) -> Iterator[N]:
             following += 1
 
 
-def background(items: Iterable[T], ahead: int) -> Iterator[T]:
+def background(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
     """The items, made in a thread of their own, up to `ahead` of them before they are taken.
 
     An exception in the thread is raised where the items are taken; when no more are taken, the thread ends.

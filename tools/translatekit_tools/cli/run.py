@@ -176,7 +176,9 @@ def _print_summary(console: Console, summary: Summary) -> None:
     for path, (before, after) in summary.flicker.items():
         parts.append(f"flicker of {_shown(path)}: warp error {before:.5f}, smoothed {after:.5f}")
     line = ", ".join(parts)
-    console.print(line[0].upper() + line[1:], markup=False, style="red" if summary.failed else "green")
+    console.print(
+        line[0].upper() + line[1:], markup=False, soft_wrap=True, style="red" if summary.failed else "green"
+    )
 
 
 def _print_stats(console: Console, stats: Stats) -> None:

@@ -1,86 +1,148 @@
-"""Animated GIF and WebP: frames with durations of their own, transparency and the number of repetitions kept."""
+"""Animated GIF and WebP: frames with durations of their own, transparency and the number of repetitions kept.
+
+Pillow reads and writes both; FFmpeg reads no animated WebP, and gives a GIF one palette for all of its frames.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import Image
 
-from translatekit.errors import DataError
 from translatekit.images import to_uint8
-from translatekit.interfaces import Translator
-from translatekit_tools.bulk.geometry import Fitted
-from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.video.line import VideoResult, fit_for
+from translatekit_tools.bulk.video.reader import Frame, UnreadableVideoError, VideoInfo, Wanted
 
 _DEFAULT_DURATION = 100  # milliseconds, where a file says 0 or nothing, as browsers have it
+_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 
 
-def translate_animation(
-    source: Path,
-    out: Path,
-    translator: Translator,
-    options: RunOptions,
-    report: Callable[[int, int], None] = lambda done, total: None,
-) -> VideoResult:
-    """Translate an animated image into a new file of the same frames, durations and repetitions.
+class AnimationReader:
+    """An animated image, open for reading (see `translatekit_tools.bulk.video.reader.Reader`); a tick is 1 ms.
 
-    Raises:
-        DataError: it is damaged.
+    Attributes:
+        settings: what else the file says: ``loop``, the number of repetitions, where it does; profiles and comments.
     """
+
+    def __init__(self, path: Path) -> None:
+        """Open a file, and look at all of its frames for their durations and transparency.
+
+        Raises:
+            UnreadableVideoError: it is damaged.
+        """
+        self.path = path
+        try:
+            self._image = Image.open(path)
+            kept = ("loop", "icc_profile", "exif", "xmp", "comment")
+            self.settings = {
+                key: self._image.info[key] for key in kept if self._image.info.get(key) is not None
+            }
+            self._durations = []
+            alpha = False
+            for frame in self._images():
+                self._durations.append(int(frame.info.get("duration", 0)) or _DEFAULT_DURATION)
+                alpha = alpha or frame.convert("RGBA").getchannel("A").getextrema()[0] != 255
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+        total = sum(self._durations)
+        self.end = 0
+        self.info = VideoInfo(
+            width=self._image.width,
+            height=self._image.height,
+            time_base=Fraction(1, 1000),
+            rate=Fraction(1000 * len(self._durations), total).limit_denominator(1001),
+            frames=len(self._durations),
+            seconds=total / 1000,
+            alpha=alpha,
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._image.close()
+
+    def _images(self) -> Iterator[Image.Image]:
+        for number in range(getattr(self._image, "n_frames", 1)):
+            self._image.seek(number)
+            self._image.load()  # a WebP's duration is known no earlier
+            yield self._image
+
+    def _damaged(self, error: Exception) -> UnreadableVideoError:
+        return UnreadableVideoError(
+            f"{self.path} cannot be read as an animation ({error}): replace or remove it"
+        )
+
+    def frames(self, wanted: Wanted | None = None) -> Iterator[Frame | None]:
+        """All frames, in the order they are shown; None for one that is not wanted.
+
+        Raises:
+            UnreadableVideoError: the file is damaged.
+        """
+        try:
+            self.end = 0
+            for number, image in enumerate(self._images()):
+                pts, duration = self.end, self._durations[number]
+                self.end = pts + duration
+                if wanted is not None and not wanted(number, pts / 1000):
+                    yield None
+                    continue
+                rgba = np.asarray(image.convert("RGBA"))
+                alpha = np.ascontiguousarray(rgba[:, :, 3]) if self.info.alpha else None
+                yield Frame(np.ascontiguousarray(rgba[:, :, :3]), alpha, pts, duration, number)
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+
+
+def write_animation(
+    path: Path, frames: Iterable[Frame], reader: AnimationReader, end: Callable[[], int], quality: int
+) -> None:
+    """Write frames into a GIF or WebP, by the path's suffix, with the repetitions of the one they come from.
+
+    A frame is shown until the next one.
+
+    Args:
+        path: the file.
+        frames: with time stamps in milliseconds.
+        reader: what the frames were read from.
+        end: asked, after the last frame, when that one ends.
+        quality: of WebP, 1 to 100.
+    """
+    webp = path.suffix.lower() == ".webp"
+    step = 1 if webp else 10  # milliseconds that the format counts in
     durations: list[int] = []
-    result = VideoResult()
-    try:
-        with Image.open(source) as image:
-            total = int(getattr(image, "n_frames", 1))
 
-            def frames() -> Iterator[Image.Image]:
-                originals = _frames(image, durations)
-                size = options.batch_size or getattr(translator, "preferred_batch", None) or 4
-                while batch := list(islice(originals, size)):
-                    for frame in _translate(batch, translator, options):
-                        result.frames += 1
-                        report(result.frames, total)
-                        yield frame
+    def images() -> Iterator[Image.Image]:
+        before: Frame | None = None
+        for frame in frames:
+            if before is not None:
+                durations.append(_ticks(before.pts, frame.pts, step))
+                yield _to_pillow(before)
+            before = frame
+        if before is not None:
+            durations.append(_ticks(before.pts, end(), step))
+            yield _to_pillow(before)
 
-            made = list(frames())
-            settings: dict[str, Any] = {"loop": image.info.get("loop", 0 if out.suffix == ".webp" else None)}
-            settings = {key: value for key, value in settings.items() if value is not None}
-            if out.suffix.lower() == ".webp":
-                settings |= {"quality": options.quality, "method": 4}
-            else:
-                settings |= {"disposal": 2 if made[0].mode == "RGBA" else 1, "optimize": False}
-            made[0].save(out, save_all=True, append_images=made[1:], duration=durations, **settings)
-    except (OSError, ValueError, SyntaxError) as error:
-        raise DataError(f"{source} cannot be read as an animation ({error}): replace or remove it") from None
-    return result
+    settings: dict[str, Any] = dict(reader.settings)
+    if webp:
+        settings.pop("comment", None)
+        settings |= {"loop": settings.get("loop", 1), "quality": quality, "method": 4}
+    else:
+        settings = {key: settings[key] for key in ("loop", "comment") if key in settings}
+        settings |= {"disposal": 2 if reader.info.alpha else 1, "optimize": False}
+    made = images()
+    # Pillow takes the frames, and each one's duration, when it comes to them.
+    next(made).save(path, save_all=True, append_images=made, duration=durations, **settings)
 
 
-def _frames(image: Image.Image, durations: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    for frame in ImageSequence.Iterator(image):
-        frame.load()  # a WebP's duration is known no earlier
-        durations.append(int(frame.info.get("duration", 0)) or _DEFAULT_DURATION)
-        rgba = np.asarray(frame.convert("RGBA"))
-        alpha = rgba[:, :, 3]
-        yield np.ascontiguousarray(rgba[:, :, :3]), None if alpha.min() == 255 else alpha
+def _ticks(start: int, end: int, step: int) -> int:
+    """A duration in milliseconds that the format can hold; rounding does not add up over the frames."""
+    return max(step, round(end / step) * step - round(start / step) * step)
 
 
-def _translate(
-    batch: list[tuple[np.ndarray, np.ndarray | None]], translator: Translator, options: RunOptions
-) -> Iterator[Image.Image]:
-    info = translator.info
-    fitted: list[Fitted] = [
-        fit_for(rgb, info.image_in_channels, info.size_multiple, options) for rgb, _ in batch
-    ]
-    outputs = translator(np.stack([item.pixels for item in fitted]))
-    for (_, alpha), item, output in zip(batch, fitted, outputs, strict=True):
-        pixels = to_uint8(item.restore(output))
-        if pixels.shape[2] == 1:
-            pixels = np.repeat(pixels, 3, axis=2)
-        if alpha is not None and alpha.shape == pixels.shape[:2]:
-            pixels = np.concatenate([pixels, alpha[:, :, None]], axis=2)
-        yield Image.fromarray(np.ascontiguousarray(pixels))
+def _to_pillow(frame: Frame) -> Image.Image:
+    pixels = to_uint8(frame.pixels)
+    if frame.alpha is not None:
+        pixels = np.concatenate([pixels, to_uint8(frame.alpha)[:, :, None]], axis=2)
+    return Image.fromarray(np.ascontiguousarray(pixels))

@@ -6,13 +6,16 @@ after Ruder et al., "Artistic Style Transfer for Videos", GCPR 2016.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import cv2
 import numpy as np
 
 _MOST_SIDE = 640  # optical flow is measured on images no larger
+_CHANGE = (
+    0.25  # of the brightness, from which on a difference is taken for another picture and not for flicker
+)
 
 
 def warp_error(inputs: Iterable[np.ndarray], outputs: Iterable[np.ndarray]) -> float:
@@ -25,45 +28,19 @@ def warp_error(inputs: Iterable[np.ndarray], outputs: Iterable[np.ndarray]) -> f
     Returns:
         In [0, 1], over pixels that can be seen in both frames; 0 for fewer than two frames.
     """
-    meter = WarpErrorMeter()
+    smoother = Smoother(0.0)
     for image, output in zip(inputs, outputs, strict=True):
-        meter.add(image, output)
-    return meter.result
-
-
-class WarpErrorMeter:
-    """`warp_error` of frames that come one by one."""
-
-    def __init__(self) -> None:
-        self._before: tuple[np.ndarray, np.ndarray] | None = None
-        self._sum = 0.0
-        self._count = 0
-
-    def add(self, image: np.ndarray, output: np.ndarray) -> None:
-        """Take one frame's input and output, (H, W, C) each."""
-        gray, values = _gray(image), _unit(output)
-        if self._before is not None:
-            flow, visible = motion(self._before[0], gray)
-            difference = np.square(values - warp(self._before[1], flow)).mean(axis=2)
-            if visible.any():
-                self._sum += float(difference[visible].mean())
-                self._count += 1
-        self._before = gray, values
-
-    @property
-    def result(self) -> float:
-        """The mean over all pairs of neighbours so far."""
-        return self._sum / self._count if self._count else 0.0
+        smoother(image, output)
+    return smoother.flicker[0]
 
 
 class Smoother:
     """Blends each output with the one before, moved along the optical flow of the inputs, where it can be seen.
 
-    Attributes:
-        state: what the next frame is blended with, (gray input, output), or None at the start.
+    It measures the warp error on its way, of the outputs as they came and as they went.
     """
 
-    def __init__(self, strength: float, state: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+    def __init__(self, strength: float, state: Mapping[str, np.ndarray] | None = None) -> None:
         """Start.
 
         Args:
@@ -71,20 +48,49 @@ class Smoother:
             state: of a smoother that came to the frame before.
         """
         self._strength = strength
-        self.state = state
+        self._before = None if state is None else (state["gray"], state["came"], state["went"])
+        self._errors = np.zeros(2) if state is None else state["errors"]
+        self._pairs = 0 if state is None else int(state["pairs"])
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """What a smoother needs that is to go on from here; there is none before the first frame."""
+        assert self._before is not None
+        gray, came, went = self._before
+        return {
+            "gray": gray,
+            "came": came,
+            "went": went,
+            "errors": self._errors,
+            "pairs": np.array(self._pairs),
+        }
+
+    @property
+    def flicker(self) -> tuple[float, float]:
+        """The warp error of the outputs as they came and as they went, over all frames so far."""
+        came, went = (self._errors / max(1, self._pairs)).tolist()
+        return came, went
 
     def __call__(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
         """The smoothed output of one frame; input and output (H, W, C) with the same sides, in order."""
-        gray, values = _gray(image), _unit(output)
-        if self.state is not None and self.state[1].shape == values.shape:
-            flow, visible = motion(self.state[0], gray)
-            moved = warp(self.state[1], flow)
-            # Where they differ much, the picture has changed and not flickered.
-            similar = np.exp(-np.square((values - moved).mean(axis=2) / 0.25)) * visible
-            share = (self._strength * similar)[:, :, None].astype(np.float32)
-            values = values * (1 - share) + moved * share
-        self.state = gray, values
-        return values if output.dtype != np.uint8 else np.rint(values * 255).clip(0, 255).astype(np.uint8)
+        gray, came = _gray(image), _unit(output)
+        went = came
+        if self._before is not None:
+            flow, visible = motion(self._before[0], gray)
+            moved = warp(self._before[2], flow)
+            if self._strength:
+                similar = np.exp(-np.square((came - moved).mean(axis=2) / _CHANGE)) * visible
+                share = (self._strength * similar)[:, :, None].astype(np.float32)
+                went = came * (1 - share) + moved * share
+            if visible.any():
+                pairs = ((came, warp(self._before[1], flow)), (went, moved))
+                errors = [np.square(now - before).mean(axis=2)[visible].mean() for now, before in pairs]
+                self._errors = self._errors + np.array(errors, np.float64)
+                self._pairs += 1
+        self._before = gray, came, went
+        if output.dtype == np.uint8:
+            return np.rint(went * 255).clip(0, 255).astype(np.uint8)
+        return went
 
 
 def motion(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,10 +108,10 @@ def motion(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     a, b = (cv2.resize(image, small, interpolation=cv2.INTER_AREA) for image in (before, now))
     finder: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     back, forth = finder.calc(b, a, None), finder.calc(a, b, None)
-    again = back + warp(
-        forth, back
-    )  # there and back again ends where it began, unless something is in the way
-    visible = np.square(again).sum(2) < 0.01 * (np.square(back).sum(2) + np.square(again - back).sum(2)) + 0.5
+    # There and back again ends where it began, unless something is in the way.
+    forth = warp(forth, back)
+    limit = 0.01 * (np.square(back).sum(2) + np.square(forth).sum(2)) + 0.5
+    visible = np.square(back + forth).sum(2) < limit
     flow = cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR)
     flow *= np.array([width / small[0], height / small[1]], np.float32)
     mask = cv2.resize(visible.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
@@ -124,11 +130,9 @@ def warp(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
 
 def _gray(image: np.ndarray) -> np.ndarray:
     pixels = image if image.dtype == np.uint8 else np.rint(image * 255).astype(np.uint8)
-    return (
-        pixels[:, :, 0]
-        if pixels.shape[2] == 1
-        else cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
-    )
+    if pixels.shape[2] == 1:
+        return pixels[:, :, 0]
+    return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)
 
 
 def _unit(image: np.ndarray) -> np.ndarray:

@@ -1,15 +1,19 @@
-"""The line that translates a video: decode -> batch -> translate -> smooth -> encode, each in a thread of its own."""
+"""The line that translates a video: decode -> batch -> translate -> smooth -> encode, beside each other in threads."""
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,18 +21,24 @@ from translatekit.errors import DataError
 from translatekit.images import Picture, encode_picture, resize, to_gray
 from translatekit.interfaces import Translator
 from translatekit.model_file import write_atomically
-from translatekit_tools.bulk.geometry import Fitted, fit_pixels
-from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.geometry import Fitted, crop_centre, fit_pixels
+from translatekit_tools.bulk.manifest import Entry, Manifest, hash_bytes, hash_file
+from translatekit_tools.bulk.model import batch_size
+from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 from translatekit_tools.bulk.stages import background
-from translatekit_tools.bulk.video.flow import Smoother, WarpErrorMeter
-from translatekit_tools.bulk.video.reader import Frame, VideoReader
-from translatekit_tools.bulk.video.writer import choose_encoding, join, write_segment
-
-SEGMENT_FRAMES = 120
-"""Frames that are encoded together: what a run that was stopped loses at most."""
+from translatekit_tools.bulk.stats import Clock
+from translatekit_tools.bulk.video.animation import AnimationReader, write_animation
+from translatekit_tools.bulk.video.flow import Smoother
+from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, is_animation
+from translatekit_tools.bulk.video.reader import Frame, Reader, VideoReader
+from translatekit_tools.bulk.video.segments import SEGMENT_FRAMES, Segments
+from translatekit_tools.bulk.video.writer import check_tracks, choose_encoding, join, write_segment
 
 _AHEAD = 8  # frames in each queue between threads
-_BATCH = 4
+_AHEAD_PIXELS = 2**24  # of all frames in a queue, where they are large
+_IN_FLIGHT = 3  # batches: one on its way to the device, one computed, one on its way back
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,16 +55,20 @@ class VideoResult:
     flicker: tuple[float, float] | None = None
 
 
-@dataclass(slots=True)
-class _Pair:
-    """A frame and what was made of it."""
-
-    source: Frame
-    output: np.ndarray
-
-
 Report = Callable[[int, int], None]
 """Told how many frames are done, and how many there will be (0 where nobody knows)."""
+
+MadeFrom = tuple[str, str, str]
+"""Hashes of the input, the model and the options; the model's is empty where it came from no file."""
+
+
+@dataclass(slots=True)
+class _Pair:
+    """A frame as the user wants it translated, its way through the network, and what came of it."""
+
+    frame: Frame
+    fitted: Fitted
+    output: np.ndarray | None = None
 
 
 def translate_video(
@@ -62,67 +76,68 @@ def translate_video(
     out: Path,
     translator: Translator,
     options: RunOptions,
-    identity: str,
+    made_from: MadeFrom,
     *,
+    commit: Callable[[Path], None],
     report: Report = lambda done, total: None,
     say: Callable[[str], None] = lambda text: None,
+    clock: Clock | None = None,
 ) -> VideoResult:
-    """Translate a video file into another; a run that was stopped goes on after its last finished segment.
+    """Translate a video or an animation; of a video, a run that was stopped goes on after its last finished segment.
 
     Args:
         source: the video.
-        out: the file to write; it takes its name when it is whole.
+        out: what is written: its suffix says the format, and the unfinished work is kept beside it.
         translator: for the frames.
         options: those of the group Video, and the size.
-        identity: of the input, the model and the options: segments of another one are not used.
+        made_from: segments of another model, input or options are not used.
+        commit: called with the whole file, which it moves to its place.
         report: told of progress.
         say: told what the user should know, such as another encoder than the one asked for.
+        clock: told how long each stage is busy.
 
     Raises:
         TranslatekitError: the video cannot be read, or not be written so.
     """
-    reader = VideoReader(source)
-    work = out.with_name(f".{blake2b(out.name.encode(), digest_size=8).hexdigest()}.translatekit.video")
-    try:
-        size = _output_size(reader, translator, options)
-        encoding = choose_encoding(reader.info, size, out.suffix.lower(), options, say)
-        segments = _open_work(work, identity)
-        smoother, meters = _open_smoother(work, segments, options)
-        line = _Line(reader, translator, options, skip=len(segments) * SEGMENT_FRAMES)
-        result = VideoResult(frames=line.skip)
-        total = round(reader.info.frames / options.every) if options.end is None and options.start == 0 else 0
+    folder = out.with_name(f".{blake2b(os.fsencode(out.name), digest_size=8).hexdigest()}.translatekit.video")
+    made = folder / f"made{out.suffix.lower()}"
+    with closing(_open(source)) as reader:
+        line = _Line(reader, translator, options, report, clock or Clock())
+        try:
+            if isinstance(reader, AnimationReader) and made.suffix in ANIMATION_SUFFIXES:
+                _make_animation(reader, line, made)
+            else:
+                _make_video(reader, line, made, made_from, say)
+            commit(made)
+        except DataError:  # nothing will come of what is there
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return line.result()
 
-        def written(frames: Iterable[_Pair]) -> Iterator[Frame]:
-            for pair in frames:
-                output = pair.output
-                if smoother is not None:
-                    output = smoother(pair.source.pixels, output)
-                    if meters is not None:
-                        meters[0].add(pair.source.pixels, pair.output)
-                        meters[1].add(pair.source.pixels, output)
-                result.frames += 1
-                report(result.frames, max(total, result.frames))
-                yield _as_frame(pair.source, output, options)
 
-        pairs = background(line.pairs(), _AHEAD)
-        while (first := next(pairs, None)) is not None:
-            path = work / f"{len(segments):06d}.nut"
-            some = chain([first], islice(pairs, SEGMENT_FRAMES - 1))
-            write_segment(path, written(some), encoding, reader.info)
-            if smoother is not None:
-                _save_state(work / f"{len(segments):06d}.npz", smoother)
-            segments.append(path)
-        if not segments:
-            raise DataError(f"{source} has no frame between --start and --end: change them")
-        temporary = work / f"joined{out.suffix}"
-        join(segments, source, temporary, encoding, (options.start, options.end))
-        temporary.replace(out)
-        shutil.rmtree(work, ignore_errors=True)
-    finally:
-        reader.close()
-    if meters is not None:
-        result.flicker = (meters[0].result, meters[1].result)
-    return result
+def _make_animation(reader: AnimationReader, line: _Line, made: Path) -> None:
+    shutil.rmtree(made.parent, ignore_errors=True)
+    made.parent.mkdir()
+    with closing(line.frames()) as frames:
+        write_animation(made, frames, reader, lambda: line.end, line.options.quality)
+
+
+def _make_video(
+    reader: Reader, line: _Line, made: Path, made_from: MadeFrom, say: Callable[[str], None]
+) -> None:
+    options = line.options
+    tracks = None if isinstance(reader, AnimationReader) else line.source
+    encoding = choose_encoding(reader.info, line.size(), made.suffix, options, say)
+    check_tracks(tracks, made, encoding)
+    plan = {"made_from": made_from, "segment_frames": SEGMENT_FRAMES, "encoding": repr(encoding)}
+    segments = Segments(made.parent, plan if made_from[1] else None)
+    with closing(line.frames(skip=segments.frames, state=segments.state)) as frames:
+        while (first := next(frames, None)) is not None:
+            some = chain([first], islice(frames, SEGMENT_FRAMES - 1))
+            segments.add(partial(write_segment, frames=some, encoding=encoding), line.state)
+    with line.clock.stage("write"):
+        join(segments.paths, line.end, tracks, made, encoding, (options.start, options.end))
 
 
 def write_frames(
@@ -130,138 +145,228 @@ def write_frames(
     folder: Path,
     translator: Translator,
     options: RunOptions,
+    made_from: MadeFrom,
     report: Report = lambda done, total: None,
+    clock: Clock | None = None,
 ) -> VideoResult:
-    """Translate a video's frames into image files, ``000000.png`` and so on, numbered as in the video."""
-    reader = VideoReader(source)
-    suffix = ".png" if options.format == "keep" else f".{options.format}"
-    result = VideoResult()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        line = _Line(reader, translator, options)
-        for pair in background(line.pairs(), _AHEAD):
-            frame = _as_frame(pair.source, pair.output, options)
-            picture = Picture(frame.pixels, frame.alpha)
-            data = encode_picture(picture, suffix, quality=options.quality, compression=options.compression)
-            write_atomically(folder / f"{frame.number:06d}{suffix}", data)
-            result.frames += 1
-            report(result.frames, max(reader.info.frames, result.frames))
-    finally:
-        reader.close()
-    return result
+    """Translate the frames of a video or an animation into image files, numbered as in the video: ``000000.png``.
+
+    The folder has a manifest of its own: files that an earlier run wrote there are not written again.
+
+    Raises:
+        TranslatekitError: the video cannot be read, or something else is in the place of a frame.
+    """
+    manifest = Manifest(folder)
+    suffix = ".png" if options.format == "keep" else SUFFIXES[options.format]
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def is_done(number: int) -> bool:
+        path = folder / f"{number:06d}{suffix}"
+        if options.force or not path.exists():
+            return False
+        entry = manifest.find(path, hash_file(path)) if path.is_file() else None
+        if entry is None:
+            raise DataError(
+                f"{path} exists and is not what an earlier run wrote there: "
+                "pass --force to overwrite it, or another folder with --frames"
+            )
+        return bool(made_from[1]) and made_from == (entry.input_hash, entry.model_hash, entry.options_hash)
+
+    with closing(_open(source)) as reader:
+        line = _Line(reader, translator, options, report, clock or Clock())
+        # The smoother must see every frame.
+        with closing(line.frames(is_done=None if options.smooth else is_done)) as frames:
+            for frame in frames:
+                path = folder / f"{frame.number:06d}{suffix}"
+                if options.smooth and is_done(frame.number):
+                    continue
+                picture = Picture(frame.pixels, frame.alpha)
+                data = encode_picture(
+                    picture, suffix, quality=options.quality, compression=options.compression
+                )
+                entry = Entry(
+                    input=manifest.relative(source),
+                    input_hash=made_from[0],
+                    output=manifest.relative(path),
+                    output_hash=hash_bytes(data),
+                    output_size=len(data),
+                    model_hash=made_from[1],
+                    options_hash=made_from[2],
+                )
+                manifest.add(entry)
+                write_atomically(path, data)
+    return line.result()
+
+
+def _open(source: Path) -> Reader:
+    return AnimationReader(source) if is_animation(source) else VideoReader(source)
 
 
 class _Line:
-    """From a video to pairs of frames and translations."""
+    """From a video to the frames that are written.
+
+    Attributes:
+        source: the video.
+        options: the user's.
+        clock: told how long each stage is busy.
+        done: how many frames have left the line, those of an earlier run included.
+    """
 
     def __init__(
-        self, reader: VideoReader, translator: Translator, options: RunOptions, skip: int = 0
+        self, reader: Reader, translator: Translator, options: RunOptions, report: Report, clock: Clock
     ) -> None:
-        self.skip = skip
-        self._reader, self._translator, self._options = reader, translator, options
+        self.source = reader.path
+        self.options = options
+        self.clock = clock
+        self.done = 0
+        self._reader, self._translator, self._report = reader, translator, report
+        self._smoother: Smoother | None = None
+        height, width = self._prepare(np.zeros((reader.info.height, reader.info.width), np.uint8)).shape
+        self._height, self._width = height, width
+        self._ahead = max(2, min(_AHEAD, _AHEAD_PIXELS // (height * width)))
 
-    def pairs(self) -> Iterator[_Pair]:
-        """Frames in order, each with its translation."""
-        frames = background(self._frames(), _AHEAD)
-        size = self._options.batch_size or getattr(self._translator, "preferred_batch", None) or _BATCH
-        while batch := list(islice(frames, size)):
-            yield from self._translate(batch)
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames that are written, in pixels."""
+        return self._height, self._width * (2 if self.options.side_by_side else 1)
 
-    def _frames(self) -> Iterator[Frame]:
-        options = self._options
-        kept = 0
+    @property
+    def end(self) -> int:
+        """When the last frame ends, in ticks; known when all have left the line."""
+        info, end = self._reader.info, self.options.end
+        if end is None:
+            return self._reader.end
+        return min(self._reader.end, info.start + round(end / info.time_base))
 
-        def wanted(number: int, time: float) -> bool:
-            nonlocal kept
-            if (
-                time < options.start
-                or (options.end is not None and time >= options.end)
-                or number % options.every
-            ):
+    def state(self) -> dict[str, np.ndarray] | None:
+        """What a line needs that is to go on after the last frame that left this one; None where it needs nothing."""
+        return None if self._smoother is None else self._smoother.state
+
+    def result(self) -> VideoResult:
+        """What became of the video."""
+        flicker = None if self._smoother is None else self._smoother.flicker
+        return VideoResult(frames=self.done, flicker=flicker)
+
+    def frames(
+        self,
+        *,
+        skip: int = 0,
+        state: dict[str, np.ndarray] | None = None,
+        is_done: Callable[[int], bool] | None = None,
+    ) -> Generator[Frame, None, None]:
+        """The frames to be written, in order.
+
+        Args:
+            skip: how many an earlier run has written.
+            state: what `state` was after them.
+            is_done: from the number of a frame to whether it need not be translated.
+
+        Raises:
+            DataError: there is none.
+        """
+        options = self.options
+        self.done = skip
+        self._smoother = Smoother(options.smooth, state) if options.smooth else None
+        total = self._total()
+        with (
+            closing(background(self._sources(skip, is_done), self._ahead)) as sources,
+            closing(background(self._translated(sources), self._ahead)) as pairs,
+        ):
+            for pair in pairs:
+                output = pair.output
+                assert output is not None
+                if self._smoother is not None:
+                    output = self._smoother(pair.frame.pixels, output)
+                self.done += 1
+                self._report(self.done, max(total, self.done) if total else 0)
+                start = time.perf_counter()
+                yield self._finished(pair.frame, output)
+                self.clock.add("encode", time.perf_counter() - start)
+        if self.done == 0:
+            raise DataError(f"{self.source} has no frame between --start and --end: change them")
+
+    def _total(self) -> int:
+        """How many frames there will be, about; 0 where the file does not say."""
+        options, info = self.options, self._reader.info
+        if options.start == 0 and options.end is None and info.frames:
+            return -(-info.frames // options.every)
+        end = min(info.seconds, options.end or info.seconds)
+        return max(0, round((end - options.start) * info.rate / options.every))
+
+    def _sources(self, skip: int, is_done: Callable[[int], bool] | None) -> Iterator[_Pair]:
+        """The frames that the user wants, as the network takes them."""
+        options, info = self.options, self._translator.info
+        kept, over = 0, False
+
+        def wanted(number: int, seconds: float) -> bool:
+            nonlocal kept, over
+            over = options.end is not None and seconds >= options.end
+            if over or seconds < options.start or number % options.every:
                 return False
             kept += 1
-            return kept > self.skip
+            if is_done is not None and is_done(number):
+                self.done += 1
+                return False
+            return kept > skip
 
-        yield from (frame for frame in self._reader.frames(wanted) if frame is not None)
+        for frame in _timed(self._reader.frames(wanted), self.clock, "decode"):
+            if over:
+                break
+            if frame is not None:
+                alpha = None if frame.alpha is None else self._prepare(frame.alpha)
+                frame = replace(frame, pixels=self._prepare(frame.pixels), alpha=alpha)
+                pixels = to_gray(frame.pixels) if info.image_in_channels == 1 else frame.pixels
+                yield _Pair(frame, fit_pixels(pixels, info.size_multiple, options.fit))
 
-    def _translate(self, frames: list[Frame]) -> list[_Pair]:
-        info = self._translator.info
-        fitted = [
-            fit_for(frame.pixels, info.image_in_channels, info.size_multiple, self._options)
-            for frame in frames
-        ]
-        outputs = self._translator(np.stack([item.pixels for item in fitted]))
-        return [
-            _Pair(frame, _as_rgb(item.restore(output)))
-            for frame, item, output in zip(frames, fitted, outputs, strict=True)
-        ]
+    def _prepare(self, pixels: np.ndarray) -> np.ndarray:
+        """Resized and cropped as the user wants it; (H, W) or (H, W, C)."""
+        size = self.options.height_width()
+        pixels = pixels if size is None else resize(pixels, size)
+        return (
+            crop_centre(pixels, self._translator.info.size_multiple) if self.options.fit == "crop" else pixels
+        )
 
+    def _translated(self, pairs: Iterator[_Pair]) -> Iterator[_Pair]:
+        """The pairs with their outputs; where the model can be given several batches at once, three are under way."""
+        submit = getattr(self._translator, "submit", None)
+        waiting: deque[tuple[list[_Pair], Any]] = deque()
+        for batch in _timed(self._batches(pairs), self.clock, "wait"):
+            pixels = np.stack([pair.fitted.pixels for pair in batch])
+            with self.clock.stage("translate"):
+                waiting.append((batch, (submit or self._translator)(pixels)))
+            if submit is None or len(waiting) >= _IN_FLIGHT:
+                yield from self._take(*waiting.popleft())
+        while waiting:
+            yield from self._take(*waiting.popleft())
 
-def fit_for(pixels: np.ndarray, channels: int, multiple: int, options: RunOptions) -> Fitted:
-    """A frame (H, W, 3) as the network takes it."""
-    if channels == 1:
-        pixels = to_gray(pixels)
-    size = options.height_width()
-    return fit_pixels(pixels if size is None else resize(pixels, size), multiple, options.fit)
+    def _take(self, batch: list[_Pair], outputs: Any) -> list[_Pair]:
+        if not isinstance(outputs, np.ndarray):
+            with self.clock.stage("translate"):
+                outputs = outputs.result()
+        for pair, output in zip(batch, outputs, strict=True):
+            output = pair.fitted.restore(output)
+            pair.output = np.repeat(output, 3, axis=2) if output.shape[2] == 1 else output
+        return batch
 
+    def _batches(self, pairs: Iterator[_Pair]) -> Iterator[list[_Pair]]:
+        """Batches that do not reach over the end of a segment: a run that goes on then makes the same ones."""
+        size = batch_size(self._translator, self.options, self._height, self._width)
+        left = SEGMENT_FRAMES
+        while batch := list(islice(pairs, min(size, left))):
+            yield batch
+            left = left - len(batch) or SEGMENT_FRAMES
 
-def _as_rgb(output: np.ndarray) -> np.ndarray:
-    return np.repeat(output, 3, axis=2) if output.shape[2] == 1 else np.ascontiguousarray(output)
-
-
-def _as_frame(source: Frame, output: np.ndarray, options: RunOptions) -> Frame:
-    """What is encoded: the output, or input and output beside each other."""
-    size = output.shape[:2]
-    alpha = None if source.alpha is None else resize(source.alpha, size)
-    if options.side_by_side:
-        output = np.concatenate([resize(source.pixels, size), output], axis=1)
-        alpha = None if alpha is None else np.concatenate([alpha, alpha], axis=1)
-    return replace(source, pixels=output, alpha=alpha)
-
-
-def _output_size(reader: VideoReader, translator: Translator, options: RunOptions) -> tuple[int, int]:
-    """Height and width of what is encoded, in pixels."""
-    info = reader.info
-    blank = np.zeros((info.height, info.width, 3), np.uint8)
-    fitted = fit_for(blank, translator.info.image_in_channels, translator.info.size_multiple, options)
-    height, width = (fitted.height, fitted.width) if fitted.size is None else fitted.size
-    return height, width * (2 if options.side_by_side else 1)
-
-
-def _open_work(work: Path, identity: str) -> list[Path]:
-    """The segments that an earlier run finished, in order; an empty folder where there are none."""
-    plan = work / "plan.json"
-    try:
-        same = json.loads(plan.read_bytes()) == {"identity": identity, "segment_frames": SEGMENT_FRAMES}
-    except (OSError, ValueError):
-        same = False
-    if not same:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        plan.write_text(json.dumps({"identity": identity, "segment_frames": SEGMENT_FRAMES}))
-    segments: list[Path] = []
-    while (path := work / f"{len(segments):06d}.nut").is_file():
-        segments.append(path)
-    return segments
+    def _finished(self, frame: Frame, output: np.ndarray) -> Frame:
+        """What is encoded: the output, or input and output beside each other."""
+        if not self.options.side_by_side:
+            return replace(frame, pixels=output)
+        alpha = None if frame.alpha is None else np.concatenate([frame.alpha, frame.alpha], axis=1)
+        return replace(frame, pixels=np.concatenate([frame.pixels, output], axis=1), alpha=alpha)
 
 
-def _open_smoother(
-    work: Path, segments: list[Path], options: RunOptions
-) -> tuple[Smoother | None, tuple[WarpErrorMeter, WarpErrorMeter] | None]:
-    if not options.smooth:
-        return None, None
-    while segments and not (work / f"{len(segments) - 1:06d}.npz").is_file():
-        segments.pop()  # the segment was finished, what the next one needs of it was not
-    state: Any = None
-    if segments:
-        with np.load(work / f"{len(segments) - 1:06d}.npz") as saved:
-            state = (saved["gray"], saved["output"])
-    return Smoother(options.smooth, state), (WarpErrorMeter(), WarpErrorMeter())
-
-
-def _save_state(path: Path, smoother: Smoother) -> None:
-    assert smoother.state is not None
-    temporary = path.with_suffix(".tmp.npz")
-    np.savez(temporary, gray=smoother.state[0], output=smoother.state[1])
-    temporary.replace(path)
-    path.with_name(f"{int(path.stem) - 1:06d}.npz").unlink(missing_ok=True)
+def _timed(items: Iterable[T], clock: Clock, stage: str) -> Iterator[T]:
+    """The items; how long each one takes to come is counted as time of a stage."""
+    start = time.perf_counter()
+    for item in items:
+        clock.add(stage, time.perf_counter() - start)
+        yield item
+        start = time.perf_counter()

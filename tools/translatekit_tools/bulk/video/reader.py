@@ -1,20 +1,40 @@
-"""Reading a video as a viewer would show it: upright RGB frames, each with its exact time stamp."""
+"""Reading a video as a viewer would show it: upright RGB frames, each with its exact time stamp.
+
+PyAV itself, and not imageio's plugin for it, which rounds time stamps to a constant rate and knows one stream only.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 
 from translatekit.errors import DataError
 
+RGB, UNSAID = 0, 2
+"""Values of a matrix, as in ISO/IEC 23091-2: none, since the samples are RGB; and one that the file does not name."""
+
 _HD_HEIGHT = 720
+MATRICES = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+"""From a matrix of ISO/IEC 23091-2 to what FFmpeg's converter calls it."""
+
+Wanted = Callable[[int, float], bool]
+"""From the number of a frame and its time in seconds since the first one to whether it is wanted."""
 
 
 class UnreadableVideoError(DataError):
@@ -28,7 +48,7 @@ class Frame:
     Attributes:
         pixels: (H, W, 3), uint8 in [0, 255], or float32 in [0, 1] where the video has more than 8 bits; upright.
         alpha: (H, W) of the same dtype, or None.
-        pts: its time stamp, in ticks of the stream's time base.
+        pts: its time stamp, in ticks of the time base.
         duration: likewise, 0 where the file does not say.
         number: of the frame in the video, counted from 0.
     """
@@ -63,32 +83,51 @@ class VideoInfo:
     rate: Fraction
     frames: int
     seconds: float
-    start: int
-    pixel_aspect: Fraction
-    deep: bool
-    alpha: bool
-    primaries: int
-    transfer: int
-    matrix: int
-    range: int
+    start: int = 0
+    pixel_aspect: Fraction = Fraction(1)
+    deep: bool = False
+    alpha: bool = False
+    primaries: int = UNSAID
+    transfer: int = UNSAID
+    matrix: int = UNSAID
+    range: int = 0
 
     @property
     def swscale_matrix(self) -> int:
-        """The matrix that pixels are converted by; where the file says nothing, what players assume."""
-        names = av.video.reformatter.Colorspace
-        known = {1: names.ITU709, 5: names.ITU601, 6: names.SMPTE170M, 7: names.SMPTE240M, 9: names.BT2020}
-        assumed = names.ITU709 if min(self.width, self.height) >= _HD_HEIGHT else names.ITU601
-        return int(known.get(self.matrix, assumed))
+        """The matrix that pixels are converted by."""
+        return swscale_matrix(self.matrix, self.width, self.height)
+
+
+def swscale_matrix(matrix: int, width: int, height: int) -> int:
+    """What FFmpeg's converter calls a matrix of ISO/IEC 23091-2; where none is said, the one that players assume."""
+    assumed = Colorspace.ITU709 if min(width, height) >= _HD_HEIGHT else Colorspace.ITU601
+    return int(MATRICES.get(matrix, assumed))
+
+
+class Reader(Protocol):
+    """Something that moves, open for reading.
+
+    Attributes:
+        path: the file.
+        info: what it is.
+        end: when the last frame that was come to ends, in ticks.
+    """
+
+    path: Path
+    info: VideoInfo
+    end: int
+
+    def frames(self, wanted: Wanted | None = None) -> Iterator[Frame | None]:
+        """All frames, in the order they are shown; None for one that is not wanted."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
 
 
 class VideoReader:
-    """A video file, open for reading.
-
-    Attributes:
-        info: what it is.
-        stream: PyAV's stream of the pictures.
-        container: PyAV's container.
-    """
+    """A video file, open for reading (see `Reader`)."""
 
     def __init__(self, path: Path) -> None:
         """Open a file.
@@ -100,49 +139,48 @@ class VideoReader:
         with explained(path):
             if path.stat().st_size == 0:
                 raise UnreadableVideoError(f"{path} is empty: replace or remove it")
-            self.container: Any = av.open(str(path), metadata_errors="replace")
-            if not self.container.streams.video:
-                raise UnreadableVideoError(f"{path} holds no video: replace or remove it")
-            self.stream: Any = self.container.streams.video[0]
-            self.stream.thread_type = "AUTO"
-            self._decoder = _decoder_with_alpha(self.stream)
+            self._open()
             first = next(self._decode(), None)
             if first is None:
                 raise UnreadableVideoError(f"{path} holds no frame that can be decoded: replace or remove it")
-            self._turns = round(first.rotation / 90) % 4
+            self._turns, self._mirrored = _orientation(first)
             self.info = self._describe(first)
-        self.rewind()
+            self._size = first.width, first.height
+            self.close()
+            self._open()
+        self.end = self.info.start
 
-    def rewind(self) -> None:
-        """Start again from the first frame."""
-        self.container.close()
-        self.container = av.open(str(self.path), metadata_errors="replace")
-        self.stream = self.container.streams.video[0]
-        self.stream.thread_type = "AUTO"
-        self._decoder = _decoder_with_alpha(self.stream)
+    def _open(self) -> None:
+        self._container: Any = av.open(str(self.path), metadata_errors="replace")
+        stream = pictures_of(self._container)
+        if stream is None:
+            raise UnreadableVideoError(f"{self.path} holds no video: replace or remove it")
+        self._stream: Any = stream
+        stream.thread_type = "AUTO"
+        self._decoder = _decoder_with_alpha(stream)
 
     def close(self) -> None:
         """Close the file."""
-        self.container.close()
+        self._container.close()
 
     def _describe(self, first: Any) -> VideoInfo:
-        stream, context = self.stream, self.stream.codec_context
+        stream, context = self._stream, self._stream.codec_context
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         width, height = first.width, first.height
         if self._turns % 2:
             width, height, aspect = height, width, 1 / aspect
-        depth = max(component.bits for component in first.format.components)
+        components = first.format.components
         return VideoInfo(
             width=width,
             height=height,
             time_base=stream.time_base,
             rate=stream.average_rate or stream.guessed_rate or Fraction(25),
             frames=stream.frames,
-            seconds=float(self.container.duration or 0) / 1e6,
+            seconds=float(self._container.duration or 0) / 1e6,
             start=first.pts or 0,
             pixel_aspect=aspect,
-            deep=depth > 8,
-            alpha="a" in first.format.name and self._decoder is not None,
+            deep=max(component.bits for component in components) > 8,
+            alpha=any(component.is_alpha for component in components),
             primaries=context.color_primaries,
             transfer=context.color_trc,
             matrix=context.colorspace,
@@ -151,21 +189,19 @@ class VideoReader:
 
     def _decode(self) -> Iterator[Any]:
         if self._decoder is None:
-            yield from self.container.decode(self.stream)
+            yield from self._container.decode(self._stream)
             return
-        for packet in self.container.demux(self.stream):
+        for packet in self._container.demux(self._stream):
             yield from self._decoder.decode(packet if packet.size else None)
 
-    def frames(self, wanted: Any = None) -> Iterator[Frame | None]:
-        """All frames, in the order they are shown.
-
-        Args:
-            wanted: a function of the number of a frame and its time in seconds; where it says no, the frame is given as
-                None and not converted.
+    def frames(self, wanted: Wanted | None = None) -> Iterator[Frame | None]:
+        """All frames, in the order they are shown; None, and nothing converted, for one that is not wanted.
 
         Raises:
-            UnreadableVideoError: the file is damaged.
+            UnreadableVideoError: the file is damaged, or its time stamps go back.
         """
+        info = self.info
+        usual = max(1, round(1 / (info.rate * info.time_base)))
         with explained(self.path):
             last = None
             for number, raw in enumerate(self._decode()):
@@ -173,29 +209,62 @@ class VideoReader:
                     raise UnreadableVideoError(
                         f"{self.path} is damaged at frame {number}: replace or remove it"
                     )
-                pts = raw.pts if raw.pts is not None else 0 if last is None else last + 1
+                pts = raw.pts
+                if pts is None:  # AVI says when a frame is decoded, and not when it is shown
+                    pts = info.start if last is None else self.end
+                if last is not None and pts <= last:
+                    raise UnreadableVideoError(
+                        f"the time stamps of {self.path} go back at frame {number}: "
+                        "copy it with ffmpeg -fflags +genpts -i IN -c copy OUT.mp4, and translate that"
+                    )
+                duration = raw.duration or (usual if last is None else pts - last)
                 last = pts
-                if wanted is not None and not wanted(
-                    number, float((pts - self.info.start) * self.info.time_base)
-                ):
+                self.end = pts + duration
+                if wanted is None or wanted(number, float((pts - info.start) * info.time_base)):
+                    yield self._convert(raw, pts, duration, number)
+                else:
                     yield None
-                    continue
-                yield self._convert(raw, pts, number)
 
-    def _convert(self, raw: Any, pts: int, number: int) -> Frame:
+    def _convert(self, raw: Any, pts: int, duration: int, number: int) -> Frame:
         kinds = ("rgb48le", "rgba64le") if self.info.deep else ("rgb24", "rgba")
-        kind = kinds[self.info.alpha]
-        matrix, full = self.info.swscale_matrix, av.video.reformatter.ColorRange.JPEG
-        rgb = raw.reformat(format=kind, src_colorspace=matrix, dst_colorspace=matrix, dst_color_range=full)
-        pixels = np.rot90(rgb.to_ndarray(), self._turns)
+        matrix = self.info.swscale_matrix
+        rgb = raw.reformat(
+            *self._size,  # of the first frame: in a few formats it may change on the way
+            format=kinds[self.info.alpha],
+            src_colorspace=matrix,
+            dst_colorspace=matrix,
+            dst_color_range=ColorRange.JPEG,
+        )
+        pixels = rgb.to_ndarray()
+        pixels = np.rot90(pixels[:, ::-1] if self._mirrored else pixels, self._turns)
         if self.info.deep:
             pixels = pixels.astype(np.float32) / np.float32(65535)
         alpha = np.ascontiguousarray(pixels[:, :, 3]) if self.info.alpha else None
-        return Frame(np.ascontiguousarray(pixels[:, :, :3]), alpha, pts, raw.duration or 0, number)
+        return Frame(np.ascontiguousarray(pixels[:, :, :3]), alpha, pts, duration, number)
+
+
+def pictures_of(container: Any) -> Any:
+    """The stream that is shown, which is not the cover of an album; None where there is none."""
+    cover = av.stream.Disposition.attached_pic
+    return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
+
+
+def _orientation(frame: Any) -> tuple[int, bool]:
+    """How a frame is made upright: by how many quarter turns against the clock, after being mirrored or not."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 0, False
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    mirrored = a * d < b * c
+    if mirrored:
+        a, b = -a, -b
+    if abs(a) >= abs(b):
+        return (0 if a >= 0 else 2), mirrored
+    return (3 if b > 0 else 1), mirrored
 
 
 def _decoder_with_alpha(stream: Any) -> Any:
-    """A decoder that gives transparency, which FFmpeg's own for VP8 and VP9 drops; None where there is none."""
+    """A decoder that gives transparency, which FFmpeg's own for VP8 and VP9 drops; None where none is needed."""
     name = {"vp8": "libvpx", "vp9": "libvpx-vp9"}.get(stream.codec_context.name)
     tags = {key.lower(): value for key, value in stream.metadata.items()}  # tags of Matroska come in any case
     if name is None or tags.get("alpha_mode") != "1" or name not in av.codecs_available:

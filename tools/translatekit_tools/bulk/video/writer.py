@@ -2,25 +2,89 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import heapq
+import io
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 
 from translatekit.errors import DataError, OptionError
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.video.reader import Frame, VideoInfo
+from translatekit_tools.bulk.video.reader import (
+    MATRICES,
+    RGB,
+    UNSAID,
+    Frame,
+    VideoInfo,
+    explained,
+    pictures_of,
+    swscale_matrix,
+)
 
 _QUICKTIME = (".mp4", ".m4v", ".mov")
 _MATROSKA = (".mkv", ".webm")
 _LARGEST_TIMESCALE = 2**31 - 1
-_FALLBACKS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9"}
+_ALPHA_CODECS = {".webm": "libvpx-vp9", ".mkv": "libvpx-vp9", ".mov": "prores_ks"}
+_SOFTWARE = {
+    "h264": "libx264",
+    "h265": "libx265",
+    "hevc": "libx265",
+    "av1": "libsvtav1",
+    "vp8": "libvpx",
+    "vp9": "libvpx-vp9",
+}
+_HALVES_ODD_SIDES = {
+    "libvpx",
+    "libvpx-vp9",
+    "libsvtav1",
+}  # others want even sides where chroma has half of them
+_PIXEL_FORMATS = (
+    *("yuv420p", "yuva420p", "yuv420p10le", "yuva420p10le"),
+    *("yuv444p", "yuv444p10le", "yuva444p10le", "yuv422p", "yuv422p10le"),
+    *("nv12", "p010le", "yuvj420p", "rgb24", "rgba", "gbrp", "gbrp10le"),
+)
+"""Those that most players know come first."""
+_TRIES = 8
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+# What an MP4 file has a place for that every player knows; other tags need one that only some do.
+_USUAL_TAGS = {
+    *(
+        "title",
+        "artist",
+        "album_artist",
+        "album",
+        "composer",
+        "comment",
+        "genre",
+        "copyright",
+        "date",
+        "description",
+    ),
+    *(
+        "synopsis",
+        "lyrics",
+        "grouping",
+        "show",
+        "episode_id",
+        "network",
+        "keywords",
+        "creation_time",
+        "encoder",
+    ),
+    *("language", "track", "disc", "compilation"),
+}
+_OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +97,11 @@ class Encoding:
         options: of the encoder.
         width, height: in pixels.
         pixel_aspect: width of a pixel over its height.
+        time_base: seconds of a tick.
+        rate: frames a second, on average.
+        alpha: whether transparency is encoded.
+        conversion: the matrix that pixels are converted by, as FFmpeg's converter calls it.
+        primaries, transfer, matrix, range: what the file says of its colours.
         matroska: whether it ends up in such a file, whose time stamps are in milliseconds.
     """
 
@@ -42,6 +111,14 @@ class Encoding:
     width: int
     height: int
     pixel_aspect: Fraction
+    time_base: Fraction
+    rate: Fraction
+    alpha: bool
+    conversion: int
+    primaries: int
+    transfer: int
+    matrix: int
+    range: int
     matroska: bool
 
 
@@ -55,127 +132,204 @@ def choose_encoding(
         size: height and width of what is encoded, in pixels.
         suffix: of the output.
         options: ``codec``, ``crf``, ``preset`` and ``pix_fmt`` are looked at.
-        say: told when another encoder is used than the one asked for.
+        say: told when another encoder is used than the one asked for, and when transparency is lost.
 
     Raises:
         OptionError: there is no such encoder, or it does not take the options.
     """
-    height, width = size
-    # A pixel's shape changes when the picture's does: what is shown keeps its proportions.
-    aspect = info.pixel_aspect * Fraction(info.width, width) * Fraction(height, info.height)
-    if options.side_by_side or options.size is not None:
-        aspect = info.pixel_aspect
-    codec = options.codec or ("libvpx-vp9" if suffix == ".webm" else "libx264")
-    matroska = suffix in _MATROSKA
-    encoding = _encoding(codec, info, height, width, aspect, options, matroska)
-    problem = _try(encoding, info)
-    if problem is None:
-        return encoding
-    family = next((name for name in _FALLBACKS if codec.startswith(name)), None)
-    if family is not None and _FALLBACKS[family] != codec:
-        fallback = _encoding(_FALLBACKS[family], info, height, width, aspect, options, matroska)
-        if _try(fallback, info) is None:
-            say(f"the encoder {codec} does not open here ({problem}): {fallback.codec} is used instead")
-            return fallback
-    raise OptionError(
-        f"the encoder {codec} does not take {width}x{height} pixels as {encoding.pix_fmt} with these options "
-        f"({problem}): change --codec, --pix-fmt, --crf or --preset"
-    )
+    usual = "libvpx-vp9" if suffix == ".webm" else "libx264"
+    asked = options.codec or (_ALPHA_CODECS.get(suffix, usual) if info.alpha else usual)
+    asked = _SOFTWARE.get(asked, asked)
+    encoding, problem = _first_that_opens(asked, info, size, suffix, options)
+    family = next((name for name in _SOFTWARE if asked.startswith(name)), None)
+    if encoding is None and family is not None:
+        fallback = _SOFTWARE[family]  # a preset is one encoder's own word
+        encoding, _ = _first_that_opens(fallback, info, size, suffix, replace(options, preset=None))
+        if encoding is not None:
+            say(f"the encoder {asked} does not open here ({problem}): {fallback} is used instead")
+    if encoding is None:
+        raise OptionError(
+            f"the encoder {asked} does not take {size[1]}x{size[0]} pixels with these options ({problem}): "
+            "change --codec, --pix-fmt, --crf or --preset"
+        )
+    if info.alpha and not encoding.alpha:
+        say(
+            f"{encoding.codec} with {encoding.pix_fmt} has no transparency, and that of the input is left out: "
+            "let the output end in .webm or .mov to keep it"
+        )
+    return encoding
+
+
+def _first_that_opens(
+    codec: str, info: VideoInfo, size: tuple[int, int], suffix: str, options: RunOptions
+) -> tuple[Encoding | None, str]:
+    """An encoding, or None and what is wrong with the best one."""
+    problem = ""
+    try:
+        formats = [options.pix_fmt] if options.pix_fmt is not None else _pixel_formats(codec, info, size)
+        settings = _settings(codec, options)
+        for pix_fmt in formats[:_TRIES]:
+            encoding = _encoding(codec, pix_fmt, settings, info, size, suffix in _MATROSKA)
+            try:
+                context: Any = av.CodecContext.create(codec, "w")
+                _configure(context, encoding)
+                context.open()
+                return encoding, ""
+            except (av.error.FFmpegError, ValueError) as error:
+                problem = problem or _reason(error)
+    except (av.error.FFmpegError, ValueError) as error:
+        return None, _reason(error)
+    return None, problem or "none of its pixel formats is known"
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def _settings(codec: str, options: RunOptions) -> dict[str, str]:
+    """The encoder's own options."""
+    if codec == "libsvtav1":
+        os.environ.setdefault("SVT_LOG", "1")  # errors only: it writes to stderr by itself
+    known = {option.name for option in av.CodecContext.create(codec, "w").supported_options.private}
+    settings = {
+        "libx264": {"preset": "veryfast", "crf": "18"},
+        "libx265": {"preset": "veryfast", "crf": "18", "x265-params": "log-level=error"},
+        "libvpx": {"deadline": "realtime", "cpu-used": "6", "crf": "18", "b": "8M", "auto-alt-ref": "0"},
+        "libvpx-vp9": {
+            **{"deadline": "realtime", "cpu-used": "6", "crf": "24", "b": "0"},
+            **{"row-mt": "1", "auto-alt-ref": "0"},
+        },
+        "libsvtav1": {"preset": "10", "crf": "24"},
+    }.get(codec, {})
+    for what, value, names in (
+        ("crf", options.crf, ("crf", "cq")),
+        ("preset", options.preset, ("preset", "cpu-used")),
+    ):
+        if value is None:
+            continue
+        name = next((name for name in names if name in known), None)
+        if name is None:
+            raise ValueError(f"it has no {what}")
+        settings[name] = str(value)
+    return settings
+
+
+def _pixel_formats(codec: str, info: VideoInfo, size: tuple[int, int]) -> list[str]:
+    """The colour formats that an encoder takes, best first: none that loses what the source has, if there is one."""
+    odd = bool(size[0] % 2 or size[1] % 2) and codec not in _HALVES_ODD_SIDES
+
+    def rank(name: str) -> tuple[int, ...]:
+        kind: Any = av.VideoFormat(name, 2, 2)
+        alpha = any(component.is_alpha for component in kind.components)
+        bits = max(component.bits for component in kind.components)
+        halved = any(component.width < 2 or component.height < 2 for component in kind.components)
+        place = _PIXEL_FORMATS.index(name) if name in _PIXEL_FORMATS else len(_PIXEL_FORMATS)
+        return (info.alpha and not alpha, odd and halved, info.deep and bits <= 8, alpha > info.alpha, place)
+
+    names = [kind.name for kind in av.Codec(codec, "w").video_formats or []]
+    return sorted((name for name in names if len(av.VideoFormat(name, 2, 2).components) >= 3), key=rank)
 
 
 def _encoding(
-    codec: str,
-    info: VideoInfo,
-    height: int,
-    width: int,
-    aspect: Fraction,
-    options: RunOptions,
-    matroska: bool,
+    codec: str, pix_fmt: str, settings: dict[str, str], info: VideoInfo, size: tuple[int, int], matroska: bool
 ) -> Encoding:
-    settings = {"crf": str(options.crf)} if options.crf is not None else {}
-    if codec in ("libx264", "libx265"):
-        settings = {"preset": options.preset or "veryfast", "crf": "18", **settings}
-        if codec == "libx265":
-            settings["x265-params"] = "log-level=error"
-    elif codec == "libvpx-vp9":
-        settings = {
-            "deadline": "realtime",
-            "cpu-used": options.preset or "6",
-            "crf": "24",
-            "b": "0",
-            **settings,
-        }
-        settings |= {"row-mt": "1", "auto-alt-ref": "0"}
-    elif options.preset is not None:
-        settings["preset"] = options.preset
-    even = height % 2 == 0 and width % 2 == 0  # 4:2:0 halves both sides
-    if options.pix_fmt is not None:
-        pix_fmt = options.pix_fmt
-    elif info.alpha and codec == "libvpx-vp9":
-        pix_fmt = "yuva420p"
+    height, width = size
+    kind: Any = av.VideoFormat(pix_fmt, 2, 2)
+    conversion = info.swscale_matrix
+    matrix, values = info.matrix, info.range
+    if kind.is_rgb:
+        matrix, values = RGB, int(ColorRange.JPEG)
     else:
-        pix_fmt = ("yuv420p" if even or codec == "libvpx-vp9" else "yuv444p") + ("10le" if info.deep else "")
+        if matrix == RGB:
+            values = int(ColorRange.MPEG)
+        known = matrix in MATRICES or matrix == UNSAID
+        if not known or swscale_matrix(matrix, width, height) != conversion:
+            # What the source does not say, or what holds no more, is said: players would take it for another.
+            matrix = 1 if conversion == Colorspace.ITU709 else 6
+        if pix_fmt.startswith("yuvj"):
+            values = int(ColorRange.JPEG)
     return Encoding(
         codec=codec,
         pix_fmt=pix_fmt,
         options=settings,
         width=width,
         height=height,
-        pixel_aspect=aspect,
+        pixel_aspect=info.pixel_aspect,
+        time_base=info.time_base,
+        rate=info.rate,
+        alpha=info.alpha and any(component.is_alpha for component in kind.components),
+        conversion=conversion,
+        primaries=info.primaries,
+        transfer=info.transfer,
+        matrix=matrix,
+        range=values,
         matroska=matroska,
     )
 
 
-def _try(encoding: Encoding, info: VideoInfo) -> str | None:
-    """Why an encoder does not open, or None."""
-    try:
-        context = av.CodecContext.create(encoding.codec, "w")
-        _configure(context, encoding, info)
-        context.open()
-    except (av.error.FFmpegError, ValueError, KeyError) as error:
-        return getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return None
-
-
-def _configure(context: Any, encoding: Encoding, info: VideoInfo) -> None:
+def _configure(context: Any, encoding: Encoding) -> None:
     context.width, context.height = encoding.width, encoding.height
     context.pix_fmt = encoding.pix_fmt
-    context.time_base = info.time_base
-    context.framerate = info.rate
+    context.time_base = encoding.time_base
+    context.framerate = encoding.rate
     context.sample_aspect_ratio = encoding.pixel_aspect
-    context.max_b_frames = (
-        0  # segments are joined as they are: a frame that waits for a later one could not be
-    )
-    context.color_primaries, context.color_trc = info.primaries, info.transfer
-    context.colorspace, context.color_range = info.matrix, info.range
+    # Segments are joined as they are: a frame that waits for one of the next segment could not be.
+    context.max_b_frames = 0
+    context.color_primaries, context.color_trc = encoding.primaries, encoding.transfer
+    context.colorspace, context.color_range = encoding.matrix, encoding.range
     context.options = {**encoding.options}
 
 
-def write_segment(path: Path, frames: Iterable[Frame], encoding: Encoding, info: VideoInfo) -> int:
-    """Encode frames into a file of their own, which takes its name when it is whole.
+def write_segment(path: Path, frames: Iterable[Frame], encoding: Encoding) -> int:
+    """Encode frames into a file of their own.
 
     Returns:
         How many there were.
+
+    Raises:
+        OptionError: the encoder does not take them.
     """
-    temporary = path.with_suffix(".tmp")
     count = 0
-    # NUT keeps any time base and any time stamp as they are; but transparency is Matroska's own.
-    kind = "matroska" if encoding.matroska else "nut"
-    with av.open(str(temporary), "w", format=kind) as container:
-        stream: Any = container.add_stream(encoding.codec, rate=info.rate, options=encoding.options)
-        _configure(stream.codec_context, encoding, info)
-        stream.time_base = info.time_base
+    # NUT keeps any time base and any time stamp as they are, but not all codecs; transparency is Matroska's own.
+    kind = "matroska" if encoding.matroska else "nut" if _holds("nut", encoding.codec) else "mov"
+    options = _timescales([encoding.time_base], encoding) if kind == "mov" else {}
+    with _explained(encoding.codec), av.open(str(path), "w", format=kind, options=options) as container:
+        stream: Any = container.add_stream(encoding.codec, rate=encoding.rate, options=encoding.options)
+        _configure(stream.codec_context, encoding)
+        stream.time_base = encoding.time_base
         for frame in frames:
             count += 1
-            container.mux(stream.encode(_to_av(frame, encoding, info)))
+            container.mux(stream.encode(_to_av(frame, encoding)))
         container.mux(stream.encode(None))
-    temporary.replace(path)
     return count
 
 
-def _to_av(frame: Frame, encoding: Encoding, info: VideoInfo) -> Any:
+def _holds(kind: str, codec: str) -> bool:
+    """Whether a format knows a codec."""
+    with av.open(io.BytesIO(), "w", format=kind) as container:
+        try:
+            container.add_stream(codec)
+        except ValueError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _explained(codec: str) -> Iterator[None]:
+    """Turn what an encoder raises into one sentence; a full disk is for the caller to explain."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        if error.errno in _NO_SPACE:
+            raise
+        raise OptionError(
+            f"the encoder {codec} failed ({_reason(error)}): choose another with --codec"
+        ) from None
+
+
+def _to_av(frame: Frame, encoding: Encoding) -> Any:
     pixels = frame.pixels
-    if frame.alpha is not None and "a" in encoding.pix_fmt.replace("gray", ""):
+    if frame.alpha is not None and encoding.alpha:
         pixels = np.concatenate([pixels, frame.alpha[:, :, None]], axis=2)
     if pixels.dtype != np.uint8:
         pixels = np.rint(pixels.clip(0, 1) * 65535).astype(np.uint16)
@@ -183,28 +337,69 @@ def _to_av(frame: Frame, encoding: Encoding, info: VideoInfo) -> Any:
         pixels.itemsize, pixels.shape[2]
     ]
     source = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=kind)
-    ranges = av.video.reformatter.ColorRange
+    full = encoding.range == ColorRange.JPEG
     result: Any = source.reformat(
         format=encoding.pix_fmt,
-        src_colorspace=info.swscale_matrix,
-        dst_colorspace=info.swscale_matrix,
-        src_color_range=ranges.JPEG,
-        dst_color_range=ranges.JPEG if info.range == int(ranges.JPEG) else ranges.MPEG,
+        src_colorspace=encoding.conversion,
+        dst_colorspace=encoding.conversion,
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
     )
-    result.colorspace, result.color_range = info.matrix, info.range
-    result.color_primaries, result.color_trc = info.primaries, info.transfer
-    result.pts, result.time_base, result.duration = frame.pts, info.time_base, frame.duration
+    result.colorspace, result.color_range = encoding.matrix, encoding.range
+    result.color_primaries, result.color_trc = encoding.primaries, encoding.transfer
+    result.pts, result.time_base, result.duration = frame.pts, encoding.time_base, frame.duration
     return result
 
 
+def check_tracks(source: Path | None, out: Path, encoding: Encoding) -> None:
+    """Find out before anything is translated whether the output's format can hold what it must.
+
+    Raises:
+        DataError: it cannot.
+    """
+    file = io.BytesIO()
+    file.name = out.name  # by its ending the format is chosen
+    problem = f"a {out.suffix} file cannot hold what {encoding.codec} writes"
+    try:
+        with av.open(file, "w") as target:
+            pictures: Any = target.add_stream(encoding.codec, rate=encoding.rate, options=encoding.options)
+            _configure(pictures.codec_context, encoding)
+            if source is not None:
+                with explained(source), av.open(str(source), metadata_errors="replace") as original:
+                    for stream in _other_tracks(original):
+                        problem = (
+                            f"a {out.suffix} file cannot hold the {stream.type} of {source.name} as it is"
+                        )
+                        target.add_stream_from_template(stream, opaque=True)
+            problem = f"a {out.suffix} file cannot hold the tracks of the input as they are"
+            target.start_encoding()
+    except (av.error.FFmpegError, DataError, ValueError) as error:
+        raise DataError(
+            f"{problem} ({_reason(error)}): let the output end like the input, or in .mkv"
+        ) from None
+
+
+def _other_tracks(original: Any) -> list[Any]:
+    """The streams that are copied: sound, subtitles, further pictures."""
+    pictures = pictures_of(original)
+    kinds = ("audio", "subtitle", "video")
+    return [stream for stream in original.streams if stream.type in kinds and stream is not pictures]
+
+
 def join(
-    segments: Sequence[Path], source: Path, out: Path, encoding: Encoding, span: tuple[float, float | None]
+    segments: Sequence[Path],
+    end: int,
+    source: Path | None,
+    out: Path,
+    encoding: Encoding,
+    span: tuple[float, float | None],
 ) -> None:
     """Write the segments' pictures and everything else of the source into one file, nothing encoded again.
 
     Args:
         segments: as `write_segment` wrote them, in order.
-        source: the video that they were made from.
+        end: when the last frame ends, in ticks.
+        source: the video that they were made from; None where it holds nothing else.
         out: the file to write.
         encoding: of the segments.
         span: seconds of the source that are taken, its end None for all.
@@ -212,87 +407,133 @@ def join(
     Raises:
         DataError: the output's format cannot hold a track of the source.
     """
+    if source is None:
+        _join(segments, end, None, out, encoding, span)
+        return
+    with explained(source):
+        original = av.open(str(source), metadata_errors="replace")
+    with original:
+        _join(segments, end, original, out, encoding, span)
+
+
+def _join(
+    segments: Sequence[Path],
+    end: int,
+    original: Any,
+    out: Path,
+    encoding: Encoding,
+    span: tuple[float, float | None],
+) -> None:
+    offset = Fraction(span[0]).limit_denominator(1_000_000)
     with (
-        av.open(str(source), metadata_errors="replace") as original,
         av.open(str(segments[0])) as sample,
-        av.open(str(out), "w", options=_muxer_options(out, original)) as target,
+        av.open(str(out), "w", options=_muxer_options(out, original, encoding)) as target,
     ):
-        pictures = original.streams.video[0]
-        for key, value in original.metadata.items():
-            if key not in ("major_brand", "minor_version", "compatible_brands"):
-                target.metadata[key] = value
         others: dict[int, Any] = {}
-        shown: Any = None
-        for stream in original.streams:
-            if stream.index == pictures.index:
-                shown = target.add_stream_from_template(sample.streams.video[0])
-                shown.time_base = pictures.time_base
-                shown.codec_context.sample_aspect_ratio = encoding.pixel_aspect
-                made: Any = shown
-            elif stream.type in ("audio", "subtitle", "video"):
-                try:
-                    made = target.add_stream_from_template(stream)
-                except (av.error.FFmpegError, ValueError) as error:
-                    raise _cannot_hold(out, stream, error) from None
-                made.time_base = stream.time_base
-                others[stream.index] = made
-            else:
-                continue
-            made.metadata.update(
-                {key: value for key, value in stream.metadata.items() if key.lower() != "encoder"}
-            )
-            made.disposition = stream.disposition
-        chapters = original.chapters()
-        if chapters and span == (0.0, None):
-            target.set_chapters(chapters)
-        offset = Fraction(span[0]).limit_denominator(1_000_000)
-        first_of_source = _start(pictures)
+        first = 0.0
+        if original is None:
+            shown = _add_pictures(target, sample, encoding)
+        else:
+            for key, value in original.metadata.items():
+                if key not in _OF_THE_FILE:
+                    target.metadata[key] = value
+            pictures = pictures_of(original)
+            first = float((pictures.start_time or 0) * pictures.time_base)
+            copied = _other_tracks(original)
+            shown = None
+            for stream in original.streams:
+                if stream is pictures:
+                    made = shown = _add_pictures(target, sample, encoding)
+                elif stream in copied:
+                    made = others[stream.index] = target.add_stream_from_template(stream, opaque=True)
+                    made.time_base = stream.time_base
+                elif stream.type == "attachment" and out.suffix == ".mkv":  # fonts of subtitles
+                    target.add_stream_from_template(stream)
+                    continue
+                else:
+                    continue
+                left_out = {"encoder"} if encoding.alpha else {"encoder", "alpha_mode"}
+                made.metadata.update(
+                    {key: value for key, value in stream.metadata.items() if key.lower() not in left_out}
+                )
+                made.disposition = stream.disposition
+            chapters = original.chapters()
+            if chapters and span == (0.0, None):
+                target.set_chapters(chapters)
+        if encoding.alpha and encoding.matroska:
+            shown.metadata["alpha_mode"] = "1"
+        packets = heapq.merge(
+            _pictures(segments, end, shown, offset, encoding),
+            _others(original, others, offset, span, first),
+            key=lambda packet: (packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base,
+        )
         try:
-            for packet in heapq.merge(
-                _pictures(segments, shown, offset),
-                _others(original, others, offset, span, first_of_source),
-                key=lambda packet: (
-                    (packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base
-                ),
-            ):
+            for packet in packets:
                 target.mux(packet)
         except (av.error.FFmpegError, ValueError) as error:
-            if getattr(error, "errno", None) == 28:
+            if getattr(error, "errno", None) in _NO_SPACE:
                 raise
-            raise _cannot_hold(out, None, error) from None
+            raise DataError(
+                f"the tracks of the input cannot be copied into a {out.suffix} file ({_reason(error)}): "
+                "let the output end like the input, or in .mkv"
+            ) from None
 
 
-def _muxer_options(out: Path, original: Any) -> dict[str, str]:
-    if out.suffix.lower() not in _QUICKTIME:
+def _add_pictures(target: Any, sample: Any, encoding: Encoding) -> Any:
+    stream = target.add_stream_from_template(sample.streams.video[0], opaque=True)
+    stream.time_base = encoding.time_base
+    stream.codec_context.sample_aspect_ratio = encoding.pixel_aspect
+    if not encoding.matroska:  # Apple's players take no other tags
+        if encoding.codec.startswith("prores") and "444" in encoding.pix_fmt:
+            stream.codec_context.codec_tag = "ap4h"
+        elif stream.codec_context.name == "hevc":
+            stream.codec_context.codec_tag = "hvc1"
+    return stream
+
+
+def _muxer_options(out: Path, original: Any, encoding: Encoding) -> dict[str, str]:
+    if out.suffix not in _QUICKTIME:
         return {}
+    time_bases = [encoding.time_base]
+    options = {"movflags": "+faststart"}
+    if original is not None:
+        time_bases += [stream.time_base for stream in original.streams if stream.time_base]
+        cover = any(
+            stream.disposition & av.stream.Disposition.attached_pic for stream in original.streams.video
+        )
+        unusual = original.metadata.keys() - _USUAL_TAGS - set(_OF_THE_FILE)
+        if out.suffix == ".mov" or (unusual and not cover):
+            options["movflags"] += "+use_metadata_tags"
+    return options | _timescales(time_bases, encoding)
+
+
+def _timescales(time_bases: list[Fraction], encoding: Encoding) -> dict[str, str]:
+    """Options that make a QuickTime file count in ticks of the source."""
     # Where a track starts is written in ticks of the movie: they must divide those of every track.
-    timescale = math.lcm(*(stream.time_base.denominator for stream in original.streams if stream.time_base))
+    movie = math.lcm(*(time_base.denominator for time_base in time_bases))
     return {
-        "movflags": "+faststart+use_metadata_tags",
-        "movie_timescale": str(timescale if timescale <= _LARGEST_TIMESCALE else 90_000),
+        "movie_timescale": str(movie if movie <= _LARGEST_TIMESCALE else 90_000),
+        "video_track_timescale": str(encoding.time_base.denominator),
     }
 
 
-def _cannot_hold(out: Path, stream: Any, error: Exception) -> DataError:
-    what = "the tracks of the source" if stream is None else f"the source's {stream.type} track"
-    return DataError(
-        f"a {out.suffix} file cannot hold {what} as they are ({getattr(error, 'strerror', None) or error}): "
-        "let the output end like the input, or in .mkv"
-    )
-
-
-def _start(stream: Any) -> float:
-    return float((stream.start_time or 0) * stream.time_base)
-
-
-def _pictures(segments: Sequence[Path], stream: Any, offset: Fraction) -> Iterator[Any]:
+def _pictures(
+    segments: Sequence[Path], end: int, stream: Any, offset: Fraction, encoding: Encoding
+) -> Iterator[Any]:
+    """All packets of the segments; the last frame is shown until the end."""
+    last = None
     for segment in segments:
         with av.open(str(segment)) as container:
-            source = container.streams.video[0]
-            for packet in container.demux(source):
+            for packet in container.demux(container.streams.video[0]):
                 if packet.size == 0:
                     continue
-                yield _moved(packet, stream, offset)
+                if last is not None:
+                    yield _moved(last, stream, offset)
+                last = packet
+    if last is not None:
+        length = end * encoding.time_base - (last.pts or 0) * last.time_base
+        last.duration = max(1, round(length / last.time_base))
+        yield _moved(last, stream, offset)
 
 
 def _others(

@@ -1,0 +1,107 @@
+"""The finished parts of a video: what a run that was stopped goes on with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from translatekit_tools.bulk.manifest import hash_file
+
+SEGMENT_FRAMES = 120
+"""Frames that are encoded together: what a run that was stopped loses at most."""
+
+
+class Segments:
+    """A hidden folder of segments, each a file of encoded frames, and a list of them with their hashes.
+
+    The list is only ever appended to, when a segment and all that the next one needs are written: whatever the moment
+    a run is killed, what the list says is there. A segment whose bytes have changed ends it.
+
+    Attributes:
+        folder: of the segments; whatever else belongs to the unfinished output may lie there, too.
+        paths: the finished segments, in order.
+        frames: how many they hold.
+        state: what the stage before the encoder had kept of the last one, where it keeps anything.
+    """
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any] | None) -> None:
+        """Open a folder, or begin one.
+
+        Args:
+            folder: need not exist.
+            plan: all that the segments depend on, as JSON has it; those of another plan are thrown away. Nothing is
+                taken from an earlier run where it is None.
+        """
+        self.folder = folder
+        self.paths: list[Path] = []
+        self.frames = 0
+        self.state: dict[str, np.ndarray] | None = None
+        self._list = folder / "segments.jsonl"
+        if plan is None or not self._read(json.loads(json.dumps(plan))):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            self.paths, self.frames = [], 0
+            self._append(plan)
+
+    def _read(self, plan: Any) -> bool:
+        """Whether there is anything to go on with."""
+        try:
+            first, *lines = map(json.loads, self._list.read_bytes().splitlines(keepends=False))
+        except (OSError, ValueError):
+            return False
+        if first != plan:
+            return False
+        state = None
+        for line in lines:
+            path = self.folder / line["name"]
+            if not path.is_file() or hash_file(path) != line["hash"]:
+                break
+            self.paths.append(path)
+            self.frames += line["frames"]
+            state = line["state"]
+        if len(self.paths) < len(lines):
+            if state is not None:
+                return False  # only the last state is kept
+            self._list.write_text("\n".join(map(json.dumps, [first, *lines[: len(self.paths)]])) + "\n")
+        if state is not None:
+            path = self.folder / state["name"]
+            if not path.is_file() or hash_file(path) != state["hash"]:
+                return False
+            with np.load(path) as saved:
+                self.state = dict(saved)
+        return True
+
+    def add(self, write: Callable[[Path], int], state: Callable[[], Mapping[str, np.ndarray] | None]) -> None:
+        """Take one more segment.
+
+        Args:
+            write: writes a file, and returns how many frames it holds.
+            state: asked afterwards for what the next segment needs, if anything.
+        """
+        number = len(self.paths)
+        path = self.folder / f"{number:06d}.segment"
+        line: dict[str, Any] = {
+            "name": path.name,
+            "frames": write(path),
+            "hash": hash_file(path),
+            "state": None,
+        }
+        needed = state()
+        if needed is not None:
+            kept = self.folder / f"{number:06d}.npz"
+            np.savez(kept, allow_pickle=False, **needed)
+            line["state"] = {"name": kept.name, "hash": hash_file(kept)}
+        self._append(line)
+        self.paths.append(path)
+        self.frames += line["frames"]
+        if needed is not None and number > 0:
+            (self.folder / f"{number - 1:06d}.npz").unlink(missing_ok=True)
+
+    def _append(self, line: Any) -> None:
+        with self._list.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
