@@ -72,7 +72,9 @@ def test_openvino_computes_in_what_was_asked_for(
     for precision, hint in (("fp32", "f32"), ("bf16", "bf16")):
         try:
             out = tmp_path / f"{precision}.xml"
-            compile_model(models["resnet instance"], out, precision=precision, check=str(photos), tolerance=40)
+            compile_model(
+                models["resnet instance"], out, precision=precision, check=str(photos), tolerance=40
+            )
         except OptionError as error:
             pytest.skip(str(error))
         translator = translatekit.load(tmp_path / f"{precision}.xml")
