@@ -91,7 +91,7 @@ def segment(
     out: Path,
     *,
     classes: int = 8,
-    spatial: float = 0.2,
+    spatial: float = 0.1,
     smooth: float = 0.002,
     like: Path | None = None,
     layout: Layout = "side-by-side",

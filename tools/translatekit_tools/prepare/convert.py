@@ -1,0 +1,149 @@
+"""Inputs computed from photographs: gray versions and drawings of their edges."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from translatekit.errors import OptionError
+from translatekit.images import read_picture, to_gray, to_uint8
+from translatekit_tools.prepare.work import (
+    Layout,
+    Output,
+    PairWriter,
+    Progress,
+    Source,
+    Summary,
+    find_sources,
+    to_rgb,
+    work_on,
+)
+
+_LOW = 0.4  # of the upper threshold, as Canny advises: between a third and a half
+_FAINTEST = 24.0  # gradients below this are noise, even where nothing stronger is in the image
+
+
+def make_gray(photos: Path, out: Path, **options: Any) -> Summary:
+    """Write gray versions (luma, ITU-R BT.601) as A with the photographs as B.
+
+    Args:
+        photos: a folder of photographs.
+        out: the dataset's folder.
+        options: ``layout``, ``split``, ``format``, ``force`` and ``progress`` as of `make_edges`.
+    """
+    return _derive(photos, out, to_gray, **options)
+
+
+def make_edges(
+    photos: Path,
+    out: Path,
+    *,
+    model: Path | None = None,
+    low: float | None = None,
+    high: float | None = None,
+    blur: float = 1.4,
+    white_on_black: bool = False,
+    **options: Any,
+) -> Summary:
+    """Write drawings of the edges as A with the photographs as B.
+
+    Args:
+        photos: a folder of photographs.
+        out: the dataset's folder.
+        model: a translatekit model from photographs to edges, such as one trained on soft edges like HED's; its
+            output is taken as it is, in gray.
+        low: Canny's lower threshold, in levels of gradient; of each image's own (see `canny`) where not given.
+        high: the upper one.
+        blur: standard deviation of the Gaussian before Canny, in pixels; more means fewer edges.
+        white_on_black: white lines on black instead of black ones on white.
+        options: ``layout`` (``side-by-side``, ``folders``, or ``single`` for A alone), ``split``, ``format``,
+            ``force`` and ``progress``.
+
+    Raises:
+        OptionError: figures that cannot be, or thresholds with a model.
+        DataError: there are no photographs.
+    """
+    if model is not None:
+        if low is not None or high is not None:
+            raise OptionError("--low and --high are Canny's: leave them out with --model")
+        draw = _by_model(model)
+        return _derive(photos, out, lambda photo: _inverted(draw(photo), white_on_black), **options)
+    if not 0 <= blur <= 50:
+        raise OptionError(f"--blur must be from 0 to 50 pixels, not {blur:g}")
+    if low is not None and high is not None and low > high:
+        raise OptionError(f"--low is {low:g}, which is more than --high, {high:g}: exchange them")
+
+    def edges(photo: np.ndarray) -> np.ndarray:
+        lines = canny(photo, blur, low, high)
+        return lines if white_on_black else 255 - lines
+
+    return _derive(photos, out, edges, **options)
+
+
+def canny(
+    photo: np.ndarray, blur: float = 1.4, low: float | None = None, high: float | None = None
+) -> np.ndarray:
+    """Canny's edges (PAMI 1986): (H, W, 1) uint8, 255 on edges and 0 elsewhere, of (H, W, 3) uint8.
+
+    The upper threshold separates strong from weak gradients by Otsu's method (1979), so that dark, hazy and
+    contrasty photographs all give their main edges; the lower one is 0.4 of it.
+    """
+    gray = to_gray(photo)[:, :, 0]
+    if blur:
+        gray = cv2.GaussianBlur(gray, (0, 0), blur)
+    dx, dy = cv2.Sobel(gray, cv2.CV_16S, 1, 0), cv2.Sobel(gray, cv2.CV_16S, 0, 1)
+    if high is None:
+        magnitude = np.hypot(dx, dy, dtype=np.float32)
+        scaled = np.minimum(magnitude / 4, 255).astype(np.uint8)
+        high = max(4 * float(cv2.threshold(scaled, 0, 255, cv2.THRESH_OTSU)[0]), _FAINTEST, low or 0.0)
+    return cv2.Canny(dx, dy, high * _LOW if low is None else low, high, L2gradient=True)[:, :, None]
+
+
+def _derive(
+    photos: Path,
+    out: Path,
+    make: Callable[[np.ndarray], np.ndarray],
+    *,
+    layout: Layout = "side-by-side",
+    split: str = "train",
+    format: str = "png",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    sources = find_sources(photos, out)
+    output = Output(out, [source.path for source in sources], force)
+    writer = PairWriter(output, layout, split, f".{format}")
+
+    def write(source: Source) -> list[Path]:
+        photo = to_rgb(read_picture(source.path, deep=False).pixels)
+        return writer.write(source.name, make(photo), photo, b_file=source.path)
+
+    return work_on(sources, write, progress)
+
+
+def _by_model(model: Path) -> Callable[[np.ndarray], np.ndarray]:
+    from translatekit import load
+    from translatekit_tools.bulk.geometry import fit_pixels
+
+    translator = load(model)
+    turn = threading.Lock()  # a translator serves one caller at a time
+
+    def draw(photo: np.ndarray) -> np.ndarray:
+        info = translator.info
+        fitted = fit_pixels(
+            to_gray(photo) if info.image_in_channels == 1 else photo, info.size_multiple, "pad"
+        )
+        with turn:
+            drawn = to_uint8(fitted.restore(translator(fitted.pixels[None])[0]))
+        return drawn if drawn.shape[2] == 1 else to_gray(drawn)
+
+    return draw
+
+
+def _inverted(pixels: np.ndarray, invert: bool) -> np.ndarray:
+    return 255 - pixels if invert else pixels

@@ -1,0 +1,136 @@
+"""Frames of videos as image files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+
+from translatekit.errors import DataError, OptionError, TranslatekitError
+from translatekit.images import resize
+from translatekit_tools.bulk.stages import ordered_map
+from translatekit_tools.prepare.similar import distance, perceptual_hash
+from translatekit_tools.prepare.work import AHEAD, THREADS, Output, Progress, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    number: int  # of the video's frames, from 0
+    pixels: np.ndarray
+
+
+def extract_frames(
+    videos: Sequence[Path],
+    out: Path,
+    *,
+    every: int | None = None,
+    fps: float | None = None,
+    skip_similar: int | None = None,
+    format: Literal["png", "jpg", "webp"] = "png",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Write frames of videos as ``VIDEO_NUMBER.png``, upright and with square pixels.
+
+    Args:
+        videos: the files.
+        out: the folder.
+        every: each how manieth frame; all where neither this nor `fps` is given.
+        fps: frames a second of the video's own time.
+        skip_similar: leave out a frame whose perceptual hash differs from the last one written in at most so many
+            of 64 bits.
+        format: of the images.
+        force: replace what is there.
+        progress: is told how many videos are done.
+
+    Raises:
+        OptionError: figures that cannot be.
+    """
+    if every is not None and fps is not None:
+        raise OptionError("--every counts frames and --fps seconds: pass one of them")
+    if every is not None and every < 1:
+        raise OptionError(f"--every must be 1 or more frames, not {every}")
+    if fps is not None and not 0 < fps <= 1000:
+        raise OptionError(f"--fps must be more than 0 frames a second, not {fps:g}")
+    if skip_similar is not None and not 0 <= skip_similar <= 64:
+        raise OptionError(f"--skip-similar must be from 0 to 64 bits, not {skip_similar}")
+    output = Output(out, videos, force)
+    summary = Summary()
+    stems = [video.stem for video in videos]
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="prepare") as pool:
+        for done, video in enumerate(videos, 1):
+            try:
+                if stems.count(video.stem) > 1:
+                    raise DataError("another video has the same name: rename one, or give each a folder")
+                frames: Iterator[_Frame] = _chosen(video, every, fps)
+                if skip_similar is not None:
+                    frames = _different(frames, skip_similar)
+
+                def write(frame: _Frame, stem: str = video.stem) -> Path:
+                    return output.write_image(f"{stem}_{frame.number:06}.{format}", frame.pixels)
+
+                # One by one, so that what a damaged video gave before it broke off is counted.
+                for path in ordered_map(write, frames, pool, AHEAD):
+                    summary.written.append(path)
+            except TranslatekitError as error:
+                summary.failed.append((video, str(error)))
+            if progress is not None:
+                progress(done, len(videos))
+    return summary
+
+
+def _chosen(video: Path, every: int | None, fps: float | None) -> Iterator[_Frame]:
+    """The frames that are asked for.
+
+    Raises:
+        DataError: it is no video, or damaged.
+    """
+    found = False
+    due, start = 0.0, None
+    try:
+        with av.open(str(video)) as container:
+            if not container.streams.video:
+                raise DataError(f"{video} has no pictures: name a video")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            for number, frame in enumerate(container.decode(stream)):
+                found = True
+                if fps is not None:
+                    time = frame.time if frame.time is not None else number / float(stream.guessed_rate or 25)
+                    start = time if start is None else start
+                    if time - start < due - 1e-6:
+                        continue
+                    due = max(due + 1 / fps, time - start)  # what a gap has swallowed is not made up for
+                elif number % (every or 1):
+                    continue
+                yield _Frame(number, _upright(frame, stream))
+    except FileNotFoundError:
+        raise DataError(f"there is no video {video}: check the path") from None
+    except (av.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{video} cannot be read as a video ({reason}): replace or remove it") from None
+    if not found:
+        raise DataError(f"{video} holds no frame: replace or remove it")
+
+
+def _upright(frame: av.VideoFrame, stream: av.VideoStream) -> np.ndarray:
+    pixels = frame.to_ndarray(format="rgb24")
+    aspect = stream.sample_aspect_ratio
+    if aspect is not None and aspect > 0 and aspect != 1:
+        height, width = pixels.shape[:2]
+        pixels = resize(pixels, (height, max(1, round(width * float(aspect)))))
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+
+
+def _different(frames: Iterator[_Frame], most: int) -> Iterator[_Frame]:
+    last = None
+    for frame in frames:
+        hashed = perceptual_hash(frame.pixels)
+        if last is None or distance(last, hashed) > most:
+            last = hashed
+            yield frame

@@ -1,0 +1,201 @@
+"""Training, validation and test images that have nothing to do with each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+from translatekit.datasets.layouts import find_images, find_sides, listed, no_images
+from translatekit.datasets.palette import PALETTE_FILE
+from translatekit.errors import DataError, OptionError
+from translatekit.images import read_picture
+from translatekit_tools.prepare.similar import NEAR, groups, near_pairs, perceptual_hash
+from translatekit_tools.prepare.work import Output, Progress, Summary, attempt_all, make_folder, read_bytes
+
+Item = tuple[Path, ...]
+SPLITS = ("train", "val", "test")
+
+
+def split_data(
+    data: Path,
+    out: Path,
+    *,
+    val: float = 0.1,
+    test: float = 0.1,
+    near: int = NEAR,
+    unpaired: bool = False,
+    link: bool = False,
+    seed: int = 0,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Copy a dataset into the folders train, val and test.
+
+    Where an image goes depends on the contents of the files and the seed, not on names or order. Near-duplicates go
+    to one split together, and so do the two files of a pair.
+
+    Args:
+        data: a folder of images, of class folders, or with folders A and B; or with one of these in ``train``.
+        out: the new dataset's folder.
+        val: fraction of the items for validation.
+        test: fraction for testing.
+        near: bits of 64 in which the perceptual hashes of near-duplicates may differ; -1 to look for none.
+        unpaired: A and B are two sets without pairs, each of which is split by itself.
+        link: symbolic links instead of copies.
+        seed: another gives another split.
+        force: replace what is there.
+        progress: is told how far it is.
+
+    Returns:
+        Its details: how many items are in each split, and how many groups of near-duplicates there are.
+
+    Raises:
+        OptionError: fractions that leave nothing to train on.
+        DataError: no images, or files of A and B without partner.
+    """
+    if min(val, test) < 0 or not 0 < val + test < 1:
+        raise OptionError(
+            f"--val and --test are fractions, together more than 0 and less than 1, not {val:g} and {test:g}"
+        )
+    if not -1 <= near <= 32:
+        raise OptionError(f"--near must be from -1 to 32 bits, not {near}")
+    data = data.expanduser()
+    if os.path.realpath(out) == os.path.realpath(data):
+        raise DataError(f"the output folder is {data} itself: choose another with -o")
+    sets = _find(data, unpaired)
+    output = Output(out, [path for _, items in sets for item in items for path in item], force)
+    total = sum(len(items) for _, items in sets)
+    summary = Summary(details={"splits": dict.fromkeys(SPLITS, 0), "near_duplicate_groups": 0})
+    done = 0
+    for root, items in sets:
+        offset = done
+
+        def tell(count: int, _: int, offset: int = offset) -> None:
+            if progress is not None:
+                progress(offset + count, total)
+
+        _split_set(root, items, output, summary, (val, test), near, link, seed, tell)
+        done += len(items)
+    if (data / PALETTE_FILE).is_file():
+        summary.written.append(output.write(PALETTE_FILE, read_bytes(data / PALETTE_FILE)))
+    counts = summary.details["splits"]
+    summary.notes.append(", ".join(f"{name} {counts[name]}" for name in SPLITS))
+    return summary
+
+
+def _split_set(
+    root: Path,
+    items: list[Item],
+    output: Output,
+    summary: Summary,
+    fractions: tuple[float, float],
+    near: int,
+    link: bool,
+    seed: int,
+    progress: Progress,
+) -> None:
+    good: list[Item] = []
+    contents: list[bytes] = []
+    hashes: list[list[int]] = []
+    for item, found, reason in attempt_all(items, _look_at, progress):
+        if found is None:
+            summary.failed.append((item[0], reason))
+        else:
+            good.append(item)
+            contents.append(found[0])
+            hashes.append(found[1])
+    together = groups(len(good), near_pairs(hashes, near))
+    summary.details["near_duplicate_groups"] += sum(len(group) > 1 for group in together)
+    for split, numbers in _assign(together, contents, fractions, seed).items():
+        for number in numbers:
+            for path in good[number]:
+                relative = f"{split}/{path.relative_to(root).as_posix()}"
+                summary.written.append(_place(output, relative, path, link))
+        summary.details["splits"][split] += len(numbers)
+
+
+def _find(data: Path, unpaired: bool) -> list[tuple[Path, list[Item]]]:
+    """The sets to be split, each with the folder that its names are relative to."""
+    if not data.is_dir():
+        raise DataError(f"there is no folder {data}: check the path")
+    others = [name for name in ("val", "test", "valA", "testA") if (data / name).is_dir()]
+    if others:
+        raise DataError(f"{data} is split already, it has {listed(others)}: name the folder of one split")
+    sides = find_sides(data, "train")
+    if sides is None:
+        if unpaired:
+            raise DataError(f"{data} has no folders A and B: put the two sets there, or leave out --unpaired")
+        root = data / "train" if (data / "train").is_dir() else data
+        files = find_images(root)
+        if not files:
+            raise no_images(root, "the images there")
+        return [(root, [(path,) for path in files])]
+    renamed = {folder.name for folder in sides} != {"A", "B"}
+    if renamed:
+        raise DataError(f"{data} has {sides[0].name} and {sides[1].name}: rename them to A and B")
+    root = sides[0].parent
+    found = [find_images(folder) for folder in sides]
+    if unpaired:
+        return [(root, [(path,) for path in files]) for files in found]
+    by_name = [
+        {path.relative_to(folder).with_suffix(""): path for path in files}
+        for folder, files in zip(sides, found, strict=True)
+    ]
+    lonely = by_name[0].keys() ^ by_name[1].keys()
+    if lonely:
+        raise DataError(
+            f"{len(lonely)} files of {root} have no partner ({listed(sorted(map(str, lonely)))}): add or remove "
+            "them, or pass --unpaired"
+        )
+    if not by_name[0]:
+        raise no_images(sides[0], "one side of the pairs there")
+    return [(root, [(by_name[0][name], by_name[1][name]) for name in sorted(by_name[0])])]
+
+
+def _look_at(item: Item) -> tuple[bytes, list[int]]:
+    """The hash of an item's contents, and the perceptual hash of each of its images."""
+    content = blake2b(digest_size=16)
+    hashes = []
+    for path in item:
+        data = read_bytes(path)
+        content.update(blake2b(data).digest())
+        hashes.append(perceptual_hash(read_picture(path, deep=False).pixels))
+    return content.digest(), hashes
+
+
+def _assign(
+    together: list[list[int]], contents: Sequence[bytes], fractions: tuple[float, float], seed: int
+) -> dict[str, list[int]]:
+    """The numbers of the items of each split; a group that is too large for what is left goes to ``train``."""
+    key = str(seed).encode()
+
+    def draw(group: list[int]) -> bytes:
+        return blake2b(min(contents[number] for number in group), key=key).digest()
+
+    total = sum(map(len, together))
+    room = dict(zip(("val", "test"), (round(total * fraction) for fraction in fractions), strict=True))
+    assigned: dict[str, list[int]] = {name: [] for name in SPLITS}
+    for group in sorted(together, key=draw):
+        split = next((name for name, left in room.items() if len(group) <= left), "train")
+        if split != "train":
+            room[split] -= len(group)
+        assigned[split] += group
+    return {split: sorted(numbers) for split, numbers in assigned.items()}
+
+
+def _place(output: Output, relative: str, path: Path, link: bool) -> Path:
+    if not link:
+        return output.write(relative, read_bytes(path))
+    target = output.root / relative
+    output.check(target)
+    make_folder(target.parent)
+    try:
+        target.unlink(missing_ok=True)
+        target.symlink_to(path.resolve())
+    except OSError as error:
+        raise DataError(
+            f"no link {target} can be made ({error.strerror}): leave out --link to copy"
+        ) from None
+    return target
