@@ -1,10 +1,11 @@
 """A video end to end against its frames alone, and the memory of a long one against that of a short one.
 
-    python benchmarks/video.py [--model MODEL] [--seconds 20] [--rounds 3] [--json FILE]
+    python benchmarks/video.py [--model MODEL] [--rate 30] [--seconds 20] [--rounds 3] [--no-memory] [--json FILE]
 
 The video is drawn, 256x256 pixels at 25 frames a second, H.264. Frames alone are the same frames, decoded before,
-through the translator in the same batches. Each round does both; the ratio is taken round by round. For the memory, a
-model that changes nothing translates 10 seconds and 10 minutes, each in a process of its own.
+through the translator in the same batches. Each round does both; the ratio is taken round by round. Without a model, a
+translator that sleeps stands for a device of `--rate` frames a second: what is lost then is the line's own. For the
+memory, a model that changes nothing translates 10 seconds and 10 minutes, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 
 import translatekit
 from translatekit.datasets.facades import draw_facade
+from translatekit.model_file import ModelInfo
 
 SIZE, RATE = 256, 25
 MEMORY = """
@@ -59,9 +61,19 @@ def draw_video(path: Path, seconds: int) -> Path:
     return path
 
 
-def speed(model: Path, folder: Path, seconds: int, rounds: int) -> dict[str, Any]:
+class Sleeping:
+    info = ModelInfo(method="none", generator="identity")
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        time.sleep(len(batch) / self.rate)
+        return batch
+
+
+def speed(translator: Any, folder: Path, seconds: int, rounds: int) -> dict[str, Any]:
     video = draw_video(folder / "in.mp4", seconds)
-    translator = translatekit.load(model, "cpu")
     with av.open(str(video)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     size = getattr(translator, "preferred_batch", None) or 4
@@ -98,20 +110,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--model", type=Path, help="compiled or not; without one, only the memory is measured"
-    )
+    parser.add_argument("--model", type=Path, help="compiled or not; without one, a translator that sleeps")
+    parser.add_argument("--rate", type=float, default=30.0, help="frames a second of the one that sleeps")
+    parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.model is not None:
-            results["speed"] = speed(arguments.model, Path(folder), arguments.seconds, arguments.rounds)
-            print(json.dumps(results["speed"]["ratio"]), flush=True)
-        results["memory"] = memory(Path(folder))
-    print(json.dumps(results["memory"]))
+        translator = (
+            Sleeping(arguments.rate) if arguments.model is None else translatekit.load(arguments.model, "cpu")
+        )
+        results["translator"] = str(arguments.model or f"sleeps, {arguments.rate:g} frames a second")
+        results["speed"] = speed(translator, Path(folder), arguments.seconds, arguments.rounds)
+        print(json.dumps(results["speed"]["ratio"]), flush=True)
+        if not arguments.no_memory:
+            results["memory"] = memory(Path(folder))
+            print(json.dumps(results["memory"]))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -377,7 +377,6 @@ def test_a_hostile_video_is_one_sentence(name: str, data_dir: Path, tmp_path: Pa
     summary = translatekit.translate([source], Identity(), tmp_path / "out")
     ((path, reason),) = summary.failed
     assert path == source
-    assert str(source) in reason
     assert ": replace or remove it" in reason
     assert "\n" not in reason
     assert [file.name for file in (tmp_path / "out").iterdir() if file.suffix in (".mp4", ".ts")] == []

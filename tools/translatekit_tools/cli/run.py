@@ -105,6 +105,7 @@ class _Reporter:
         self._translated = 0
         self._failed = 0
         self._bytes = 0
+        self._video: tuple[float, int] | None = None  # when and at which frame it began
         self._bar = Progress(
             TextColumn("Translating"),
             BarColumn(),
@@ -127,12 +128,19 @@ class _Reporter:
 
     def frames(self, done: int, total: int) -> None:
         """Show how far a video is."""
-        seconds = max(time.monotonic() - self._start, 1e-9)
+        now = time.monotonic()
+        if (
+            self._video is None or done <= self._video[1]
+        ):  # the first frame of a video, or after a stopped run
+            self._video = (now, done)
+        rate = (done - self._video[1]) / max(now - self._video[0], 1e-9)
         text = f"frame {done}/{total}" if total else f"frame {done}"
+        if rate > 0:
+            text += f", {rate:.1f} frames/s" + (f", {(total - done) / rate:.0f} s left" if total else "")
         self._bar.update(self._task, rate=text)
-        if self._bar.disable and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
-            print(f"{text}, {seconds:.0f} s", file=sys.stderr, flush=True)
+        if self._bar.disable and now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            print(text, file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """Show a sentence that the user should know."""

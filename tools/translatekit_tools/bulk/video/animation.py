@@ -70,9 +70,7 @@ class AnimationReader:
             yield self._image
 
     def _damaged(self, error: Exception) -> UnreadableVideoError:
-        return UnreadableVideoError(
-            f"{self.path} cannot be read as an animation ({error}): replace or remove it"
-        )
+        return UnreadableVideoError(f"the animation is damaged ({error}): replace or remove it")
 
     def frames(self, wanted: Wanted | None = None) -> Iterator[Frame | None]:
         """All frames, in the order they are shown; None for one that is not wanted.

@@ -119,8 +119,12 @@ def translate_video(
 def _make_animation(reader: AnimationReader, line: _Line, made: Path) -> None:
     shutil.rmtree(made.parent, ignore_errors=True)
     made.parent.mkdir()
-    with closing(line.frames()) as frames:
-        write_animation(made, frames, reader, lambda: line.end, line.options.quality)
+    try:
+        with closing(line.frames()) as frames:
+            write_animation(made, frames, reader, lambda: line.end, line.options.quality)
+    except BaseException:  # it is short, and begun again
+        shutil.rmtree(made.parent, ignore_errors=True)
+        raise
 
 
 def _make_video(
@@ -282,7 +286,7 @@ class _Line:
                 yield self._finished(pair.frame, output)
                 self.clock.add("encode", time.perf_counter() - start)
         if self.done == 0:
-            raise DataError(f"{self.source} has no frame between --start and --end: change them")
+            raise DataError("the video has no frame between --start and --end: change them")
 
     def _total(self) -> int:
         """How many frames there will be, about; 0 where the file does not say."""

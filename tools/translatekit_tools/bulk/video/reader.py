@@ -138,11 +138,13 @@ class VideoReader:
         self.path = path
         with explained(path):
             if path.stat().st_size == 0:
-                raise UnreadableVideoError(f"{path} is empty: replace or remove it")
+                raise UnreadableVideoError("the video is empty: replace or remove it")
             self._open()
             first = next(self._decode(), None)
             if first is None:
-                raise UnreadableVideoError(f"{path} holds no frame that can be decoded: replace or remove it")
+                raise UnreadableVideoError(
+                    "the video holds no frame that can be decoded: replace or remove it"
+                )
             self._turns, self._mirrored = _orientation(first)
             self.info = self._describe(first)
             self._size = first.width, first.height
@@ -154,7 +156,7 @@ class VideoReader:
         self._container: Any = av.open(str(self.path), metadata_errors="replace")
         stream = pictures_of(self._container)
         if stream is None:
-            raise UnreadableVideoError(f"{self.path} holds no video: replace or remove it")
+            raise UnreadableVideoError("the file holds no video: replace or remove it")
         self._stream: Any = stream
         stream.thread_type = "AUTO"
         self._decoder = _decoder_with_alpha(stream)
@@ -207,14 +209,14 @@ class VideoReader:
             for number, raw in enumerate(self._decode()):
                 if raw.is_corrupt:
                     raise UnreadableVideoError(
-                        f"{self.path} is damaged at frame {number}: replace or remove it"
+                        f"the video is damaged at frame {number}: replace or remove it"
                     )
                 pts = raw.pts
                 if pts is None:  # AVI says when a frame is decoded, and not when it is shown
                     pts = info.start if last is None else self.end
                 if last is not None and pts <= last:
                     raise UnreadableVideoError(
-                        f"the time stamps of {self.path} go back at frame {number}: "
+                        f"the time stamps of the video go back at frame {number}: "
                         "copy it with ffmpeg -fflags +genpts -i IN -c copy OUT.mp4, and translate that"
                     )
                 duration = raw.duration or (usual if last is None else pts - last)
@@ -284,5 +286,5 @@ def explained(path: Path) -> Iterator[None]:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableVideoError(
-            f"{path} cannot be read as a video, or is damaged ({reason}): replace or remove it"
+            f"the file cannot be read as a video, or is damaged ({reason}): replace or remove it"
         ) from None

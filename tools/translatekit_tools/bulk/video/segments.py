@@ -85,9 +85,14 @@ class Segments:
         """
         number = len(self.paths)
         path = self.folder / f"{number:06d}.segment"
+        try:
+            frames = write(path)
+        except BaseException:
+            path.unlink(missing_ok=True)  # it would take space, and nobody would look at it
+            raise
         line: dict[str, Any] = {
             "name": path.name,
-            "frames": write(path),
+            "frames": frames,
             "hash": hash_file(path),
             "state": None,
         }

@@ -457,9 +457,7 @@ def _join(
                     {key: value for key, value in stream.metadata.items() if key.lower() not in left_out}
                 )
                 made.disposition = stream.disposition
-            chapters = original.chapters()
-            if chapters and span == (0.0, None):
-                target.set_chapters(chapters)
+            target.set_chapters(list(_chapters(original.chapters(), offset, span[1])))
         if encoding.alpha and encoding.matroska:
             shown.metadata["alpha_mode"] = "1"
         packets = heapq.merge(
@@ -477,6 +475,18 @@ def _join(
                 f"the tracks of the input cannot be copied into a {out.suffix} file ({_reason(error)}): "
                 "let the output end like the input, or in .mkv"
             ) from None
+
+
+def _chapters(chapters: Iterable[Any], offset: Fraction, end: float | None) -> Iterator[Any]:
+    """Those of the part that is taken."""
+    for chapter in chapters:
+        base = chapter["time_base"]
+        first = max(0, chapter["start"] - round(offset / base))
+        last = min(chapter["end"], chapter["end"] if end is None else round(end / base)) - round(
+            offset / base
+        )
+        if first < last:
+            yield {**chapter, "start": first, "end": last}
 
 
 def _add_pictures(target: Any, sample: Any, encoding: Encoding) -> Any:
