@@ -1,7 +1,8 @@
 """Flicker: how much of a change between frames is not motion, and how to have less of it.
 
-Lai et al., "Learning Blind Video Temporal Consistency", ECCV 2018: the warping error of section 4.2, its occlusion mask
-after Ruder et al., "Artistic Style Transfer for Videos", GCPR 2016.
+Lai et al., "Learning Blind Video Temporal Consistency", ECCV 2018: the warping error of section 4.2, and the weight of
+what is to be seen in both frames, of section 3.3. The mask of what is hidden is that of Ruder et al., "Artistic Style
+Transfer for Videos", GCPR 2016.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ import cv2
 import numpy as np
 
 _MOST_SIDE = 640  # optical flow is measured on images no larger
-_CHANGE = (
-    0.25  # of the brightness, from which on a difference is taken for another picture and not for flicker
-)
+_CHANGE = 50.0  # alpha of Lai et al., section 3.3: how little of a change of the input, in [0, 1], is one
 
 
 def warp_error(inputs: Iterable[np.ndarray], outputs: Iterable[np.ndarray]) -> float:
@@ -35,7 +34,7 @@ def warp_error(inputs: Iterable[np.ndarray], outputs: Iterable[np.ndarray]) -> f
 
 
 class Smoother:
-    """Blends each output with the one before, moved along the optical flow of the inputs, where it can be seen.
+    """Blends each output with the one before, moved along the optical flow of the inputs, where those agree.
 
     It measures the warp error on its way, of the outputs as they came and as they went.
     """
@@ -79,8 +78,10 @@ class Smoother:
             flow, visible = motion(self._before[0], gray)
             moved = warp(self._before[2], flow)
             if self._strength:
-                similar = np.exp(-np.square((came - moved).mean(axis=2) / _CHANGE)) * visible
-                share = (self._strength * similar)[:, :, None].astype(np.float32)
+                # What has changed in the input may change in the output; all else that differs is flicker.
+                change = (gray.astype(np.float32) - warp(self._before[0], flow)) / 255
+                same = np.exp(-_CHANGE * np.square(change)) * visible
+                share = (self._strength * same)[:, :, None].astype(np.float32)
                 went = came * (1 - share) + moved * share
             if visible.any():
                 pairs = ((came, warp(self._before[1], flow)), (went, moved))
