@@ -105,3 +105,13 @@ def register_commands() -> Iterable[CommandSpec]:
         summary="measure models on images: metrics with confidence intervals, and a report",
         api="translatekit_tools.evaluate:evaluate",
     )
+    yield CommandSpec(
+        name="prepare",
+        target="translatekit_tools.cli.prepare:prepare",
+        summary="make training data: pairs, label maps, edges, tiles, splits, frames; and check it",
+    )
+    yield CommandSpec(
+        name="data",
+        target="translatekit_tools.cli.data:data",
+        summary="download well-known data sets: facades, maps, horse2zebra, MNIST",
+    )

@@ -1,0 +1,1 @@
+"""Well-known data sets: where they are, how they are downloaded, unpacked and laid out."""
