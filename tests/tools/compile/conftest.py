@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from translatekit_tools.compile import CompileReport, compile_model
 
 from translatekit.images import Picture, encode_picture
 from translatekit.model_file import ModelInfo, save_model
@@ -26,8 +29,8 @@ def save_small(
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.xavier_normal_(module.weight)
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.running_mean, 0, 0.1)
-            nn.init.uniform_(module.running_var, 0.5, 2)
+            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     set_norm_inference(network, norm_inference)  # type: ignore[arg-type]
     header = ModelInfo(
         method="pix2pix",
@@ -48,14 +51,20 @@ MODELS = ("unet running", "unet per_image", "resnet instance")
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    unet = {"in_channels": 3, "out_channels": 3, "depth": 5, "width": 8}
-    resnet = {"in_channels": 3, "out_channels": 3, "blocks": 2, "width": 8, "norm": "instance"}
+    unet: dict[str, Any] = {"in_channels": 3, "out_channels": 3, "depth": 5, "width": 8}
+    resnet: dict[str, Any] = {
+        "in_channels": 3,
+        "out_channels": 3,
+        "blocks": 2,
+        "width": 8,
+        "norm": "instance",
+    }
     return {
-        "unet running": save_small(folder / "a.safetensors", UNet(**unet), "unet", "running", unet),  # type: ignore[arg-type]
-        "unet per_image": save_small(folder / "b.safetensors", UNet(**unet), "unet", "per_image", unet),  # type: ignore[arg-type]
+        "unet running": save_small(folder / "a.safetensors", UNet(**unet), "unet", "running", unet),
+        "unet per_image": save_small(folder / "b.safetensors", UNet(**unet), "unet", "per_image", unet),
         "resnet instance": save_small(
             folder / "c.safetensors", ResNet(**resnet), "resnet", "running", resnet
-        ),  # type: ignore[arg-type]
+        ),
     }
 
 
@@ -69,3 +78,27 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = np.rint((np.stack(waves, -1) + 1) * 127.5).astype(np.uint8)
         (folder / f"{index}.png").write_bytes(encode_picture(Picture(pixels), ".png"))
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The user's cache folder for the time of the tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
+Compiled = Callable[[str, str], CompileReport]
+
+
+@pytest.fixture(scope="session")
+def compiled(models: dict[str, Path], photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """From one of `MODELS` and a suffix to that model compiled in fp32, for all tests that only read it."""
+
+    @cache
+    def compile_once(name: str, suffix: str) -> CompileReport:
+        out = tmp_path_factory.mktemp("compiled") / f"model{suffix}"
+        return compile_model(models[name], out, check=str(photos))
+
+    return compile_once

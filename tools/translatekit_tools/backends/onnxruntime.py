@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
+
+# Read once, on import: from 1.29 on, ONNX Runtime otherwise keeps an identifier of the device and reports on its use.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 
 from translatekit.errors import DataError, ModelFileError, OptionError

@@ -19,6 +19,9 @@ from translatekit_tools.compile.openvino import read_info
 # Always said: left alone, OpenVINO computes in bf16 wherever the CPU has it.
 _HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 
+_KEPT = 16
+"""Models in the cache; each is as large as its weights."""
+
 
 class OpenVinoTranslator:
     """A `translatekit.interfaces.Translator` that runs an OpenVINO model on the CPU.
@@ -52,7 +55,8 @@ class OpenVinoTranslator:
 def load(path: Path, device: str = "auto", precision: str | None = None) -> OpenVinoTranslator:
     """Open an ``.xml`` file: a `translatekit.interfaces.Backend`.
 
-    What OpenVINO makes of the model for this CPU is kept in the user's cache folder, so that the next start is quick.
+    What OpenVINO makes of the model for this CPU is kept in the user's cache folder, so that the next start is quick;
+    the oldest makes room.
 
     Args:
         path: the file, its ``.bin`` beside it.
@@ -74,7 +78,8 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
     core = openvino.Core()
     check_cpu(core, own)
     settings = {"INFERENCE_PRECISION_HINT": _HINTS[own], "PERFORMANCE_HINT": "LATENCY"}
-    cache = _cache_folder()
+    finished = "parity" in info.compiled  # else it is a file under a temporary name, not to be opened again
+    cache = _cache_folder() if finished else None
     if cache is not None:
         settings["CACHE_DIR"] = str(cache)
     try:
@@ -82,15 +87,24 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
     except RuntimeError as error:
         reason = " ".join(str(error).split())[-200:]
         raise ModelFileError(f"{path} cannot be run ({reason}): compile the model again") from None
+    if cache is not None:
+        _make_room(cache)
     return OpenVinoTranslator(model, info)
 
 
 def _cache_folder() -> Path | None:
     """Where compiled models are kept, or None where nothing can be written."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(home) / "translatekit" / "openvino"
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):  # the latter where there is no home
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "translatekit", "openvino")
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK | os.X_OK):
             return folder
     return None
+
+
+def _make_room(folder: Path) -> None:
+    """Remove all but the newest of the cache."""
+    with contextlib.suppress(OSError):  # another process makes room too
+        blobs = sorted(folder.glob("*.blob"), key=lambda blob: blob.stat().st_mtime, reverse=True)
+        for blob in blobs[_KEPT:]:
+            blob.unlink()

@@ -80,10 +80,8 @@ def compile_model(
     checked = CompileOptions(**check_options(CompileOptions, options, "compile_model()"))
     out = Path(out).expanduser()
     entry = find_backend(out)
-    if out.exists() and not checked.force:
-        raise OptionError(
-            f"{out} exists already and is not overwritten: pass --force, or choose another name with -o"
-        )
+    if not checked.force:
+        _refuse_existing([out])
     path = find_model_file(model, RunOptions(direction=checked.direction, best=checked.best))
     load, compiler = entry.spec.load(), entry.spec.load_compiler()
     source = Source(path)
@@ -110,10 +108,12 @@ def compile_model(
             )
         compiled = {**details, "parity": asdict(parity), "source_hash": source.hash}
         entry.spec.load_writer()(made, replace(source.info, compiled=compiled))
-        size = 0
         # The file that is asked for comes last: where it is, all that belongs to it is.
-        for file in sorted(Path(folder.name).iterdir(), key=lambda file: file.name == out.name):
-            size += file.stat().st_size
+        files = sorted(Path(folder.name).iterdir(), key=lambda file: file.name == out.name)
+        if not checked.force:
+            _refuse_existing([out.parent / file.name for file in files])
+        size = sum(file.stat().st_size for file in files)
+        for file in files:
             file.replace(out.parent / file.name)
     return CompileReport(
         path=out,
@@ -144,6 +144,16 @@ def find_backend(out: Path) -> Entry:
     raise OptionError(
         f"nothing is compiled to {out.suffix or out.name!r}: let the output end in one of {known}"
     )
+
+
+def _refuse_existing(paths: list[Path]) -> None:
+    from translatekit.errors import OptionError
+
+    for path in paths:
+        if path.exists():
+            raise OptionError(
+                f"{path} exists already and is not overwritten: pass --force, or choose another name with -o"
+            )
 
 
 def _blame(source: Any, precision: str, images: Any) -> str:

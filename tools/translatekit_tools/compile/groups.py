@@ -44,7 +44,7 @@ def worst_group(path: Path, precision: str, images: Sequence[np.ndarray]) -> tup
 
     def outputs() -> list[np.ndarray]:
         with torch.inference_mode():
-            return [model(torch.from_numpy(np.ascontiguousarray(image))[None]).numpy() for image in images]
+            return [model(torch.from_numpy(np.array(image))[None]).numpy() for image in images]
 
     expected = outputs()
     scores = {}

@@ -28,7 +28,8 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
         OptionError: int8, which is OpenVINO's; or a precision that cannot be compared on this machine.
     """
     import onnx
-    import onnxruntime
+
+    from translatekit_tools.backends.onnxruntime import onnxruntime
 
     precision = options.precision
     if precision == "int8":

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,9 @@ def _quantize(
     free = source.info.compiled.get("shapes", "any") == "any"
     images, origin = gather(folder, source.path, source.info, CALIBRATION_IMAGES, free)
     batches = [image[None] for image in images]
+    os.environ.setdefault(
+        "NNCF_CI", "1"
+    )  # read on import: NNCF otherwise reports its use to an analytics service
     with _quietly():
         import nncf
 
@@ -95,19 +98,21 @@ def _quantize(
         dataset = nncf.Dataset(batches)
         quantized = nncf.quantize(model, dataset, subset_size=len(batches), ignored_scope=scope)
         check = batches[:: max(1, len(batches) // ACCURACY_IMAGES)][:ACCURACY_IMAGES]
-        full = _infer(core, model, check)
+        full = _run_with(core, model)
+        # Each beside its output in fp32: NNCF compares on some of them at a time.
+        pairs = [(batch, _output(full, batch)) for batch in check]
         report = {"calibration": {"images": len(batches), "from": origin}}
 
-        def psnr(candidate: Any, items: Iterable[np.ndarray]) -> float:
-            return compare_outputs(zip(full, _outputs(candidate, items), strict=False), "").psnr
+        def psnr(candidate: Any, items: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
+            return compare_outputs(((wanted, _output(candidate, batch)) for batch, wanted in items), "").psnr
 
-        if psnr(_run_with(core, quantized), check) < options.least_psnr:
+        if psnr(_run_with(core, quantized), pairs) < options.least_psnr:
             progress("finding the convolutions that int8 costs most", None)
-            largest_drop = psnr(_run_with(core, model), check) - options.least_psnr
+            largest_drop = psnr(full, pairs) - options.least_psnr
             quantized = nncf.quantize_with_accuracy_control(
                 core.read_model(source.onnx()),
                 calibration_dataset=dataset,
-                validation_dataset=nncf.Dataset(check),
+                validation_dataset=nncf.Dataset(pairs, lambda pair: pair[0]),
                 validation_fn=psnr,
                 max_drop=max(largest_drop, 0.0),
                 drop_type=nncf.DropType.ABSOLUTE,
@@ -119,17 +124,12 @@ def _quantize(
     return quantized, {**report, "int8_convolutions": eight_bit, "convolutions": convolutions}
 
 
-def _infer(core: Any, model: Any, batches: Sequence[np.ndarray]) -> list[np.ndarray]:
-    return list(_outputs(_run_with(core, model), batches))
-
-
 def _run_with(core: Any, model: Any) -> Any:
     return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-def _outputs(compiled: Any, batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    for batch in batches:
-        yield np.array(compiled([batch])[0])
+def _output(compiled: Any, batch: np.ndarray) -> np.ndarray:
+    return np.array(compiled([batch])[0])
 
 
 def _count(model: Any) -> tuple[int, int]:
