@@ -420,3 +420,92 @@ def test_an_animation_becomes_another_or_a_video(tmp_path: Path) -> None:
     translatekit.translate(source, Identity(), tmp_path / "out.mp4")
     assert facts(tmp_path / "out.mp4")["times"] == [Fraction(t, 1000) for t in (0, 33, 66, 100)]
     assert length(tmp_path / "out.mp4") == Fraction(1, 5)
+
+
+def sound_of(path: Path, stream: Any, count: int) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(container.streams[stream]) if packet.size][:count]
+
+
+def write_sounding(path: Path, codec: str, sound: str, layout: str) -> None:
+    with av.open(str(path), "w") as container:
+        video: Any = container.add_stream(codec, rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio: Any = container.add_stream(sound, rate=48000, layout="stereo", bit_rate=128000)
+        for index in range(20):
+            picture = np.full((48, 64, 3), index * 9, np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            shape, kind = ((1, 4096), np.int16) if layout == "s16" else ((2, 2048), np.float32)
+            samples = av.AudioFrame.from_ndarray(np.zeros(shape, kind), format=layout, layout="stereo")
+            samples.sample_rate, samples.pts = 48000, index * 2048
+            container.mux(audio.encode(samples))
+        container.mux(video.encode(None))
+        container.mux(audio.encode(None))
+
+
+def test_a_video_of_a_kind_that_is_only_read_becomes_an_mp4(tmp_path: Path) -> None:
+    write_sounding(tmp_path / "in.avi", "mpeg4", "pcm_s16le", "s16")
+    summary = translatekit.translate(tmp_path / "in.avi", Identity())
+    assert summary.failed == []
+    (out,) = summary.outputs
+    assert out.suffix == ".mp4"
+    assert times_of(out) == times_of(tmp_path / "in.avi")
+    assert b"".join(sound_of(out, 1, 9999)) == b"".join(sound_of(tmp_path / "in.avi", 1, 9999))
+
+
+def test_sound_that_no_output_can_hold_is_refused_with_a_remedy_that_works(tmp_path: Path) -> None:
+    write_sounding(tmp_path / "in.wmv", "wmv2", "wmav2", "fltp")
+    ((_, reason),) = translatekit.translate(tmp_path / "in.wmv", Identity()).failed
+    assert "a .mp4 file cannot hold the input's audio as it is" in reason
+    assert "make the input an MP4 or MKV first" in reason
+
+
+def times_of(path: Path) -> list[Fraction]:
+    times = facts(path)["times"]
+    return [round((time - times[0]) * 1000) for time in times]
+
+
+def test_subtitles_and_their_fonts_stay_in_an_mkv(tmp_path: Path) -> None:
+    (tmp_path / "in.srt").write_text("1\n00:00:00,100 --> 00:00:00,400\nhello\n")
+    make_video(tmp_path / "plain.mkv", frames=12)
+    source = tmp_path / "in.mkv"
+    with (
+        av.open(str(tmp_path / "plain.mkv")) as plain,
+        av.open(str(tmp_path / "in.srt")) as text,
+        av.open(str(source), "w") as container,
+    ):
+        video = container.add_stream_from_template(plain.streams.video[0])
+        subtitle = container.add_stream_from_template(text.streams[0])
+        subtitle.metadata["language"] = "fra"
+        subtitle.disposition = av.stream.Disposition.forced
+        container.add_attachment("font.ttf", "font/ttf", b"a font")
+        for stream, packets in ((video, plain.demux(video=0)), (subtitle, text.demux())):
+            for packet in packets:
+                if packet.size:
+                    packet.stream = stream
+                    container.mux(packet)
+    assert translatekit.translate(source, Identity(), tmp_path / "out.mkv").failed == []
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        subtitle, font = container.streams.subtitles[0], container.streams[2]
+        assert (subtitle.language, subtitle.disposition) == ("fra", av.stream.Disposition.forced)
+        assert (font.name, font.data) == ("font.ttf", b"a font")
+    assert sound_of(tmp_path / "out.mkv", 1, 9) == sound_of(source, 1, 9) == [b"hello"]
+    model = Identity()
+    (failure,) = translatekit.translate(source, model, tmp_path / "out.mp4").failed
+    assert "a .mp4 file cannot hold the input's subtitle as it is" in failure[1]
+    assert model.batches == []
+
+
+def test_lost_transparency_is_said(data_dir: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Progress:
+        def __call__(self, result: object) -> None: ...
+
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    source = data_dir / "videos" / "transparent.webm"
+    translatekit.translate(source, Identity(), tmp_path / "out.mp4", progress=Progress(), end=0.2)
+    assert len(said) == 1
+    assert "has no transparency" in said[0]

@@ -84,7 +84,7 @@ def download(
 # Fetching
 
 
-class _Interrupted(Exception):
+class _InterruptedError(Exception):
     """The connection broke off, and another try may go on."""
 
 
@@ -95,7 +95,7 @@ def _fetch(url: str, partial: Path, progress: Progress | None, pause: float) -> 
         before = _size(partial)
         try:
             return _fetch_once(url, partial, progress)
-        except _Interrupted as error:
+        except _InterruptedError as error:
             failures = 0 if _size(partial) > before else failures + 1
             if failures >= _TRIES:
                 raise DownloadError(
@@ -144,9 +144,9 @@ def _copy(
             chunk = response.read(_CHUNK)
         except http.client.IncompleteRead as error:
             file.write(error.partial)
-            raise _Interrupted("the connection was closed") from None
+            raise _InterruptedError("the connection was closed") from None
         except (OSError, http.client.HTTPException) as error:
-            raise _Interrupted(str(error) or type(error).__name__) from None
+            raise _InterruptedError(str(error) or type(error).__name__) from None
         if not chunk:
             break
         file.write(chunk)
@@ -154,7 +154,7 @@ def _copy(
         if progress is not None:
             progress(done, total)
     if total is not None and done < total:
-        raise _Interrupted("the connection was closed")
+        raise _InterruptedError("the connection was closed")
 
 
 def _refused(url: str, partial: Path, error: urllib.error.HTTPError, start: int) -> None:
@@ -163,9 +163,9 @@ def _refused(url: str, partial: Path, error: urllib.error.HTTPError, start: int)
         if length is not None and int(length[1]) == start:
             return  # it was complete already
         partial.unlink(missing_ok=True)
-        raise _Interrupted("the file has changed on the server")
+        raise _InterruptedError("the file has changed on the server")
     if error.code in (408, 429) or error.code >= 500:
-        raise _Interrupted(f"the server answers {error.code} {error.reason}")
+        raise _InterruptedError(f"the server answers {error.code} {error.reason}")
     raise DownloadError(
         f"{urlsplit(url).netloc} refuses {url} ({error.code} {error.reason}): "
         "it may have moved, so look for it elsewhere and pass --url"
@@ -176,7 +176,7 @@ def _unreachable(url: str, partial: Path, error: Exception) -> Exception:
     reason = getattr(error, "reason", None) or error
     reason = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
     if _size(partial):
-        return _Interrupted(reason)
+        return _InterruptedError(reason)
     target = partial.with_name(partial.name.removesuffix(".part"))
     return DownloadError(
         f"{urlsplit(url).netloc} cannot be reached ({reason}): check the connection, or download {url} on another "

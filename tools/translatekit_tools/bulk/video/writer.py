@@ -20,6 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from translatekit.errors import DataError, OptionError
 from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.video.kinds import WRITABLE_VIDEO_SUFFIXES
 from translatekit_tools.bulk.video.reader import (
     MATRICES,
     RGB,
@@ -55,6 +56,7 @@ _PIXEL_FORMATS = (
 )
 """Those that most players know come first."""
 _TRIES = 8
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}  # what players take channels for
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 # What an MP4 file has a place for that every player knows; other tags need one that only some do.
@@ -360,23 +362,31 @@ def check_tracks(source: Path | None, out: Path, encoding: Encoding) -> None:
     file = io.BytesIO()
     file.name = out.name  # by its ending the format is chosen
     problem = f"a {out.suffix} file cannot hold what {encoding.codec} writes"
-    try:
-        with av.open(file, "w") as target:
-            pictures: Any = target.add_stream(encoding.codec, rate=encoding.rate, options=encoding.options)
-            _configure(pictures.codec_context, encoding)
-            if source is not None:
-                with explained(source), av.open(str(source), metadata_errors="replace") as original:
-                    for stream in _other_tracks(original):
-                        problem = (
-                            f"a {out.suffix} file cannot hold the {stream.type} of {source.name} as it is"
-                        )
-                        target.add_stream_from_template(stream, opaque=True)
-            problem = f"a {out.suffix} file cannot hold the tracks of the input as they are"
-            target.start_encoding()
-    except (av.error.FFmpegError, DataError, ValueError) as error:
-        raise DataError(
-            f"{problem} ({_reason(error)}): let the output end like the input, or in .mkv"
-        ) from None
+    with contextlib.ExitStack() as stack:
+        tracks = []
+        if source is not None:
+            with explained(source):
+                original = stack.enter_context(av.open(str(source), metadata_errors="replace"))
+            tracks = _other_tracks(original)
+        try:
+            with av.open(file, "w") as target:
+                pictures: Any = target.add_stream(
+                    encoding.codec, rate=encoding.rate, options=encoding.options
+                )
+                _configure(pictures.codec_context, encoding)
+                for stream in tracks:
+                    problem = f"a {out.suffix} file cannot hold the input's {stream.type} as it is"
+                    _add_copy(target, stream)
+                problem = f"a {out.suffix} file cannot hold the tracks of the input as they are"
+                target.start_encoding()
+        except (av.error.FFmpegError, ValueError) as error:
+            raise DataError(f"{problem} ({_reason(error)}): {_other_ending(source, out)}") from None
+
+
+def _other_ending(source: Path | None, out: Path) -> str:
+    if source is not None and source.suffix.lower() not in WRITABLE_VIDEO_SUFFIXES:
+        return "make the input an MP4 or MKV first"
+    return "let the output end like the input" + (", or in .mkv" if out.suffix != ".mkv" else "")
 
 
 def _other_tracks(original: Any) -> list[Any]:
@@ -407,13 +417,20 @@ def join(
     Raises:
         DataError: the output's format cannot hold a track of the source.
     """
-    if source is None:
-        _join(segments, end, None, out, encoding, span)
-        return
-    with explained(source):
-        original = av.open(str(source), metadata_errors="replace")
-    with original:
-        _join(segments, end, original, out, encoding, span)
+    with contextlib.ExitStack() as stack:
+        original = None
+        if source is not None:
+            with explained(source):
+                original = stack.enter_context(av.open(str(source), metadata_errors="replace"))
+        try:
+            _join(segments, end, original, out, encoding, span)
+        except (av.error.FFmpegError, ValueError) as error:
+            if getattr(error, "errno", None) in _NO_SPACE:
+                raise
+            raise DataError(
+                f"the tracks of the input cannot be copied into a {out.suffix} file ({_reason(error)}): "
+                f"{_other_ending(source, out)}"
+            ) from None
 
 
 def _join(
@@ -445,8 +462,7 @@ def _join(
                 if stream is pictures:
                     made = shown = _add_pictures(target, sample, encoding)
                 elif stream in copied:
-                    made = others[stream.index] = target.add_stream_from_template(stream, opaque=True)
-                    made.time_base = stream.time_base
+                    made = others[stream.index] = _add_copy(target, stream)
                 elif stream.type == "attachment" and out.suffix == ".mkv":  # fonts of subtitles
                     target.add_stream_from_template(stream)
                     continue
@@ -465,16 +481,8 @@ def _join(
             _others(original, others, offset, span, first),
             key=lambda packet: (packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base,
         )
-        try:
-            for packet in packets:
-                target.mux(packet)
-        except (av.error.FFmpegError, ValueError) as error:
-            if getattr(error, "errno", None) in _NO_SPACE:
-                raise
-            raise DataError(
-                f"the tracks of the input cannot be copied into a {out.suffix} file ({_reason(error)}): "
-                "let the output end like the input, or in .mkv"
-            ) from None
+        for packet in packets:
+            target.mux(packet)
 
 
 def _chapters(chapters: Iterable[Any], offset: Fraction, end: float | None) -> Iterator[Any]:
@@ -487,6 +495,14 @@ def _chapters(chapters: Iterable[Any], offset: Fraction, end: float | None) -> I
         )
         if first < last:
             yield {**chapter, "start": first, "end": last}
+
+
+def _add_copy(target: Any, stream: Any) -> Any:
+    made = target.add_stream_from_template(stream, opaque=True)
+    made.time_base = stream.time_base
+    if stream.type == "audio" and "channels" in stream.layout.name:  # AVI does not say which; QuickTime must
+        made.codec_context.layout = _LAYOUTS.get(stream.layout.nb_channels, stream.layout)
+    return made
 
 
 def _add_pictures(target: Any, sample: Any, encoding: Encoding) -> Any:
