@@ -63,7 +63,6 @@ def list_data(as_json: bool) -> None:
     "--url", help="Another place of its file; for MNIST, the address of the folder that holds its files."
 )
 @rich_click.option("--trust", is_flag=True, help="Accept a file that is not the one downloaded first.")
-@rich_click.option("--force", is_flag=True, help="Replace the folder OUT.")
 def get(name: str, **options: Any) -> None:
     """Download the data set NAME and lay it out for training; its folder is printed to stdout.
 

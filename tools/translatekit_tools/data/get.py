@@ -22,7 +22,6 @@ def get_data(
     cache: Path | None = None,
     url: str | None = None,
     trust: bool = False,
-    force: bool = False,
     progress: Progress | None = None,
     tell: Tell | None = None,
 ) -> Path:
@@ -36,7 +35,6 @@ def get_data(
         cache: where downloads are kept.
         url: another place of its file; of a data set of several files, the folder that they are in.
         trust: accept a file whose checksum is not that of the first download.
-        force: replace the folder.
         progress: is told the bytes of the file that is being downloaded.
         tell: is told what is being done, in one line.
 
@@ -51,8 +49,8 @@ def get_data(
     if recipe is None:
         raise OptionError(f"there is no data set {name!r}: choose one of {', '.join(RECIPES)}")
     out = (out or Path(name)).expanduser()
-    if out.exists() and not force:
-        raise DataError(f"{out} exists already: pass --force to replace it, or choose another folder with -o")
+    if out.exists():
+        raise DataError(f"{out} exists already: move it away, or choose another folder with -o")
     cache = (cache or cache_folder()).expanduser()
     tell = tell or (lambda _: None)
     archives = [_obtain(recipe, remote, cache, url, trust, progress, tell) for remote in recipe.files]
@@ -62,10 +60,6 @@ def get_data(
         unfinished.mkdir(parents=True)
         tell(f"Laying out {out}")
         _LAYOUTS[recipe.layout](archives, unfinished)
-        if out.is_dir() and not out.is_symlink():
-            shutil.rmtree(out)
-        else:
-            out.unlink(missing_ok=True)
         top = list(unfinished.iterdir())
         alone = recipe.layout == "unpack" and len(top) == 1 and top[0].is_dir()
         (top[0] if alone else unfinished).replace(out)

@@ -1,0 +1,479 @@
+"""From raw images to training data: what each command writes, refuses and reports."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from translatekit_tools.cli.prepare import prepare
+from translatekit_tools.palette import Palette
+from translatekit_tools.prepare.check import check_data
+from translatekit_tools.prepare.labels import TABLES
+
+from translatekit.datasets.aligned import Aligned
+from translatekit.errors import DataError, OptionError, TranslatekitError
+from translatekit.images import Picture, encode_picture, read_picture
+from translatekit.interfaces import DataOptions
+
+COMMANDS = (
+    "check",
+    "crop",
+    "edges",
+    "frames",
+    "gray",
+    "labels",
+    "pairs",
+    "resize",
+    "segment",
+    "split",
+    "tile",
+)
+
+
+def run(*arguments: Any) -> Result:
+    result = CliRunner().invoke(prepare, [str(argument) for argument in arguments])
+    if isinstance(result.exception, TranslatekitError):
+        raise result.exception
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_picture(Picture(pixels), path.suffix))
+    return path
+
+
+def load(path: Path) -> np.ndarray:
+    return read_picture(path, deep=False).pixels
+
+
+def scene(seed: int, height: int = 96, width: int = 128) -> np.ndarray:
+    """Sky, wall and ground, with windows: (H, W, 3) uint8, another for each seed."""
+    rng = np.random.default_rng(seed)
+    image = np.empty((height, width, 3), np.float64)
+    image[: height // 3], image[height // 3 :], image[-height // 5 :] = (
+        (120, 170, 230),
+        (170, 80, 60),
+        (70, 70, 75),
+    )
+    for _ in range(6):
+        y, x = rng.integers(height // 3, height * 2 // 3), rng.integers(0, width - 24)
+        image[y : y + 12, x : x + 16] = (30, 40, 50)
+    return np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
+
+
+def photos(folder: Path, count: int = 6, **size: int) -> Path:
+    for number in range(count):
+        save(folder / f"{number}.png", scene(number, **size))
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def arguments_of(command: str, source: Path, out: Path) -> Sequence[Any]:
+    more: dict[str, Sequence[Any]] = {
+        "crop": ("--size", 32),
+        "labels": ("--to", "ids", "--palette", "camvid"),
+        "resize": ("--size", 32),
+        "segment": ("-k", 3),
+        "tile": ("--size", 32),
+    }
+    inputs = (source, source) if command == "pairs" else (source,)
+    return (command, *inputs, "-o", out, *more.get(command, ()))
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("check", "frames")])
+def test_originals_stay_and_nothing_is_overwritten_without_force(command: str, tmp_path: Path) -> None:
+    source, out = photos(tmp_path / "photos"), tmp_path / "out"
+    before = contents(source)
+    arguments = arguments_of(command, source, out)
+    assert run(*arguments).exit_code == 0
+    first = contents(out)
+    assert first
+    refused: Any
+    try:
+        refused = run(*arguments).stderr
+    except DataError as error:
+        refused = error
+    assert "exists already: pass --force to replace it" in str(refused)
+    assert contents(out) == first
+    assert run(*arguments, "--force").exit_code == 0
+    assert contents(out) == first  # and the same again
+    assert contents(source) == before
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("check", "frames", "split")])
+def test_an_output_among_the_inputs_is_refused(command: str, tmp_path: Path) -> None:
+    source = photos(tmp_path / "photos", 2)
+    with pytest.raises(DataError, match="choose one beside it"):
+        run(*arguments_of(command, source, source / "out"))
+
+
+@pytest.mark.parametrize("command", ["crop", "edges", "gray", "pairs", "resize", "segment", "split", "tile"])
+def test_an_unreadable_file_is_named_and_the_rest_goes_on(command: str, tmp_path: Path) -> None:
+    source = photos(tmp_path / "photos")
+    (source / "torn.png").write_bytes((source / "1.png").read_bytes()[:200])
+    result = run(*arguments_of(command, source, tmp_path / "out"))
+    assert result.exit_code == 1
+    assert result.stderr.count("torn.png") >= 1
+    assert "1 inputs failed" in result.stderr
+    assert any(path.stem.startswith("5") for path in (tmp_path / "out").rglob("*.png"))
+
+
+# pairs
+
+
+def test_pairs_are_matched_by_their_stems(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / "a" / f"{number}_label.png", np.full((20, 30, 3), number, np.uint8))
+        save(tmp_path / "b" / f"photo_{number}.png", np.full((20, 30, 3), 200 + number, np.uint8))
+    save(tmp_path / "a" / "9_label.png", np.zeros((20, 30, 3), np.uint8))
+    out = tmp_path / "out"
+    result = run(
+        "pairs", tmp_path / "a", tmp_path / "b", "-o", out, "--strip", "_label", "--strip", "photo_", "--json"
+    )
+    assert [Path(path).name for path in json.loads(result.stdout)["unmatched"]] == ["9_label.png"]
+    assert sorted(path.name for path in (out / "train").iterdir()) == ["0.png", "1.png", "2.png"]
+    pair = load(out / "train" / "2.png")
+    assert pair.shape == (20, 60, 3)
+    assert (pair[:, :30] == 2).all()
+    assert (pair[:, 30:] == 202).all()
+
+
+def test_pairs_of_two_sizes_are_refused_or_resized(tmp_path: Path) -> None:
+    save(tmp_path / "a" / "1.png", np.full((20, 30, 3), 9, np.uint8))
+    save(tmp_path / "b" / "1.png", np.full((40, 60, 3), 99, np.uint8))
+    refused = run("pairs", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "out")
+    assert refused.exit_code == 1
+    assert "30x20" in refused.stderr
+    assert "--resize-b" in refused.stderr
+    options = ("-o", tmp_path / "out", "--resize-b", "nearest", "--layout", "folders")
+    assert run("pairs", tmp_path / "a", tmp_path / "b", *options).exit_code == 0
+    assert load(tmp_path / "out" / "train" / "B" / "1.png").shape == (20, 30, 3)
+    assert (tmp_path / "out/train/A/1.png").read_bytes() == (tmp_path / "a/1.png").read_bytes()
+
+
+# segment
+
+
+def test_one_palette_serves_the_whole_set_and_a_later_one(tmp_path: Path) -> None:
+    source, out = photos(tmp_path / "photos"), tmp_path / "out"
+    assert run("segment", source, "-o", out, "-k", 3).exit_code == 0
+    palette = Palette.load(out / "palette.json")
+    assert palette.names == ("class-1", "class-2", "class-3")
+    found = {number: load(out / "train" / f"{number}.png")[:, :128] for number in range(6)}
+    for drawing in found.values():
+        assert {tuple(color) for color in drawing.reshape(-1, 3).tolist()} <= set(palette.colors)
+    sky = {tuple(drawing[5, 5].tolist()) for drawing in found.values()}
+    ground = {tuple(drawing[-5, 5].tolist()) for drawing in found.values()}
+    assert len(sky) == len(ground) == 1
+    assert sky != ground
+    assert len(Aligned(out, DataOptions(load_size=64, crop_size=64))) == 6
+
+    content = json.loads((out / "palette.json").read_text())
+    content["classes"][0] |= {"name": "wall", "color": [1, 2, 3]}
+    (out / "palette.json").write_text(json.dumps(content))
+    more = photos(tmp_path / "more", 2)
+    assert run("segment", more, "-o", tmp_path / "later", "--like", out).exit_code == 0
+    assert Palette.load(tmp_path / "later" / "palette.json").names[0] == "wall"
+    repainted = load(tmp_path / "later" / "train" / "1.png")[:, :128]
+    was_first = (found[1] == palette.colors[0]).all(2)
+    assert (repainted[was_first] == (1, 2, 3)).all()
+    np.testing.assert_array_equal(repainted[~was_first], found[1][~was_first])
+
+
+def smallest_region(drawing: np.ndarray) -> int:
+    areas = []
+    for color in np.unique(drawing.reshape(-1, 3), axis=0):
+        mask = (drawing == color).all(2).astype(np.uint8)
+        areas.append(cv2.connectedComponentsWithStats(mask, connectivity=4)[2][1:, cv2.CC_STAT_AREA].min())
+    return int(min(areas))
+
+
+def test_small_regions_are_smoothed_away(tmp_path: Path) -> None:
+    source = photos(tmp_path / "photos")
+    smallest = []
+    for smooth in (0, 0.02):
+        out = tmp_path / str(smooth)
+        run("segment", source, "-o", out, "-k", 4, "--smooth", smooth)
+        smallest.append(smallest_region(load(out / "train" / "0.png")[:, :128]))
+    assert smallest[0] < 0.005 * 96 * 128
+    assert smallest[1] >= 0.02 * 96 * 128
+
+
+def test_figures_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    source = photos(tmp_path / "photos", 2)
+    for option, value in (("-k", 1), ("--spatial", -1), ("--smooth", 0.5)):
+        with pytest.raises(OptionError, match=option):
+            run("segment", source, "-o", tmp_path / "out", option, value)
+    save(tmp_path / "flat" / "1.png", np.full((40, 40, 3), 8, np.uint8))
+    with pytest.raises(DataError, match="fewer than 8 colours"):
+        run("segment", tmp_path / "flat", "-o", tmp_path / "out", "--spatial", 0)
+
+
+# edges, gray, resize, crop, tile
+
+
+def test_edges_are_black_lines_where_the_picture_changes(tmp_path: Path) -> None:
+    image = np.full((64, 64, 3), 30, np.uint8)
+    image[:, 32:] = 220
+    save(tmp_path / "photos" / "1.png", image)
+    run("edges", tmp_path / "photos", "-o", tmp_path / "out")
+    drawing = load(tmp_path / "out" / "train" / "1.png")[:, :64, 0]
+    columns = np.flatnonzero((drawing < 128).all(0))
+    assert columns.size
+    assert abs(columns - 32).max() <= 2
+    assert (drawing[:, :24] == 255).all()
+
+
+def test_gray_goes_with_its_photograph(tmp_path: Path) -> None:
+    source = photos(tmp_path / "photos", 1)
+    run("gray", source, "-o", tmp_path / "out")
+    pair = load(tmp_path / "out" / "train" / "0.png")
+    np.testing.assert_array_equal(pair[:, 128:], load(source / "0.png"))
+    assert (np.ptp(pair[:, :128].astype(int), axis=2) == 0).all()
+
+
+def test_resize_and_crop_of_single_images_and_of_pairs(tmp_path: Path) -> None:
+    source = photos(tmp_path / "photos", 1)
+    run("resize", source, "-o", tmp_path / "short", "--short", 48)
+    assert load(tmp_path / "short" / "0.png").shape == (48, 64, 3)
+    run("crop", source, "-o", tmp_path / "centre", "--size", 32)
+    np.testing.assert_array_equal(load(tmp_path / "centre" / "0.png"), scene(0)[32:64, 48:80])
+    pair = np.concatenate([scene(0), scene(1)], axis=1)
+    save(tmp_path / "pairs" / "p.png", pair)
+    run("crop", tmp_path / "pairs", "-o", tmp_path / "halves", "--size", 32, "--pairs")
+    made = load(tmp_path / "halves" / "p.png")
+    np.testing.assert_array_equal(made, np.concatenate([scene(s)[32:64, 48:80] for s in (0, 1)], axis=1))
+
+
+def test_tiles_show_all_of_an_image(tmp_path: Path) -> None:
+    source = photos(tmp_path / "photos", 1, height=100, width=130)
+    run("tile", source, "-o", tmp_path / "tiles", "--size", 64, "--overlap", 8)
+    again = np.zeros((100, 130, 3), np.uint8)
+    for path in (tmp_path / "tiles").iterdir():
+        top, left = (int(part[1:]) for part in path.stem.split("_")[-2:])
+        tile = load(path)
+        assert tile.shape == (64, 64, 3)
+        again[top : top + 64, left : left + 64] = tile
+    np.testing.assert_array_equal(again, scene(0, 100, 130))
+
+
+# split
+
+
+def test_a_split_depends_on_contents_and_keeps_likenesses_together(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"{number:02}" for number in range(30)]
+    pictures = [
+        np.kron(rng.integers(0, 256, (8, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8)) for _ in names
+    ]
+    for name, picture in zip(names, pictures, strict=True):
+        save(tmp_path / "data" / f"{name}.png", picture)
+        save(tmp_path / "renamed" / f"{99 - int(name)}.png", picture)
+    for number in range(4):  # nearly the same as one another
+        save(
+            tmp_path / "data" / f"like-{number}.png",
+            np.clip(pictures[0].astype(int) + number, 0, 255).astype(np.uint8),
+        )
+    result = run("split", tmp_path / "data", "-o", tmp_path / "out", "--val", 0.2, "--test", 0.2, "--json")
+    details = json.loads(result.stdout)
+    assert sum(details["splits"].values()) == 34
+    assert details["splits"]["val"] == details["splits"]["test"] == 7
+    of = {path.stem: path.parent.name for path in (tmp_path / "out").rglob("*.png")}
+    assert len({of["00"], *(of[f"like-{number}"] for number in range(4))}) == 1
+
+    for folder in ("data", "renamed"):
+        source = tmp_path / folder
+        for path in source.glob("like-*"):
+            path.unlink()
+        run("split", source, "-o", tmp_path / f"{folder}-split")
+    first, second = (
+        {(path.parent.name, path.read_bytes()) for path in (tmp_path / f"{folder}-split").rglob("*.png")}
+        for folder in ("data", "renamed")
+    )
+    assert first == second
+
+
+def test_the_two_files_of_a_pair_stay_together(tmp_path: Path) -> None:
+    for side in "AB":
+        for number in range(10):
+            save(tmp_path / "data" / side / f"{number}.png", scene(number + (100 if side == "B" else 0)))
+    run("split", tmp_path / "data", "-o", tmp_path / "out", "--near", -1)
+    for split in ("train", "val", "test"):
+        a, b = ({path.name for path in (tmp_path / "out" / split / side).iterdir()} for side in "AB")
+        assert a == b
+        assert a
+    (tmp_path / "data" / "A" / "3.png").unlink()
+    with pytest.raises(DataError, match="no partner"):
+        run("split", tmp_path / "data", "-o", tmp_path / "again")
+
+
+def test_fractions_must_leave_something(tmp_path: Path) -> None:
+    source = photos(tmp_path / "photos", 2)
+    with pytest.raises(OptionError, match="together more than 0 and less than 1"):
+        run("split", source, "-o", tmp_path / "out", "--val", 0.6, "--test", 0.5)
+
+
+# frames
+
+
+def film(path: Path) -> Path:
+    """Twelve frames, the later six at half the rate."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=30, options={"crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * number, np.uint8), format="rgb24")
+            frame.pts = number if number < 6 else 2 * number - 6
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_frames_by_number_and_by_time(tmp_path: Path) -> None:
+    video = film(tmp_path / "film.mp4")
+    run("frames", video, "-o", tmp_path / "all")
+    made = sorted((tmp_path / "all").rglob("*.png"))
+    assert len(made) == 12
+    levels = [int(load(path).mean()) for path in made]
+    np.testing.assert_allclose(levels, [20 * number for number in range(12)], atol=4)
+    run("frames", video, "-o", tmp_path / "third", "--every", 3)
+    assert len(list((tmp_path / "third").rglob("*.png"))) == 4
+    run("frames", video, "-o", tmp_path / "slow", "--fps", 10)  # 18 ticks of a 30th
+    assert len(list((tmp_path / "slow").rglob("*.png"))) == 6
+    with pytest.raises(OptionError, match="pass one of them"):
+        run("frames", video, "-o", tmp_path / "x", "--every", 2, "--fps", 3)
+
+
+def test_hostile_videos_are_named(tmp_path: Path, data_dir: Path) -> None:
+    hostile = sorted(path for path in (data_dir / "hostile_videos").iterdir() if path.suffix == ".mp4")
+    result = run("frames", *hostile, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+
+
+# labels
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_labels_become_colours_and_come_back(table: str, tmp_path: Path) -> None:
+    known = TABLES[table]
+    first = {
+        color: number for number, color in reversed(list(zip(known.ids, known.palette.colors, strict=True)))
+    }
+    ids = np.resize(np.array(sorted(first.values()), np.uint8), (32, 40, 1))
+    save(tmp_path / "ids" / "1.png", ids)
+    run("labels", tmp_path / "ids", "-o", tmp_path / "colors", "--palette", table)
+    assert Palette.load(tmp_path / "colors" / "palette.json") == known.palette
+    run(
+        "labels",
+        tmp_path / "colors" / "1.png",
+        "-o",
+        tmp_path / "back",
+        "--palette",
+        table,
+        "--to",
+        "ids",
+        "--exact",
+    )
+    np.testing.assert_array_equal(load(tmp_path / "back" / "1.png"), ids)
+
+
+def test_a_number_or_colour_that_is_no_class_is_said(tmp_path: Path) -> None:
+    save(tmp_path / "ids" / "1.png", np.full((8, 8, 1), 200, np.uint8))
+    result = run("labels", tmp_path / "ids", "-o", tmp_path / "out", "--palette", "camvid")
+    assert result.exit_code == 1
+    assert "number 200 is no class" in result.stderr
+    with pytest.raises(DataError, match="nonsense"):
+        run("labels", tmp_path / "ids", "-o", tmp_path / "out", "--palette", "nonsense")
+
+
+# check
+
+
+def kinds(data: Path, **options: Any) -> list[str]:
+    return [finding.kind for finding in check_data(data, **options).findings]
+
+
+def aligned(folder: Path, shift: int = 0, only: int | None = None) -> Path:
+    rng = np.random.default_rng(1)
+    for number in range(8):
+        cells = rng.integers(0, 2, (9, 12)) * 160 + 40
+        drawing = np.kron(cells, np.ones((16, 16), int))[:, :, None].repeat(3, 2)
+        offset = shift if only in (None, number) else 0
+        photo = np.roll(drawing, offset, axis=1) + rng.integers(-20, 20, drawing.shape)
+        save(folder / "train" / "A" / f"{number}.png", drawing.astype(np.uint8))
+        save(folder / "train" / "B" / f"{number}.png", np.clip(photo, 0, 255).astype(np.uint8))
+    return folder
+
+
+def test_a_good_dataset_raises_no_alarm(tmp_path: Path) -> None:
+    assert kinds(aligned(tmp_path / "data")) == []
+
+
+def test_real_facades_raise_no_error(tmp_path: Path, data_dir: Path) -> None:
+    for file in sorted((data_dir / "facades").rglob("*.jpg"))[:12]:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    report = check_data(tmp_path)
+    assert report.errors == []
+    assert report.kind == "pairs"
+
+
+def test_each_planted_fault_is_found(tmp_path: Path) -> None:
+    data = aligned(tmp_path / "data")
+    b = data / "train" / "B"
+    (b / "0.png").write_bytes((b / "0.png").read_bytes()[:99])
+    (b / "1.png").unlink()
+    save(b / "2.png", load(b / "2.png")[:100])
+    for side in "AB":
+        (data / "train" / side / "copy.png").write_bytes((data / "train" / side / "4.png").read_bytes())
+    assert {"unreadable", "no_partner", "pair_sizes", "duplicate"} <= set(kinds(data))
+    result = run("check", data, "--sheet", tmp_path / "sheet.png")
+    assert result.exit_code == 1
+    assert "errors" in result.stdout.splitlines()[-1]
+    assert min(load(tmp_path / "sheet.png").shape[:2]) > 100
+
+
+def test_shifted_pairs_are_told_with_their_shift(tmp_path: Path) -> None:
+    (finding,) = check_data(aligned(tmp_path / "all", shift=10)).findings
+    assert finding.kind == "shifted"
+    assert "pixels to the right of A throughout" in finding.text
+    (finding,) = check_data(aligned(tmp_path / "one", shift=12, only=3)).findings
+    assert (finding.kind, finding.files[0].name) == ("misaligned", "3.png")
+    said = int(finding.text.split(" pixels")[0].split()[-1])
+    assert abs(said - 12) <= 2
+
+
+def test_an_image_in_two_splits_is_an_error_and_a_rare_class_a_warning(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        save(tmp_path / "data" / split / "1.png", scene(1, 96, 96))
+    report = check_data(tmp_path / "data", kind="single")
+    assert [finding.kind for finding in report.errors] == ["duplicate"]
+    drawing = np.zeros((128, 128, 3), np.uint8)
+    drawing[:2, :2] = 255
+    drawing[64:] = (0, 0, 255)
+    save(tmp_path / "labels" / "1.png", drawing)
+    Palette(("a", "b", "c"), ((0, 0, 0), (0, 0, 255), (255, 255, 255))).save(
+        tmp_path / "labels" / "palette.json"
+    )
+    report = check_data(tmp_path / "labels", kind="single")
+    assert [finding.kind for finding in report.findings] == ["rare_class"]
+    assert "'c'" in report.findings[0].text
+    assert run("check", tmp_path / "labels", "--kind", "single").exit_code == 0
+    assert run("check", tmp_path / "labels", "--kind", "single", "--strict").exit_code == 1
