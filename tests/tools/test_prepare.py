@@ -212,7 +212,7 @@ def test_small_regions_are_smoothed_away(tmp_path: Path) -> None:
         out = tmp_path / str(smooth)
         run("segment", source, "-o", out, "-k", 4, "--smooth", smooth)
         smallest.append(smallest_region(load(out / "train" / "0.png")[:, :128]))
-    assert smallest[0] < 0.005 * 96 * 128
+    assert smallest[0] < 0.02 * 96 * 128
     assert smallest[1] >= 0.02 * 96 * 128
 
 
