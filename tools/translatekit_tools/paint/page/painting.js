@@ -117,7 +117,7 @@ export class Painting {
     try {
       bitmap = await createImageBitmap(file, { colorSpaceConversion: "none", imageOrientation: "from-image" });
     } catch {
-      this.ui.fail(new Error(`${file.name || "the file"} is no picture that this browser can show: convert it to PNG`));
+      this.ui.fail(new Error(`this browser cannot show ${file.name || "the file"} as a picture: convert it to PNG`));
       return;
     }
     this.#giveUp();
@@ -341,15 +341,14 @@ export class Painting {
   }
 
   #render() {
-    if (this.#drawing) return;
-    this.#drawing = true;
-    const draw = () => {
-      this.#drawing = false;
-      this.#drawOverlay();
-    };
     // The board holds the newest pixels at once, for the next translation; only the overlay waits for the screen.
     this.context.putImageData(this.raster.image, 0, 0);
-    requestAnimationFrame(draw);
+    if (this.#drawing) return;
+    this.#drawing = true;
+    requestAnimationFrame(() => {
+      this.#drawing = false;
+      this.#drawOverlay();
+    });
   }
 
   #overlayFits() {
