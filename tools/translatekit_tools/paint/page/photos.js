@@ -57,7 +57,7 @@ export class Photos {
     try {
       this.#source = await createImageBitmap(file, { imageOrientation: "from-image" });
     } catch {
-      this.ui.fail(new Error(`${file.name || "the file"} is no picture that this browser can show: convert it to PNG or JPEG`));
+      this.ui.fail(new Error(`this browser cannot show ${file.name || "the file"} as a picture: convert it to PNG or JPEG`));
       return;
     }
     this.#translatePicture();
