@@ -32,7 +32,7 @@ check: lint types contracts test wheel
 .venv/installed: pyproject.toml
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@echo "installing translatekit into .venv (once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --timeout $(PIP_TIMEOUT) -e .
+	@$(BIN)/pip install --quiet --disable-pip-version-check --timeout $(PIP_TIMEOUT) -e '.[onnx,paint]'
 	@touch $@
 
 .venv/tested: .venv/installed

@@ -48,6 +48,9 @@ def test_the_demo_ends_by_naming_its_page(finished: tuple[Path, subprocess.Compl
     assert process.stdout == "runs/demo/index.html\n"
     assert [path.name for path in folder.iterdir()] == ["runs"]
     assert "on held-out facades L1 0." in process.stderr
+    assert "translatekit paint runs/demo/run" in process.stderr
+    assert (folder / "runs/demo/model.onnx").is_file()
+    assert len(list((folder / "runs/demo/prepared/train/A").iterdir())) == HELD_OUT
 
 
 def test_the_page_shows_each_held_out_facade_beside_its_target(
@@ -78,10 +81,11 @@ def test_the_commands_it_shows_do_what_it_did(
 ) -> None:
     folder, process = finished
     shown = [shlex.split(line[2:]) for line in process.stderr.splitlines() if line.startswith("$ ")]
-    assert [words[1] for words in shown] == ["train", "run"]
+    assert [words[1] for words in shown] == ["prepare", "train", "evaluate", "compile", "run"]
+    (train, translate) = (words for words in shown if words[1] in ("train", "run"))
     saved = RunConfig.from_toml(folder / "runs" / "demo" / "run" / "config.toml")
-    assert str(saved.options.output) == shown[0][-1]
-    repeated = translatekit(*shown[1][1:], "--dry-run", cwd=folder)
+    assert str(saved.options.output) == train[-1]
+    repeated = translatekit(*translate[1:], "--dry-run", cwd=folder)
     assert repeated.returncode == 0, repeated.stderr
     assert f"kipped {HELD_OUT} done before" in repeated.stderr
 
@@ -125,8 +129,9 @@ def test_a_second_demo_gets_a_folder_of_its_own(tmp_path: Path, monkeypatch: pyt
     started = []
 
     def stop_at_training(command: str) -> None:
-        started.append(command)
-        raise KeyboardInterrupt
+        if command.startswith("translatekit train"):
+            started.append(command)
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_demo(quick=True, say=stop_at_training)

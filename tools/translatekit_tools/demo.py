@@ -1,7 +1,8 @@
-"""The demo: the main job from end to end, on facades that are drawn for it."""
+"""The demo: the whole story from photographs to a compiled model, on facades that are drawn for it."""
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -21,7 +22,11 @@ from translatekit.images import Picture, encode_picture, read_picture
 from translatekit.model_file import write_atomically
 from translatekit.training.metrics import MetricMean, image_metrics
 from translatekit.training.report import sample_grid
+from translatekit_tools.compile import compile_model
+from translatekit_tools.evaluate import evaluate
+from translatekit_tools.evaluate.page import write_report
 from translatekit_tools.gallery import GalleryRow, write_gallery
+from translatekit_tools.prepare.segment import segment
 
 DEFAULT_FOLDER = Path("runs/demo")
 HELD_OUT = 12
@@ -58,12 +63,14 @@ class Demo:
 
     Attributes:
         page: to open in a browser.
+        run: the training run's folder.
         metrics: means over the held-out facades: ``l1``, ``psnr`` and ``ssim``
             (see `translatekit.training.metrics.image_metrics`).
         training_seconds, translating_seconds: wall time.
     """
 
     page: Path
+    run: Path
     metrics: dict[str, float]
     training_seconds: float
     translating_seconds: float
@@ -75,7 +82,9 @@ def run_demo(
     quick: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> Demo:
-    """Train on drawn facades, translate others, compare with their targets, and make a page of it.
+    """Prepare, train, evaluate, compile and translate drawn facades, and make a page of it.
+
+    Compiling is left out where ONNX Runtime is not installed; the trained model then translates.
 
     Args:
         out: a folder that is empty or does not exist; ``runs/demo`` when not given, or ``runs/demo-2`` and so on
@@ -91,16 +100,30 @@ def run_demo(
     settings = QUICK if quick else FULL
     size = int(settings["crop_size"])
 
+    inputs, targets = write_demo(folder, split="test", count=HELD_OUT, size=size)
+    prepared = folder / "prepared"
+    say(_command("prepare", "segment", targets, "-o", prepared, "-k", 6, "--layout", "folders"))
+    segment(targets, prepared, classes=6, layout="folders")
+
     run = folder / "run"
     say(train_command(settings, run))
     start = time.perf_counter()
     translatekit.train("pix2pix", None, **settings, output=str(run))
     training_seconds = time.perf_counter() - start
 
-    inputs, targets = write_demo(folder, split="test", count=HELD_OUT, size=size)
+    report = folder / "evaluation.html"
+    say(_command("evaluate", run, "--report", report))
+    write_report(report, evaluate(run))
+
+    model = run
+    if _has_onnx():
+        model = folder / "model.onnx"
+        say(_command("compile", run, "-o", model))
+        compile_model(run, model)
+
     outputs = folder / "output"
-    say(shlex.join(["translatekit", "run", str(inputs), "--model", str(run), "-o", str(outputs)]))
-    translated = translatekit.translate(inputs, run, outputs)
+    say(_command("run", inputs, "--model", model, "-o", outputs))
+    translated = translatekit.translate(inputs, model, outputs)
 
     names = sorted(path.name for path in inputs.iterdir())
     mean = MetricMean()
@@ -128,15 +151,27 @@ def run_demo(
         },
         summary=f"Pix2Pix with a U-Net, trained on {_trained_on(settings)} drawn facades of {size} pixels a side, "
         f"and run on {len(names)} that it never saw. The figures are means over these; L1 is on [-1, 1].",
-        links={"How the training went: curves and samples": run / "index.html"},
+        links={
+            "How the training went: curves and samples": run / "index.html",
+            "How good it is: figures with confidence intervals, best and worst examples": report,
+        },
         commands=_next_commands(settings, run),
     )
     return Demo(
         page=page,
+        run=run,
         metrics=mean.compute(),
         training_seconds=training_seconds,
         translating_seconds=translated.seconds,
     )
+
+
+def _command(*words: object) -> str:
+    return shlex.join(["translatekit", *map(str, words)])
+
+
+def _has_onnx() -> bool:
+    return all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "onnxscript")))
 
 
 def train_command(settings: Mapping[str, Any], run: Path) -> str:
@@ -204,6 +239,7 @@ def _next_commands(settings: Mapping[str, Any], run: Path) -> dict[str, str]:
         "Translate your own images with what it trained:": (
             "translatekit run images/ --model runs/pix2pix-photos -o translated/"
         ),
+        "Draw a facade, and see it as you draw:": shlex.join(["translatekit", "paint", str(run)]),
         "Go on with this demo's training for longer:": shlex.join(
             ["translatekit", "train", "pix2pix", "--resume", str(run), "--epochs-decay", str(longer)]
         ),

@@ -17,7 +17,7 @@ import rich_click
     "--quick", is_flag=True, help="A few seconds of training on smaller images; worse outputs."
 )
 def demo(output: str | None, quick: bool) -> None:
-    """Train on drawn facades, translate new ones, and show the result: about a minute on two cores.
+    """Prepare, train, evaluate, compile and translate drawn facades, and show the result: a minute or two on two cores.
 
     Each step is shown as the command that does the same. The path of a page with inputs, outputs and targets side
     by side is printed to stdout, everything else to stderr.
@@ -28,7 +28,8 @@ def demo(output: str | None, quick: bool) -> None:
     metrics = result.metrics
     click.echo(
         f"\nTrained in {result.training_seconds:.0f} s; on held-out facades L1 {metrics['l1']:.3f}, "
-        f"PSNR {metrics['psnr']:.1f} dB, SSIM {metrics['ssim']:.3f}. Open this page:",
+        f"PSNR {metrics['psnr']:.1f} dB, SSIM {metrics['ssim']:.3f}.\n"
+        f"Draw one yourself: translatekit paint {result.run}\nOpen this page:",
         err=True,
     )
     click.echo(result.page)
