@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class Negative:
     Attributes:
         batches: the shape of each call.
         delay: seconds that each call takes.
+        gate: a call waits until it is open (as it is at first).
     """
 
     device = "cpu"
@@ -42,10 +43,13 @@ class Negative:
         self.info = ModelInfo(method="test", generator="negative", **fields)
         self.delay = delay
         self.batches: list[tuple[int, ...]] = []
+        self.gate = threading.Event()
+        self.gate.set()
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         self.batches.append(batch.shape)
         time.sleep(self.delay)
+        assert self.gate.wait(60)
         return 255 - batch
 
 
@@ -75,3 +79,11 @@ def served(
         thread.join(20)
         listener.close()
         assert not thread.is_alive()
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Wait for something that another thread brings about."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)

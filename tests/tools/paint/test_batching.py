@@ -43,14 +43,17 @@ def test_what_waits_together_is_translated_together_by_shape_up_to_the_limit() -
 
 
 def test_what_nobody_waits_for_is_not_translated() -> None:
-    model = Negative(delay=0.05)
+    model = Negative()
+    model.gate.clear()
 
     async def main() -> None:
         async with Batcher(lambda: model, 1) as batcher:
             tasks = [asyncio.ensure_future(batcher.translate(image)) for image in images(5)]
-            await asyncio.sleep(0.02)
+            while not model.batches:
+                await asyncio.sleep(0.01)
             for task in tasks[1:4]:
                 task.cancel()
+            model.gate.set()
             results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [isinstance(result, asyncio.CancelledError) for result in results] == [0, 1, 1, 1, 0]
 
@@ -114,11 +117,15 @@ def test_a_model_that_cannot_be_loaded_leaves_no_thread() -> None:
 
 
 def test_ending_leaves_nobody_waiting() -> None:
+    model = Negative()
+    model.gate.clear()
+
     async def main() -> list[Any]:
-        batcher = Batcher(lambda: Negative(delay=0.1), 1)
-        async with batcher:
+        async with Batcher(lambda: model, 1) as batcher:
             tasks = [asyncio.ensure_future(batcher.translate(image)) for image in images(3)]
-            await asyncio.sleep(0.02)
+            while not model.batches:
+                await asyncio.sleep(0.01)
+            threading.Timer(0.5, model.gate.set).start()
         return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
 
     assert all(isinstance(result, asyncio.CancelledError) for result in asyncio.run(main()))

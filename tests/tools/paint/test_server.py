@@ -6,7 +6,6 @@ import concurrent.futures
 import contextlib
 import io
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ import pytest
 from PIL import Image
 from translatekit_tools.paint.server import PAGE_FILES, Limits, listen
 
-from tests.tools.paint.serving import PALETTE, Negative, served
+from tests.tools.paint.serving import PALETTE, Negative, served, until
 from translatekit.errors import DataError, OptionError
 
 
@@ -143,7 +142,7 @@ def test_a_body_without_a_length_is_counted_too(client: httpx.Client) -> None:
 
 
 def test_an_upload_that_never_ends_is_given_up() -> None:
-    with served(limits=Limits(seconds=0.3, waiting=1)) as address:
+    with served(limits=Limits(seconds=2, waiting=1)) as address:
         where = urlsplit(address)
         with socket.create_connection((where.hostname, where.port)) as connection:
             connection.sendall(b"POST /translate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nab")
@@ -154,32 +153,45 @@ def test_an_upload_that_never_ends_is_given_up() -> None:
 
 
 def test_a_full_queue_says_when_to_come_again() -> None:
-    with served(Negative(delay=0.3), limits=Limits(waiting=2), max_batch=1) as address:
+    model = Negative()
+    model.gate.clear()
+    with served(model, limits=Limits(waiting=2), max_batch=1) as address:
         body = encoded(picture())
-        with concurrent.futures.ThreadPoolExecutor(6) as pool:
-            answers = list(
-                pool.map(lambda _: httpx.post(f"{address}/translate", content=body, timeout=30), range(6))
-            )
-        assert {answer.status_code for answer in answers} == {200, 503}
-        for answer in answers:
-            if answer.status_code == 503:
-                assert int(answer.headers["retry-after"]) >= 1
-                assert "try again" in answer.json()["error"]
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            taken = [pool.submit(httpx.post, f"{address}/translate", content=body, timeout=60) for _ in "ab"]
+            until(lambda: httpx.get(f"{address}/health").json()["waiting"] == 2, "two requests wait")
+            refused = httpx.post(f"{address}/translate", content=body)
+            assert refused.status_code == 503
+            assert int(refused.headers["retry-after"]) >= 1
+            assert "try again" in refused.json()["error"]
+            model.gate.set()
+            assert [answer.result().status_code for answer in taken] == [200, 200]
         assert httpx.post(f"{address}/translate", content=body).status_code == 200
 
 
 def test_a_client_that_leaves_is_not_translated_for() -> None:
-    model = Negative(delay=0.4)
+    model = Negative()
+    model.gate.clear()
     with served(model, max_batch=1) as address:
         body = encoded(picture())
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            first = pool.submit(httpx.post, f"{address}/translate", content=body, timeout=30)
-            time.sleep(0.15)
-            for _ in range(3):
-                with pytest.raises(httpx.ReadTimeout):
-                    httpx.post(f"{address}/translate", content=body, timeout=0.05)
+
+        def waiting(number: int) -> bool:
+            return bool(httpx.get(f"{address}/health").json()["waiting"] == number)
+
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            first = pool.submit(httpx.post, f"{address}/translate", content=body, timeout=60)
+            until(lambda: len(model.batches) == 1, "the first is being translated")
+            where = urlsplit(address)
+            leaving = [socket.create_connection((where.hostname, where.port)) for _ in range(3)]
+            for connection in leaving:
+                head = f"POST /translate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+                connection.sendall(head.encode() + body)
+            until(lambda: waiting(4), "three more wait")
+            for connection in leaving:
+                connection.close()
+            until(lambda: waiting(1), "the three are gone")
+            model.gate.set()
             assert first.result().status_code == 200
-        time.sleep(0.2)
         assert httpx.post(f"{address}/translate", content=body).status_code == 200
         assert len(model.batches) == 2
         assert httpx.get(f"{address}/health").json() == {"status": "ok", "waiting": 0, "translated": 2}
