@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from translatekit_tools.compile import compile_model
 from translatekit_tools.compile.onnx_file import read_info as read_onnx_info
+from translatekit_tools.compile.subpixel import to_subpixel
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError, OptionError
@@ -80,6 +81,41 @@ def test_openvino_computes_in_what_was_asked_for(
         translator = translatekit.load(tmp_path / f"{precision}.xml")
         used = translator._request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT")  # type: ignore[attr-defined]
         assert hint in {used.get_type_name(), {"float32": "f32", "bfloat16": "bf16"}.get(used.to_string())}
+
+
+@pytest.mark.parametrize("name", ["unet running", "resnet instance"])
+def test_transposed_convolutions_are_the_same_as_sub_pixel_convolutions(
+    name: str, compiled: Compiled, tmp_path: Path
+) -> None:
+    import onnx
+
+    source = compiled(name, ".onnx").path
+    (tmp_path / "other.onnx").write_bytes(to_subpixel(source))
+    kinds = [node.op_type for node in onnx.load(str(tmp_path / "other.onnx")).graph.node]
+    assert "ConvTranspose" not in kinds
+    assert kinds.count("DepthToSpace") == {"unet running": 5, "resnet instance": 2}[name]
+    for images in (batch(1, 64, 64), batch(2, 64, 96)):
+        one, other = (translatekit.load(path)(images) for path in (source, tmp_path / "other.onnx"))
+        assert np.abs(one.astype(int) - other).max() <= 1
+        assert (one != other).mean() < 0.001
+
+
+def test_a_transposed_convolution_of_another_kind_stays(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = numpy_helper.from_array(np.ones((3, 2, 4, 4), np.float32), "weights")
+    node = helper.make_node("ConvTranspose", ["x", "weights"], ["y"], strides=[2, 2])  # without padding
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2, 18, 18])],
+        [weights],
+    )
+    onnx.save(helper.make_model(graph), str(tmp_path / "model.onnx"))
+    kept = onnx.load_from_string(to_subpixel(tmp_path / "model.onnx")).graph.node
+    assert [node.op_type for node in kept] == ["ConvTranspose"]
 
 
 def test_int8_is_calibrated_and_says_on_what(models: dict[str, Path], photos: Path, tmp_path: Path) -> None:

@@ -10,15 +10,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from translatekit_tools.compile import compile_model
 from translatekit_tools.evaluate import evaluate
 from translatekit_tools.evaluate.page import error_map, write_report
 
+from tests.tools.video.conftest import make_video
 from tests.training.conftest import TINY, draw_pairs
 from translatekit import train
 from translatekit.errors import (
@@ -309,6 +312,36 @@ def test_models_that_add_colour_are_measured_in_rgb(tmp_path: Path, data: Path, 
     assert 0 < metrics["l1"].value < 1
 
 
+def test_flicker_is_measured_by_video_and_a_still_picture_has_none(
+    run: Path, data: Path, tmp_path: Path
+) -> None:
+    moving = make_video(tmp_path / "moving.mp4", frames=6)
+    with av.open(str(tmp_path / "still.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        gray = np.full((48, 64, 3), 90, np.uint8)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(gray, format="rgb24")))
+        container.mux(stream.encode(None))
+    one = evaluate(run, data, metrics=("l1",), temporal=[moving]).models[0].metrics
+    assert one["warp_error"].value > 0
+    both = evaluate(run, data, metrics=("l1",), temporal=[moving, tmp_path / "still.mp4"]).models[0].metrics
+    assert both["warp_error moving.mp4"].value == one["warp_error"].value
+    assert both["warp_error still.mp4"].value == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["compiled.onnx", "compiled.xml"])
+def test_compiled_models_are_measured_beside_what_they_were_made_of(
+    run: Path, data: Path, tmp_path: Path, name: str
+) -> None:
+    pytest.importorskip("onnxruntime" if name.endswith("onnx") else "openvino")
+    compile_model(run, tmp_path / name)
+    evaluation = evaluate(run, data, compare=[tmp_path / name], metrics=("l1", "psnr"))
+    trained, compiled = (model.metrics for model in evaluation.models)
+    assert compiled["l1"].value == pytest.approx(trained["l1"].value, rel=1e-3)
+    assert compiled["psnr"].value == pytest.approx(trained["psnr"].value, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
@@ -327,8 +360,6 @@ def test_models_that_add_colour_are_measured_in_rgb(tmp_path: Path, data: Path, 
 def test_mistakes_are_one_sentence(
     run: Path, data: Path, options: dict[str, Any], error: type[Exception], sentence: str
 ) -> None:
-    if "temporal" in options:
-        pytest.importorskip("translatekit_tools.bulk.video.flow")
     with pytest.raises(error, match=sentence):
         evaluate(run, data, **{"metrics": ("l1", "fid") if "features" in options else ("l1",), **options})
 
