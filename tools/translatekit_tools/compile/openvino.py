@@ -20,7 +20,7 @@ from translatekit_tools.compile.options import CompileOptions
 from translatekit_tools.compile.parity import compare_outputs
 from translatekit_tools.compile.phases import Progress
 from translatekit_tools.compile.source import Source
-from translatekit_tools.compile.subpixel import to_subpixel
+from translatekit_tools.compile.subpixel import end_in_convolution
 
 CALIBRATION_IMAGES = 300
 ACCURACY_IMAGES = 8
@@ -51,8 +51,7 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
     core = openvino.Core()
     check_precision(core, options.precision)
     progress("converting to OpenVINO", None)
-    # It has no transposed convolutions in bf16, and would compute them in fp32.
-    model = core.read_model(to_subpixel(graph) if options.precision == "bf16" else graph)
+    model = core.read_model(end_in_convolution(graph) if options.precision == "bf16" else graph)
     report: dict[str, Any] = {
         "backend": "openvino",
         "precision": options.precision,
