@@ -5,6 +5,9 @@
 The plain loop is what a research script does: open a file, resize it, send a batch of one through the network in
 eager PyTorch, fp32, and save a PNG. The files are drawn label maps of facades, JPEGs of 256x256 pixels, and JPEGs is
 what translatekit writes. The model was trained for a few steps on such images, at the paper's width of 64.
+
+Beside them stands what the processor would do if every multiplication of the network ran as fast as a large matrix
+product does in the same process as the plain loop: no backend that computes convolutions directly gets past it.
 """
 
 from __future__ import annotations
@@ -30,9 +33,9 @@ CANDIDATES = (("torch", "bf16"), ("openvino", "fp32"), ("openvino", "bf16"), ("o
 """The quickest on a CPU; `translatekit bench` measures all."""
 
 
-def train(generator: str, folder: Path, steps: int) -> Path:
+def train(generator: str, folder: Path, steps: int, norm_inference: str) -> Path:
     """A model of the paper's size that has left its first weights behind."""
-    network = ["-G", "blocks=9"] if generator == "resnet" else []
+    network = ["-G", "blocks=9"] if generator == "resnet" else ["--norm-inference", norm_inference]
     command = [sys.executable, "-m", "translatekit", "train", "pix2pix", "--generator", generator, *network]
     command += ["--crop-size", str(SIZE), "--load-size", str(SIZE), "--max-steps", str(steps)]
     subprocess.run(
@@ -46,6 +49,7 @@ def plain_worker(model: Path) -> None:
     import numpy as np
     import torch
     from PIL import Image
+    from torch.utils.flop_counter import FlopCounterMode
 
     from translatekit import load_network
 
@@ -64,10 +68,29 @@ def plain_worker(model: Path) -> None:
         shutil.rmtree(out)
         return len(paths)
 
-    for _ in sys.stdin:
+    def limits() -> dict[str, float]:
+        """Images a second at the rate of matrix products, by precision."""
+        side, rates = 2048, {}
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, 3, SIZE, SIZE))
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("int8", torch.int8)):
+            matrix = torch.randint(-99, 99, (side, side)).to(dtype)
+            product = torch._int_mm if dtype == torch.int8 else torch.mm
+            times = []
+            for _ in range(10):
+                start = time.perf_counter()
+                product(matrix, matrix)
+                times.append(time.perf_counter() - start)
+            rates[name] = 2 * side**3 / sorted(times)[5] / counter.get_total_flops()
+        return rates
+
+    for line in sys.stdin:
         start = time.perf_counter()
-        images = end_to_end()
-        print(json.dumps({"images_per_second": images / (time.perf_counter() - start)}), flush=True)
+        if json.loads(line)["do"] == "limits":
+            print(json.dumps(limits()), flush=True)
+        else:
+            images = end_to_end()
+            print(json.dumps({"images_per_second": images / (time.perf_counter() - start)}), flush=True)
 
 
 def main() -> None:
@@ -75,6 +98,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--generator", default="unet", choices=("unet", "resnet"))
+    parser.add_argument(
+        "--norm-inference",
+        default="per_image",
+        choices=("per_image", "running"),
+        help="of the U-Net; the ResNet has instance normalization",
+    )
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=30)
@@ -87,7 +116,9 @@ def main() -> None:
         return
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        model = arguments.model or train(arguments.generator, folder / "run", arguments.steps)
+        model = arguments.model or train(
+            arguments.generator, folder / "run", arguments.steps, arguments.norm_inference
+        )
         files = folder / "files"
         gather_files(files, BenchOptions(images=arguments.images), SIZE)
         os.environ["BENCHMARK_FILES"] = str(files)
@@ -113,15 +144,23 @@ def main() -> None:
             rows.append((row, worker))
         speeds: dict[str, list[float]] = {"plain": []}
         alone: dict[str, list[float]] = {}
+        limits: dict[str, list[float]] = {}
         for number in range(arguments.rounds):
             print(f"round {number + 1}", file=sys.stderr, flush=True)
+            for name, rate in plain.ask("limits").items():
+                limits.setdefault(name, []).append(rate)
             speeds["plain"].append(plain.ask("end_to_end")["images_per_second"])
             for row, worker in rows:
                 name = f"{row.backend} {row.precision}"
                 alone.setdefault(name, []).append(worker.ask("alone")["images_per_second"])
                 speeds.setdefault(name, []).append(worker.ask("end_to_end")["images_per_second"])
         results = report(rows, speeds, alone)
-    results |= {"generator": arguments.generator, "images": arguments.images, "rounds": arguments.rounds}
+    results["limits"] = {name: dataclasses.asdict(Figure.of(rates)) for name, rates in limits.items()}
+    for name, rates in limits.items():
+        of_plain = Figure.of([rate / loop for rate, loop in zip(rates, speeds["plain"], strict=True)])
+        print(f"limit {name}: {_text(Figure.of(rates), 2)} images/s, {_text(of_plain, 2)}x the plain loop")
+    keys = ("generator", "norm_inference", "images", "rounds")
+    results |= {key: getattr(arguments, key) for key in keys}
     results["machine"] = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
