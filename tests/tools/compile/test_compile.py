@@ -96,6 +96,7 @@ def test_a_last_transposed_convolution_is_the_same_as_a_sub_pixel_convolution(
     (tmp_path / "other.onnx").write_bytes(end_in_convolution(source))
     kinds = [node.op_type for node in onnx.load(str(tmp_path / "other.onnx")).graph.node]
     assert (kinds.count("ConvTranspose"), kinds.count("DepthToSpace")) == (4, 1)
+    assert kinds.index("Tanh") < kinds.index("Cast", 2) < kinds.index("DepthToSpace")
     for images in (batch(1, 64, 64), batch(2, 64, 96)):
         one, other = (translatekit.load(path)(images) for path in (source, tmp_path / "other.onnx"))
         assert np.abs(one.astype(int) - other).max() <= 1
@@ -117,6 +118,14 @@ def test_networks_that_end_otherwise_stay_as_they_are(compiled: Compiled, tmp_pa
     )
     other = tmp_path / "other.onnx"
     onnx.save(helper.make_model(graph), str(other))
+    assert end_in_convolution(other) == other.read_bytes()
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, 8, 8]) for name in "xy"]
+    onnx.save(
+        helper.make_model(
+            helper.make_graph([helper.make_node("Tanh", ["x"], ["y"])], "graph", values[:1], values[1:])
+        ),
+        str(other),
+    )
     assert end_in_convolution(other) == other.read_bytes()
 
 

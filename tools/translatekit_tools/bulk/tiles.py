@@ -19,12 +19,26 @@ class Tile:
 
     Attributes:
         top, left: of its first pixel.
-        weights: (tile, tile), how much its output counts; at each pixel, those of all tiles add up to 1.
+        vertical, horizontal: how much each of its rows and columns counts.
     """
 
     top: int
     left: int
-    weights: np.ndarray
+    vertical: np.ndarray
+    horizontal: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(rows, columns): how much its output counts; at each pixel, those of all tiles add up to 1."""
+        return np.outer(self.vertical, self.horizontal).astype(np.float32)
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Its rows and columns of the image."""
+        return (
+            slice(self.top, self.top + len(self.vertical)),
+            slice(self.left, self.left + len(self.horizontal)),
+        )
 
 
 class TiledTranslator:
@@ -90,15 +104,12 @@ class TiledTranslator:
 
         def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for tile in tiles:
-                rows, columns = tile.weights.shape
-                yield image[None, tile.top : tile.top + rows, tile.left : tile.left + columns], tile.weights
+                yield image[tile.place][None], tile.weights
 
         output = np.zeros((height, width, self.info.image_out_channels), np.float32)
         with self._hold(parts) if self._hold is not None else nullcontext():
             for tile, (part, weights) in zip(tiles, parts(), strict=True):
-                rows, columns = weights.shape
-                place = output[tile.top : tile.top + rows, tile.left : tile.left + columns]
-                place += self._translator(part)[0] * weights[:, :, None]
+                output[tile.place] += self._translator(part)[0] * weights[:, :, None]
         if image.dtype == np.uint8:
             return np.rint(output).clip(0, 255).astype(np.uint8)
         return output
@@ -115,7 +126,7 @@ def split(height: int, width: int, tile: int, overlap: int) -> Iterator[Tile]:
     rows, columns = _ramps(height, tile, overlap), _ramps(width, tile, overlap)
     for top, vertical in rows:
         for left, horizontal in columns:
-            yield Tile(top, left, (vertical[:, None] * horizontal[None, :]).astype(np.float32))
+            yield Tile(top, left, vertical, horizontal)
 
 
 def _ramps(length: int, tile: int, overlap: int) -> list[tuple[int, np.ndarray]]:

@@ -51,7 +51,7 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
     core = openvino.Core()
     check_precision(core, options.precision)
     progress("converting to OpenVINO", None)
-    model = core.read_model(end_in_convolution(graph) if options.precision == "bf16" else graph)
+    model = core.read_model(end_in_convolution(graph))
     report: dict[str, Any] = {
         "backend": "openvino",
         "precision": options.precision,
@@ -111,7 +111,7 @@ def _quantize(
             progress("finding the convolutions that int8 costs most", None)
             largest_drop = psnr(full, pairs) - options.least_psnr
             quantized = nncf.quantize_with_accuracy_control(
-                core.read_model(source.onnx()),
+                core.read_model(end_in_convolution(source.onnx())),
                 calibration_dataset=dataset,
                 validation_dataset=nncf.Dataset(pairs, lambda pair: pair[0]),
                 validation_fn=psnr,
