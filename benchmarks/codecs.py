@@ -2,7 +2,9 @@
 
     python benchmarks/codecs.py [--json FILE]
 
-Libraries that are not installed are left out. The images are a drawn facade and its label map.
+Libraries that are not installed are left out. The images are a drawn facade and its label map. Then, for translatekit's
+own, how many images a second one thread, a thread for each core and a process for each core decode and encode, the
+way between processes included.
 """
 
 from __future__ import annotations
@@ -10,9 +12,12 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +28,7 @@ from translatekit.images import Picture, encode_picture, read_picture
 
 Codec = tuple[Callable[[bytes], object], Callable[[np.ndarray], bytes]]
 ROUNDS = 60
+WORKER_ROUNDS, WORKER_IMAGES = 7, 400
 
 
 def pillow(kind: str) -> Codec:
@@ -82,6 +88,38 @@ def imageio(kind: str) -> Codec:
     )
 
 
+def decode_jpeg(data: bytes) -> np.ndarray:
+    return ours("JPEG")[0](data)  # type: ignore[return-value]
+
+
+def encode_jpeg(pixels: np.ndarray) -> bytes:
+    return ours("JPEG")[1](pixels)
+
+
+def workers() -> dict[str, dict[str, float]]:
+    """Images a second by kind of worker, the median of rounds that take turns."""
+    pixels = draw_facade(0, 256)[1]
+    stages = {"decode": (decode_jpeg, encode_jpeg(pixels)), "encode": (encode_jpeg, pixels)}
+    cores = os.cpu_count() or 1
+    with (
+        ThreadPoolExecutor(1) as one,
+        ThreadPoolExecutor(cores) as threads,
+        ProcessPoolExecutor(cores) as others,
+    ):
+        pools = {"one thread": one, f"{cores} threads": threads, f"{cores} processes": others}
+        rates: dict[str, dict[str, list[float]]] = {name: {stage: [] for stage in stages} for name in pools}
+        for number in range(WORKER_ROUNDS + 1):
+            for stage, (function, item) in stages.items():
+                for name, pool in pools.items():
+                    start = time.perf_counter()
+                    deque(pool.map(function, [item] * WORKER_IMAGES, chunksize=8), maxlen=0)
+                    if number:  # the first starts the workers
+                        rates[name][stage].append(WORKER_IMAGES / (time.perf_counter() - start))
+    return {
+        name: {stage: statistics.median(values) for stage, values in of.items()} for name, of in rates.items()
+    }
+
+
 def milliseconds(function: Callable[[], object]) -> float:
     times = []
     for _ in range(ROUNDS):
@@ -117,6 +155,9 @@ def main() -> None:
                 f"{kind:5} {name:13} decode {figures['decode']:.2f} ms, encode {figures['encode']:.2f} ms",
                 flush=True,
             )
+    for name, rates in workers().items():
+        results[name] = rates
+        print(f"{name}: {rates['decode']:.0f} images/s decoded, {rates['encode']:.0f} encoded", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 

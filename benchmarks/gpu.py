@@ -469,7 +469,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "gpus": said,
         "query": query,
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpus": os.cpu_count(),
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),

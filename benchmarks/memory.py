@@ -107,7 +107,7 @@ def main() -> None:
             "bar": BAR,
             "machine": {
                 "cpus": os.cpu_count(),
-                "platform": platform.platform(),
+                "platform": f"{platform.system()} {platform.machine()}",
                 "python": platform.python_version(),
             },
         }

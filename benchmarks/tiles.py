@@ -26,11 +26,11 @@ TRAIN = ["--max-steps", "40", "--validate-every", "0", "--crop-size", "256", "--
 CASES = {
     "unet, per_image": (
         ["--generator", "unet", "-G", "depth=6", "-G", "width=16"],
-        "--tile 1024 --overlap 512",
+        "--tile 512 --overlap 256",
     ),
     "unet, running": (
         ["--generator", "unet", "-G", "depth=6", "-G", "width=16", "--norm-inference", "running"],
-        "--tile 1024 --overlap 512",
+        "--tile 512 --overlap 256",
     ),
     "resnet, instance": (
         ["--generator", "resnet", "-G", "blocks=6", "-G", "width=16"],

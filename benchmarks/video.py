@@ -122,7 +122,9 @@ def main() -> None:
         translator = (
             Sleeping(arguments.rate) if arguments.model is None else translatekit.load(arguments.model, "cpu")
         )
-        results["translator"] = str(arguments.model or f"sleeps, {arguments.rate:g} frames a second")
+        results["translator"] = (
+            arguments.model.name if arguments.model else f"sleeps, {arguments.rate:g} frames a second"
+        )
         results["speed"] = speed(translator, Path(folder), arguments.seconds, arguments.rounds)
         print(json.dumps(results["speed"]["ratio"]), flush=True)
         if not arguments.no_memory:

@@ -191,11 +191,11 @@ def command(source: Path, model: Path, out: Path, *options: str) -> list[str]:
 def stopped_run(arguments: list[str], folder: Path, how: signal.Signals) -> int:
     """Run until the first segment is finished; the exit status."""
     process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None and not is_begun(folder):
         time.sleep(0.005)
     process.send_signal(how)
-    return process.wait(timeout=30)
+    return process.wait(timeout=120)
 
 
 def is_begun(folder: Path) -> bool:
