@@ -2,8 +2,8 @@
 
     python benchmarks/tiles.py path/to/image [--json FILE]
 
-For each network, two processes translate the image, one of them with ``--tile``. The networks were trained for a
-few steps on drawn facades. Printed: the PSNR between the two results, each process's peak memory and time.
+For each network, two processes translate the image, one of them with ``--tile``; then two others by the network compiled
+for OpenVINO in fp32. The networks were trained for a few steps on drawn facades. Printed: the PSNR between the two results, each process's peak memory and time.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from translatekit_tools.compile import compile_model
 
 from translatekit.images import read_picture
 
@@ -85,16 +86,20 @@ def main() -> None:
                 str(run),
             ]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            outs = [Path(folder) / f"{kind}.png" for kind in ("whole", "tiled")]
-            whole = translate(arguments.image, run / "model.safetensors", outs[0], "")
-            tiled = translate(arguments.image, run / "model.safetensors", outs[1], options)
-            pixels = [read_picture(out).pixels for out in outs]
-        results[name] = {"options": options, "psnr": psnr(*pixels), "whole": whole, "tiled": tiled}
-        print(
-            f"{name}: {results[name]['psnr']:.1f} dB; whole {whole['peak_memory'] / 2**20:.0f} MiB in "
-            f"{whole['seconds']:.0f} s, tiled {tiled['peak_memory'] / 2**20:.0f} MiB in {tiled['seconds']:.0f} s",
-            flush=True,
-        )
+            compile_model(run, run / "model.xml")
+            for suffix in (".safetensors", ".xml"):
+                outs = [Path(folder) / f"{kind}{suffix}.png" for kind in ("whole", "tiled")]
+                whole = translate(arguments.image, run / f"model{suffix}", outs[0], "")
+                tiled = translate(arguments.image, run / f"model{suffix}", outs[1], options)
+                likeness = psnr(*(read_picture(out).pixels for out in outs))
+                case = f"{name}, {suffix}"
+                results[case] = {"options": options, "psnr": likeness, "whole": whole, "tiled": tiled}
+                print(
+                    f"{case}: {likeness:.1f} dB; whole {whole['peak_memory'] / 2**20:.0f} MiB in "
+                    f"{whole['seconds']:.0f} s, tiled {tiled['peak_memory'] / 2**20:.0f} MiB in "
+                    f"{tiled['seconds']:.0f} s",
+                    flush=True,
+                )
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 

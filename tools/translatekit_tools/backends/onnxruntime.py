@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -15,8 +19,11 @@ import onnxruntime
 from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.model_file import ModelInfo
 from translatekit_tools.backends.batches import check_batch, check_precision, like, to_uint8
+from translatekit_tools.backends.held import Held, Parts
+from translatekit_tools.backends.onnx_held import HeldGraph
 from translatekit_tools.compile.onnx_file import INPUT, read_info
 
+Session: TypeAlias = onnxruntime.InferenceSession
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _ONLY_ERRORS = 3
 
@@ -30,11 +37,14 @@ class OnnxTranslator:
         preferred_batch: images a batch that are quickest here.
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, info: ModelInfo, device: str) -> None:
+    def __init__(self, session: Session, info: ModelInfo, device: str, open_held: Callable[[], Held]) -> None:
         self.info = info
         self.device = device
         self.preferred_batch = 4 if device == "cpu" else 16
         self._session = session
+        self._open_held = open_held
+        self._held: Held | None = None
+        self._run: Callable[[np.ndarray], np.ndarray] = self._infer
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
@@ -46,7 +56,7 @@ class OnnxTranslator:
         """
         check_batch(batch, self.info)
         try:
-            (output,) = self._session.run(None, {INPUT: to_uint8(batch)})
+            output = self._run(to_uint8(batch))
         except Exception as error:  # ONNX Runtime's own errors share no base but this
             if "memory" not in str(error).lower() and "alloc" not in str(error).lower():
                 raise
@@ -56,6 +66,28 @@ class OnnxTranslator:
                 "pass --size, --tile or a smaller --batch-size"
             ) from None
         return like(output, batch)
+
+    def _infer(self, batch: np.ndarray) -> np.ndarray:
+        output: np.ndarray = self._session.run(None, {INPUT: batch})[0]
+        return output
+
+    @contextlib.contextmanager
+    def hold_statistics(self, parts: Parts) -> Iterator[None]:
+        """Within, normalize each part of an image by the statistics of the whole.
+
+        Args:
+            parts: makes the parts of the image; see `translatekit_tools.backends.held.Held.settled`.
+
+        Raises:
+            OptionError: the package onnx is not installed, or the network has a layer whose statistics cannot be held.
+        """
+        self._held = self._held or self._open_held()
+        if self._held.layers:
+            self._run = self._held.settled(parts)
+        try:
+            yield
+        finally:
+            self._run = self._infer
 
 
 def load(path: Path, device: str = "auto", precision: str | None = None) -> OnnxTranslator:
@@ -86,11 +118,17 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Onnx
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ONLY_ERRORS
     providers: list[object] = [_CPU] if kind == "cpu" else [(_CUDA, {"device_id": int(number or 0)}), _CPU]
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # likewise
-        reason = " ".join(str(error).split())[:200]
-        raise ModelFileError(f"{path} cannot be run ({reason}): compile the model again") from None
-    if kind == "cuda" and _CUDA not in session.get_providers():  # it would go on on the CPU without a word
-        raise OptionError(f"ONNX Runtime could not use {device}: check the driver, or pass --device cpu")
-    return OnnxTranslator(session, info, "cpu" if kind == "cpu" else f"cuda:{number or 0}")
+
+    def open_session(model: str | bytes) -> Session:
+        try:
+            session = onnxruntime.InferenceSession(model, options, providers=providers)
+        except Exception as error:  # likewise
+            reason = " ".join(str(error).split())[:200]
+            raise ModelFileError(f"{path} cannot be run ({reason}): compile the model again") from None
+        # It would go on on the CPU without a word.
+        if kind == "cuda" and _CUDA not in session.get_providers():
+            raise OptionError(f"ONNX Runtime could not use {device}: check the driver, or pass --device cpu")
+        return session
+
+    where = "cpu" if kind == "cpu" else f"cuda:{number or 0}"
+    return OnnxTranslator(open_session(str(path)), info, where, partial(HeldGraph, path, open_session))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import openvino
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.model_file import ModelInfo
 from translatekit_tools.backends.batches import check_batch, check_precision, like, to_uint8
+from translatekit_tools.backends.held import Held, Parts
+from translatekit_tools.backends.openvino_held import HeldModel
 from translatekit_tools.compile.openvino import check_precision as check_cpu
 from translatekit_tools.compile.openvino import read_info
 
@@ -34,10 +38,13 @@ class OpenVinoTranslator:
 
     device = "cpu"
 
-    def __init__(self, model: Any, info: ModelInfo) -> None:
+    def __init__(self, model: Any, info: ModelInfo, open_held: Callable[[], Held]) -> None:
         self.info = info
         self.preferred_batch = 4
         self._request = model.create_infer_request()
+        self._open_held = open_held
+        self._held: Held | None = None
+        self._run: Callable[[np.ndarray], np.ndarray] = self._infer
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
@@ -48,8 +55,28 @@ class OpenVinoTranslator:
             DataError: the batch is not of such a shape.
         """
         check_batch(batch, self.info)
-        results = self._request.infer([to_uint8(batch)], share_inputs=True)
-        return like(np.array(results[0]), batch)
+        return like(self._run(to_uint8(batch)), batch)
+
+    def _infer(self, batch: np.ndarray) -> np.ndarray:
+        return np.array(self._request.infer([batch], share_inputs=True)[0])
+
+    @contextlib.contextmanager
+    def hold_statistics(self, parts: Parts) -> Iterator[None]:
+        """Within, normalize each part of an image by the statistics of the whole.
+
+        Args:
+            parts: makes the parts of the image; see `translatekit_tools.backends.held.Held.settled`.
+
+        Raises:
+            OptionError: the network has a layer whose statistics cannot be held.
+        """
+        self._held = self._held or self._open_held()
+        if self._held.layers:
+            self._run = self._held.settled(parts)
+        try:
+            yield
+        finally:
+            self._run = self._infer
 
 
 def load(path: Path, device: str = "auto", precision: str | None = None) -> OpenVinoTranslator:
@@ -89,7 +116,8 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
         raise ModelFileError(f"{path} cannot be run ({reason}): compile the model again") from None
     if cache is not None:
         _make_room(cache)
-    return OpenVinoTranslator(model, info)
+    settings.pop("CACHE_DIR", None)
+    return OpenVinoTranslator(model, info, partial(HeldModel, core, path, settings))
 
 
 def _cache_folder() -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,7 @@ from torch import Tensor, nn
 
 from translatekit.errors import OptionError
 from translatekit.networks.layers import BatchNorm2d
-
-Parts = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
-"""Makes an image's parts anew: (1, h, w, C) each, and (h, w) weights that add up to 1 at each pixel of the image."""
+from translatekit_tools.backends.held import Parts
 
 
 class _MeasuredError(Exception):

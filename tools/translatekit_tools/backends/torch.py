@@ -14,7 +14,8 @@ from translatekit.model_file import ModelInfo, read_info
 from translatekit.networks.layers import set_dropout
 from translatekit.networks.loading import load_network
 from translatekit_tools.backends.batches import check_batch
-from translatekit_tools.backends.statistics import Parts, hold_statistics
+from translatekit_tools.backends.held import Parts
+from translatekit_tools.backends.statistics import hold_statistics
 from translatekit_tools.deployable import Deployable
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

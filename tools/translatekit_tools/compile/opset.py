@@ -32,10 +32,7 @@ def to_opset_17(source: Path, out: Path) -> Path:
     from onnx import numpy_helper
 
     model = onnx.load(str(source))
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            constants[node.output[0]] = node.attribute[0].t
+    constants = constants_of(model.graph)
     for node in model.graph.node:
         if node.op_type in _AXES_WERE_ATTRIBUTES and len(node.input) > 1:
             if node.input[1] not in constants:
@@ -55,7 +52,7 @@ def to_opset_17(source: Path, out: Path) -> Path:
         ]
         del node.attribute[:]
         node.attribute.extend(kept)
-    _decompose_normalization(model.graph, constants)
+    decompose_normalization(model.graph, constants)
     used = {name for node in model.graph.node for name in node.input}
     for tensor in [tensor for tensor in model.graph.initializer if tensor.name not in used]:
         model.graph.initializer.remove(tensor)
@@ -73,7 +70,17 @@ def to_opset_17(source: Path, out: Path) -> Path:
     return out
 
 
-def _decompose_normalization(graph: Any, constants: dict[str, Any]) -> None:
+def constants_of(graph: Any) -> dict[str, Any]:
+    """The tensors of an ONNX graph that are always the same, by name."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    return constants
+
+
+def decompose_normalization(graph: Any, constants: dict[str, Any]) -> None:
+    """Write instance normalization as arithmetic, where its scale and shift are constants."""
     from onnx import numpy_helper
 
     nodes: list[Any] = []

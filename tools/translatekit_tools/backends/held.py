@@ -1,0 +1,80 @@
+"""Statistics of a whole image for compiled graphs, which normalize each part of it by them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import numpy as np
+
+from translatekit.errors import OptionError
+from translatekit_tools.backends.batches import to_uint8
+
+Parts = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
+"""Makes an image's parts anew: (1, h, w, C) each, and (h, w) weights that add up to 1 at each pixel of the image."""
+
+
+class Held(ABC):
+    """A graph whose layers normalize by statistics that are inputs of its own.
+
+    Attributes:
+        layers: how many there are.
+    """
+
+    layers: int
+
+    @abstractmethod
+    def _what_comes_to(self, layer: int, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
+        """The input of a layer, (N, C, h, w).
+
+        Args:
+            layer: its number, in the order in which they are computed.
+            image: (N, H, W, C), uint8.
+            statistics: mean and variance, (1, C, 1, 1) both, of each layer before.
+        """
+
+    @abstractmethod
+    def _translate(self, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
+        """What becomes of (N, H, W, C), uint8, with the statistics of all layers."""
+
+    def settled(self, parts: Parts) -> Callable[[np.ndarray], np.ndarray]:
+        """The graph's translation with mean and variance of what comes to each layer, over all parts of an image.
+
+        A layer's statistics depend on those of the layers before, so there is one pass over the parts for each layer,
+        which ends at that layer.
+        """
+        statistics: list[np.ndarray] = []
+        for layer in range(self.layers):
+            sums = np.zeros(())
+            for part, weights in parts():
+                x = self._what_comes_to(layer, to_uint8(part), statistics)[0]
+                w = _pooled(weights, x.shape[1], x.shape[2])
+                total = np.full(len(x), w.sum(dtype=np.float64))
+                first = np.einsum("chw,hw->c", x, w, dtype=np.float64)
+                second = np.einsum("chw,chw,hw->c", x, x, w, dtype=np.float64)
+                sums = sums + np.stack([total, first, second])
+            mean, square = sums[1:] / sums[0]
+            for values in (mean, np.maximum(square - mean**2, 0)):
+                statistics.append(values.astype(np.float32).reshape(1, -1, 1, 1))
+        return partial(self._translate, statistics=statistics)
+
+
+def refusal() -> OptionError:
+    """What a user is told of a graph that looks at the whole image in a way that is not known."""
+    return OptionError(
+        "--tile cannot hold the statistics of this compiled network over tiles: "
+        "use the .safetensors model, or leave out --tile"
+    )
+
+
+def _pooled(weights: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(height, width): the weights of a layer's pixels.
+
+    Raises:
+        OptionError: a pixel of the layer is no whole number of pixels of the image.
+    """
+    rows, columns = weights.shape
+    if rows % height or columns % width:
+        raise refusal()
+    return weights.reshape(height, rows // height, width, columns // width).mean((1, 3))
