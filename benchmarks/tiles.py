@@ -2,8 +2,9 @@
 
     python benchmarks/tiles.py path/to/image [--json FILE]
 
-For each network, two processes translate the image, one of them with ``--tile``; then two others by the network compiled
-for OpenVINO in fp32. The networks were trained for a few steps on drawn facades. Printed: the PSNR between the two results, each process's peak memory and time.
+For each network, two processes translate the image, one of them with ``--tile``; then two others do with the network
+compiled for OpenVINO in fp32. The networks were trained for a few steps on drawn facades. Printed: the PSNR between
+the two results, each process's peak memory and time.
 """
 
 from __future__ import annotations
