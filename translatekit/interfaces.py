@@ -222,6 +222,12 @@ class Method(Protocol):
 class Translator(Protocol):
     """A loaded model, ready to translate arrays of images.
 
+    What follows is all that one must have. ``run`` uses more of it where it is there: ``device``, its name;
+    ``preferred_batch``, how many images at once are quickest; ``submit(batch)``, which returns at once, and
+    ``result()`` of what it returns, so that several batches are under way; ``set_noise(seed)`` for ``--noise``; and
+    ``hold_statistics(parts)`` for ``--tile``, within which a part of an image is normalized by the statistics of all of
+    its parts.
+
     Attributes:
         info: the model file's header.
     """
