@@ -316,3 +316,20 @@ def test_resize_agrees_between_8_bits_and_float() -> None:
     pixels = random_pixels(16, 16, 3, np.uint8) // 2 + 64  # room for the overshoot
     coarse, fine = resize(pixels, (9, 40)), resize(pixels.astype(np.float32) / 255, (9, 40))
     assert np.abs(coarse - fine * 255).max() <= 1.5  # Pillow rounds between its two passes
+
+
+@pytest.mark.parametrize("quality", [95, 80])
+@pytest.mark.parametrize("icc", [False, True])
+def test_jpeg_is_written_as_pillow_writes_it(quality: int, icc: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 50, 3), np.uint8)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if icc else None
+    expected = io.BytesIO()
+    subsampling = 0 if quality == 95 else 2
+    Image.fromarray(pixels).save(
+        expected, "JPEG", quality=quality, subsampling=subsampling, icc_profile=profile
+    )
+    written = Image.open(
+        io.BytesIO(encode_picture(Picture(pixels, icc_profile=profile), ".jpg", quality=quality))
+    )
+    assert np.array_equal(np.asarray(written), np.asarray(Image.open(expected)))
+    assert written.info.get("icc_profile") == profile

@@ -35,6 +35,9 @@ WRITABLE_SUFFIXES: frozenset[str] = frozenset(
 MAX_PIXELS = 178_956_970
 """Images of more pixels are refused: Pillow's limit against decompression bombs (half a gigabyte as RGB)."""
 
+_LONGEST_JPEG = 65_500
+"""Pixels of a side that the JPEG library writes."""
+
 # What Pillow may try. Its other formats are rare, or start another program (EPS runs Ghostscript).
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "TGA", "JPEG2000")
 
@@ -124,14 +127,18 @@ def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compress
         return _encode_png16(_to_uint16(samples), picture.icc_profile, compression)
     if samples.dtype != np.uint8 and suffix in (".tif", ".tiff"):
         return _encode_tiff16(_to_uint16(samples), picture.icc_profile, compression)
+    # 4:4:4 where quality is asked for: subsampled chroma bleeds over the hard edges of label maps.
+    whole_chroma = quality >= 90
+    is_jpeg = suffix in (".jpg", ".jpeg")
+    if is_jpeg and picture.icc_profile is None and max(samples.shape) <= _LONGEST_JPEG:
+        return _encode_plain_jpeg(to_uint8(samples), quality, whole_chroma)
 
     image = _to_pillow(to_uint8(samples))
     options: dict[str, Any] = {"icc_profile": picture.icc_profile}
     if suffix == ".png":
         options |= {"format": "PNG", "compress_level": compression}
-    elif suffix in (".jpg", ".jpeg"):
-        # 4:4:4 where quality is asked for: subsampled chroma bleeds over the hard edges of label maps.
-        options |= {"format": "JPEG", "quality": quality, "subsampling": 0 if quality >= 90 else 2}
+    elif is_jpeg:
+        options |= {"format": "JPEG", "quality": quality, "subsampling": 0 if whole_chroma else 2}
     elif suffix in (".tif", ".tiff"):
         options |= {"format": "TIFF", "compression": "tiff_adobe_deflate" if compression else None}
     elif suffix == ".bmp":
@@ -149,6 +156,16 @@ def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compress
             "choose another format, such as .png"
         ) from None
     return buffer.getvalue()
+
+
+def _encode_plain_jpeg(pixels: np.ndarray, quality: int, whole_chroma: bool) -> bytes:
+    """What Pillow would write, by OpenCV, which lets other threads work meanwhile."""
+    import cv2
+
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if whole_chroma else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    samples = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.shape[2] == 3 else pixels
+    return bytes(cv2.imencode(".jpg", samples, settings)[1].tobytes())
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
