@@ -51,7 +51,7 @@ MODELS = ("unet running", "unet per_image", "resnet instance")
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("models")
-    unet: dict[str, Any] = {"in_channels": 3, "out_channels": 3, "depth": 5, "width": 8}
+    unet: dict[str, Any] = {"in_channels": 3, "out_channels": 3, "depth": 5, "width": 8, "norm": "batch"}
     resnet: dict[str, Any] = {
         "in_channels": 3,
         "out_channels": 3,

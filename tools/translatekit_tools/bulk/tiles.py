@@ -84,13 +84,14 @@ class TiledTranslator:
                 "leave it out for a quarter of the tile"
             )
         self._tile, self._overlap = tile, overlap
-        hold = getattr(translator, "hold_statistics", None)
-        if hold is None and not normalizes_by_constants(self.info):
-            raise OptionError(
-                f"{self.info.generator} normalizes by statistics of the whole image, which this compiled model cannot "
-                "hold for its tiles: use the .safetensors model, or leave out --tile"
-            )
-        self._hold: Callable[..., AbstractContextManager[object]] | None = hold
+        self._hold: Callable[..., AbstractContextManager[object]] | None = None
+        if not normalizes_by_constants(self.info):
+            self._hold = getattr(translator, "hold_statistics", None)
+            if self._hold is None:
+                raise OptionError(
+                    f"{self.info.generator} normalizes by statistics of the whole image, which this compiled model "
+                    "cannot hold for its tiles: use the .safetensors model, or leave out --tile"
+                )
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Translate (N, H, W, C), an image at a time, in tiles where it is larger than one."""
