@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import threading
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from translatekit.errors import DataError
+from translatekit_tools.journal import Journal
 
 MANIFEST_NAME = ".translatekit-manifest.jsonl"
 
@@ -64,23 +62,12 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would follow a link that is an output)
-        self._path = self.folder / MANIFEST_NAME
+        self._journal = Journal(self.folder / MANIFEST_NAME)
         self._entries: dict[str, list[Entry]] = defaultdict(list)
-        self._lock = threading.Lock()
-        try:
-            data = self._path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            data = b""
-        except OSError as error:
-            raise DataError(
-                f"{self._path} cannot be read ({error.strerror}): "
-                "mend or delete it, or choose another folder with -o"
-            ) from None
-        self._torn = bool(data) and not data.endswith(b"\n")
-        for line in data.splitlines():
+        for record in self._journal.records:
             try:
-                entry = Entry(**json.loads(line))
-            except (ValueError, TypeError):
+                entry = Entry(**record)
+            except TypeError:
                 continue
             self._entries[entry.output].append(entry)
 
@@ -109,12 +96,4 @@ class Manifest:
         Raises:
             OSError: it cannot be written.
         """
-        line = json.dumps(asdict(entry)).encode() + b"\n"
-        with self._lock, self._path.open("ab", buffering=0) as file:
-            if self._torn:
-                line = b"\n" + line
-            self._torn = True
-            if file.write(line) == len(line):
-                self._torn = False
-            else:  # only a disk that ran full writes less than it was given
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._journal.append(asdict(entry))
