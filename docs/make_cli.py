@@ -21,7 +21,7 @@ INTRODUCTION = """\
 
 Every command with its options, made from the code by `python docs/make_cli.py`; `translatekit COMMAND --help` shows the
 same. Progress goes to stderr and results to stdout. The exit status is 0, 1 for an error that one sentence on stderr
-explains, 2 for wrong usage, and 130 after Ctrl-C.
+explains, 2 for wrong usage, 130 after Ctrl-C, and 143 after SIGTERM.
 
 Options of networks and datasets are not listed here, because each has its own: [concepts.md](concepts.md) and
 [data.md](data.md) do.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -137,24 +138,30 @@ def test_a_killed_run_goes_on_where_it_was(model: Path, tmp_path: Path) -> None:
     assert json.loads(run(source, "-m", model, "-o", out, "--json").stdout)["skipped"] == 40
 
 
-def test_ctrl_c_leaves_whole_files_and_says_how_to_go_on(model: Path, tmp_path: Path) -> None:
-    source, out = images(tmp_path / "in", 40, 256, 256), tmp_path / "out"
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_leaves_whole_files_and_says_how_to_go_on(
+    model: Path, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    source, out = images(tmp_path / "in it's", 40, 256, 256), tmp_path / "out"
     process = subprocess.Popen(
         command(source, "-m", model, "-o", out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     process.stdout.readline()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "run the same command again to go on" in stderr
+    assert process.returncode == status
     assert "Traceback" not in stderr
     written = [path for path in out.iterdir() if path.name != MANIFEST_NAME]
     assert 0 < len(written) < 40
     for path in written:
         with Image.open(path) as image:
             image.load()
-    result = run(source, "-m", model, "-o", out, "--json")
+    rerun = stderr.partition("To go on: ")[2].strip()
+    assert rerun == shlex.join(command(source, "-m", model, "-o", out))
+    result = subprocess.run(f"{rerun} --json", shell=True, capture_output=True, text=True, check=True)
     assert json.loads(result.stdout)["skipped"] == len(written)
 
 

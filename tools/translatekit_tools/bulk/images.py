@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -135,15 +136,19 @@ class _Line:
         start = (_Item(index, job) for index, job in enumerate(jobs))
         read = ordered_map(self._stage("read", self.read), start, pool, _AHEAD)
         if self.options.dry_run:
-            return self.pretend(read)
+            yield from self.pretend(read)
+            return
         decoded = ordered_map(self._stage("decode", self.decode), self.with_model(read), pool, _AHEAD)
         batches = batch_by(
             _batch_key, decoded, self.batch_size, window=_AHEAD + 2 * (self.options.batch_size or 8)
         )
         # Threads of their own: the translator waits neither for a file to be flushed nor, as long as a batch is
         # ready, for one to be decoded.
-        translated = background(self.translate(background(batches, _READY)), _AHEAD)
-        return in_order(ordered_map(_guarded(self.write), translated, pool, _AHEAD))
+        with (
+            closing(background(batches, _READY)) as ready,
+            closing(background(self.translate(ready), _AHEAD)) as translated,
+        ):
+            yield from in_order(ordered_map(_guarded(self.write), translated, pool, _AHEAD))
 
     def _stage(self, name: str, stage: Callable[[_Item], None]) -> Callable[[_Item], _Item]:
         def timed(item: _Item) -> None:

@@ -13,6 +13,7 @@ import click
 import rich_click
 
 from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.cli._signals import Stopped, command_line, stops_on_signals
 from translatekit.errors import OptionError
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import BESIDE
@@ -53,10 +54,10 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
     INPUT is a file, a folder (taken recursively and mirrored under OUT) or a quoted glob. Without -o, a
     folder's outputs go to FOLDER-translated and a file's to NAME-translated beside it. Originals are never
     overwritten. A rerun skips what is done, so a run that was stopped goes on when the same command is given
-    again.
+    again. Ctrl-C, SIGTERM and SIGHUP stop it after what is being translated; a second one ends it at once.
 
     The written files' names are printed to stdout, everything else to stderr. The exit status is 1 if any
-    file failed.
+    file failed, and 130, 143 or 129 if it was stopped.
     """
     options = collect(RunOptions, params)
     if model is None:
@@ -70,15 +71,11 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
     console = Console(stderr=True, highlight=False)
     reporter = _Reporter(console, print_outputs=not as_json)
     try:
-        with reporter:
+        with stops_on_signals(), reporter:
             summary = translate(inputs, model, output, progress=reporter, **options)
-    except KeyboardInterrupt:
-        console.print(
-            f"Interrupted after {reporter.done} files, none of them partial: "
-            "run the same command again to go on.",
-            soft_wrap=True,
-        )
-        raise click.Abort from None
+    except Stopped as stopped:
+        reporter.say(f"Stopped after {reporter.done} files, none of them partial. To go on: {command_line()}")
+        raise SystemExit(stopped.status) from None
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
     _print_summary(console, summary)
