@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from translatekit.cli import Program, program
+from translatekit.cli._options import ValueType
 from translatekit.cli.train import Methods
 from translatekit.registry import registry
 
@@ -94,15 +95,20 @@ def _panel(option: click.Option) -> str:
 
 def _row(option: click.Option, context: click.Context) -> str:
     flags = ", ".join(f"`{flag}`" for flag in (*option.opts, *option.secondary_opts))
-    if not option.is_flag and not isinstance(option.type, click.Choice):
+    choices = _choices(option)
+    if not option.is_flag and not choices:
         flags += f" `{option.make_metavar(context)}`"
     meaning = " ".join((option.help or "").split())
-    if isinstance(option.type, click.Choice):
-        meaning += " One of " + ", ".join(f"`{choice}`" for choice in option.type.choices) + "."
+    if choices:
+        meaning += " One of " + ", ".join(f"`{choice}`" for choice in choices) + "."
     if option.multiple:
         meaning += " May be given several times."
     cells = (flags, meaning, _default(option, context))
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def _choices(option: click.Option) -> tuple[str, ...]:
+    return tuple(option.type.choices) if isinstance(option.type, (ValueType, click.Choice)) else ()
 
 
 def _default(option: click.Option, context: click.Context) -> str:

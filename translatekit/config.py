@@ -1,7 +1,7 @@
 """All options of a training run: one dataclass that is the command line, the TOML file and the Python API.
 
-Each field's metadata says how it is shown: its group in ``--help``, its help text, and its flag where that is not
-the field's name. Methods add their own dataclass in the same manner.
+Each field's metadata says how it is shown and what it may be: its group in ``--help``, its help text, its range, and
+its flag where that is not the field's name. Methods add their own dataclass in the same manner.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tomli_w
 
 from translatekit.errors import OptionError
 from translatekit.interfaces import Direction, NormInference
-from translatekit.options import check_options
+from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, check_options
 from translatekit.registry import registry
 from translatekit.specs import MethodSpec
 
@@ -26,16 +26,35 @@ else:
     import tomli as tomllib
 
 
-def option(default: Any, help: str, group: str, **metadata: Any) -> Any:
-    """A dataclass field with what the command line needs to know of it.
+def option(
+    default: Any,
+    help: str,
+    group: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    exclusive_minimum: float | None = None,
+    exclusive_maximum: float | None = None,
+    **metadata: Any,
+) -> Any:
+    """A dataclass field with its range and what the command line needs to know of it.
 
     Args:
         default: its default.
-        help: one line, shown by ``--help``.
+        help: one line, shown by ``--help``, which adds the range.
         group: the heading it stands under.
+        minimum, maximum: the range of a number, these included. The command line, the TOML file and the Python API
+            refuse what lies outside.
+        exclusive_minimum, exclusive_maximum: the same, these excluded.
         metadata: ``flags``, the flags where they are not ``--field-name``; ``metavar``.
     """
-    metadata = {"help": help, "group": group, **metadata}
+    bounds = Bounds(
+        minimum=minimum,
+        maximum=maximum,
+        exclusive_minimum=exclusive_minimum,
+        exclusive_maximum=exclusive_maximum,
+    )
+    metadata = {"help": help, "group": group, "bounds": None if bounds == Bounds() else bounds, **metadata}
     if isinstance(default, dict):
         return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -54,13 +73,23 @@ class TrainOptions:
     )
     direction: Direction = option("AtoB", "Which side of a pair is the input.", "Data")
     load_size: int | None = option(
-        286, "Resize to this many pixels a side first; 'none' keeps the size.", "Data"
+        286,
+        "Resize to this many pixels a side first; 'none' keeps the size.",
+        "Data",
+        minimum=1,
+        maximum=LARGEST_SIDE,
     )
-    crop_size: int = option(256, "Train on random crops of this many pixels a side.", "Data")
+    crop_size: int = option(
+        256, "Train on random crops of this many pixels a side.", "Data", minimum=1, maximum=LARGEST_SIDE
+    )
     flip: bool = option(True, "Mirror left to right, half the time.", "Data")
     cache: bool = option(False, "Keep decoded images in memory.", "Data")
     workers: int = option(
-        0, "Processes that read images beside the training; 0 reads in the training process.", "Data"
+        0,
+        "Processes that read images beside the training; 0 reads in the training process.",
+        "Data",
+        minimum=0,
+        maximum=1024,
     )
     strict: bool = option(False, "Stop at the first unreadable file instead of skipping it.", "Data")
 
@@ -78,7 +107,9 @@ class TrainOptions:
     init: Literal["normal", "xavier", "kaiming", "orthogonal"] = option(
         "normal", "How weights are initialized.", "Networks"
     )
-    init_gain: float = option(0.02, "Standard deviation (normal) or gain of the initialization.", "Networks")
+    init_gain: float = option(
+        0.02, "Standard deviation (normal) or gain of the initialization.", "Networks", exclusive_minimum=0
+    )
     norm_inference: NormInference = option(
         "per_image",
         "Batch normalization at inference: each image's own statistics, or running ones.",
@@ -86,20 +117,26 @@ class TrainOptions:
     )
 
     # optimization
-    epochs: int = option(100, "Epochs at the full learning rate.", "Optimization")
-    epochs_decay: int = option(100, "Further epochs, over which it falls linearly to zero.", "Optimization")
-    batch_size: int = option(1, "Images a step, on each device.", "Optimization")
-    lr: float = option(2e-4, "Adam's learning rate.", "Optimization")
-    beta1: float = option(0.5, "Adam's beta1.", "Optimization")
-    beta2: float = option(0.999, "Adam's beta2.", "Optimization")
+    epochs: int = option(100, "Epochs at the full learning rate.", "Optimization", minimum=0)
+    epochs_decay: int = option(
+        100, "Further epochs, over which it falls linearly to zero.", "Optimization", minimum=0
+    )
+    batch_size: int = option(1, "Images a step, on each device.", "Optimization", minimum=1)
+    lr: float = option(2e-4, "Adam's learning rate.", "Optimization", exclusive_minimum=0)
+    beta1: float = option(0.5, "Adam's beta1.", "Optimization", minimum=0, exclusive_maximum=1)
+    beta2: float = option(0.999, "Adam's beta2.", "Optimization", minimum=0, exclusive_maximum=1)
     ema: float | None = option(
-        None, "Deploy an exponential moving average of the weights, such as 0.999.", "Optimization"
+        None,
+        "Deploy an exponential moving average of the weights, such as 0.999.",
+        "Optimization",
+        exclusive_minimum=0,
+        exclusive_maximum=1,
     )
     best_by: Literal["l1", "psnr", "ssim", "ms_ssim", "lpips", "fid", "kid"] = option(
         "l1", "The validation metric that best.safetensors is the best by.", "Optimization"
     )
     patience: int | None = option(
-        None, "Stop after this many validations without a better one.", "Optimization"
+        None, "Stop after this many validations without a better one.", "Optimization", minimum=1
     )
     features: str | None = option(
         None,
@@ -107,22 +144,24 @@ class TrainOptions:
         "Optimization",
         metavar="MODEL",
     )
-    seed: int = option(0, "Decides initialization, order and augmentation.", "Optimization")
-    max_steps: int | None = option(None, "Stop after this many steps.", "Optimization")
+    seed: int = option(
+        0, "Decides initialization, order and augmentation.", "Optimization", minimum=0, maximum=LARGEST_SEED
+    )
+    max_steps: int | None = option(None, "Stop after this many steps.", "Optimization", minimum=1)
 
     # the run's folder
     output: str | None = option(
         None, "The run's folder; runs/METHOD-DATA when not given.", "Output", flags=("-o", "--output")
     )
-    log_every: int = option(50, "Steps between lines of the log.", "Output")
+    log_every: int = option(50, "Steps between lines of the log.", "Output", minimum=1)
     sample_every: int | None = option(
-        None, "Steps between sample grids; every epoch when not given.", "Output"
+        None, "Steps between sample grids; every epoch when not given.", "Output", minimum=1
     )
     checkpoint_every: int | None = option(
-        None, "Steps between checkpoints; every epoch when not given.", "Output"
+        None, "Steps between checkpoints; every epoch when not given.", "Output", minimum=1
     )
-    keep_checkpoints: int = option(2, "How many checkpoints are kept.", "Output")
-    validate_every: int = option(1, "Epochs between validations; 0 for none.", "Output")
+    keep_checkpoints: int = option(2, "How many checkpoints are kept.", "Output", minimum=1)
+    validate_every: int = option(1, "Epochs between validations; 0 for none.", "Output", minimum=0)
 
     # hardware
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = option(
@@ -131,7 +170,7 @@ class TrainOptions:
     accelerator: str = option("auto", "cpu, cuda, mps or auto.", "Hardware")
     devices: str = option("1", "How many devices, which ones (0,1), or auto.", "Hardware")
     strategy: str = option("auto", "How several devices work together, such as ddp.", "Hardware")
-    num_nodes: int = option(1, "How many hosts.", "Hardware")
+    num_nodes: int = option(1, "How many hosts.", "Hardware", minimum=1)
     channels_last: bool | None = option(
         None,
         "Lay tensors out as NHWC; by itself wherever that is quicker, so not at batch size 1 on a CPU.",

@@ -1,20 +1,67 @@
-"""Options as keyword arguments: read from text, checked against annotations, refused by name.
+"""Options as keyword arguments: read from text, checked against annotations and ranges, refused by name.
 
-The same check serves ``-G key=value``, the TOML file and the Python API.
+The same check serves the command line, ``-G key=value``, the TOML file and the Python API. A range is declared once:
+`translatekit.config.option` takes it for a field of an options dataclass, and a constructor's keyword argument is
+annotated with it, as in ``depth: Annotated[int, Bounds(minimum=2)] = 8``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 import math
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from translatekit.errors import OptionError, PluginError
 
 _TRUE, _FALSE = {"true", "yes", "on", "1"}, {"false", "no", "off", "0"}
+
+LARGEST_SEED = 2**32 - 1
+"""The largest seed that every random generator takes."""
+
+LARGEST_SIDE = 65_535
+"""Pixels of the longest side that is asked of an image: JPEG holds no longer one."""
+
+_LARGEST = 2**63 - 1  # what the libraries that numbers are handed to can hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """The range of a number. What is None is not bounded; the exclusive bounds are not in the range themselves.
+
+    In an annotation, ``Annotated[int, Bounds(minimum=1)]``, it holds for every number in the value: for those of a
+    tuple too, and not for None.
+    """
+
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: float | None = None
+    exclusive_maximum: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        """Whether a number is in the range."""
+        return not (
+            (self.minimum is not None and value < self.minimum)
+            or (self.maximum is not None and value > self.maximum)
+            or (self.exclusive_minimum is not None and value <= self.exclusive_minimum)
+            or (self.exclusive_maximum is not None and value >= self.exclusive_maximum)
+        )
+
+    def __str__(self) -> str:
+        """The range in words: ``1 to 100``, ``at least 1``, ``above 0 and below 1``."""
+        if self.minimum is not None and self.maximum is not None:
+            return f"{self.minimum} to {self.maximum}"
+        parts = (
+            ("at least", self.minimum),
+            ("above", self.exclusive_minimum),
+            ("at most", self.maximum),
+            ("below", self.exclusive_maximum),
+        )
+        return " and ".join(f"{word} {limit}" for word, limit in parts if limit is not None)
 
 
 def parse_assignments(assignments: Iterable[str], flag: str) -> dict[str, str]:
@@ -34,19 +81,23 @@ def parse_assignments(assignments: Iterable[str], flag: str) -> dict[str, str]:
 
 def option_types(target: Callable[..., Any], skip: Iterable[str] = ()) -> dict[str, Any]:
     """Names and annotations of a callable's keyword arguments (a class's constructor), without those in
-    `skip`.
+    `skip`. The range of an options dataclass's field is part of its annotation.
 
     Raises:
         PluginError: an annotation names what is not imported where the callable is defined.
     """
     function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
     try:
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=True)
     except NameError as error:
         raise PluginError(
             f"the annotations of {target.__module__}.{target.__qualname__} cannot be read ({error}): "
             "import what they name outside of TYPE_CHECKING"
         ) from None
+    if dataclasses.is_dataclass(target):
+        for field in dataclasses.fields(target):
+            if bounds := field.metadata.get("bounds"):
+                hints[field.name] = Annotated[hints[field.name], bounds]
     kinds = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return {
         name: hints.get(name, Any)
@@ -73,8 +124,8 @@ def check_options(
     checked = {}
     for name, value in options.items():
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
+            close = closest(name, known)
+            hint = f"did you mean {close!r}? " if close else ""
             raise OptionError(f"{owner} has no option {name!r}: {hint}it has {', '.join(known) or 'none'}")
         checked[name] = convert(value, known[name], f"{owner}: option {name!r}")
     return checked
@@ -83,7 +134,8 @@ def check_options(
 def convert(value: Any, annotation: Any, owner: str) -> Any:
     """One value, or its text, as the annotated type.
 
-    Knows bool, int, float, str, Literal, unions with None, and tuples of one type (text: comma-separated).
+    Knows bool, int, float, str, Literal (whatever the case of its letters), unions with None, tuples of one type
+    (text: comma-separated), and any of these ``Annotated`` with `Bounds`. Infinity and NaN are no numbers.
 
     Raises:
         OptionError: it does not fit.
@@ -91,12 +143,15 @@ def convert(value: Any, annotation: Any, owner: str) -> Any:
     try:
         return _convert(value, annotation)
     except (TypeError, ValueError, OverflowError):
-        raise OptionError(f"{owner} must be {describe(annotation)}, got {value!r}") from None
+        hint = _suggestion(value, annotation)
+        raise OptionError(f"{owner} must be {describe(annotation)}, got {_short(value)}{hint}") from None
 
 
 def describe(annotation: Any) -> str:
-    """An annotation in words, for errors and help: ``a whole number``, ``one of 'batch', 'none'``."""
+    """An annotation in words, for errors: ``a whole number of at least 1``, ``one of 'batch', 'none'``."""
     origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _describe_bounded(args[0], bounds_of(annotation))
     if origin is Literal:
         return "one of " + ", ".join(repr(arg) for arg in args)
     if origin in (Union, types.UnionType):
@@ -107,12 +162,74 @@ def describe(annotation: Any) -> str:
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
+def _describe_bounded(annotation: Any, bounds: Bounds | None) -> str:
+    """The range stands beside the number that it holds for, not beside ``none``."""
+    words = describe(annotation)
+    if bounds is None:
+        return words
+    number = words.removesuffix(" or none")
+    ranges = str(bounds)
+    between = "of " if ranges.startswith("at ") else "from " if " to " in ranges else ""
+    return f"{number} {between}{ranges}{', or none' if number != words else ''}"
+
+
+def _suggestion(value: Any, annotation: Any) -> str:
+    """A suggestion, where one of a fixed set of words is asked for."""
+    close = closest(value, map(str, literals(annotation))) if isinstance(value, str) else None
+    return f": did you mean {close!r}?" if close else ""
+
+
+def closest(word: str, choices: Iterable[str]) -> str | None:
+    """What was probably meant by a word that is none of `choices`, whatever the case of its letters; or None."""
+    known = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(word.lower(), known, n=1)
+    return known[found[0]] if found else None
+
+
+def bounds_of(annotation: Any) -> Bounds | None:
+    """The range that an annotation declares."""
+    found = (item for item in getattr(annotation, "__metadata__", ()) if isinstance(item, Bounds))
+    return next(found, None)
+
+
+def literals(annotation: Any) -> tuple[Any, ...]:
+    """The values of a Literal, of one in a union, or nothing."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return args
+    if origin in (Union, types.UnionType):
+        return tuple(value for arg in args for value in literals(arg))
+    return literals(args[0]) if origin is Annotated else ()
+
+
+def _short(value: Any, most: int = 60) -> str:
+    """A value as an error shows it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _check_bounds(value: Any, bounds: Bounds) -> None:
+    if isinstance(value, tuple):
+        for item in value:
+            _check_bounds(item, bounds)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value not in bounds:
+        raise ValueError
+
+
 def _convert(value: Any, annotation: Any) -> Any:
     origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        converted, bounds = _convert(value, args[0]), bounds_of(annotation)
+        if bounds is not None:
+            _check_bounds(converted, bounds)
+        return converted
     if annotation is Any:
         return value
     if origin in (Union, types.UnionType):
-        if type(None) in args and (value is None or value == "none"):
+        if type(None) in args and (value is None or (isinstance(value, str) and value.lower() == "none")):
             return None
         for arg in args:
             try:
@@ -122,7 +239,10 @@ def _convert(value: Any, annotation: Any) -> Any:
         raise ValueError
     if origin is Literal:
         for arg in args:
-            if value == arg or (isinstance(value, str) and value == str(arg)):
+            if value == arg:
+                return arg
+        for arg in args:
+            if isinstance(value, str) and value.lower() == str(arg).lower():
                 return arg
         raise ValueError
     if origin is tuple:
@@ -137,12 +257,15 @@ def _convert(value: Any, annotation: Any) -> Any:
     if annotation is int:
         if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
             raise ValueError
-        return int(value)
+        whole = int(value)
+        if abs(whole) > _LARGEST:
+            raise ValueError
+        return whole
     if annotation is float:
         if isinstance(value, bool):
             raise ValueError
         number = float(value)
-        if math.isnan(number):
+        if not math.isfinite(number):
             raise ValueError
         return number
     if annotation is str:

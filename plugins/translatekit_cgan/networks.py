@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translatekit.networks.layers import Norm, check_range, check_sides, conv_bias, make_norm
+from translatekit.networks.layers import Layers, Norm, Width, check_sides, conv_bias, make_norm
 
 _START = 4  # pixels a side of the first feature map
 
@@ -29,7 +29,7 @@ class DCGANGenerator(nn.Module):
         out_channels: int,
         size: int,
         *,
-        width: int = 64,
+        width: Width = 64,
         norm: Norm = "batch",
     ) -> None:
         """Make the network.
@@ -43,16 +43,13 @@ class DCGANGenerator(nn.Module):
             norm: normalization of all but the last layer.
 
         Raises:
-            ValueError: an option is out of its range.
+            ValueError: the size is none of those.
         """
         super().__init__()
         if size < 16 or size & (size - 1):
             raise ValueError(
                 f"the size must be a power of two and at least 16, got {size}: pass --crop-size 32"
             )
-        check_range("latent_size", latent_size, 1)
-        check_range("num_classes", num_classes, 0)
-        check_range("width", width, 1)
         self.size_multiple = 1
         self.num_classes = num_classes
         doublings = (size // _START).bit_length() - 1
@@ -98,8 +95,8 @@ class DCGANDiscriminator(nn.Module):
         in_channels: int,
         num_classes: int = 0,
         *,
-        layers: int = 3,
-        width: int = 64,
+        layers: Layers = 3,
+        width: Width = 64,
         norm: Norm = "batch",
     ) -> None:
         """Make the network.
@@ -110,14 +107,8 @@ class DCGANDiscriminator(nn.Module):
             layers: convolutions of stride 2: 3 for images of 32 pixels, one more for each doubling.
             width: channels of the first layer; they double with each up to 8 times this.
             norm: normalization of all but the first and the last layer.
-
-        Raises:
-            ValueError: an option is out of its range.
         """
         super().__init__()
-        check_range("num_classes", num_classes, 0)
-        check_range("layers", layers, 1)
-        check_range("width", width, 1)
         self.num_classes = num_classes
         self.smallest = 2 * 2**layers
         modules: list[nn.Module] = [

@@ -17,4 +17,4 @@ class CGANOptions:
         "cGAN",
     )
     conditional: bool = option(True, "Condition on the labels; without, it is the plain GAN.", "cGAN")
-    latent_size: int = option(100, "Length of the noise vector.", "cGAN")
+    latent_size: int = option(100, "Length of the noise vector.", "cGAN", minimum=1, maximum=65536)

@@ -14,5 +14,7 @@ class Pix2PixOptions:
 
     adversarial: str = option("vanilla", "The adversarial loss, by name.", "Pix2Pix")
     reconstruction: Literal["l1", "l2", "none"] = option("l1", "What else the output is held to.", "Pix2Pix")
-    lambda_l1: float = option(100.0, "Weight of the reconstruction loss.", "Pix2Pix")
-    lambda_perceptual: float = option(0.0, "Weight of the perceptual loss; 0 leaves it out.", "Pix2Pix")
+    lambda_l1: float = option(100.0, "Weight of the reconstruction loss.", "Pix2Pix", minimum=0)
+    lambda_perceptual: float = option(
+        0.0, "Weight of the perceptual loss; 0 leaves it out.", "Pix2Pix", minimum=0
+    )

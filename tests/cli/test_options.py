@@ -17,11 +17,11 @@ from translatekit.errors import OptionError
 
 @dataclass(kw_only=True)
 class Options:
-    size: int = option(256, "Pixels a side.", "Data")
+    size: int = option(256, "Pixels a side.", "Data", minimum=1, maximum=512)
     load: int | None = option(286, "Resize first.", "Data")
-    rate: float = option(2e-4, "Learning rate.", "Optimization")
+    rate: float = option(2e-4, "Learning rate.", "Optimization", exclusive_minimum=0)
     flip: bool = option(True, "Mirror.", "Data")
-    kind: Literal["a", "b"] = option("a", "Which kind.", "Networks")
+    kind: Literal["alpha", "b"] = option("alpha", "Which kind.", "Networks")
     extra: Literal["x", "y"] | None = option(None, "Which extra.", "Networks")
     network: dict[str, Any] = option({}, "Network option.", "Networks", flags=("-G",), metavar="KEY=VALUE")
     output: str | None = option(None, "Folder.", "Output", flags=("-o", "--output"))
@@ -61,7 +61,10 @@ def test_a_value_equal_to_the_default_counts_as_set() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--size", "big"], "--size must be a whole number, got 'big'"),
+        (["--size", "big"], "--size must be a whole number from 1 to 512, got 'big'"),
+        (["--size", "0"], "--size must be a whole number from 1 to 512, got '0'"),
+        (["--rate", "0"], "--rate must be a number above 0, got '0'"),
+        (["--rate", "inf"], "--rate must be a number above 0, got 'inf'"),
         (["--load", "1.5"], "--load must be a whole number or none, got '1.5'"),
         (["-G", "depth"], "-G 'depth' is not of the form key=value: write -G depth=7"),
     ],
@@ -71,9 +74,16 @@ def test_what_does_not_fit_is_refused_by_flag(arguments: list[str], sentence: st
         parse(*arguments)
 
 
-def test_a_choice_is_checked_by_click() -> None:
-    with pytest.raises(click.BadParameter, match="'c' is not one of 'a', 'b'"):
-        parse("--kind", "c")
+def test_a_choice_outside_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(
+        OptionError, match=r"--kind must be one of 'alpha', 'b', got 'alhpa': did you mean 'alpha'\?"
+    ):
+        parse("--kind", "alhpa")
+
+
+@pytest.mark.parametrize("word", ["alpha", "ALPHA", "Alpha"])
+def test_the_case_of_a_choice_does_not_matter(word: str) -> None:
+    assert parse("--kind", word) == {"kind": "alpha"}
 
 
 def test_skipped_fields_have_no_option() -> None:
@@ -88,12 +98,12 @@ def test_help_shows_groups_and_defaults_even_though_nothing_is_set() -> None:
     for text in (
         "─ Data ─",
         "─ Networks ─",
-        "Pixels a side. [default: 32]",
+        "Pixels a side. [1 to 512] [default: 32]",
         "Resize first. [default: 286]",
-        "Learning rate. [default: 0.0002]",
+        "Learning rate. [above 0] [default: 0.0002]",
         "--flip/--no-flip",
         "[default: flip]",
-        "[a|b]",
+        "[alpha|b]",
         "[x|y|none]",
         "Network option. [default: norm=instance]",
         "--output  -o",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from translatekit.datasets import make_dataset
 from translatekit.datasets.demo import PALETTE, Demo, draw_facade, write_demo
 from translatekit.errors import DataError, OptionError
 from translatekit.images import read_picture
@@ -106,8 +107,8 @@ def test_written_files_are_the_splits_facades(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="got 0: pass count"):
-        Demo(None, DataOptions(), count=0)
+    with pytest.raises(OptionError, match=r"option 'count' must be .* from 1 to 1000000, got 0"):
+        make_dataset("demo", None, DataOptions(), {"count": 0})
     with pytest.raises(OptionError, match="no split 'dev'"):
         Demo(None, DataOptions(split="dev"))
     (tmp_path / "file").touch()

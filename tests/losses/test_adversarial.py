@@ -128,8 +128,8 @@ def test_loss_of_the_other_role_is_refused():
     ("options", "reason"),
     [
         ({"lambda": 3}, "loss 'wgangp' has no option 'lambda'"),
-        ({"lambda_gp": "much"}, "option 'lambda_gp' must be a number, got 'much'"),
-        ({"lambda_gp": -1}, "loss 'wgangp': lambda_gp must be at least 0, got -1"),
+        ({"lambda_gp": "much"}, "option 'lambda_gp' must be a number of at least 0, got 'much'"),
+        ({"lambda_gp": -1}, "loss 'wgangp': option 'lambda_gp' must be a number of at least 0, got -1"),
     ],
 )
 def test_options_are_refused_by_name(options, reason):

@@ -63,5 +63,7 @@ def test_images_too_small_for_the_layers_are_refused(layers):
 
 
 def test_a_patch_discriminator_without_layers_is_refused():
-    with pytest.raises(OptionError, match=r"discriminator 'patch': layers must be at least 1, got 0"):
+    with pytest.raises(
+        OptionError, match=r"discriminator 'patch': option 'layers' must be .* from 1 to 16, got '0'"
+    ):
         make_discriminator("patch", {"layers": "0"}, in_channels=3)

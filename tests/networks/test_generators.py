@@ -135,10 +135,10 @@ def test_export_with_a_dynamic_batch(name):
 @pytest.mark.parametrize(
     ("name", "options", "reason"),
     [
-        ("unet", {"depth": 1}, "depth must be at least 2, got 1"),
-        ("unet", {"dropout": 1}, "dropout must be at least 0 and less than 1, got 1.0"),
-        ("resnet", {"blocks": 0}, "blocks must be at least 1, got 0"),
-        ("resnet", {"width": -3}, "width must be at least 1, got -3"),
+        ("unet", {"depth": 1}, "option 'depth' must be a whole number from 2 to 16, got 1"),
+        ("unet", {"dropout": 1}, "option 'dropout' must be a number of at least 0 and below 1, got 1"),
+        ("resnet", {"blocks": 0}, "option 'blocks' must be a whole number from 1 to 1024, got 0"),
+        ("resnet", {"width": -3}, "option 'width' must be a whole number from 1 to 4096, got -3"),
     ],
 )
 def test_options_out_of_range_are_refused(name, options, reason):

@@ -209,7 +209,10 @@ def test_noise_is_seeded(model: Path, tmp_path: Path) -> None:
         (["in", "-m", "MODEL", "--device", "cuda:77"], "'cuda:77' is not available here"),
         (["in", "-m", "MODEL", "--precision", "fp16", "--device", "cpu"], "fp16 needs a GPU"),
         (["in", "-m", "MODEL", "--size", "big"], "--size must be N or HEIGHTxWIDTH"),
-        (["in", "-m", "MODEL", "--quality", "most"], "--quality must be a whole number, got 'most'"),
+        (
+            ["in", "-m", "MODEL", "--quality", "most"],
+            "--quality must be a whole number from 1 to 100, got 'most'",
+        ),
         (["in", "-m", "MODEL", "--best"], "--best chooses among a run's models"),
     ],
 )

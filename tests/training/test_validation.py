@@ -113,7 +113,7 @@ def test_a_resumed_run_stops_where_the_whole_one_does(pairs: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"patience": 0}, "--patience must be at least 1"),
+        ({"patience": 0}, "option 'patience' must be a whole number of at least 1"),
         ({"patience": 2, "validate_every": 0}, "--validate-every"),
         ({"best_by": "beauty"}, "best_by"),
         ({"best_by": "fid", "features": "resnet10t,file=x"}, "resnet18,path=FILE"),

@@ -7,22 +7,83 @@ A command that takes the options of a dataclass made with `translatekit.config.o
     def callback(**params):
         chosen = collect(TrainOptions, params)   # only what the user set, converted
         options = TrainOptions(**{**dict(spec.defaults), **chosen})
+
+Any other command declares the same for each option by itself, and its value is checked in the same way::
+
+    @value_option("-k", "--classes", annotation=int, minimum=2, maximum=64, default=8, help="How many classes.")
 """
 
 from __future__ import annotations
 
 import dataclasses
 import types
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import click
 import rich_click
+from click.shell_completion import CompletionItem
 
-from translatekit.options import convert, parse_assignments
+from translatekit.options import Bounds, bounds_of, convert, literals, option_types, parse_assignments
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-class FieldOption(rich_click.RichOption):
+class ValueType(click.ParamType):
+    """The type of a click option whose value `translatekit.options.convert` reads and checks.
+
+    Attributes:
+        annotation: as of a keyword argument, its range included.
+        choices: the words of a Literal, or nothing.
+    """
+
+    def __init__(self, annotation: Any) -> None:
+        self.annotation = annotation
+        self.choices = tuple(map(str, literals(annotation)))
+        inner, optional = _without_none(_plain(annotation))
+        if self.choices and optional:
+            self.choices += ("none",)
+        self.name = _METAVARS.get(inner, "text")
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
+        """As help shows it: the choices, or what kind of value it is."""
+        return f"[{'|'.join(self.choices)}]" if self.choices else self.name.upper()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value.
+
+        Raises:
+            OptionError: it does not fit, by the option's name.
+        """
+        return convert(value, self.annotation, param.opts[-1] if param is not None else "this option")
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The choices that begin so."""
+        return [CompletionItem(item) for item in self.choices if item.lower().startswith(incomplete.lower())]
+
+
+class FieldType(ValueType):
+    """The type of a dataclass field's option: checked here, converted by `collect`, to which None means unset."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text as it is, if it fits."""
+        super().convert(value, param, ctx)
+        return value
+
+
+class RangedOption(rich_click.RichOption):
+    """A click option whose help shows the range of its value."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        bounds = bounds_of(self.type.annotation) if isinstance(self.type, ValueType) else None
+        if bounds:
+            self.help = f"{self.help} [{bounds}]"
+
+
+class FieldOption(RangedOption):
     """A click option for a dataclass field: unset until the user sets it, though its help shows the default."""
 
     def __init__(self, *args: Any, shown_default: Any = None, **kwargs: Any) -> None:
@@ -34,13 +95,41 @@ class FieldOption(rich_click.RichOption):
         return super().get_default(ctx, call) if call else self.shown_default
 
 
+def value_option(
+    *flags: str,
+    annotation: Any,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    exclusive_minimum: float | None = None,
+    exclusive_maximum: float | None = None,
+    **settings: Any,
+) -> Callable[[F], F]:
+    """A click option, as a decorator, whose value is read by its annotation and checked against its range.
+
+    Args:
+        flags: such as ``"-k", "--classes"``.
+        annotation: ``int``, ``float | None``, ``Literal["png", "jpg"]`` and so on: see `translatekit.options.convert`.
+        minimum, maximum, exclusive_minimum, exclusive_maximum: the range of a number, which help shows too.
+        settings: click's own: ``default``, ``help``, ``metavar``.
+    """
+    bounds = Bounds(
+        minimum=minimum,
+        maximum=maximum,
+        exclusive_minimum=exclusive_minimum,
+        exclusive_maximum=exclusive_maximum,
+    )
+    value_type = ValueType(annotation if bounds == Bounds() else Annotated[annotation, bounds])
+    settings.setdefault("show_default", settings.get("default") is not None)
+    return rich_click.option(*flags, type=value_type, cls=RangedOption, **settings)
+
+
 def options_from_dataclass(
     cls: type[Any], skip: Iterable[str] = (), defaults: Mapping[str, Any] | None = None
 ) -> list[click.Option]:
     """One click option for each field of an options dataclass, in the panels of its fields' groups.
 
     A bool becomes ``--x/--no-x``; a Literal a choice; a dict a repeatable ``KEY=VALUE``; all else takes
-    text, which `collect` converts. Parameters are named like the fields. What the user does not set is None
+    text, which is checked when it is parsed. Parameters are named like the fields. What the user does not set is None
     (a dict: empty).
 
     Args:
@@ -49,7 +138,7 @@ def options_from_dataclass(
         defaults: what ``--help`` shows in place of the fields' own defaults.
     """
     defaults = defaults or {}
-    hints = get_type_hints(cls)
+    hints = option_types(cls)
     return [
         _option(field, hints[field.name], defaults.get(field.name, _default(field)))
         for field in dataclasses.fields(cls)
@@ -71,7 +160,7 @@ def collect(cls: type[Any], params: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         OptionError: a value that does not fit its field, by the flag's name.
     """
-    hints = get_type_hints(cls)
+    hints = option_types(cls)
     chosen: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
         value = params.get(field.name)
@@ -93,7 +182,7 @@ def _option(field: dataclasses.Field[Any], annotation: Any, default: Any) -> cli
         "metavar": field.metadata.get("metavar"),
         "shown_default": default,
     }
-    inner, optional = _without_none(annotation)
+    inner, _ = _without_none(_plain(annotation))
     if get_origin(inner) is dict:
         settings.update(
             multiple=True, shown_default=_assignments(default), metavar=settings["metavar"] or "KEY=VALUE"
@@ -101,15 +190,17 @@ def _option(field: dataclasses.Field[Any], annotation: Any, default: Any) -> cli
     elif inner is bool:
         flags = [f"{flag}/--no-{flag.lstrip('-')}" if flag.startswith("--") else flag for flag in flags]
         settings.update(default=None, metavar=None)
-    elif get_origin(inner) is Literal:
-        settings["type"] = click.Choice([str(arg) for arg in get_args(inner)] + ["none"] * optional)
     else:
-        settings["type"] = click.STRING
-        settings["metavar"] = settings["metavar"] or _METAVARS.get(inner, "TEXT")
+        settings["type"] = FieldType(annotation)
     return FieldOption([field.name, *flags], **settings)
 
 
-_METAVARS: dict[Any, str] = {int: "INTEGER", float: "NUMBER"}
+_METAVARS: dict[Any, str] = {int: "integer", float: "number"}
+
+
+def _plain(annotation: Any) -> Any:
+    """An annotation without its range."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _flags(field: dataclasses.Field[Any]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from translatekit.datasets.transforms import draw_geometry, to_tensor
 from translatekit.errors import DataError, OptionError
 from translatekit.images import Picture, encode_picture
 from translatekit.interfaces import DataOptions
+from translatekit.options import LARGEST_SEED, Bounds
 
 __all__ = ["PALETTE", "Demo", "draw_facade", "write_demo"]
 
@@ -36,10 +37,14 @@ class Demo(BaseDataset):
         OptionError: no facades, or a split that there is not.
     """
 
-    def __init__(self, root: Path | None, options: DataOptions, count: int = 400, data_seed: int = 0) -> None:
+    def __init__(
+        self,
+        root: Path | None,
+        options: DataOptions,
+        count: Annotated[int, Bounds(minimum=1, maximum=1_000_000)] = 400,
+        data_seed: Annotated[int, Bounds(minimum=0, maximum=LARGEST_SEED)] = 0,
+    ) -> None:
         super().__init__(options)
-        if count < 1:
-            raise OptionError(f"dataset 'demo' needs count of 1 or more, got {count}: pass count=400")
         self.set_channels(input=3, target=3)
         self._count = count if options.split == "train" else max(1, count // 10)
         self._seeds = _facade_seeds(options.split, self._count, data_seed)

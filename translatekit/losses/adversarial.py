@@ -6,10 +6,13 @@ All take logits of any shape, as a discriminator gives them, and return means ov
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from translatekit.options import Bounds
 
 
 class _Unpenalized:
@@ -83,17 +86,12 @@ class WassersteinGP:
     Gulrajani et al., "Improved Training of Wasserstein GANs", NeurIPS 2017, section 4.
     """
 
-    def __init__(self, *, lambda_gp: float = 10.0) -> None:
+    def __init__(self, *, lambda_gp: Annotated[float, Bounds(minimum=0)] = 10.0) -> None:
         """Make the loss.
 
         Args:
             lambda_gp: weight of the gradient penalty.
-
-        Raises:
-            ValueError: it is negative.
         """
-        if lambda_gp < 0:
-            raise ValueError(f"lambda_gp must be at least 0, got {lambda_gp}")
         self.lambda_gp = lambda_gp
 
     def discriminator(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from translatekit.networks.layers import Norm, check_range, check_sides, conv_bias, make_norm
+from translatekit.networks.layers import Layers, Norm, Width, check_sides, conv_bias, make_norm
 
 
 def _leaky_relu() -> nn.Module:
@@ -25,7 +25,9 @@ class PatchGAN(nn.Module):
 
     name: ClassVar[str] = "patch"
 
-    def __init__(self, in_channels: int, *, layers: int = 3, width: int = 64, norm: Norm = "batch") -> None:
+    def __init__(
+        self, in_channels: int, *, layers: Layers = 3, width: Width = 64, norm: Norm = "batch"
+    ) -> None:
         """Make the network.
 
         Args:
@@ -33,13 +35,8 @@ class PatchGAN(nn.Module):
             layers: convolutions of stride 2; two of stride 1 follow them.
             width: channels of the first layer; they double with each up to 8 times this.
             norm: normalization of all but the first and the last layer.
-
-        Raises:
-            ValueError: an option is out of its range.
         """
         super().__init__()
-        check_range("layers", layers, 1)
-        check_range("width", width, 1)
         self.smallest = 3 * 2**layers  # the two convolutions of stride 1 take a pixel each off a side of 3
         modules = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), _leaky_relu()]
         fan_in = width
@@ -70,16 +67,13 @@ class ImageGAN(PatchGAN):
 
     name = "image"
 
-    def __init__(self, in_channels: int, *, width: int = 64, norm: Norm = "batch") -> None:
+    def __init__(self, in_channels: int, *, width: Width = 64, norm: Norm = "batch") -> None:
         """Make the network.
 
         Args:
             in_channels: of the images, with those they are conditioned on.
             width: channels of the first layer.
             norm: normalization of all but the first and the last layer.
-
-        Raises:
-            ValueError: an option is out of its range.
         """
         super().__init__(in_channels, layers=5, width=width, norm=norm)
 
@@ -87,19 +81,15 @@ class ImageGAN(PatchGAN):
 class PixelGAN(nn.Module):
     """Judges each pixel by itself: (N, in_channels, H, W) in [-1, 1] to logits (N, 1, H, W)."""
 
-    def __init__(self, in_channels: int, *, width: int = 64, norm: Norm = "batch") -> None:
+    def __init__(self, in_channels: int, *, width: Width = 64, norm: Norm = "batch") -> None:
         """Make the network.
 
         Args:
             in_channels: of the images, with those they are conditioned on.
             width: channels of the first layer; the second has twice as many.
             norm: normalization of the second layer.
-
-        Raises:
-            ValueError: an option is out of its range.
         """
         super().__init__()
-        check_range("width", width, 1)
         bias = conv_bias(norm)
         self.model = nn.Sequential(
             nn.Conv2d(in_channels, width, 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,13 @@ from torch import Tensor, nn
 
 from translatekit.errors import DataError
 from translatekit.interfaces import NormInference
+from translatekit.options import Bounds
 
 Norm = Literal["batch", "instance", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
+Width = Annotated[int, Bounds(minimum=1, maximum=4096)]
+Layers = Annotated[int, Bounds(minimum=1, maximum=16)]
+Dropout = Annotated[float, Bounds(minimum=0, exclusive_maximum=1)]
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -161,17 +165,6 @@ def _draw(weight: Tensor, init: Init, gain: float) -> None:
         nn.init.kaiming_normal_(weight)
     else:
         nn.init.orthogonal_(weight, gain)
-
-
-def check_range(name: str, value: float, low: float, high: float | None = None) -> None:
-    """Refuse an option below `low` or, where `high` is given, not below `high`.
-
-    Raises:
-        ValueError: in words that follow the network's name.
-    """
-    if value < low or (high is not None and value >= high):
-        limits = f"at least {low}" if high is None else f"at least {low} and less than {high}"
-        raise ValueError(f"{name} must be {limits}, got {value}")
 
 
 def check_sides(x: Tensor, owner: str, multiple: int, smallest: int = 1) -> None:

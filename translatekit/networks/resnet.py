@@ -6,9 +6,12 @@ section 7.2, after Johnson et al., "Perceptual Losses for Real-Time Style Transf
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor, nn
 
-from translatekit.networks.layers import Norm, check_range, check_sides, conv_bias, make_norm
+from translatekit.networks.layers import Dropout, Norm, Width, check_sides, conv_bias, make_norm
+from translatekit.options import Bounds
 
 
 class _Residual(nn.Module):
@@ -43,10 +46,10 @@ class ResNet(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        blocks: int = 9,
-        width: int = 64,
+        blocks: Annotated[int, Bounds(minimum=1, maximum=1024)] = 9,
+        width: Width = 64,
         norm: Norm = "instance",
-        dropout: float = 0.0,
+        dropout: Dropout = 0.0,
     ) -> None:
         """Make the network.
 
@@ -57,14 +60,8 @@ class ResNet(nn.Module):
             width: channels at full resolution; 4 times as many in the residual blocks.
             norm: normalization of all but the last layer.
             dropout: probability, within each residual block.
-
-        Raises:
-            ValueError: an option is out of its range.
         """
         super().__init__()
-        check_range("blocks", blocks, 1)
-        check_range("width", width, 1)
-        check_range("dropout", dropout, 0, 1)
         bias = conv_bias(norm)
 
         def stage(conv: nn.Module, channels: int) -> nn.Sequential:

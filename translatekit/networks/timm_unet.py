@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translatekit.backbones import Backbone
-from translatekit.networks.layers import Norm, check_range, check_sides, conv_bias, make_norm
+from translatekit.networks.layers import Dropout, Norm, Width, check_sides, conv_bias, make_norm
 
 
 class _Level(nn.Module):
@@ -51,9 +51,9 @@ class TimmUNet(nn.Module):
         *,
         encoder: str = "resnet34",
         pretrained: bool = False,
-        width: int = 16,
+        width: Width = 16,
         norm: Norm = "batch",
-        dropout: float = 0.0,
+        dropout: Dropout = 0.0,
     ) -> None:
         """Make the network.
 
@@ -69,11 +69,8 @@ class TimmUNet(nn.Module):
         Raises:
             OptionError: timm has no such model, or it cannot be an encoder.
             TranslatekitError: the trained weights cannot be had.
-            ValueError: an option is out of its range.
         """
         super().__init__()
-        check_range("width", width, 1)
-        check_range("dropout", dropout, 0, 1)
         self.encoder = Backbone(encoder, in_channels, pretrained=pretrained)
         # Of several features of one resolution, the last.
         skips = dict(zip(self.encoder.reductions, self.encoder.channels, strict=True))

@@ -6,7 +6,7 @@ and 6.1.1.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +14,15 @@ from torch import Tensor, nn
 
 from translatekit.networks.layers import (
     DoublingConv2d,
+    Dropout,
     HalvingConv2d,
     Norm,
-    check_range,
+    Width,
     check_sides,
     conv_bias,
     make_norm,
 )
+from translatekit.options import Bounds
 
 
 class _Down(nn.Module):
@@ -65,10 +67,10 @@ class UNet(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        depth: int = 8,
-        width: int = 64,
+        depth: Annotated[int, Bounds(minimum=2, maximum=16)] = 8,
+        width: Width = 64,
         norm: Norm = "batch",
-        dropout: float = 0.5,
+        dropout: Dropout = 0.5,
     ) -> None:
         """Make the network.
 
@@ -79,14 +81,8 @@ class UNet(nn.Module):
             width: channels of the outermost level; they double inwards up to 8 times this.
             norm: normalization of all but the outermost and innermost levels.
             dropout: probability, on the decoder's levels between two of full width; the paper's noise.
-
-        Raises:
-            ValueError: an option is out of its range.
         """
         super().__init__()
-        check_range("depth", depth, 2)
-        check_range("width", width, 1)
-        check_range("dropout", dropout, 0, 1)
         self.size_multiple = 2**depth
         widths = [width * min(8, 2**level) for level in range(depth)]
         innermost, bias = depth - 1, conv_bias(norm)

@@ -162,10 +162,6 @@ def _open_validation(config: RunConfig) -> tuple[Dataset | None, Judge | None]:
     """The validation images and their judge, where there are any and the method can be measured on them."""
     options = config.options
     kind = registry("method").get(config.method).data
-    if options.patience is not None and options.patience < 1:
-        raise OptionError(
-            f"--patience must be at least 1 validation, got {options.patience}: pass --patience 5"
-        )
     wanted = kind == "paired" or (kind == "unpaired" and options.best_by in SET_METRICS)
     validation = None
     if options.validate_every and wanted:

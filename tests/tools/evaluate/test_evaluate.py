@@ -346,7 +346,7 @@ def test_compiled_models_are_measured_beside_what_they_were_made_of(
     ("options", "error", "sentence"),
     [
         ({"metrics": ("beauty",)}, OptionError, "there is no metric 'beauty'"),
-        ({"max_images": 0}, OptionError, "--max-images must be at least 1"),
+        ({"max_images": 0}, OptionError, "option 'max_images' must be a whole number of at least 1"),
         ({"split": "test"}, DataError, "no test images: pass --split train"),
         ({"palette": "missing.json"}, DataError, "missing.json"),
         ({"segmenter": "missing.safetensors"}, ModelFileError, "missing.safetensors"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from translatekit.config import option
-from translatekit.errors import OptionError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +14,9 @@ class BenchOptions:
     data: str | None = option(
         None, "A folder of images; drawn facades of the model's size when not given.", "Data", metavar="DIR"
     )
-    images: int = option(200, "Files that each measurement translates; fewer files are repeated.", "Data")
+    images: int = option(
+        200, "Files that each measurement translates; fewer files are repeated.", "Data", minimum=1
+    )
     only: str | None = option(
         None,
         "What to measure, such as torch:fp32,openvino:int8; a name alone stands for all its precisions.",
@@ -23,14 +24,8 @@ class BenchOptions:
         metavar="BACKEND[:PRECISION],...",
     )
     direction: str | None = option(None, "Which generator of a run's folder, such as BtoA.", "What")
-    rounds: int = option(3, "Measurements of each, taken in turn.", "What")
+    rounds: int = option(3, "Measurements of each, taken in turn.", "What", minimum=1)
     batch_size: int | None = option(
-        None, "Images at once; what `run` would choose when not given.", "Hardware"
+        None, "Images at once; what `run` would choose when not given.", "Hardware", minimum=1, maximum=4096
     )
     device: str = option("auto", "cpu, cuda, cuda:1, mps or auto.", "Hardware")
-
-    def __post_init__(self) -> None:
-        for name in ("images", "rounds", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"--{name.replace('_', '-')} must be at least 1, got {value}")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from translatekit.config import option
 from translatekit.errors import OptionError
+from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 
 SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 """From ``--format`` to the suffix of the files it writes."""
@@ -26,7 +27,13 @@ class RunOptions:
     )
     best: bool = option(False, "Use the run's best.safetensors instead of its newest weights.", "Model")
     noise: int | None = option(
-        None, "Use dropout as noise, drawn from this seed.", "Model", metavar="SEED", result=True
+        None,
+        "Use dropout as noise, drawn from this seed.",
+        "Model",
+        metavar="SEED",
+        result=True,
+        minimum=0,
+        maximum=LARGEST_SEED,
     )
 
     size: int | str | None = option(
@@ -50,9 +57,16 @@ class RunOptions:
         "Size",
         metavar="N",
         result=True,
+        minimum=1,
+        maximum=LARGEST_SIDE,
     )
     overlap: int | None = option(
-        None, "Pixels that tiles overlap by; a quarter of the tile when not given.", "Size", result=True
+        None,
+        "Pixels that tiles overlap by; a quarter of the tile when not given.",
+        "Size",
+        result=True,
+        minimum=0,
+        maximum=LARGEST_SIDE,
     )
 
     format: Literal["keep", "png", "jpg", "webp", "tiff"] = option(
@@ -65,8 +79,15 @@ class RunOptions:
         "Added to each name before its ending; -translated when an output lands beside its input.",
         "Output",
     )
-    quality: int = option(95, "Quality of JPEG and WebP, 1 to 100.", "Output", result=True)
-    compression: int = option(4, "Compression of PNG and TIFF, 0 (fast) to 9 (small).", "Output", result=True)
+    quality: int = option(95, "Quality of JPEG and WebP.", "Output", result=True, minimum=1, maximum=100)
+    compression: int = option(
+        4,
+        "Compression of PNG and TIFF: more is smaller and slower.",
+        "Output",
+        result=True,
+        minimum=0,
+        maximum=9,
+    )
     force: bool = option(False, "Translate everything again and overwrite what is there.", "Output")
     dry_run: bool = option(False, "Say what would be done, and do nothing.", "Output")
 
@@ -76,7 +97,12 @@ class RunOptions:
         None, "FFmpeg's encoder; libx264, or libvpx-vp9 for .webm, when not given.", "Video", result=True
     )
     crf: int | None = option(
-        None, "The encoder's constant quality: lower is better and larger; 18 for x264.", "Video", result=True
+        None,
+        "The encoder's constant quality: lower is better and larger; 18 for x264.",
+        "Video",
+        result=True,
+        minimum=0,
+        maximum=63,
     )
     preset: str | None = option(
         None, "The encoder's preset; veryfast for x264 when not given.", "Video", result=True
@@ -87,10 +113,12 @@ class RunOptions:
         "Video",
         result=True,
     )
-    start: float = option(0.0, "Second of the video to start at.", "Video", result=True)
-    end: float | None = option(None, "Second of the video to end before.", "Video", result=True)
+    start: float = option(0.0, "Second of the video to start at.", "Video", result=True, minimum=0)
+    end: float | None = option(
+        None, "Second of the video to end before.", "Video", result=True, exclusive_minimum=0
+    )
     every: int = option(
-        1, "Take only every Nth frame; their time stamps stay.", "Video", metavar="N", result=True
+        1, "Take only every Nth frame; their time stamps stay.", "Video", metavar="N", result=True, minimum=1
     )
     frames: str | None = option(
         None, "Write the frames of videos as images into DIR/NAME.", "Video", metavar="DIR"
@@ -102,12 +130,16 @@ class RunOptions:
         "Video",
         metavar="SHARE",
         result=True,
+        minimum=0,
+        maximum=0.95,
     )
 
     batch_size: int | None = option(
         None,
         "Images of one shape to translate at once; chosen by device and shape when not given.",
         "Hardware",
+        minimum=1,
+        maximum=4096,
     )
     device: str = option("auto", "cpu, cuda, cuda:1, mps or auto.", "Hardware")
     precision: Literal["fp32", "bf16", "fp16"] | None = option(
@@ -115,21 +147,6 @@ class RunOptions:
     )
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("batch_size", 1, None),
-            ("quality", 1, 100),
-            ("compression", 0, 9),
-            ("noise", 0, None),
-            ("tile", 1, None),
-            ("overlap", 0, None),
-            ("every", 1, None),
-            ("start", 0, None),
-            ("smooth", 0, 0.95),
-        ):
-            value = getattr(self, name)
-            if value is not None and (value < low or (high is not None and value > high)):
-                limits = f"{low} to {high}" if high is not None else f"at least {low}"
-                raise OptionError(f"--{name.replace('_', '-')} must be {limits}, got {value}")
         if self.suffix and re.search(r"[/\\\0]", self.suffix):
             raise OptionError(f"--suffix {self.suffix!r} is not part of a file name: leave out the slashes")
         if self.end is not None and self.end <= self.start:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from translatekit.config import option
-from translatekit.errors import OptionError
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
@@ -32,6 +31,8 @@ class CompileOptions:
         "Least PSNR in dB against the model in fp32: 70 for fp32, 45 for fp16 and bf16, 30 for int8 when not given.",
         "Check",
         metavar="DB",
+        minimum=0,
+        maximum=100,
     )
     check: str | None = option(
         None,
@@ -56,7 +57,10 @@ class CompileOptions:
         metavar="HxW[,HxW...]|MIN/OPT/MAX",
     )
     workspace: float | None = option(
-        None, "TensorRT: memory in GiB that the build may use; all there is when not given.", "TensorRT"
+        None,
+        "TensorRT: memory in GiB that the build may use; all there is when not given.",
+        "TensorRT",
+        exclusive_minimum=0,
     )
     timing_cache: str | None = option(
         None,
@@ -66,10 +70,6 @@ class CompileOptions:
     )
     device: str = option("auto", "Where to build and compare: auto, cpu, cuda or cuda:1.", "Output")
     force: bool = option(False, "Overwrite what is there.", "Output")
-
-    def __post_init__(self) -> None:
-        if self.tolerance is not None and not 0 <= self.tolerance <= 100:
-            raise OptionError(f"--tolerance must be 0 to 100 dB, got {self.tolerance}")
 
     @property
     def least_psnr(self) -> float:

@@ -208,15 +208,6 @@ def _as_tensor(images: np.ndarray, device: torch.device) -> Tensor:
 
 
 def _check(options: EvaluateOptions) -> None:
-    for name, value, least in (
-        ("--max-images", options.max_images, 1),
-        ("--batch-size", options.batch_size, 1),
-        ("--resamples", options.resamples, 10),
-        ("--size", options.size, 1),
-        ("--examples", options.examples, 0),
-    ):
-        if value is not None and value < least:
-            raise OptionError(f"{name} must be at least {least}, got {value}: pass a larger one")
     for metric in options.metrics or ():
         if metric not in (*PAIRED_METRICS, *SET_METRICS):
             raise OptionError(

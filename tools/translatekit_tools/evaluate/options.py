@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from translatekit.config import option
+from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 
 
 @dataclass(kw_only=True)
@@ -20,9 +21,13 @@ class EvaluateOptions:
         {}, "An option of the dataset.", "Data", flags=("--dataset-option",), metavar="KEY=VALUE"
     )
     size: int | None = option(
-        None, "Resize to this many pixels a side; else as the model was trained.", "Data"
+        None,
+        "Resize to this many pixels a side; else as the model was trained.",
+        "Data",
+        minimum=1,
+        maximum=LARGEST_SIDE,
     )
-    max_images: int | None = option(None, "Take the first so many images only.", "Data")
+    max_images: int | None = option(None, "Take the first so many images only.", "Data", minimum=1)
 
     metrics: tuple[str, ...] | None = option(
         None,
@@ -48,15 +53,17 @@ class EvaluateOptions:
     discriminator: bool = option(
         False, "How often the run's own discriminator is right; MODEL must be a run.", "Metrics"
     )
-    resamples: int = option(1000, "Bootstrap resamples behind each confidence interval.", "Metrics")
-    seed: int = option(0, "Decides the resamples.", "Metrics")
+    resamples: int = option(
+        1000, "Bootstrap resamples behind each confidence interval.", "Metrics", minimum=10, maximum=1_000_000
+    )
+    seed: int = option(0, "Decides the resamples.", "Metrics", minimum=0, maximum=LARGEST_SEED)
 
     direction: str | None = option(None, "Which of a run's generators, such as BtoA.", "Model")
     device: str = option("auto", "auto, cpu, cuda or cuda:1.", "Model")
     precision: str | None = option(
         None, "fp32, fp16 or bf16; what the file was made for, when not given.", "Model"
     )
-    batch_size: int = option(8, "Images at a time.", "Model")
+    batch_size: int = option(8, "Images at a time.", "Model", minimum=1, maximum=4096)
 
     report: str | None = option(
         None,
@@ -65,4 +72,6 @@ class EvaluateOptions:
         flags=("-o", "--report"),
         metavar="FILE",
     )
-    examples: int = option(4, "How many best and how many worst examples the page shows.", "Output")
+    examples: int = option(
+        4, "How many best and how many worst examples the page shows.", "Output", minimum=0
+    )

@@ -6,15 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from translatekit.config import option
-from translatekit.errors import OptionError
-
-_LIMITS = {
-    "port": (0, 65535),
-    "max_pixels": (1, 178_956_970),
-    "max_megabytes": (1, 1024),
-    "max_waiting": (1, 100_000),
-    "batch_size": (1, 1024),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,21 +35,25 @@ class PaintOptions:
         "The address to listen at. Any but this machine's own needs the token that is printed with it.",
         "Server",
     )
-    port: int = option(8090, "The port to listen at; 0 for any that is free.", "Server")
-    max_pixels: int = option(4_194_304, "Larger images are refused.", "Server")
-    max_megabytes: int = option(20, "Larger uploads are refused.", "Server")
+    port: int = option(
+        8090, "The port to listen at; 0 for any that is free.", "Server", minimum=0, maximum=65535
+    )
+    max_pixels: int = option(
+        4_194_304, "Larger images are refused.", "Server", minimum=1, maximum=178_956_970
+    )
+    max_megabytes: int = option(20, "Larger uploads are refused.", "Server", minimum=1, maximum=1024)
     max_waiting: int = option(
-        64, "Requests that may be under way at once; more are told to come again.", "Server"
+        64,
+        "Requests that may be under way at once; more are told to come again.",
+        "Server",
+        minimum=1,
+        maximum=100_000,
     )
 
-    batch_size: int = option(8, "Requests of one shape to translate at once.", "Hardware")
+    batch_size: int = option(
+        8, "Requests of one shape to translate at once.", "Hardware", minimum=1, maximum=1024
+    )
     device: str = option("auto", "cpu, cuda, cuda:1, mps or auto.", "Hardware")
     precision: Literal["fp32", "bf16", "fp16"] | None = option(
         None, "Numbers to compute with; what the model was made for when not given.", "Hardware"
     )
-
-    def __post_init__(self) -> None:
-        for name, (low, high) in _LIMITS.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise OptionError(f"--{name.replace('_', '-')} must be {low} to {high}, got {value}")
