@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +83,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        if path.is_file() and not path.name.startswith(".")
     }
 
 
@@ -105,16 +107,58 @@ def test_originals_stay_and_nothing_is_overwritten_without_force(command: str, t
     assert run(*arguments).exit_code == 0
     first = contents(out)
     assert first
+    mine = next(path for path in sorted(out.rglob("*.png")))
+    mine.write_bytes(b"changed by hand")
     refused: Any
     try:
         refused = run(*arguments).stderr
     except DataError as error:
         refused = error
     assert "exists already: pass --force to replace it" in str(refused)
-    assert contents(out) == first
+    assert mine.read_bytes() == b"changed by hand"
     assert run(*arguments, "--force").exit_code == 0
     assert contents(out) == first  # and the same again
     assert contents(source) == before
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("check", "frames")])
+def test_a_rerun_goes_on_where_the_last_one_stopped(command: str, tmp_path: Path) -> None:
+    source, out = photos(tmp_path / "photos"), tmp_path / "out"
+    arguments = arguments_of(command, source, out)
+    assert run(*arguments).exit_code == 0
+    first = contents(out)
+    images = sorted(out.rglob("*.png"))
+    images[-1].unlink()  # as if it had been killed before this one
+    stamps = {path: path.stat().st_mtime_ns for path in images[:-1]}
+    again = json.loads(run(*arguments, "--json").stdout)
+    assert contents(out) == first
+    assert str(images[-1]) in again["written"]
+    whole = [path for path in images[:-1] if str(path) in again["skipped"]]
+    assert whole  # of a tiled image, all tiles are made again
+    assert all(path.stat().st_mtime_ns == stamps[path] for path in whole)
+
+
+def test_files_made_with_other_options_are_replaced_but_never_mixed_in(tmp_path: Path) -> None:
+    source, out = photos(tmp_path / "photos", 2), tmp_path / "out"
+    assert run("resize", source, "-o", out, "--size", 32).exit_code == 0
+    assert run("resize", source, "-o", out, "--size", 48).exit_code == 0
+    assert load(out / "0.png").shape == (48, 48, 3)
+    assert run("tile", source, "-o", tmp_path / "tiles", "--size", 32).exit_code == 0
+    refused = run("tile", source, "-o", tmp_path / "tiles", "--size", 64)
+    assert refused.exit_code == 1
+    assert "made of it with other options" in refused.stderr
+    assert run("tile", source, "-o", tmp_path / "tiles", "--size", 64, "--force").exit_code == 0
+    assert {load(path).shape for path in (tmp_path / "tiles").glob("*.png")} == {(64, 64, 3)}
+
+
+def test_two_splits_are_never_mixed(tmp_path: Path) -> None:
+    source, out = photos(tmp_path / "photos", 12), tmp_path / "out"
+    options = ("-o", out, "--val", 0.25, "--test", 0.25, "--near", -1)
+    assert run("split", source, *options).exit_code == 0
+    first = contents(out)
+    with pytest.raises(DataError, match="from another split"):
+        run("split", source, *options, "--seed", 5)
+    assert contents(out) == first
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("check", "frames", "split")])
@@ -153,6 +197,67 @@ def test_pairs_are_matched_by_their_stems(tmp_path: Path) -> None:
     assert pair.shape == (20, 60, 3)
     assert (pair[:, :30] == 2).all()
     assert (pair[:, 30:] == 202).all()
+
+
+def two_folders(folder: Path, a: Sequence[str], b: Sequence[str]) -> tuple[Path, Path]:
+    """Images whose gray level says which number they have in their folder."""
+    for side, names in (("a", a), ("b", b)):
+        for level, name in enumerate(names):
+            save(folder / side / name, np.full((8, 8, 3), 10 * level, np.uint8))
+    return folder / "a", folder / "b"
+
+
+def joined(out: Path) -> dict[str, tuple[int, int]]:
+    """The gray levels of the two halves of each pair."""
+    return {path.stem: (int(load(path)[0, 0, 0]), int(load(path)[0, -1, 0])) for path in out.rglob("*.png")}
+
+
+def test_pairs_by_the_number_in_their_names(tmp_path: Path) -> None:
+    a, b = two_folders(tmp_path, ["x_2.png", "x_010.png", "x_3.png"], ["10-y.png", "0002-y.png", "7-y.png"])
+    result = run("pairs", a, b, "-o", tmp_path / "out", "--by", "number")
+    assert result.exit_code == 0
+    assert joined(tmp_path / "out") == {"x_2": (0, 10), "x_010": (10, 0)}
+    assert "x_3.png" in result.stderr
+    assert "7-y.png" in result.stderr
+
+
+def test_pairs_by_order_count_as_people_do(tmp_path: Path) -> None:
+    a, b = two_folders(tmp_path, ["a2.png", "a10.png"], ["p1.png", "q1.png"])
+    assert run("pairs", a, b, "-o", tmp_path / "out", "--by", "order").exit_code == 0
+    assert joined(tmp_path / "out") == {"a2": (0, 0), "a10": (10, 10)}
+    save(b / "r1.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match=r"2 images and .* 3: in order, they must be equally many"):
+        run("pairs", a, b, "-o", tmp_path / "other", "--by", "order")
+
+
+def test_pairs_by_a_pattern(tmp_path: Path) -> None:
+    names = ["s1_t1_in.png", "s1_t2_in.png", "s2_t1_in.png"], ["t1-s2.png", "t1-s1.png", "t2-s1.png"]
+    a, b = two_folders(tmp_path, *names)
+    ambiguous = run("pairs", a, b, "-o", tmp_path / "one", "--pattern", r"s(\d)")
+    assert ambiguous.exit_code == 1
+    assert "would all be one side of a pair" in ambiguous.stderr
+    assert joined(tmp_path / "one") == {"s2_t1_in": (20, 0)}
+    for side in names:
+        assert len({re.search(r"t\d", name)[0] for name in side}) == 2  # type: ignore[index]
+    assert run("pairs", a, b, "-o", tmp_path / "all", "--pattern", r"(?=.*(s\d))(?=.*(t\d))").exit_code == 0
+    assert joined(tmp_path / "all") == {"s1_t1_in": (0, 10), "s1_t2_in": (10, 20), "s2_t1_in": (20, 0)}
+    with pytest.raises(OptionError, match="is no regular expression"):
+        run("pairs", a, b, "-o", tmp_path / "other", "--pattern", "(")
+    with pytest.raises(OptionError, match="different ways to match"):
+        run("pairs", a, b, "-o", tmp_path / "other", "--pattern", "s", "--by", "order")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_pairs_by_a_table(separator: str, tmp_path: Path) -> None:
+    a, b = two_folders(tmp_path, ["one.png", "two.png"], ["x/p.png", "x/q.png"])
+    table = tmp_path / "pairs.csv"
+    rows = [("input", "target"), ("two.png", "x/p.png"), ("one.png", "x/q.png")]
+    table.write_text("\n".join(separator.join(row) for row in rows))
+    assert run("pairs", a, b, "-o", tmp_path / "out", "--table", table).exit_code == 0
+    assert joined(tmp_path / "out") == {"two": (10, 0), "one": (0, 10)}
+    table.write_text(f"one.png{separator}x/p.png\nthree.png{separator}x/q.png")
+    with pytest.raises(DataError, match=r"line 2 of .* names .*three.png, which is not there"):
+        run("pairs", a, b, "-o", tmp_path / "other", "--table", table)
 
 
 def test_pairs_of_two_sizes_are_refused_or_resized(tmp_path: Path) -> None:
@@ -266,7 +371,7 @@ def test_tiles_show_all_of_an_image(tmp_path: Path) -> None:
     source = photos(tmp_path / "photos", 1, height=100, width=130)
     run("tile", source, "-o", tmp_path / "tiles", "--size", 64, "--overlap", 8)
     again = np.zeros((100, 130, 3), np.uint8)
-    for path in (tmp_path / "tiles").iterdir():
+    for path in (tmp_path / "tiles").glob("*.png"):
         top, left = (int(part[1:]) for part in path.stem.split("_")[-2:])
         tile = load(path)
         assert tile.shape == (64, 64, 3)
@@ -427,11 +532,12 @@ def test_a_good_dataset_raises_no_alarm(tmp_path: Path) -> None:
     assert kinds(aligned(tmp_path / "data")) == []
 
 
-def test_real_facades_raise_no_error(tmp_path: Path, data_dir: Path) -> None:
-    for file in sorted((data_dir / "facades").rglob("*.jpg"))[:12]:
-        (tmp_path / file.name).write_bytes(file.read_bytes())
+def test_real_facades_raise_no_alarm(tmp_path: Path, data_dir: Path) -> None:
+    # Their windows repeat, so that edges fit nearly as well at several places.
+    for number in (1, 10, 46, 165, 203, 257, 300, 316):
+        shutil.copy(data_dir / "facades" / "train" / f"{number}.jpg", tmp_path)
     report = check_data(tmp_path)
-    assert report.errors == []
+    assert report.findings == []
     assert report.kind == "pairs"
 
 
@@ -469,9 +575,8 @@ def test_an_image_in_two_splits_is_an_error_and_a_rare_class_a_warning(tmp_path:
     drawing[:2, :2] = 255
     drawing[64:] = (0, 0, 255)
     save(tmp_path / "labels" / "1.png", drawing)
-    Palette(("a", "b", "c"), ((0, 0, 0), (0, 0, 255), (255, 255, 255))).save(
-        tmp_path / "labels" / "palette.json"
-    )
+    palette = Palette(("a", "b", "c"), ((0, 0, 0), (0, 0, 255), (255, 255, 255)))
+    (tmp_path / "labels" / "palette.json").write_text(palette.to_json())
     report = check_data(tmp_path / "labels", kind="single")
     assert [finding.kind for finding in report.findings] == ["rare_class"]
     assert "'c'" in report.findings[0].text

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from translatekit.datasets.palette import PALETTE_FILE, PaletteClass, read_palette
-from translatekit.model_file import write_atomically
 
 __all__ = ["PALETTE_FILE", "Palette", "nearest_center"]
 
@@ -46,18 +45,13 @@ class Palette:
         """
         return cls.of(read_palette(path))
 
-    def save(self, path: Path) -> None:
-        """Write a ``palette.json``, one class a line.
-
-        Raises:
-            ModelFileError: it cannot be written.
-        """
+    def to_json(self) -> str:
+        """The text of a ``palette.json``, one class a line."""
         classes = ",\n".join(
             f"    {json.dumps({'name': name, 'color': list(color)}, ensure_ascii=False)}"
             for name, color in zip(self.names, self.colors, strict=True)
         )
-        text = f'{{\n  "format": 1,\n  "classes": [\n{classes}\n  ]\n}}\n'
-        write_atomically(path, text.encode())
+        return f'{{\n  "format": 1,\n  "classes": [\n{classes}\n  ]\n}}\n'
 
     def paint(self, classes: np.ndarray) -> np.ndarray:
         """A label map (H, W, 3) uint8 of class numbers (H, W)."""

@@ -70,7 +70,9 @@ _output = _together(
     rich_click.option(
         "-o", "--output", "out", required=True, type=_PATH, metavar="OUT", help="The folder to write to."
     ),
-    rich_click.option("--force", is_flag=True, help="Replace files that are there already; never originals."),
+    rich_click.option(
+        "--force", is_flag=True, help="Do all of it again and replace what is there already; never originals."
+    ),
     rich_click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object of what was done to stdout."
     ),
@@ -111,8 +113,9 @@ _images = _together(
 def prepare() -> None:
     """Make training data: pairs, label maps, edges, tiles, splits, frames; and check it.
 
-    Originals are only read. Nothing is overwritten without --force. A file that cannot be used is named with the
-    reason, the rest goes on, and the exit status is 1.
+    Originals are only read. A rerun goes on where the last one stopped, and overwrites nothing that it did not write
+    itself, unless --force is given. A file that cannot be used is named with the reason, the rest goes on, and the
+    exit status is 1.
     """
 
 
@@ -120,10 +123,25 @@ def prepare() -> None:
 @click.argument("a", type=_PATH)
 @click.argument("b", type=_PATH)
 @rich_click.option(
+    "--by",
+    type=click.Choice(["name", "number", "order"]),
+    default="name",
+    show_default=True,
+    help="What makes two files a pair: equal names, the last number in their names, or their order.",
+)
+@rich_click.option(
     "--strip",
     multiple=True,
     metavar="TEXT",
     help="Take this off the beginning or end of the names before they are compared, such as _label.",
+)
+@rich_click.option(
+    "--pattern",
+    metavar="REGEX",
+    help="A regular expression; files are a pair when its groups find the same in their names.",
+)
+@rich_click.option(
+    "--table", type=_PATH, metavar="FILE", help="A CSV file of two columns: the files of A, and of B."
 )
 @rich_click.option(
     "--layout",
@@ -149,7 +167,7 @@ def prepare() -> None:
 )
 @_output
 def pairs(a: Path, b: Path, as_json: bool, **options: Any) -> None:
-    """Join two folders whose files belong together by their names.
+    """Join two folders whose files belong together: by their names, or numbers, order, a pattern or a table.
 
     Names are compared without their suffix, below A and B. What has no partner is reported and left out.
     """
@@ -468,7 +486,10 @@ def _progress(what: str) -> Iterator[Progress]:
         with bar:
             yield lambda done, total: bar.update(task, completed=done, total=total)
     except KeyboardInterrupt:
-        click.echo("Interrupted: every file that was written is whole.", err=True)
+        click.echo(
+            "Interrupted: every file that was written is whole; the same command goes on from there.",
+            err=True,
+        )
         raise click.Abort from None
 
 
@@ -479,9 +500,10 @@ def _finish(summary: Summary, out: Path, as_json: bool) -> None:
         click.echo(note, err=True)
     if as_json:
         click.echo(json.dumps(summary.to_dict(), indent=2))
-    elif summary.written:
+    elif summary.written or summary.skipped:
         click.echo(click.format_filename(out))
+    skipped = f", {len(summary.skipped)} were there from an earlier run" if summary.skipped else ""
     failed = f", {len(summary.failed)} inputs failed" if summary.failed else ""
-    click.echo(f"{len(summary.written)} files written{failed}", err=True)
+    click.echo(f"{len(summary.written)} files written{skipped}{failed}", err=True)
     if summary.failed:
         raise SystemExit(1)

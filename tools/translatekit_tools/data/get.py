@@ -110,7 +110,15 @@ def _keep(files: list[Path], folder: Path) -> None:
 def _join_cityscapes(archives: list[Path], folder: Path) -> None:
     """Photographs as A and coloured label maps as B, 256x256 each, as in the pix2pix paper (Isola et al., 2017)."""
     from translatekit.images import read_picture, resize
-    from translatekit_tools.prepare.work import Output, PairWriter, Source, resize_nearest, work_on
+    from translatekit_tools.prepare.work import (
+        JOURNAL_NAME,
+        Made,
+        Output,
+        PairLayout,
+        Source,
+        resize_nearest,
+        work_on,
+    )
 
     raw = folder / ".raw"
     for archive in archives:
@@ -119,19 +127,21 @@ def _join_cityscapes(archives: list[Path], folder: Path) -> None:
         photos = [path for path in find_images(raw / "leftImg8bit" / split) if "_leftImg8bit" in path.stem]
         if not photos:
             raise DataError(f"{archives[0]} holds no photographs in leftImg8bit/{split}: get the right file")
-        writer = PairWriter(Output(folder, photos), "side-by-side", split, ".png")
+        pairs = PairLayout("side-by-side", split, ".png")
 
-        def join(source: Source, split: str = split, writer: PairWriter = writer) -> list[Path]:
+        def join(source: Source, split: str = split, pairs: PairLayout = pairs) -> Made:
             labels = raw / "gtFine" / split / source.path.parent.name / f"{source.name}_gtFine_color.png"
             photo = resize(read_picture(source.path, 3, deep=False).pixels, (256, 256))
-            return writer.write(
+            return pairs.encode(
                 source.name, photo, resize_nearest(read_picture(labels, 3, deep=False).pixels, (256, 256))
             )
 
-        summary = work_on([Source(path, path.stem.replace("_leftImg8bit", "")) for path in photos], join)
+        sources = [Source(path, path.stem.replace("_leftImg8bit", "")) for path in photos]
+        summary = work_on(Output(folder, photos), sources, join, {"cityscapes": split})
         if summary.failed:
             raise DataError(f"{summary.failed[0][1]} ({len(summary.failed)} of {len(photos)} pairs failed)")
     shutil.rmtree(raw)
+    (folder / JOURNAL_NAME).unlink()
 
 
 _LAYOUTS: dict[str, Callable[[list[Path], Path], None]] = {

@@ -12,9 +12,11 @@ from translatekit.images import resize, to_gray
 SIDE = 256  # both images are compared at this size, whatever their shape
 REACH = 40  # of these pixels, in each direction
 _TOLERANCE = 3  # pixels of 256 that borders drawn by hand may be off
-_ADVANTAGE = (
-    0.15  # in correlation, that another place must have over this one; regular facades repeat within 0.1
-)
+# In correlation. Of 500 pairs of facades, whose windows repeat, none has both by chance. Of the same pairs moved by 8
+# to 39 pixels a third has, nearly all of them at the right place.
+_ADVANTAGE = 0.15  # of the best place over this one
+_UNIQUE = 0.05  # of the best place over all others
+_PEAK = 5  # pixels around the best place that belong to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +28,21 @@ class Shift:
         y: how far it lies below A.
         here: correlation of the edges as they lie, up to 1.
         there: correlation where they fit best.
+        rival: the highest correlation away from that place: where patterns repeat, there are many such.
+        inside: whether the best place lies within the shifts that were tried, and not at their end.
     """
 
     x: int
     y: int
     here: float
     there: float
+    rival: float
+    inside: bool
 
     @property
     def is_off(self) -> bool:
-        """Whether B clearly fits better elsewhere."""
-        return self.there - self.here > _ADVANTAGE
+        """Whether B clearly fits better at one other place, and at that alone."""
+        return self.inside and self.there - self.here > _ADVANTAGE and self.there - self.rival > _UNIQUE
 
     def __str__(self) -> str:
         across = f"{abs(self.x)} pixels to the {'right' if self.x > 0 else 'left'}" if self.x else ""
@@ -69,11 +75,15 @@ def find_shift(correlations: np.ndarray, size: tuple[int, int]) -> Shift:
     row, column = np.unravel_index(correlations.argmax(), correlations.shape)
     height, width = size
     near = slice(REACH - _TOLERANCE, REACH + _TOLERANCE + 1)
+    elsewhere = correlations.copy()
+    elsewhere[max(0, row - _PEAK) : row + _PEAK + 1, max(0, column - _PEAK) : column + _PEAK + 1] = -1.0
     return Shift(
         x=round((int(column) - REACH) * width / SIDE),
         y=round((int(row) - REACH) * height / SIDE),
         here=float(correlations[near, near].max()),
         there=float(correlations.max()),
+        rival=float(elsewhere.max()),
+        inside=bool(min(row, column) > 0 and max(row, column) < 2 * REACH),
     )
 
 

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 from translatekit.datasets.layouts import find_images, listed, no_images
 from translatekit.datasets.palette import PALETTE_FILE, learn_palette, read_palette
 from translatekit.errors import DataError
-from translatekit.images import read_picture, resize
+from translatekit.images import Picture, encode_picture, read_picture, resize
+from translatekit.model_file import write_atomically
 from translatekit_tools.palette import Palette
 from translatekit_tools.prepare.alignment import REACH, Shift, correlation, find_shift
 from translatekit_tools.prepare.similar import NEAR, groups, near_pairs, perceptual_hash
@@ -159,7 +160,8 @@ def check_data(
     findings += _check_classes(looked, palettes, report)
     findings.sort(key=lambda finding: finding.level)
     if output is not None and sheet is not None:
-        report.sheet = output.write_image(sheet.name, _contact_sheet(looked, findings))
+        write_atomically(sheet, encode_picture(Picture(_contact_sheet(looked, findings)), sheet.suffix))
+        report.sheet = sheet
     return report
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import numpy as np
 
 from translatekit.errors import OptionError
 from translatekit.images import read_picture, to_gray, to_uint8
+from translatekit.model_file import find_model
+from translatekit_tools.bulk.manifest import hash_file
 from translatekit_tools.prepare.work import (
     Layout,
+    Made,
     Output,
-    PairWriter,
+    PairLayout,
     Progress,
     Source,
     Summary,
@@ -36,7 +40,7 @@ def make_gray(photos: Path, out: Path, **options: Any) -> Summary:
         out: the dataset's folder.
         options: ``layout``, ``split``, ``format``, ``force`` and ``progress`` as of `make_edges`.
     """
-    return _derive(photos, out, to_gray, **options)
+    return _derive(photos, out, to_gray, {"gray": "luma"}, **options)
 
 
 def make_edges(
@@ -72,7 +76,8 @@ def make_edges(
         if low is not None or high is not None:
             raise OptionError("--low and --high are Canny's: leave them out with --model")
         draw = _by_model(model)
-        return _derive(photos, out, lambda photo: _inverted(draw(photo), white_on_black), **options)
+        recipe: dict[str, Any] = {"model": hash_file(find_model(model)), "white_on_black": white_on_black}
+        return _derive(photos, out, lambda photo: _inverted(draw(photo), white_on_black), recipe, **options)
     if not 0 <= blur <= 50:
         raise OptionError(f"--blur must be from 0 to 50 pixels, not {blur:g}")
     if low is not None and high is not None and low > high:
@@ -82,7 +87,8 @@ def make_edges(
         lines = canny(photo, blur, low, high)
         return lines if white_on_black else 255 - lines
 
-    return _derive(photos, out, edges, **options)
+    recipe = {"canny": [low, high], "blur": blur, "white_on_black": white_on_black}
+    return _derive(photos, out, edges, recipe, **options)
 
 
 def canny(
@@ -107,7 +113,8 @@ def canny(
 def _derive(
     photos: Path,
     out: Path,
-    make: Callable[[np.ndarray], np.ndarray],
+    derive: Callable[[np.ndarray], np.ndarray],
+    recipe: dict[str, Any],
     *,
     layout: Layout = "side-by-side",
     split: str = "train",
@@ -117,13 +124,13 @@ def _derive(
 ) -> Summary:
     sources = find_sources(photos, out)
     output = Output(out, [source.path for source in sources], force)
-    writer = PairWriter(output, layout, split, f".{format}")
+    pairs = PairLayout(layout, split, f".{format}")
 
-    def write(source: Source) -> list[Path]:
+    def make(source: Source) -> Made:
         photo = to_rgb(read_picture(source.path, deep=False).pixels)
-        return writer.write(source.name, make(photo), photo, b_file=source.path)
+        return pairs.encode(source.name, derive(photo), photo, b_file=source.path)
 
-    return work_on(sources, write, progress)
+    return work_on(output, sources, make, {**recipe, **asdict(pairs)}, progress)
 
 
 def _by_model(model: Path) -> Callable[[np.ndarray], np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,10 +12,12 @@ from translatekit.errors import DataError, OptionError
 from translatekit.images import Picture, read_picture, resize
 from translatekit_tools.prepare.work import (
     Format,
+    Made,
     Output,
     Progress,
     Source,
     Summary,
+    encoded,
     find_sources,
     resize_nearest,
     suffix_for,
@@ -74,7 +76,8 @@ def resize_images(
             new = max(1, round(height * scale)), max(1, round(width * scale))
         return {"": resize_nearest(pixels, new) if filter == "nearest" else resize(pixels, new)}
 
-    return _cut_all(images, out, cut, pairs, format, force, progress)
+    recipe = {"resize": size, "short": short, "long": long, "filter": filter}
+    return _cut_all(images, out, cut, recipe, pairs, format, force, progress)
 
 
 def crop_images(
@@ -111,7 +114,7 @@ def crop_images(
             raise DataError(f"it is {width}x{height}, too small for this crop: resize it, or crop less")
         return {"": pixels[top : top + h, left : left + w]}
 
-    return _cut_all(images, out, cut, pairs, format, force, progress)
+    return _cut_all(images, out, cut, {"crop": size, "box": box}, pairs, format, force, progress)
 
 
 def tile_images(
@@ -164,7 +167,8 @@ def tile_images(
             for left in lefts
         }
 
-    return _cut_all(images, out, cut, pairs, format, force, progress)
+    recipe = {"tile": size, "overlap": overlap, "whole": whole}
+    return _cut_all(images, out, cut, recipe, pairs, format, force, progress)
 
 
 def _starts(side: int, tile: int, overlap: int, whole: bool) -> list[int]:
@@ -178,6 +182,7 @@ def _cut_all(
     images: Path,
     out: Path,
     cut: Cut,
+    recipe: dict[str, Any],
     pairs: bool,
     format: Format,
     force: bool,
@@ -186,15 +191,15 @@ def _cut_all(
     sources = find_sources(images, out)
     output = Output(out, [source.path for source in sources], force)
 
-    def write(source: Source) -> list[Path]:
+    def make(source: Source) -> Made:
         picture = read_picture(source.path)
         suffix = suffix_for(source.path, format)
-        return [
-            output.write_image(f"{source.name}{added}{suffix}", part)
-            for added, part in _parts(picture, cut, pairs)
-        ]
+        made: Made = {}
+        for added, part in _parts(picture, cut, pairs):
+            made |= encoded(f"{source.name}{added}{suffix}", part)
+        return made
 
-    return work_on(sources, write, progress)
+    return work_on(output, sources, make, {**recipe, "pairs": pairs, "format": format}, progress)
 
 
 def _parts(picture: Picture, cut: Cut, pairs: bool) -> list[tuple[str, Picture]]:

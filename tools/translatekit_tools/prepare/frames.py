@@ -15,7 +15,7 @@ from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import resize
 from translatekit_tools.bulk.stages import ordered_map
 from translatekit_tools.prepare.similar import distance, perceptual_hash
-from translatekit_tools.prepare.work import AHEAD, THREADS, Output, Progress, Summary
+from translatekit_tools.prepare.work import AHEAD, THREADS, Output, Progress, Summary, encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,13 @@ def extract_frames(
                 if skip_similar is not None:
                     frames = _different(frames, skip_similar)
 
-                def write(frame: _Frame, stem: str = video.stem) -> Path:
-                    return output.write_image(f"{stem}_{frame.number:06}.{format}", frame.pixels)
+                def write(frame: _Frame, stem: str = video.stem) -> tuple[Path, bool]:
+                    path = f"{stem}_{frame.number:06}.{format}"
+                    return output.write(path, encoded(path, frame.pixels)[path])
 
                 # One by one, so that what a damaged video gave before it broke off is counted.
-                for path in ordered_map(write, frames, pool, AHEAD):
-                    summary.written.append(path)
+                for path, new in ordered_map(write, frames, pool, AHEAD):
+                    summary.add([path], new)
             except TranslatekitError as error:
                 summary.failed.append((video, str(error)))
             if progress is not None:

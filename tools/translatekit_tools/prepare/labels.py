@@ -13,7 +13,17 @@ from PIL import Image, UnidentifiedImageError
 from translatekit.errors import DataError
 from translatekit.images import MAX_PIXELS, UnreadableImageError, read_picture
 from translatekit_tools.palette import PALETTE_FILE, Palette
-from translatekit_tools.prepare.work import Output, Progress, Source, Summary, find_sources, to_rgb, work_on
+from translatekit_tools.prepare.work import (
+    Made,
+    Output,
+    Progress,
+    Source,
+    Summary,
+    encoded,
+    find_sources,
+    to_rgb,
+    work_on,
+)
 
 Rgb = tuple[int, int, int]
 
@@ -107,23 +117,19 @@ def convert_labels(
     table = TABLES[palette] if palette in TABLES else LabelTable.load(_palette_file(palette))
     sources = find_sources(images, out)
     output = Output(out, [source.path for source in sources], force)
-    palette_file = output.root / PALETTE_FILE
     if to == "colors":
-        output.check(palette_file)
+        output.write(PALETTE_FILE, table.palette.to_json().encode())
 
-    def write(source: Source) -> list[Path]:
+    def make(source: Source) -> Made:
         if to == "colors":
             made = table.colors_of(read_ids(source.path))
         else:
             colors = to_rgb(read_picture(source.path, deep=False).pixels)
             made = table.ids_of(colors, exact)[:, :, None]
-        return [output.write_image(f"{source.name}.png", made)]
+        return encoded(f"{source.name}.png", made)
 
-    summary = work_on(sources, write, progress)
-    if to == "colors" and summary.written:
-        table.palette.save(palette_file)
-        summary.written.append(palette_file)
-    return summary
+    recipe = {"labels": to, "ids": table.ids, "palette": table.palette.to_json(), "exact": exact}
+    return work_on(output, sources, make, recipe, progress)
 
 
 def read_ids(path: Path) -> np.ndarray:

@@ -12,18 +12,17 @@ import numpy as np
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import read_picture, resize
-from translatekit.model_file import write_atomically
 from translatekit_tools.palette import PALETTE_FILE, Palette, nearest_center
 from translatekit_tools.prepare.work import (
     Layout,
+    Made,
     Output,
-    PairWriter,
+    PairLayout,
     Progress,
     Source,
     Summary,
     attempt_all,
     find_sources,
-    make_folder,
     resize_nearest,
     to_rgb,
     work_on,
@@ -135,7 +134,7 @@ def segment(
         raise OptionError(f"--smooth must be from 0 to 0.2 of the image, not {smooth:g}")
     sources = find_sources(photos, out)
     output = Output(out, [source.path for source in sources], force)
-    writer = PairWriter(output, layout, split, f".{format}")
+    pairs = PairLayout(layout, split, f".{format}")
     if like is not None:
         segmenter, palette = Segmenter.load(like / SEGMENTATION_FILE), Palette.load(like / PALETTE_FILE)
         if len(palette.colors) != len(segmenter.centers):
@@ -145,21 +144,18 @@ def segment(
             )
     else:
         segmenter, palette = _fit(sources, classes, spatial, smooth, seed)
-    files = [out / PALETTE_FILE, out / SEGMENTATION_FILE]
-    reused = like is not None and like.resolve() == out.resolve()
-    if not reused:
-        for file in files:
-            output.check(file)
-        make_folder(out)
-        palette.save(files[0])
-        write_atomically(files[1], (json.dumps({"format": 1, **asdict(segmenter)}) + "\n").encode())
+    fitted = asdict(segmenter)
+    if like is None or like.resolve() != out.resolve():
+        output.write(PALETTE_FILE, palette.to_json().encode())
+        output.write(SEGMENTATION_FILE, (json.dumps({"format": 1, **fitted}) + "\n").encode())
 
-    def write(source: Source) -> list[Path]:
+    def make(source: Source) -> Made:
         photo = to_rgb(read_picture(source.path, deep=False).pixels)
-        return writer.write(source.name, palette.paint(segmenter(photo)), photo, b_file=source.path)
+        return pairs.encode(source.name, palette.paint(segmenter(photo)), photo, b_file=source.path)
 
-    summary = work_on(sources, write, progress)
-    summary.details = {"palette": str(like / PALETTE_FILE if reused and like else files[0])}
+    recipe = {"segment": fitted, "palette": palette.to_json(), **asdict(pairs)}
+    summary = work_on(output, sources, make, recipe, progress)
+    summary.details = {"palette": str(output.root / PALETTE_FILE)}
     return summary
 
 

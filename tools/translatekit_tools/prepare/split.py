@@ -79,7 +79,8 @@ def split_data(
         _split_set(root, items, output, summary, (val, test), near, link, seed, tell)
         done += len(items)
     if (data / PALETTE_FILE).is_file():
-        summary.written.append(output.write(PALETTE_FILE, read_bytes(data / PALETTE_FILE)))
+        path, new = output.write(PALETTE_FILE, read_bytes(data / PALETTE_FILE))
+        summary.add([path], new)
     counts = summary.details["splits"]
     summary.notes.append(", ".join(f"{name} {counts[name]}" for name in SPLITS))
     return summary
@@ -108,11 +109,16 @@ def _split_set(
             hashes.append(found[1])
     together = groups(len(good), near_pairs(hashes, near))
     summary.details["near_duplicate_groups"] += sum(len(group) > 1 for group in together)
-    for split, numbers in _assign(together, contents, fractions, seed).items():
+    assigned = _assign(together, contents, fractions, seed)
+    for split, numbers in assigned.items():
+        for path in (path for number in numbers for path in good[number]):
+            _refuse_other_split(output.root, split, path.relative_to(root))
+    for split, numbers in assigned.items():
         for number in numbers:
             for path in good[number]:
                 relative = f"{split}/{path.relative_to(root).as_posix()}"
-                summary.written.append(_place(output, relative, path, link))
+                placed, new = _place(output, relative, path, link)
+                summary.add([placed], new)
         summary.details["splits"][split] += len(numbers)
 
 
@@ -185,10 +191,22 @@ def _assign(
     return {split: sorted(numbers) for split, numbers in assigned.items()}
 
 
-def _place(output: Output, relative: str, path: Path, link: bool) -> Path:
+def _refuse_other_split(out: Path, split: str, relative: Path) -> None:
+    """An image that is in another split already would be trained on and tested with."""
+    for other in SPLITS:
+        if other != split and os.path.lexists(out / other / relative):
+            raise DataError(
+                f"{out / other / relative} is there from another split of these images: choose another folder with -o"
+            )
+
+
+def _place(output: Output, relative: str, path: Path, link: bool) -> tuple[Path, bool]:
+    """Where a file is now, and whether that is new."""
     if not link:
         return output.write(relative, read_bytes(path))
     target = output.root / relative
+    if target.is_symlink() and target.resolve() == path.resolve():
+        return target, False
     output.check(target)
     make_folder(target.parent)
     try:
@@ -198,4 +216,4 @@ def _place(output: Output, relative: str, path: Path, link: bool) -> Path:
         raise DataError(
             f"no link {target} can be made ({error.strerror}): leave out --link to copy"
         ) from None
-    return target
+    return target, True
