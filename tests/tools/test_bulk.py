@@ -150,6 +150,40 @@ def test_a_profile_is_kept_where_the_channels_are(tmp_path: Path, data_dir: Path
     assert read_picture(tmp_path / "gray" / source.name).icc_profile is None
 
 
+def test_of_two_inputs_with_one_output_the_good_one_is_translated(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    write(source / "a.png", Picture(noise_image(20, 20)))
+    (source / "a.png").write_bytes((source / "a.png").read_bytes()[:200])
+    (source / "a.bmp").write_bytes(b"BM")
+    Image.fromarray(noise_image(20, 20)).save(source / "a.gif")
+    write(source / "b.png", Picture(noise_image(20, 20)))
+    Image.fromarray(noise_image(20, 20)).save(source / "b.gif")
+    summary = translate(source, identity(), tmp_path / "out", format="png")
+    assert [path.name for path in summary.outputs] == ["b.png", "a.png"]
+    reasons = {path.name: reason for path, reason in summary.failed}
+    assert "cannot be read" in reasons.pop("a.png")
+    assert "cannot be read" in reasons.pop("a.bmp")
+    assert "is already that of" in reasons.pop("b.gif")
+    assert not reasons
+    assert translate(source, identity(), tmp_path / "dry", format="png", dry_run=True).translated == 2
+
+
+def test_what_nothing_reads_is_told_and_counted(tmp_path: Path) -> None:
+    write(tmp_path / "in/a.png", Picture(noise_image(20, 20)))
+    (tmp_path / "in/b.psd").touch()
+
+    class Told(list[str]):
+        say = list[str].append
+
+        def __call__(self, result: Result) -> None:
+            pass
+
+    told = Told()
+    summary = translate(tmp_path / "in", identity(), tmp_path / "out", progress=told)
+    assert told == ["Left out 1 .psd: not images or videos that can be read."]
+    assert summary.to_dict()["left_out"] == {".psd": 1}
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_once(tmp_path: Path, orientation: int) -> None:
     upright = noise_image(18, 30)

@@ -28,9 +28,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 def plan(
-    *inputs: str | Path, out: Path | None = None, options: RunOptions | None = None
+    *inputs: str | Path, out: str | Path | None = None, options: RunOptions | None = None
 ) -> list[tuple[Path, Path]]:
-    jobs = find_jobs(inputs, out, options or RunOptions())
+    jobs = find_jobs(inputs, out, options or RunOptions()).jobs
     assert all(job.problem is None for job in jobs)
     return [(job.source, job.output) for job in jobs]
 
@@ -120,22 +120,108 @@ def test_a_file_named_twice_is_translated_once(photos: Path, tmp_path: Path) -> 
 
 
 def test_an_output_that_is_an_input_is_refused(photos: Path) -> None:
-    jobs = find_jobs([photos], photos, RunOptions())
+    jobs = find_jobs([photos], photos, RunOptions()).jobs
     assert [problem is not None for problem in problems(jobs)] == [True, True, False]  # the GIF becomes a PNG
     assert "would overwrite an input" in str(jobs[0].problem)
 
 
 def test_a_link_in_the_way_does_not_hide_that_the_output_is_an_input(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(photos)
-    assert "would overwrite an input" in str(find_jobs([photos], tmp_path / "link", RunOptions())[0].problem)
+    assert "would overwrite an input" in str(
+        find_jobs([photos], tmp_path / "link", RunOptions()).jobs[0].problem
+    )
 
 
-def test_two_inputs_with_one_output_are_told_apart(photos: Path, tmp_path: Path) -> None:
+def test_of_two_inputs_with_one_output_the_one_that_keeps_its_format_is_first(
+    photos: Path, tmp_path: Path
+) -> None:
     Image.new("RGB", (4, 4)).save(photos / "b.gif")  # sorts before b.png, which keeps its format
-    jobs = find_jobs([photos], tmp_path / "out", RunOptions())
-    refused = [job for job in jobs if job.problem]
-    assert [job.source.name for job in refused] == ["b.gif"]
-    assert "b.png" in str(refused[0].problem)
+    jobs = find_jobs([photos], tmp_path / "out", RunOptions()).jobs
+    assert [(job.source.name, [rival.source.name for rival in job.rivals]) for job in jobs] == [
+        ("a.jpg", []),
+        ("b.png", ["b.gif"]),
+        ("c.gif", []),
+    ]
+
+
+def test_what_nothing_reads_is_counted_by_suffix(photos: Path, tmp_path: Path) -> None:
+    for name in ("x.PSD", "sub/y.psd", "logo.svg", "scan", ".z.psd", "a.json", "a.xmp", "Thumbs.db", "a.txt"):
+        (photos / name).touch()
+    findings = find_jobs([photos], tmp_path / "out", RunOptions())
+    assert findings.left_out == {".psd": 2, "": 1, ".svg": 1}
+    assert list(findings.notes()) == [
+        "Left out 2 .psd, 1 .svg, 1 without a suffix: not images or videos that can be read."
+    ]
+    assert find_jobs([f"{photos}/**/*"], tmp_path / "out", RunOptions()).left_out == findings.left_out
+    assert list(find_jobs([photos / "sub/c.gif"], tmp_path / "out", RunOptions()).notes()) == []
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/x.psd").touch()
+    with pytest.raises(DataError, match=r"holds no images and no videos that can be read, only 1 \.psd"):
+        find_jobs([tmp_path / "other"], None, RunOptions())
+
+
+def write_output(photos: Path, source: Path, out: Path) -> None:
+    """An earlier run's output of `source`."""
+    (job,) = find_jobs([source], out, RunOptions()).jobs
+    job.output.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (4, 4)).save(job.output)
+    names = job.manifest.relative(source), job.manifest.relative(job.output)
+    job.manifest.add(
+        Entry(
+            input=names[0],
+            input_hash="",
+            output=names[1],
+            output_hash="",
+            output_size=0,
+            model_hash="",
+            options_hash="",
+        )
+    )
+
+
+def test_what_an_earlier_run_has_written_below_the_input_is_no_input(photos: Path, tmp_path: Path) -> None:
+    write_output(photos, photos / "a.jpg", photos / "day1")
+    Image.new("RGB", (4, 4)).save(photos / "day1/original.png")
+    findings = find_jobs([photos], tmp_path / "out", RunOptions())
+    assert [job.source.name for job in findings.jobs] == ["a.jpg", "b.png", "original.png", "c.gif"]
+    assert list(findings.notes()) == ["Left out 1 that an earlier run has written."]
+    # Named by itself, a folder of outputs is what the user wants translated.
+    named = find_jobs([photos / "day1"], tmp_path / "out", RunOptions())
+    assert [job.source.name for job in named.jobs] == ["a.jpg", "original.png"]
+
+
+def test_outputs_beside_their_inputs_are_no_inputs_of_a_run_to_elsewhere(
+    photos: Path, tmp_path: Path
+) -> None:
+    write_output(photos, photos / "a.jpg", photos / "a-translated.jpg")
+    assert [source.name for source, _ in plan(photos, out=tmp_path / "out")] == ["a.jpg", "b.png", "c.gif"]
+
+
+def test_linked_folders_are_followed_once(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "elsewhere/e.png")
+    (photos / "0sub").symlink_to(photos / "sub")  # sorts before what it leads to
+    (photos / "again").symlink_to(photos)
+    (photos / "elsewhere").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(photos)
+    (photos / "out").symlink_to(tmp_path / "out")
+    write_output(photos, photos / "b.png", tmp_path / "out")
+    assert [source.relative_to(photos).as_posix() for source, _ in plan(photos, out=tmp_path / "out")] == [
+        *("a.jpg", "b.png", "sub/c.gif", "elsewhere/e.png")
+    ]
+
+
+def test_an_output_that_ends_like_no_image_is_refused_for_one_file_and_a_folder_for_many(
+    photos: Path, tmp_path: Path
+) -> None:
+    for name in ("result.xyz", "result.v2"):
+        with pytest.raises(OptionError, match=rf"images cannot be written as .*\.png, .*-o .*{name}/"):
+            find_jobs([photos / "a.jpg"], tmp_path / name, RunOptions())
+        assert plan(photos / "a.jpg", out=f"{tmp_path / name}/")[0][1] == tmp_path / name / "a.jpg"
+        assert plan(photos, out=tmp_path / name)[0][1] == tmp_path / name / "a.jpg"
+        assert plan(photos / "a.jpg", photos / "b.png", out=tmp_path / name)[0][1].parent == tmp_path / name
+    (tmp_path / "there.v2").mkdir()
+    assert plan(photos / "a.jpg", out=tmp_path / "there.v2")[0][1] == tmp_path / "there.v2/a.jpg"
 
 
 def test_outputs_inside_of_the_input_folder_are_not_inputs(photos: Path) -> None:
@@ -148,19 +234,7 @@ def test_outputs_inside_of_the_input_folder_are_not_inputs(photos: Path) -> None
 
 
 def test_outputs_beside_their_inputs_are_not_inputs_again(photos: Path) -> None:
-    (job,) = find_jobs([photos / "a.jpg"], None, RunOptions())
-    Image.new("RGB", (4, 4)).save(job.output)
-    job.manifest.add(
-        Entry(
-            input="a.jpg",
-            input_hash="",
-            output="a-translated.jpg",
-            output_hash="",
-            output_size=0,
-            model_hash="",
-            options_hash="",
-        )
-    )
+    write_output(photos, photos / "a.jpg", photos / "a-translated.jpg")
     assert [source.name for source, _ in plan(f"{photos}/*.jpg")] == ["a.jpg"]
     # Named by itself, it is what the user wants translated.
     assert [source.name for source, _ in plan(photos / "a-translated.jpg")] == ["a-translated.jpg"]

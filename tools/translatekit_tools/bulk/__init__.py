@@ -52,4 +52,4 @@ def translate(
     if isinstance(inputs, str | Path):
         inputs = [inputs]
     checked = RunOptions(**check_options(RunOptions, options, "translate()"))
-    return translate_images(inputs, model, Path(out) if out is not None else None, checked, progress)
+    return translate_images(inputs, model, out, checked, progress)

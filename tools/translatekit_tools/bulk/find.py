@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
-from translatekit_tools.bulk.manifest import Manifest
+from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 from translatekit_tools.bulk.video.kinds import (
     ANIMATION_SUFFIXES,
@@ -23,6 +24,42 @@ BESIDE = "-translated"
 """Added to the name of an output, or of an output folder, that lands beside its input."""
 
 
+_NO_IMAGES = frozenset(
+    {
+        *(
+            ".aae",
+            ".bak",
+            ".cfg",
+            ".csv",
+            ".css",
+            ".db",
+            ".html",
+            ".ini",
+            ".json",
+            ".jsonl",
+            ".js",
+            ".log",
+            ".md",
+        ),
+        *(
+            ".md5",
+            ".onnx",
+            ".bin",
+            ".pickle",
+            ".pp3",
+            ".py",
+            ".rst",
+            ".safetensors",
+            ".sh",
+            ".sha256",
+            ".srt",
+        ),
+        *(".thm", ".tmp", ".toml", ".tsv", ".txt", ".url", ".vtt", ".xml", ".xmp", ".yaml", ".yml"),
+    }
+)
+"""Suffixes of what lies beside images and is none: notes, side-cars, an image viewer's own files."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Job:
     """One file to translate.
@@ -32,12 +69,45 @@ class Job:
         output: what is written.
         manifest: of the output folder.
         problem: why it cannot be done, where that is known before it is read.
+        rivals: other inputs that would have the same output, in order: the first of them is done where this one fails.
     """
 
     source: Path
     output: Path
     manifest: Manifest
     problem: str | None = None
+    rivals: list[Job] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class Findings:
+    """What the inputs hold.
+
+    Attributes:
+        jobs: the files to translate, in order.
+        unread: files that nothing reads, and that are no hidden files, side-cars or notes either.
+        earlier: files that an earlier run has written.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
+    earlier: set[str] = field(default_factory=set)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many files nothing reads, by suffix (in lower case, with the dot; or empty), the most frequent first."""
+        return dict(Counter(Path(place).suffix.lower() for place in sorted(self.unread)).most_common())
+
+    def describe(self) -> str:
+        """What nothing reads, such as ``3 .psd, 1 .svg``."""
+        return ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in self.left_out.items())
+
+    def notes(self) -> Iterator[str]:
+        """What a user should know of what is left out, a sentence each."""
+        if self.unread:
+            yield f"Left out {self.describe()}: not images or videos that can be read."
+        if self.earlier:
+            yield f"Left out {len(self.earlier)} that an earlier run has written."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +121,14 @@ class _Found:
     problem: str | None = None
 
 
-def find_jobs(inputs: Sequence[str | Path], out: Path | None, options: RunOptions) -> list[Job]:
+def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: RunOptions) -> Findings:
     """The files that `inputs` name, in order, each with its output.
 
-    A folder is read recursively, hidden files left out, and mirrored: under `out`, or under
-    ``FOLDER-translated`` beside it. A folder named among other inputs is mirrored under ``out/FOLDER``. A
-    glob matches image files and folders, mirrored from its first wildcard on. A file's output is its name
-    under `out`, or ``NAME-translated`` beside it; where there is one file and `out` ends like an image, the
-    output is `out` itself.
+    A folder is read recursively and mirrored: under `out`, or under ``FOLDER-translated`` beside it. Links to folders
+    are followed, each folder once; hidden files, and what an earlier run has written below the folder, are left out. A
+    folder named among other inputs is mirrored under ``out/FOLDER``. A glob matches image files and folders, mirrored
+    from its first wildcard on. A file's output is its name under `out`, or ``NAME-translated`` beside it; where there
+    is one file and `out` ends like a file, the output is `out` itself.
 
     Raises:
         DataError: an input does not exist, or holds no images.
@@ -66,15 +136,18 @@ def find_jobs(inputs: Sequence[str | Path], out: Path | None, options: RunOption
     """
     if not inputs:
         raise DataError("there is nothing to translate: name image files, folders or globs")
-    out = out.expanduser() if out is not None else None
-    if out is not None and out.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and not out.is_dir():
-        return [_job_of_one_file(inputs, out, options)]
+    is_folder = out is not None and str(out).endswith(("/", os.sep))
+    out = Path(out).expanduser() if out is not None else None
+    findings = Findings()
+    if out is not None and not is_folder and not out.is_dir() and _names_a_file(out, inputs):
+        findings.jobs.append(_job_of_one_file(inputs, out, options))
+        return findings
     if out is not None and out.exists() and not out.is_dir():
         raise OptionError(f"the output {out} is a file: name a folder, or give it the ending of an image")
 
     manifests: dict[Path, Manifest] = {}
     jobs = []
-    for found in _distinct(_expand(inputs, out)):
+    for found in _distinct(_expand(inputs, out, findings)):
         folder = found.default_out if out is None else out
         if folder not in manifests:
             manifests[folder] = Manifest(folder)
@@ -84,27 +157,33 @@ def find_jobs(inputs: Sequence[str | Path], out: Path | None, options: RunOption
         jobs.append(
             Job(source=found.source, output=output, manifest=manifests[folder], problem=found.problem)
         )
-    jobs = _without_own_outputs(jobs)
-    _mark_conflicts(jobs)
-    return jobs
+    findings.jobs = _with_rivals(_without_own_outputs(jobs, findings))
+    return findings
+
+
+def _names_a_file(out: Path, inputs: Sequence[str | Path]) -> bool:
+    """Whether an output that is no folder yet is meant as one file: a folder of several may have a dot in its name."""
+    if out.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+        return True
+    return bool(out.suffix) and len(inputs) == 1 and Path(inputs[0]).expanduser().is_file()
 
 
 def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOptions) -> Job:
-    files = list(_distinct(_expand(inputs, None)))
+    files = list(_distinct(_expand(inputs, None, Findings())))
     if len(files) != 1 or not Path(inputs[0]).expanduser().is_file():
         raise OptionError(f"the output {out} is one file, but the input is not one: name a folder with -o")
     what, writable = _writable(files[0].source)
     if out.suffix.lower() not in writable:
         raise OptionError(
-            f"{what} cannot be written as {out.suffix!r}: let the output end in one of {', '.join(sorted(writable))}"
+            f"{what} cannot be written as {out.suffix!r}: let the output end in one of {', '.join(sorted(writable))}, "
+            f"or in a slash where it is a folder: -o {out}/"
         )
     if options.suffix or options.format != "keep":
         raise OptionError(
             f"the output {out} has a name and a format already: leave out --suffix and --format"
         )
     job = Job(source=files[0].source, output=out, manifest=Manifest(out.parent))
-    _mark_conflicts([job])
-    return job
+    return _with_rivals([job])[0]
 
 
 def _writable(source: Path) -> tuple[str, frozenset[str]]:
@@ -116,7 +195,7 @@ def _writable(source: Path) -> tuple[str, frozenset[str]]:
     return "images", WRITABLE_SUFFIXES
 
 
-def _expand(inputs: Sequence[str | Path], out: Path | None) -> Iterator[_Found]:
+def _expand(inputs: Sequence[str | Path], out: Path | None, findings: Findings) -> Iterator[_Found]:
     for text in inputs:
         path = Path(text).expanduser()
         if path.is_dir():
@@ -130,11 +209,13 @@ def _expand(inputs: Sequence[str | Path], out: Path | None) -> Iterator[_Found]:
                     default_out=default_out,
                     problem=problem,
                 )
-                for file, problem in _walk(path, out)
+                for file, problem in _walk(path, out, findings)
             ]
             if not files:
+                others = f" that can be read, only {findings.describe()}" if findings.unread else ""
                 raise DataError(
-                    f"the folder {path} holds no images and no videos: name one with {_some_suffixes()} files"
+                    f"the folder {path} holds no images and no videos{others}: "
+                    f"name one with {_some_suffixes()} files"
                 )
             yield from files
         elif path.is_file():
@@ -142,7 +223,7 @@ def _expand(inputs: Sequence[str | Path], out: Path | None) -> Iterator[_Found]:
         elif path.exists():
             raise DataError(f"{path} is neither a file nor a folder: name image files, folders or globs")
         elif _is_pattern(path):
-            yield from _matches(path, out)
+            yield from _matches(path, out, findings)
         else:
             raise DataError(f"there is no file or folder {path}: check the path")
 
@@ -151,7 +232,7 @@ def _is_pattern(path: Path) -> bool:
     return any(character in str(path) for character in "*?[")
 
 
-def _matches(pattern: Path, out: Path | None) -> Iterator[_Found]:
+def _matches(pattern: Path, out: Path | None, findings: Findings) -> Iterator[_Found]:
     base = next(parent for parent in pattern.parents if not _is_pattern(parent))
     below_base = out is not None and Path(os.path.realpath(base)) in Path(os.path.realpath(out)).parents
     matched = False
@@ -159,7 +240,10 @@ def _matches(pattern: Path, out: Path | None) -> Iterator[_Found]:
         path = Path(text)
         if out is not None and below_base and _is_within(path, out):
             continue
-        files = _walk(path, out) if path.is_dir() else [(path, None)] if _is_image(path) else []
+        if path.is_dir():
+            files = _walk(path, out, findings)
+        else:
+            files = ((file, None) for file in _readable([path], findings))
         for file, problem in files:
             matched = True
             yield _Found(
@@ -173,33 +257,71 @@ def _matches(pattern: Path, out: Path | None) -> Iterator[_Found]:
         raise DataError(f"no image matches {str(pattern)!r}: check the pattern")
 
 
-def _walk(folder: Path, out: Path | None) -> Iterator[tuple[Path, str | None]]:
-    """The images below a folder, but hidden ones and those in `out`; and what cannot be listed, and why."""
+def _walk(folder: Path, out: Path | None, findings: Findings) -> Iterator[tuple[Path, str | None]]:
+    """The images below a folder; and what cannot be listed, and why."""
     problems: list[OSError] = []
-    skipped = None if out is None else os.path.realpath(out)
-    for parent, folders, files in os.walk(folder, onerror=problems.append):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(Path(parent, name)) != skipped
+    not_in = None if out is None or _is_within(folder, out) else out
+    seen: set[tuple[int, int]] = set()
+    earlier: dict[Path, Manifest] = {}  # of earlier runs, by folder
+
+    def is_new(path: Path) -> bool:
+        """Whether a folder was not entered before, by whatever name: a link may lead back to where it is."""
+        try:
+            status = path.stat()
+        except OSError as error:
+            problems.append(error)
+            return False
+        place = (status.st_dev, status.st_ino)
+        if place in seen or (not_in is not None and _is_within(path, not_in)):
+            return False
+        seen.add(place)
+        return True
+
+    def is_output(path: Path) -> bool:
+        sources = ((at, earlier[at].source_of(path)) for at in path.parents if at in earlier)
+        # A folder of outputs may be translated in its turn; what lies beside its own source is no input of it.
+        return any(
+            source is not None and (at != folder or _is_within(source, folder)) for at, source in sources
         )
-        yield from ((path, None) for name in sorted(files) if _is_image(path := Path(parent, name)))
+
+    roots = [folder]
+    while roots:  # links come after all folders that are there by themselves, which keep their own names
+        root = roots.pop(0)
+        if not is_new(root):
+            continue
+        for parent, folders, files in os.walk(root, onerror=problems.append):
+            inside = [Path(parent, name) for name in sorted(folders) if not name.startswith(".")]
+            roots += [path for path in inside if path.is_symlink()]
+            folders[:] = [path.name for path in inside if not path.is_symlink() and is_new(path)]
+            if MANIFEST_NAME in files:
+                earlier[Path(parent)] = Manifest(Path(parent))
+            for path in _readable((Path(parent, name) for name in sorted(files)), findings):
+                if is_output(path):
+                    findings.earlier.add(_place(path))
+                else:
+                    yield path, None
     for problem in problems:
         reason = f"the folder cannot be listed ({problem.strerror}): check its permissions"
         yield Path(problem.filename), reason
 
 
+def _readable(paths: Iterable[Path], findings: Findings) -> Iterator[Path]:
+    """The images and videos, by their names; the others are counted.
+
+    Pipes and the like are none, a broken link is one that cannot be read.
+    """
+    for path in paths:
+        if path.name.startswith(".") or not (path.is_file() or path.is_symlink()):
+            continue
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+            yield path
+        elif suffix not in _NO_IMAGES and path.is_file():
+            findings.unread.add(_place(path))
+
+
 def _is_within(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def _is_image(path: Path) -> bool:
-    """By its name; pipes and the like are none, a broken link is one that cannot be read."""
-    return (
-        path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-        and not path.name.startswith(".")
-        and (path.is_file() or path.is_symlink())
-    )
 
 
 def _some_suffixes() -> str:
@@ -231,7 +353,7 @@ def _ending(source: Path, options: RunOptions) -> str:
     return source.suffix if source.suffix.lower() in WRITABLE_SUFFIXES else ".png"
 
 
-def _without_own_outputs(jobs: list[Job]) -> list[Job]:
+def _without_own_outputs(jobs: list[Job], findings: Findings) -> list[Job]:
     """The jobs without those whose input was translated from another input: outputs are not taken again."""
     places = {_place(job.source) for job in jobs}
 
@@ -239,13 +361,16 @@ def _without_own_outputs(jobs: list[Job]) -> list[Job]:
         source = job.manifest.source_of(job.source)
         return source is not None and _place(source) in places
 
-    return [job for job in jobs if not is_own_output(job)]
+    taken = [job for job in jobs if not is_own_output(job)]
+    findings.earlier |= places - {_place(job.source) for job in taken}
+    return taken
 
 
-def _mark_conflicts(jobs: list[Job]) -> None:
-    """Say what is wrong with a job that would overwrite an input, or another job's output."""
+def _with_rivals(jobs: list[Job]) -> list[Job]:
+    """The jobs, those with one output as rivals of the first; with what is wrong where one would overwrite an input."""
     inputs = {place for job in jobs for place in (_place(job.source), os.path.realpath(job.source))}
-    writers: dict[str, Job] = {}
+    first: dict[str, Job] = {}
+    rivals = set()
     # A file that keeps its format has the first claim on its name: a.png before a.gif.
     for job in sorted(jobs, key=lambda job: job.output.suffix != job.source.suffix):
         if job.problem is not None:
@@ -255,10 +380,9 @@ def _mark_conflicts(jobs: list[Job]) -> None:
             job.problem = (
                 f"the output {job.output} would overwrite an input: pass --suffix, or another folder with -o"
             )
-        elif place in writers:
-            job.problem = (
-                f"the output {job.output} is already that of {writers[place].source}: "
-                "rename one, or translate them apart with another -o, --suffix or --format (such as keep)"
-            )
+        elif place in first:
+            first[place].rivals.append(job)
+            rivals.add(id(job))
         else:
-            writers[place] = job
+            first[place] = job
+    return [job for job in jobs if id(job) not in rivals]

@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class _Item:
 def translate_images(
     inputs: Sequence[str | Path],
     model: str | Path | Translator,
-    out: Path | None,
+    out: str | Path | None,
     options: RunOptions,
     progress: Progress | None = None,
 ) -> Summary:
@@ -74,24 +74,24 @@ def translate_images(
     start = time.perf_counter()
     summary = Summary(dry_run=options.dry_run)
     model_file = find_model_file(model, options) if isinstance(model, str | Path) else None
-    jobs = find_jobs(inputs, out, options)
+    findings = find_jobs(inputs, out, options)
+    summary.left_out = findings.left_out
+    for note in findings.notes():
+        getattr(progress, "say", _ignore)(note)
+    total = sum(1 + len(job.rivals) for job in findings.jobs)
     if not options.dry_run:
-        _prepare_folders(jobs)
+        _prepare_folders(findings.jobs)
     line = _Line(options, model_file, None if isinstance(model, str | Path) else model)
-    still: list[Job] = []
-    moving: list[Job] = []
-    for job in jobs:
-        (moving if job.problem is None and moves(job.source, job.output) else still).append(job)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="translatekit")
     try:
-        for item in chain(line.items(still, pool), line.videos(moving, progress)):
+        for item in line.rounds(findings.jobs, pool, progress):
             assert item.outcome is not None
             result = Result(
                 source=item.job.source,
                 output=item.job.output,
                 outcome=item.outcome,
                 reason=item.reason,
-                total=len(jobs),
+                total=total,
                 bytes_read=item.bytes_read,
                 bytes_written=item.bytes_written,
                 video=item.video,
@@ -131,7 +131,23 @@ class _Line:
             check_channels(self._translator)
         return self._translator
 
-    def items(self, jobs: Iterable[Job], pool: ThreadPoolExecutor) -> Iterator[_Item]:
+    def rounds(
+        self, jobs: Sequence[Job], pool: ThreadPoolExecutor, progress: Progress | None
+    ) -> Iterator[_Item]:
+        """All jobs, finished: images, then what moves, each in order; then the rivals of those that failed."""
+        while jobs:
+            still: list[Job] = []
+            moving: list[Job] = []
+            for job in jobs:
+                (moving if job.problem is None and moves(job.source, job.output) else still).append(job)
+            following: list[Job] = []
+            with closing(self.items(still, pool)) as images, closing(self.videos(moving, progress)) as videos:
+                for item in chain(images, videos):
+                    following += _next_rivals(item)
+                    yield item
+            jobs = following
+
+    def items(self, jobs: Iterable[Job], pool: ThreadPoolExecutor) -> Generator[_Item, None, None]:
         """All jobs, finished, in order."""
         start = (_Item(index, job) for index, job in enumerate(jobs))
         read = ordered_map(self._stage("read", self.read), start, pool, _AHEAD)
@@ -223,7 +239,7 @@ class _Line:
         icc = picture.icc_profile if info.image_out_channels == info.image_in_channels else None
         item.picture = Picture(_NO_PIXELS, alpha, icc)
 
-    def videos(self, jobs: Sequence[Job], progress: Progress | None) -> Iterator[_Item]:
+    def videos(self, jobs: Sequence[Job], progress: Progress | None) -> Generator[_Item, None, None]:
         """All videos and animations, one after the other, finished."""
         for index, job in enumerate(jobs):
             yield _guarded(partial(self.translate_video, progress=progress))(_Item(index, job))
@@ -432,6 +448,20 @@ def _guarded(stage: Callable[[_Item], None]) -> Callable[[_Item], _Item]:
         return item
 
     return run
+
+
+def _next_rivals(item: _Item) -> list[Job]:
+    """What is to be done of those that would have the output of an item: the first where it failed, else none."""
+    rivals, item.job.rivals = item.job.rivals, []
+    if item.outcome == "failed" and rivals:
+        rivals[0].rivals = rivals[1:]
+        return rivals[:1]
+    for job in rivals:
+        job.problem = (
+            f"the output {job.output} is already that of {item.job.source}: "
+            "rename one, or translate them apart with another -o, --suffix or --format (such as keep)"
+        )
+    return rivals
 
 
 def _batch_key(item: _Item) -> Hashable | None:

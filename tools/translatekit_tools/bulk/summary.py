@@ -57,6 +57,7 @@ class Summary:
         bytes_read, bytes_written: of the files that were translated.
         stats: where the time went.
         frames: of the videos and animations.
+        left_out: how many files in the folders were left out because nothing reads them, by suffix.
         flicker: of each video that was smoothed, its warp error before and after
             (see `translatekit_tools.bulk.video.flow.warp_error`).
     """
@@ -71,6 +72,7 @@ class Summary:
     bytes_written: int = 0
     stats: Stats | None = None
     frames: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
     flicker: dict[Path, tuple[float, float]] = field(default_factory=dict)
 
     @property
@@ -105,6 +107,7 @@ class Summary:
             "images_per_second": round(self.images_per_second, 3),
             "dry_run": self.dry_run,
             "frames": self.frames,
+            "left_out": self.left_out,
             "flicker": {str(path): list(pair) for path, pair in self.flicker.items()},
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
