@@ -8,22 +8,26 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from translatekit.errors import ModelFileError
 from translatekit.interfaces import Color, NormInference
+from translatekit.model_header import brief, check_fields, parse_object
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1
 _KEY = "translatekit"
-_MAX_HEADER = 100 * 2**20  # bytes; safetensors' own limit
+_MAX_HEADER = 16 * 2**20  # bytes; a hundred thousand tensors
+_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+_BYTES |= {f"{sign}{bits}": bits // 8 for sign in "IU" for bits in (16, 32, 64)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,8 @@ class ModelInfo:
         data: where and how it was trained: dataset, folder's name, number of images.
         metrics: on the validation images, when it was saved.
         step, epoch: of training, when it was saved.
-        versions: of translatekit, torch and the plugins that made it.
+        package: the distribution to install that offers the generator; empty where an older version wrote the file.
+        versions: of translatekit, torch and the packages that made it, by name.
         compiled: of a compiled file: backend, precision, shapes, versions and the parity with the model in fp32.
         format: of this header.
     """
@@ -65,6 +70,7 @@ class ModelInfo:
     metrics: dict[str, float] = field(default_factory=dict)
     step: int = 0
     epoch: int = 0
+    package: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     compiled: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
@@ -85,24 +91,70 @@ class ModelInfo:
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> ModelInfo:
-        """Parse a header.
+        """Parse a header, and check each of its fields.
 
         Raises:
             ModelFileError: it was written by a newer translatekit, or is not a header.
         """
         try:
-            fields = json.loads(text)
-            if fields.get("format", 0) > FORMAT:
-                raise ModelFileError(
-                    f"{path} was written by a newer translatekit ({fields.get('versions', {}).get('translatekit')}): "
-                    "run pip install -U translatekit"
-                )
-            fields["classes"] = tuple(fields.get("classes", ()))
-            return cls(**fields)
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            return cls.from_fields(parse_object(text), path)
+        except (ValueError, RecursionError) as error:
+            raise _not_understood(path, error) from None
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any], path: Path) -> ModelInfo:
+        """Check the fields of a header, as JSON gave them.
+
+        Raises:
+            ModelFileError: it was written by a newer translatekit, or a field is not what it must be.
+        """
+        written = fields.get("format", 0)
+        if isinstance(written, int | float) and written > FORMAT:
+            versions = fields.get("versions")
+            version = versions.get("translatekit") if isinstance(versions, dict) else None
             raise ModelFileError(
-                f"the header of {path} cannot be understood ({error}): train or import the model again"
-            ) from None
+                f"{path} was written by a newer translatekit ({version if _is_version(version) else 'unknown'}): "
+                "run pip install -U translatekit"
+            )
+        known = {item.name: item for item in dataclasses.fields(cls)}
+        required = [
+            name
+            for name, item in known.items()
+            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        ]
+        try:
+            checked = check_fields(fields, known, required)
+        except ValueError as error:
+            raise _not_understood(path, error) from None
+        return cls(**{**checked, "classes": tuple(checked.get("classes", ()))})
+
+
+def _not_understood(path: Path, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"the header of {path} cannot be understood ({error}): train or import the model again"
+    )
+
+
+def _is_version(text: object) -> bool:
+    return isinstance(text, str) and len(text) < 40 and text.isprintable()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """What a model file says of one of its tensors.
+
+    Attributes:
+        dtype: as safetensors names it, such as ``F32``.
+        shape: its sides.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
 
 
 def read_info(path: str | Path) -> ModelInfo:
@@ -111,34 +163,97 @@ def read_info(path: str | Path) -> ModelInfo:
     Raises:
         ModelFileError: the file is missing, damaged, or not one of ours.
     """
+    return read_header(path)[0]
+
+
+def read_header(path: str | Path) -> tuple[ModelInfo, dict[str, StoredTensor]]:
+    """The header of a ``.safetensors`` model file and what it says of its tensors, by name, read without torch.
+
+    The places of the tensors are checked too: together they are the rest of the file.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, or not one of ours.
+    """
     path = Path(path)
     try:
         with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if not 2 <= length <= min(_MAX_HEADER, path.stat().st_size - 8):
+            if not 2 <= length <= min(_MAX_HEADER, size - 8):
                 raise ValueError
-            header = json.loads(file.read(length))
+            header = parse_object(file.read(length))
         metadata = header.pop("__metadata__", None) or {}
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if not isinstance(metadata, dict):
+            raise ValueError
+        stored = [_stored(entry) for entry in header.values()]
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {path}: check the path, or train one first") from None
     except OSError as error:
         raise ModelFileError(
             f"{path} cannot be read ({error.strerror}): check the path and its permissions"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+    except (ValueError, RecursionError):
         raise ModelFileError(
             f"{path} is not a translatekit model file: "
             "give one made by translatekit train, or convert a .pth checkpoint with translatekit import"
         ) from None
-    if path.stat().st_size < 8 + length + end:
+    end = max((last for _, _, last in stored), default=0)
+    if size < 8 + length + end:
         raise ModelFileError(f"{path} is truncated: copy it again from where it came from")
     if _KEY not in metadata:
         raise ModelFileError(
             f"{path} holds weights but no translatekit header: convert the original checkpoint with translatekit import"
         )
-    return ModelInfo.from_json(metadata[_KEY], path)
+    if not isinstance(metadata[_KEY], str):
+        raise _not_understood(path, ValueError("it is no text"))
+    info = ModelInfo.from_json(metadata[_KEY], path)
+    _check_places(path, dict(zip(header, stored, strict=True)), size - 8 - length)
+    return info, {name: tensor for name, (tensor, _, _) in zip(header, stored, strict=True)}
+
+
+def _stored(entry: Any) -> tuple[StoredTensor, int, int]:
+    """A tensor, and where it begins and ends behind the header.
+
+    Raises:
+        ValueError: it is no entry of a safetensors header.
+    """
+    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
+        raise ValueError
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
+        raise ValueError
+    return StoredTensor(dtype, tuple(shape)), offsets[0], offsets[1]
+
+
+def _are_sizes(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**62 for value in values)
+
+
+def _check_places(path: Path, tensors: Mapping[str, tuple[StoredTensor, int, int]], size: int) -> None:
+    """See that the tensors lie one behind the other and fill the file.
+
+    Raises:
+        ModelFileError: they do not.
+    """
+    end = 0
+    for name, (tensor, first, last) in sorted(tensors.items(), key=lambda item: item[1][1:]):
+        each = _BYTES.get(tensor.dtype)
+        if each is None:
+            raise ModelFileError(
+                f"{path} holds {brief(name)} as {brief(tensor.dtype)}, in which no weights are kept: "
+                "train or import the model again"
+            )
+        if first != end or last - first != each * tensor.elements:
+            raise ModelFileError(
+                f"{path} is damaged (the place of {brief(name)} does not fit its shape): "
+                "copy it again from where it came from"
+            )
+        end = last
+    if end != size:
+        raise ModelFileError(
+            f"{path} is damaged ({size - end} bytes lie behind its weights): copy it again from where it came from"
+        )
 
 
 def read_any_info(path: str | Path) -> ModelInfo:
@@ -157,6 +272,29 @@ def read_any_info(path: str | Path) -> ModelInfo:
     return read_info(path)
 
 
+def find_not_finite(state: Mapping[str, Tensor]) -> str | None:
+    """What is wrong with weights that cannot give an image, in words; None where all of them are finite numbers.
+
+    Each tensor is passed once, and nothing of its size is made. Running statistics count, whether they are used at
+    inference or not, and a running variance is not below 0.
+
+    Args:
+        state: a state dict.
+    """
+    import torch
+
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() or not tensor.numel():
+            continue
+        low, high = (value.item() for value in torch.aminmax(tensor.detach()))
+        if not math.isfinite(low) or not math.isfinite(high):
+            found = "NaN" if math.isnan(low) else "an infinity"
+            return f"its weights are not all finite ({brief(name)} holds {found})"
+        if low < 0 and name.endswith("running_var"):
+            return f"a variance is negative ({brief(name)} goes down to {low:.4g})"
+    return None
+
+
 def save_model(path: str | Path, state: dict[str, Tensor], info: ModelInfo) -> None:
     """Write weights and header, complete or not at all: under a temporary name, flushed to disk, renamed.
 
@@ -166,11 +304,16 @@ def save_model(path: str | Path, state: dict[str, Tensor], info: ModelInfo) -> N
         info: the header.
 
     Raises:
-        ModelFileError: the disk is full or the folder cannot be written.
+        ModelFileError: the weights are not finite, the disk is full or the folder cannot be written.
     """
     from safetensors.torch import save
 
     path = Path(path)
+    wrong = find_not_finite(state)
+    if wrong is not None:
+        raise ModelFileError(
+            f"{path} was not written, since {wrong}: take an earlier checkpoint, or train with a lower --lr"
+        )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_atomically(path, save(tensors, metadata={_KEY: info.to_json()}))
 
@@ -219,11 +362,16 @@ def find_model(path: str | Path, direction: str | None = None) -> Path:
         ModelFileError: there is none.
     """
     path = Path(path)
-    if not path.is_dir():
-        if not path.exists():
-            raise ModelFileError(
-                f"there is no model {path}: check the path, or train one with translatekit train"
-            )
+    try:
+        is_file = not path.is_dir()
+        there = path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise ModelFileError(f"the model {path} cannot be read ({error.strerror}): check the path") from None
+    if not there:
+        raise ModelFileError(
+            f"there is no model {path}: check the path, or train one with translatekit train"
+        )
+    if is_file:
         return path
     candidates = sorted(path.glob("model*.safetensors"))
     if not candidates:
@@ -234,5 +382,5 @@ def find_model(path: str | Path, direction: str | None = None) -> Path:
     for candidate in candidates:
         if read_info(candidate).direction == direction:
             return candidate
-    there = ", ".join(read_info(candidate).direction for candidate in candidates)
-    raise ModelFileError(f"{path} has no generator {direction}: it has {there}")
+    known = ", ".join(read_info(candidate).direction for candidate in candidates)
+    raise ModelFileError(f"{path} has no generator {direction}: it has {known}")

@@ -61,11 +61,19 @@ class Registry(Generic[S]):
         """The descriptor of that name.
 
         Raises:
+            PluginError: see `entry`.
+        """
+        return self.entry(name).spec
+
+    def entry(self, name: str) -> Entry[S]:
+        """The descriptor of that name, and the plugin that offers it.
+
+        Raises:
             PluginError: nobody offers it (the closest names are proposed), or two distributions do.
         """
         claims = self._claims.get(name, [])
         if len(claims) == 1:
-            return claims[0].spec
+            return claims[0]
         if claims:
             owners = sorted({entry.plugin.distribution for entry in claims})
             if len(owners) == 1:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 import rich_click
 
+from translatekit.terminal import echo
+
 
 @rich_click.command(no_args_is_help=True)
 @rich_click.argument("model", metavar="MODEL")
@@ -35,4 +37,4 @@ def sample(model: str, label: str | None, count: int | None, seed: int, output: 
     from translatekit_cgan.sample import sample as draw
 
     for path in draw(model, output, label=label, count=count, seed=seed, force=force):
-        click.echo(path)
+        echo(path)

@@ -82,7 +82,11 @@ def save(path, name, options, norm_inference="per_image", **fields):
     torch.manual_seed(0)
     network = make_generator(name, options, **CHANNELS)
     info = ModelInfo(
-        method="test", generator=name, generator_options=network.arguments, norm_inference=norm_inference
+        method="test",
+        generator=name,
+        generator_options=network.arguments,
+        size_multiple=network.size_multiple,
+        norm_inference=norm_inference,
     )
     save_model(path, network.state_dict(), info)
     return network
@@ -107,7 +111,7 @@ def test_loading_a_model_that_began_pretrained_downloads_nothing(tmp_path, monke
     save_model(
         path,
         network.state_dict(),
-        ModelInfo(method="test", generator="timm_unet", generator_options=options),
+        ModelInfo(method="test", generator="timm_unet", generator_options=options, size_multiple=32),
     )
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     loaded, _ = load_network(path)
@@ -119,8 +123,8 @@ def test_weights_that_do_not_fit_the_header_are_refused(tmp_path):
     path = tmp_path / "model.safetensors"
     network = make_generator("unet", {"depth": 5, "width": 2}, **CHANNELS)
     header = {**network.arguments, "width": 3}
-    save_model(
-        path, network.state_dict(), ModelInfo(method="test", generator="unet", generator_options=header)
-    )
-    with pytest.raises(ModelFileError, match="do not fit the generator 'unet' of its header"):
+    info = ModelInfo(method="test", generator="unet", generator_options=header, size_multiple=32)
+    save_model(path, network.state_dict(), info)
+    words = r"do not fit the generator 'unet' of its header \(another shape has '.*', '.*', '.*' and \d+ more\): install"
+    with pytest.raises(ModelFileError, match=words):
         load_network(path)

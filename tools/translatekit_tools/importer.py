@@ -90,7 +90,8 @@ def import_checkpoint(
         norm_inference=norm_inference or ("per_image" if arguments["norm"] == "batch" else "running"),
         direction=direction,
         color=_color(*channels),
-        data={"checkpoint": source.name},
+        data={"checkpoint": source.name[:255]},
+        package="translatekit",
         versions={"translatekit": translatekit.__version__, "torch": torch.__version__},
     )
     save_model(out, weights, info)

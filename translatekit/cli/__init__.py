@@ -17,6 +17,7 @@ from translatekit import __version__
 from translatekit.errors import PluginError, TranslatekitError
 from translatekit.plugins import installed
 from translatekit.registry import registry
+from translatekit.terminal import printable
 
 INTERRUPTED = 130  # what shells give a program that Ctrl-C ended: 128 + SIGINT
 DEBUG_VARIABLE = "TRANSLATEKIT_DEBUG"
@@ -65,14 +66,14 @@ class Program(rich_click.RichGroup):
         except click.Abort:
             status = INTERRUPTED
         except click.ClickException as error:
-            print(f"Error: {error.format_message()}", file=sys.stderr)
+            print(f"Error: {printable(error.format_message(), lines=True)}", file=sys.stderr)
             if isinstance(error, click.UsageError) and error.ctx:
                 print(f"Try {error.ctx.command_path} --help", file=sys.stderr)
             status = error.exit_code
         except TranslatekitError as error:
             if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
-                traceback.print_exc()
-            print(f"Error: {error}", file=sys.stderr)
+                print(printable(traceback.format_exc(), lines=True), end="", file=sys.stderr)
+            print(f"Error: {printable(str(error))}", file=sys.stderr)
             status = 1
         sys.exit(status)
 
@@ -80,10 +81,8 @@ class Program(rich_click.RichGroup):
 def _warn_of_broken_plugins() -> None:
     names = sorted({plugin.distribution for plugin in installed().broken})
     if names:
-        print(
-            f"Warning: cannot use the plugins of {', '.join(names)}: see translatekit plugins",
-            file=sys.stderr,
-        )
+        text = f"Warning: cannot use the plugins of {', '.join(names)}: see translatekit plugins"
+        print(printable(text), file=sys.stderr)
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,6 +10,7 @@ from typing import Any
 import rich_click as click
 
 from translatekit.model_file import find_model, read_any_info, read_info
+from translatekit.terminal import printable
 from translatekit.training.diagnosis import diagnose_run
 
 
@@ -28,17 +29,17 @@ def info(model: Path, direction: str | None, as_json: bool) -> None:
         return
     from rich.table import Table
 
-    from translatekit.cli._console import stdout
+    from translatekit.terminal import stdout
 
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
-    table.add_row("file", f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    table.add_row("file", f"{printable(str(path))} ({path.stat().st_size / 1e6:.1f} MB)")
     for name, value in header.items():
         if value not in ({}, (), []):
             table.add_row(name.replace("_", " "), _shown(value))
     for trouble in troubles:
-        table.add_row("trouble", trouble)
+        table.add_row("trouble", printable(trouble))
     stdout().print(table)
 
 
@@ -49,9 +50,11 @@ def _other_directions(model: Path, shown: Path) -> list[str]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return "\n".join(f"{key} = {_shown(item)}" for key, item in value.items() if item not in ([], {}))
+        return "\n".join(
+            f"{printable(key)} = {_shown(item)}" for key, item in value.items() if item not in ([], {})
+        )
     if isinstance(value, tuple | list):
         if all(isinstance(item, dict) for item in value):
             return "; ".join(" ".join(map(_shown, item.values())) for item in value)
-        return ", ".join(map(str, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return ", ".join(_shown(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))

@@ -129,7 +129,7 @@ def _refusal(kind: str, name: str) -> str:
 def _print_listing(listing: dict[str, Any]) -> None:
     from rich.table import Table
 
-    from translatekit.cli._console import stdout
+    from translatekit.terminal import stdout
 
     console = stdout()
     for kind in HOOKS:
@@ -190,7 +190,7 @@ def _find(name: str, kind: str | None) -> list[Entry[Any]]:
 
 def _check(subject: Any, entry: Entry[Any]) -> list[str]:
     """Run every contract on one thing, print how it went, and return the names of those that are broken."""
-    from translatekit.cli._console import stdout
+    from translatekit.terminal import stdout
     from translatekit.testing import ContractError, NotApplicableError, contracts_of
 
     console, broken = stdout(), []

@@ -10,6 +10,7 @@ import rich_click as click
 from translatekit.cli._options import collect, options_from_dataclass
 from translatekit.errors import OptionError
 from translatekit.registry import registry
+from translatekit.terminal import echo
 
 _CONFIG = click.Option(
     ["--config"], type=click.Path(), help="Repeat the run of this config.toml; other options change it."
@@ -89,4 +90,4 @@ def _train(
     if (
         os.environ.get("LOCAL_RANK", "0") == os.environ.get("NODE_RANK", "0") == "0"
     ):  # of several processes, one speaks
-        click.echo(folder)
+        echo(folder)

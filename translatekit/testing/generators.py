@@ -132,7 +132,16 @@ def model_file(subject: Subject) -> None:
         network(*inputs)
         network.eval()
         arguments: Mapping[str, Any] = network.arguments  # type: ignore[assignment]
-        info = ModelInfo(method="contract", generator=subject.spec.name, generator_options=dict(arguments))
+        latent = subject.spec.source == "latent"
+        info = ModelInfo(
+            method="contract",
+            generator=subject.spec.name,
+            generator_options=dict(arguments),
+            source=subject.spec.source,
+            in_channels=int(arguments["latent_size" if latent else "in_channels"]),
+            out_channels=int(arguments["out_channels"]),
+            size_multiple=int(network.size_multiple),  # type: ignore[arg-type]
+        )
         with _temporary_folder() as folder:
             save_model(folder / "model.safetensors", network.state_dict(), info)
             loaded, _ = load_network(folder / "model.safetensors")

@@ -405,7 +405,8 @@ def _describe(training: Training, name: str, direction: str) -> ModelInfo:
     config, options = training.config, training.options
     network = training.method.deployed()[name]
     arguments: dict[str, Any] = dict(network.arguments)  # type: ignore[arg-type]
-    generator = registry("generator").get(str(options.generator))
+    entry = registry("generator").entry(str(options.generator))
+    generator, package = entry.spec, entry.plugin
     return ModelInfo(
         method=config.method,
         generator=generator.name,
@@ -428,7 +429,12 @@ def _describe(training: Training, name: str, direction: str) -> ModelInfo:
         metrics=dict(training.metrics),
         step=training.progress.step,
         epoch=training.progress.epoch,
-        versions={"translatekit": translatekit.__version__, "torch": torch.__version__},
+        package=package.distribution,
+        versions={
+            package.distribution: package.version,
+            "translatekit": translatekit.__version__,
+            "torch": torch.__version__,
+        },
     )
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
+
+from translatekit.terminal import stderr
 
 
 class Reporter:
@@ -25,7 +26,7 @@ class Reporter:
     """
 
     def __init__(self, folder: Path, total_steps: int, done_steps: int, epochs: int) -> None:
-        self.console = Console(stderr=True)
+        self.console = stderr()
         self.folder = folder
         self.epochs = epochs
         self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
@@ -61,7 +62,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """A line for the user."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True)
 
     def step(self, step: int, epoch: int) -> None:
         """Move the bar."""

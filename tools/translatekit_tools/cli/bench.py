@@ -10,6 +10,7 @@ import click
 import rich_click
 
 from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.terminal import stderr, stdout
 from translatekit_tools.bench.options import BenchOptions
 
 if TYPE_CHECKING:
@@ -30,17 +31,15 @@ def bench(model: str, as_json: bool, **params: Any) -> None:
     files), in a process of its own, all in turn.
     """
     options = collect(BenchOptions, params)
-    from rich.console import Console
-
     from translatekit_tools.bench import bench as measure
 
-    errors = Console(stderr=True, highlight=False)
+    errors = stderr()
     with errors.status("starting") as status:
 
         def say(text: str) -> None:
             status.update(text)
             if not errors.is_terminal:
-                errors.print(text, markup=False, soft_wrap=True)
+                errors.print(text, soft_wrap=True)
 
         rows = measure(model, say=say, **options)
     if as_json:
@@ -55,9 +54,7 @@ bench.params += options_from_dataclass(BenchOptions)
 
 
 def _print(rows: list[Row]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    console = stdout()
     console.print(_table([row for row in rows if not row.problem]))
     _print_problems(console, rows)
 
@@ -101,4 +98,4 @@ def _figure(figure: Figure | None, digits: int) -> str:
 def _print_problems(console: Console, rows: list[Row]) -> None:
     for row in rows:
         if row.problem:
-            console.print(f"{row.backend} {row.precision}: {row.problem}", markup=False, soft_wrap=True)
+            console.print(f"{row.backend} {row.precision}: {row.problem}", soft_wrap=True)

@@ -9,6 +9,7 @@ import click
 import rich_click
 
 from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.terminal import echo, stderr
 from translatekit_tools.compile.options import CompileOptions
 
 if TYPE_CHECKING:
@@ -38,18 +39,16 @@ def compile(model: str, output: str, as_json: bool, **params: Any) -> None:  # n
     suffix of OUT says the backend.
     """
     options = collect(CompileOptions, params)
-    from rich.console import Console
-
     from translatekit_tools.compile import compile_model
 
-    errors = Console(stderr=True, highlight=False)
+    errors = stderr()
     with _Bar(errors) as bar:
         report = compile_model(model, output, progress=bar, **options)
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:
         _print(errors, report)
-        click.echo(report.path)
+        echo(report.path)
 
 
 compile.params += options_from_dataclass(CompileOptions)
@@ -87,7 +86,7 @@ class _Bar:
             self._task, description=text, total=None if share is None else 1.0, completed=share or 0.0
         )
         if text != self._text and not self._console.is_terminal:
-            self._console.print(text, markup=False, soft_wrap=True)
+            self._console.print(text, soft_wrap=True)
         self._text = text
 
 
@@ -98,7 +97,6 @@ def _print(console: Console, report: CompileReport) -> None:
         f"{parity['reference']} on {parity['images']} images ({report.checked_on}): PSNR {parity['psnr']:.1f} dB, "
         f"largest error {parity['max_error']} of 255, {100 * parity['share_above_2']:.3f} % of the values differ by "
         "more than 2.",
-        markup=False,
         style="green",
         soft_wrap=True,
     )
@@ -108,6 +106,5 @@ def _print(console: Console, report: CompileReport) -> None:
         console.print(
             f"{details['int8_convolutions']} of {details['convolutions']} convolutions in int8, calibrated on "
             f"{calibration['images']} images ({calibration['from']}).",
-            markup=False,
             soft_wrap=True,
         )

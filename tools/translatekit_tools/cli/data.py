@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 import rich_click
+
+from translatekit.terminal import echo, say, stderr
 
 
 @click.group(cls=rich_click.RichGroup)
@@ -69,13 +70,12 @@ def get(name: str, **options: Any) -> None:
     A download that was interrupted goes on when the same command is given again. Files are compared with their
     published checksum where there is one, and else with that of the first download.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
     from translatekit_tools.data.get import get_data
     from translatekit_tools.data.recipes import RECIPES
 
-    console = Console(stderr=True)
+    console = stderr()
     bar = Progress(
         BarColumn(),
         DownloadColumn(),
@@ -91,12 +91,12 @@ def get(name: str, **options: Any) -> None:
             folder = get_data(
                 name,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
-                tell=lambda line: print(line, file=sys.stderr),
+                tell=say,
                 **options,
             )
     except KeyboardInterrupt:
         click.echo("Interrupted: run the same command again to go on.", err=True)
         raise click.Abort from None
-    click.echo(click.format_filename(folder))
-    click.echo(f"Next: {RECIPES[name].train.replace('DATA', str(folder))}", err=True)
+    echo(folder)
+    say(f"Next: {RECIPES[name].train.replace('DATA', str(folder))}")
     click.echo(f"Its terms: {RECIPES[name].page}", err=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 import rich_click
 
+from translatekit.terminal import echo
+
 
 @rich_click.command()
 @rich_click.option(
@@ -32,4 +34,4 @@ def demo(output: str | None, quick: bool) -> None:
         f"Draw one yourself: translatekit paint {result.run}\nOpen this page:",
         err=True,
     )
-    click.echo(result.page)
+    echo(result.page)

@@ -11,6 +11,7 @@ import rich_click
 
 from translatekit.cli._options import collect, options_from_dataclass
 from translatekit.errors import OptionError
+from translatekit.terminal import stderr, stdout
 from translatekit_tools.evaluate.options import EvaluateOptions
 
 if TYPE_CHECKING:
@@ -57,12 +58,11 @@ def evaluate(
     options = collect(EvaluateOptions, params)
     if more and not compare:
         raise OptionError(f"{more[0]} is one argument too many: write --compare before further models")
-    from rich.console import Console
     from rich.progress import Progress
 
     from translatekit_tools.evaluate import evaluate as start
 
-    console = Console(stderr=True, highlight=False)
+    console = stderr()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Measuring", total=None)
         evaluation = start(
@@ -77,9 +77,9 @@ def evaluate(
         from translatekit_tools.evaluate.page import write_report
 
         write_report(Path(options["report"]).expanduser(), evaluation)
-        console.print(f"The report is {options['report']}", markup=False, soft_wrap=True)
+        console.print(f"The report is {options['report']}", soft_wrap=True)
     for note in evaluation.notes:
-        console.print(note, markup=False, soft_wrap=True)
+        console.print(note, soft_wrap=True)
     if as_json:
         click.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:
@@ -92,7 +92,6 @@ evaluate.params += options_from_dataclass(EvaluateOptions)
 def _print(evaluation: Evaluation) -> None:
     from rich.table import Table
 
-    from translatekit.cli._console import stdout
     from translatekit.training.report import metric_label
     from translatekit_tools.evaluate.page import text_of
 

@@ -7,6 +7,8 @@ from typing import Any
 import click
 import rich_click
 
+from translatekit.terminal import echo
+
 
 @click.command("import", cls=rich_click.RichCommand)
 @click.argument("checkpoint")
@@ -42,4 +44,4 @@ def import_checkpoint(checkpoint: str, out: str | None, force: bool, **options: 
     path = import_checkpoint(checkpoint, out, overwrite=force, **options)
     info = read_info(path)
     settings = [f"{name}={value}" for name, value in info.generator_options.items()]
-    click.echo(f"{path}: {info.generator} {' '.join(settings)}, normalization {info.norm_inference}")
+    echo(f"{path}: {info.generator} {' '.join(settings)}, normalization {info.norm_inference}")

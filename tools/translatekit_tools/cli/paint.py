@@ -8,6 +8,7 @@ import click
 import rich_click
 
 from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.terminal import say
 from translatekit_tools.paint.options import PaintOptions
 
 
@@ -34,4 +35,4 @@ paint.params += options_from_dataclass(PaintOptions)
 
 def _say(address: str, about: str) -> None:
     click.echo(address)
-    click.echo(f"{about}. Open this address in a browser; Ctrl-C stops.", err=True)
+    say(f"{about}. Open this address in a browser; Ctrl-C stops.")

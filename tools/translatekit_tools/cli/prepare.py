@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import rich_click
 
+from translatekit.terminal import echo, say, stderr
+
 if TYPE_CHECKING:
     from translatekit_tools.prepare.check import Report
     from translatekit_tools.prepare.work import Progress, Summary
@@ -444,23 +446,23 @@ def check(data: Path, as_json: bool, strict: bool, **options: Any) -> None:
 
 def _print_report(report: Report) -> None:
     counts = ", ".join(f"{split} {count}" for split, count in report.counts.items())
-    click.echo(f"{report.kind}: {counts}")
+    echo(f"{report.kind}: {counts}")
     sizes = [f"{size} ({count})" for size, count in list(report.sizes.items())[:5]]
     more = f" and {len(report.sizes) - 5} more" if len(report.sizes) > 5 else ""
     click.echo(f"sizes: {', '.join(sizes)}{more}")
     for side, classes in report.classes.items():
         parts = ", ".join(f"{name} {100 * part:.1f}%" for name, part in classes.items())
-        click.echo(f"classes of {side}: {parts}")
+        echo(f"classes of {side}: {parts}")
     shown: dict[str, int] = {}
     for finding in report.findings:
         shown[finding.kind] = shown.get(finding.kind, 0) + 1
         if shown[finding.kind] <= _SHOWN:
-            click.echo(f"{finding.level}: {finding.text}")
+            echo(f"{finding.level}: {finding.text}")
     for kind, count in shown.items():
         if count > _SHOWN:
             click.echo(f"{kind}: {count - _SHOWN} more, all of them with --json")
     if report.sheet is not None:
-        click.echo(f"contact sheet: {report.sheet}")
+        echo(f"contact sheet: {report.sheet}")
     errors = len(report.errors)
     click.echo(f"{errors} errors, {len(report.findings) - errors} warnings")
 
@@ -468,10 +470,9 @@ def _print_report(report: Report) -> None:
 @contextmanager
 def _progress(what: str) -> Iterator[Progress]:
     """A bar on stderr, where that is a terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = stderr()
     bar = Progress(
         TextColumn(what),
         BarColumn(),
@@ -495,13 +496,13 @@ def _progress(what: str) -> Iterator[Progress]:
 
 def _finish(summary: Summary, out: Path, as_json: bool) -> None:
     for path, reason in summary.failed:
-        click.echo(f"{click.format_filename(path)}: {reason}", err=True)
+        say(f"{path}: {reason}")
     for note in summary.notes:
-        click.echo(note, err=True)
+        say(note)
     if as_json:
         click.echo(json.dumps(summary.to_dict(), indent=2))
     elif summary.written or summary.skipped:
-        click.echo(click.format_filename(out))
+        echo(out)
     skipped = f", {len(summary.skipped)} were there from an earlier run" if summary.skipped else ""
     failed = f", {len(summary.failed)} inputs failed" if summary.failed else ""
     click.echo(f"{len(summary.written)} files written{skipped}{failed}", err=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +13,7 @@ import rich_click
 from translatekit.cli._options import collect, options_from_dataclass
 from translatekit.cli._signals import Stopped, command_line, stops_on_signals
 from translatekit.errors import OptionError
+from translatekit.terminal import echo, stderr
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import BESIDE
 
@@ -64,11 +63,9 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
         raise OptionError(
             "no model is given: pass --model with a model file or the folder of a run of translatekit train"
         )
-    from rich.console import Console
-
     from translatekit_tools.bulk import translate
 
-    console = Console(stderr=True, highlight=False)
+    console = stderr()
     reporter = _Reporter(console, print_outputs=not as_json)
     try:
         with stops_on_signals(), reporter:
@@ -141,19 +138,19 @@ class _Reporter:
 
     def say(self, text: str) -> None:
         """Show a sentence that the user should know."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def __call__(self, result: Result) -> None:
         """Take note of one finished input."""
         self.done += 1
         if result.outcome == "failed":
             self._failed += 1
-            self._console.print(f"{_shown(result.source)}: {result.reason}", markup=False, soft_wrap=True)
+            self._console.print(f"{result.source}: {result.reason}", soft_wrap=True)
         elif result.outcome == "translated":
             self._translated += 1
             self._bytes += result.bytes_read + result.bytes_written
             if self._print_outputs:
-                click.echo(os.fsencode(result.output))
+                echo(result.output)
         seconds = max(time.monotonic() - self._start, 1e-9)
         rate = f"{self._translated / seconds:.1f} images/s, {self._bytes / seconds / 1e6:.1f} MB/s"
         failures = f"{self._failed} failed" if self._failed else ""
@@ -179,7 +176,7 @@ def _print_summary(console: Console, summary: Summary) -> None:
     if summary.frames:
         parts.append(f"{summary.frames} frames, {summary.frames / max(summary.seconds, 1e-9):.1f} a second")
     for path, (before, after) in summary.flicker.items():
-        parts.append(f"flicker of {_shown(path)}: warp error {before:.5f}, smoothed {after:.5f}")
+        parts.append(f"flicker of {path}: warp error {before:.5f}, smoothed {after:.5f}")
     line = ", ".join(parts)
     console.print(
         line[0].upper() + line[1:], markup=False, soft_wrap=True, style="red" if summary.failed else "green"
@@ -201,8 +198,3 @@ def _print_stats(console: Console, stats: Stats) -> None:
         table.add_row(stage, f"{seconds:.2f}", f"{100 * share:.0f} %{note}")
     console.print(table)
     console.print(f"The others wait for: {stats.bottleneck}", style="bold")
-
-
-def _shown(path: Path) -> str:
-    """A path to be read by people, whatever bytes are in it."""
-    return click.format_filename(path)

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 import rich_click
 
+from translatekit.terminal import echo
+
 
 @rich_click.command(no_args_is_help=True)
 @rich_click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
@@ -66,11 +68,11 @@ def _print(folders: list[Path], as_json: bool) -> None:
         click.echo(json.dumps({"runs": content}, indent=2))
         return
     for run in found:
-        click.echo(f"{run.name}: {run.title}, {run.state}")
+        echo(f"{run.name}: {run.title}, {run.state}")
         for label, value in key_figures(run.log).items():
-            click.echo(f"  {label}: {value}")
+            echo(f"  {label}: {value}")
         for trouble in run.troubles:
-            click.echo(f"  {trouble}")
+            echo(f"  {trouble}")
         if not run.troubles:
             click.echo("  no trouble seen")
 

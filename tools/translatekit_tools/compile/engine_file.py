@@ -9,17 +9,19 @@ import dataclasses
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from translatekit.errors import ModelFileError
 from translatekit.model_file import ModelInfo, write_atomically
+from translatekit.model_header import brief, parse_object
 from translatekit_tools.compile.profiles import Profile, write_profiles
 from translatekit_tools.cuda.driver import Gpu
 
 _PROFILE_SIDES = ("minimum", "optimum", "maximum")
+_MOST_SIDE = 2**16  # images, or pixels
+_MOST_TEXT = 4096  # characters, as many as a path may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +81,26 @@ def read_header(path: Path) -> EngineHeader:
     beside = header_path(path)
     again = f"build it again with translatekit compile MODEL -o {shlex.quote(str(path))}"
     try:
-        fields = json.loads(beside.read_text(encoding="utf-8"))
-        info = ModelInfo.from_json(json.dumps(fields.pop("translatekit")), beside)
-        profiles = tuple(_read_profile(profile) for profile in fields.pop("profiles"))
-        header = EngineHeader(info=info, profiles=profiles, **fields)
-        if not profiles or not all(isinstance(value, str) for value in fields.values()):
-            raise ValueError("a field has the wrong type")
-        return header
+        fields = parse_object(beside.read_text(encoding="utf-8"))
+        names = {field.name for field in dataclasses.fields(EngineHeader)} - {"info", "profiles"}
+        if fields.keys() != {*names, "translatekit", "profiles"}:
+            wrong = sorted(fields.keys() ^ {*names, "translatekit", "profiles"})
+            raise ValueError(f"the field {brief(wrong[0])} is unknown or missing")
+        texts = {name: fields[name] for name in names}
+        for name, value in texts.items():
+            if not isinstance(value, str) or len(value) > _MOST_TEXT:
+                raise ValueError(f"its {name} is no text, but {brief(value)}")
+        if not isinstance(fields["translatekit"], dict):
+            raise ValueError("it holds no model's header")
+        info = ModelInfo.from_fields(fields["translatekit"], beside)
+        return EngineHeader(info=info, profiles=_read_profiles(fields["profiles"]), **texts)
     except FileNotFoundError:
         raise ModelFileError(
             f"{path} has no {beside.name} beside it, which says what the engine is: copy both, or {again}"
         ) from None
     except OSError as error:
         raise ModelFileError(f"{beside} cannot be read ({error.strerror}): check its permissions") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{beside} cannot be understood ({error}): {again}") from None
 
 
@@ -170,9 +178,28 @@ def _gpu(name: str, compute_capability: str) -> str:
     return f"{name} (compute capability {compute_capability})"
 
 
-def _read_profile(fields: Mapping[str, Any]) -> Profile:
-    sides = []
-    for name in _PROFILE_SIDES:
-        images, height, width = (int(number) for number in fields[name])
-        sides.append((images, height, width))
-    return Profile(*sides)
+def _read_profiles(profiles: object) -> tuple[Profile, ...]:
+    """The shapes that an engine takes.
+
+    Raises:
+        ValueError: they are none.
+    """
+    if not isinstance(profiles, list) or not profiles or not all(_is_profile(fields) for fields in profiles):
+        raise ValueError(f"its profiles are not shapes, but {brief(profiles)}")
+    return tuple(Profile(*(tuple(fields[name]) for name in _PROFILE_SIDES)) for fields in profiles)
+
+
+def _is_profile(fields: object) -> bool:
+    return (
+        isinstance(fields, dict)
+        and fields.keys() == set(_PROFILE_SIDES)
+        and all(
+            isinstance(shape, list)
+            and len(shape) == 3
+            and all(type(number) is int and 1 <= number <= _MOST_SIDE for number in shape)
+            for shape in fields.values()
+        )
+        and all(
+            low <= best <= high for low, best, high in zip(*(fields[n] for n in _PROFILE_SIDES), strict=True)
+        )
+    )

@@ -191,7 +191,7 @@ def _tree(path: Path) -> ElementTree.Element:
         tree = ElementTree.fromstring(path.read_bytes())
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path") from None
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, ValueError, LookupError):  # the latter two of encodings
         raise ModelFileError(f"{path} is no OpenVINO model, or damaged: compile the model again") from None
     if tree.tag != "net":
         raise ModelFileError(f"{path} is no OpenVINO model: give a file that translatekit compile wrote")

@@ -73,8 +73,7 @@ def display_names(paths: list[Path]) -> list[str]:
 def _from_checkpoint(path: Path, options: EvaluateOptions) -> Any:
     import torch
 
-    from translatekit.networks.factory import make_generator
-    from translatekit.networks.layers import set_norm_inference
+    from translatekit.networks.loading import load_weights, make_network
     from translatekit_tools.backends.torch import TorchTranslator
 
     info = read_info(find_model(path.parent.parent, options.direction))
@@ -84,29 +83,21 @@ def _from_checkpoint(path: Path, options: EvaluateOptions) -> Any:
         # A method with one generator calls it as it likes; one with several by their directions.
         name = info.direction if info.direction in networks else next(iter(networks))
         step, epoch = state["progress"]["step"], state["progress"]["epoch"]
-    except (OSError, EOFError, RuntimeError, KeyError, ValueError) as error:
+        weights = networks[name]
+        if name in averages:
+            weights = {
+                key.removeprefix("module."): value
+                for key, value in averages[name].items()
+                if key.startswith("module.")
+            }
+        shapes = {key: tuple(value.shape) for key, value in weights.items()}
+    except Exception as error:  # torch.load raises nearly anything on a damaged file
         raise ModelFileError(
-            f"{path} cannot be read as a checkpoint ({str(error).splitlines()[0]}): give another, or the run's folder"
+            f"{path} cannot be read as a checkpoint ({' '.join(str(error).split())[:200]}): "
+            "give another, or the run's folder"
         ) from None
-    weights = networks[name]
-    if name in averages:
-        weights = {
-            key.removeprefix("module."): value
-            for key, value in averages[name].items()
-            if key.startswith("module.")
-        }
-    arguments = {
-        **info.generator_options,
-        **({"pretrained": False} if "pretrained" in info.generator_options else {}),
-    }
-    network = make_generator(info.generator, arguments)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError:
-        raise ModelFileError(
-            f"{path} does not fit the generator {info.generator!r} of its run: give the checkpoint of another run"
-        ) from None
-    set_norm_inference(network, info.norm_inference)
+    network = make_network(info, shapes, path)
+    load_weights(network, weights, info, path)
     wanted = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     there = dataclasses.replace(info, step=step, epoch=epoch)
-    return TorchTranslator(network.eval(), there, torch.device(wanted), torch.float32)
+    return TorchTranslator(network, there, torch.device(wanted), torch.float32)
