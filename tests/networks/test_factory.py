@@ -125,6 +125,6 @@ def test_weights_that_do_not_fit_the_header_are_refused(tmp_path):
     header = {**network.arguments, "width": 3}
     info = ModelInfo(method="test", generator="unet", generator_options=header, size_multiple=32)
     save_model(path, network.state_dict(), info)
-    words = r"do not fit the generator 'unet' of its header \(another shape has '.*', '.*', '.*' and \d+ more\): install"
+    words = r"do not fit the generator 'unet' of its header \(another shape has .* and \d+ more\): install"
     with pytest.raises(ModelFileError, match=words):
         load_network(path)
