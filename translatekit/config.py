@@ -10,13 +10,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 
 from translatekit.errors import OptionError
 from translatekit.interfaces import Direction, NormInference
-from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, check_options
+from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Pattern, check_options
 from translatekit.registry import registry
 from translatekit.specs import MethodSpec
 
@@ -168,7 +168,9 @@ class TrainOptions:
         "32-true", "Numbers to compute with.", "Hardware"
     )
     accelerator: str = option("auto", "cpu, cuda, mps or auto.", "Hardware")
-    devices: str = option("1", "How many devices, which ones (0,1), or auto.", "Hardware")
+    devices: Annotated[
+        str, Pattern(r"auto|[1-9]\d{0,3}|\d{1,4}(,\d{1,4})*,?", "a number, numbers such as 0,1, or auto")
+    ] = option("1", "How many devices, which ones (0,1), or auto.", "Hardware")
     strategy: str = option("auto", "How several devices work together, such as ddp.", "Hardware")
     num_nodes: int = option(1, "How many hosts.", "Hardware", minimum=1)
     channels_last: bool | None = option(
@@ -226,6 +228,10 @@ class RunConfig:
             if getattr(options, name) is None:
                 setattr(options, name, default)
         _merge_network_defaults(options, spec, checked)
+        if options.epochs + options.epochs_decay == 0:
+            raise OptionError(
+                f"{owner}: epochs and epochs_decay are both 0, so nothing would be trained: pass --epochs 1 or more"
+            )
         method_options = own_type(**check_options(own_type, own, owner))
         return cls(
             method=method,

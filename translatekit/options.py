@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import inspect
 import math
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -62,6 +63,19 @@ class Bounds:
             ("below", self.exclusive_maximum),
         )
         return " and ".join(f"{word} {limit}" for word, limit in parts if limit is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a text must look like, for an annotation: ``Annotated[str, Pattern(r"auto|\\d+", "auto or a number")]``.
+
+    Attributes:
+        regex: matches all of it, whatever the case of its letters.
+        words: the same for people.
+    """
+
+    regex: str
+    words: str
 
 
 def parse_assignments(assignments: Iterable[str], flag: str) -> dict[str, str]:
@@ -135,7 +149,10 @@ def convert(value: Any, annotation: Any, owner: str) -> Any:
     """One value, or its text, as the annotated type.
 
     Knows bool, int, float, str, Literal (whatever the case of its letters), unions with None, tuples of one type
-    (text: comma-separated), and any of these ``Annotated`` with `Bounds`. Infinity and NaN are no numbers.
+    (text: comma-separated), and any of these ``Annotated`` with `Bounds` or a `Pattern`. Infinity and NaN are no
+    numbers.
+    A class of its own kind says itself how: by a class method ``parse``, which raises ValueError, and a static method
+    ``words``, as `translatekit.sizes.Size` has.
 
     Raises:
         OptionError: it does not fit.
@@ -151,26 +168,32 @@ def describe(annotation: Any) -> str:
     """An annotation in words, for errors: ``a whole number of at least 1``, ``one of 'batch', 'none'``."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _describe_bounded(args[0], bounds_of(annotation))
+        return _describe_annotated(args[0], args[1:])
     if origin is Literal:
         return "one of " + ", ".join(repr(arg) for arg in args)
     if origin in (Union, types.UnionType):
         return " or ".join(describe(arg) for arg in args)
     if origin is tuple:
         return f"a list of values, each {describe(args[0])}"
+    if hasattr(annotation, "words"):
+        return str(annotation.words())
     names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "none"}
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
-def _describe_bounded(annotation: Any, bounds: Bounds | None) -> str:
+def _describe_annotated(annotation: Any, metadata: tuple[Any, ...]) -> str:
     """The range stands beside the number that it holds for, not beside ``none``."""
     words = describe(annotation)
-    if bounds is None:
-        return words
-    number = words.removesuffix(" or none")
-    ranges = str(bounds)
-    between = "of " if ranges.startswith("at ") else "from " if " to " in ranges else ""
-    return f"{number} {between}{ranges}{', or none' if number != words else ''}"
+    value = words.removesuffix(" or none")
+    end = ", or none" if value != words else ""
+    for item in metadata:
+        if isinstance(item, Pattern):
+            return f"{item.words}{end}"
+        if isinstance(item, Bounds):
+            ranges = str(item)
+            between = "of " if ranges.startswith("at ") else "from " if " to " in ranges else ""
+            return f"{value} {between}{ranges}{end}"
+    return words
 
 
 def _suggestion(value: Any, annotation: Any) -> str:
@@ -219,13 +242,23 @@ def _check_bounds(value: Any, bounds: Bounds) -> None:
         raise ValueError
 
 
+def _check_pattern(value: str, pattern: Pattern) -> None:
+    if re.fullmatch(pattern.regex, value, re.IGNORECASE | re.ASCII) is None:
+        raise ValueError
+
+
 def _convert(value: Any, annotation: Any) -> Any:
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        converted, bounds = _convert(value, args[0]), bounds_of(annotation)
-        if bounds is not None:
-            _check_bounds(converted, bounds)
+        converted = _convert(value, args[0])
+        for item in args[1:]:
+            if isinstance(item, Bounds):
+                _check_bounds(converted, item)
+            if isinstance(item, Pattern) and converted is not None:
+                _check_pattern(converted, item)
         return converted
+    if hasattr(annotation, "parse"):
+        return annotation.parse(value)
     if annotation is Any:
         return value
     if origin in (Union, types.UnionType):

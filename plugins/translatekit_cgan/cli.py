@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import click
 import rich_click
 
+from translatekit.cli._options import value_option
+from translatekit.options import LARGEST_SEED
 from translatekit.terminal import echo
 
 
 @rich_click.command(no_args_is_help=True)
 @rich_click.argument("model", metavar="MODEL")
 @rich_click.option("--label", metavar="CLASS", help="Name or number of a class; all of them if not given.")
-@rich_click.option(
+@value_option(
     "-n",
     "--count",
-    type=click.IntRange(min=1),
+    annotation=int,
+    minimum=1,
+    maximum=100_000,
     metavar="N",
     help="Images of each class. [default: 16 of one class, 8 of each of several]",
 )
-@rich_click.option("--seed", type=int, default=0, show_default=True, help="Decides the noise.")
+@value_option("--seed", annotation=int, minimum=0, maximum=LARGEST_SEED, default=0, help="Decides the noise.")
 @rich_click.option(
     "-o",
     "--output",

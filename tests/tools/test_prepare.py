@@ -323,7 +323,7 @@ def test_small_regions_are_smoothed_away(tmp_path: Path) -> None:
 
 def test_figures_that_cannot_be_are_refused(tmp_path: Path) -> None:
     source = photos(tmp_path / "photos", 2)
-    for option, value in (("-k", 1), ("--spatial", -1), ("--smooth", 0.5)):
+    for option, value in (("--classes", 1), ("--spatial", -1), ("--smooth", 0.5)):
         with pytest.raises(OptionError, match=option):
             run("segment", source, "-o", tmp_path / "out", option, value)
     save(tmp_path / "flat" / "1.png", np.full((40, 40, 3), 8, np.uint8))

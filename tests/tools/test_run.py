@@ -208,7 +208,7 @@ def test_noise_is_seeded(model: Path, tmp_path: Path) -> None:
         (["nowhere", "-m", "MODEL"], "no file or folder nowhere"),
         (["in", "-m", "MODEL", "--device", "cuda:77"], "'cuda:77' is not available here"),
         (["in", "-m", "MODEL", "--precision", "fp16", "--device", "cpu"], "fp16 needs a GPU"),
-        (["in", "-m", "MODEL", "--size", "big"], "--size must be N or HEIGHTxWIDTH"),
+        (["in", "-m", "MODEL", "--size", "big"], "--size must be SIDE or WIDTHxHEIGHT"),
         (
             ["in", "-m", "MODEL", "--quality", "most"],
             "--quality must be a whole number from 1 to 100, got 'most'",

@@ -43,7 +43,8 @@ class ValueType(click.ParamType):
         inner, optional = _without_none(_plain(annotation))
         if self.choices and optional:
             self.choices += ("none",)
-        self.name = _METAVARS.get(inner, "text")
+        own_class = isinstance(inner, type) and hasattr(inner, "parse")
+        self.name = inner.__name__ if own_class else _METAVARS.get(inner, "text")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
         """As help shows it: the choices, or what kind of value it is."""

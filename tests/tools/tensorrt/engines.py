@@ -13,7 +13,7 @@ from translatekit.model_file import ModelInfo
 INFO = ModelInfo(method="test", generator="unet", size=8, size_multiple=4)
 
 
-def write_engine(path: Path, batch: str = "1,2,4", shapes: str = "8x8,12x16", **header: str) -> Path:
+def write_engine(path: Path, batch: str = "1,2,4", shapes: str = "8x8,16x12", **header: str) -> Path:
     """An engine that inverts images, with its JSON file."""
     profiles = parse_profiles(batch, shapes, INFO)
     sides = [[[*shape, 3] for shape in (p.minimum, p.optimum, p.maximum)] for p in profiles]

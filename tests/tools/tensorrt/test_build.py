@@ -111,7 +111,7 @@ def test_what_tensorrt_says_is_quoted(build: Build, tmp_path: Path) -> None:
 def test_a_graph_of_fixed_shape(build: Build) -> None:
     assert "report" in build(FAKE_INPUT="[-1, 8, 8, 3]").stdout
     said = build({"shapes": "12x8"}, FAKE_INPUT="[-1, 8, 8, 3]").stdout
-    assert "exported for anyx8x8 and takes no 1x12x8 (images x height x width): leave out --shapes" in said
+    assert "exported for anyx8x8 and takes no 1x12x8 (images x width x height): leave out --shapes" in said
 
 
 def test_another_gpu_may_be_named(run_with_pycuda: RunPython, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_what_the_engine_does_not_take_is_refused(run_with_pycuda: RunPython, en
         START
         + """
 translator = load(engine)
-assert "takes images of 8x8, 12x16 (height x width), got 8x16: pass --size" in refused(translator, images(1, 8, 16))
+assert "takes images of 8x8, 16x12, got 16x8: pass --size" in refused(translator, images(1, 8, 16))
 for wrong in (images(1)[0], images(1)[..., :1], images(1).astype(np.int64)):
     assert "takes uint8 or float32 arrays (N, H, W, 3)" in refused(translator.submit, wrong)
 batch = images(2)
@@ -194,7 +194,7 @@ def test_too_little_memory_is_told_and_does_not_last(run_with_pycuda: RunPython,
         START
         + """
 translator = load(engine)
-assert "4 of 12x16 pixels do not fit into the GPU's memory: pass --size" in refused(translator, images(4, 12, 16))
+assert "4 of 16x12 pixels do not fit into the GPU's memory: pass --size" in refused(translator, images(4, 12, 16))
 for _ in range(5):
     batch = images(1)
     np.testing.assert_array_equal(translator(batch), 255 - batch)

@@ -34,10 +34,9 @@ def check_batch(batch: np.ndarray, info: ModelInfo) -> None:
             f"got {width}x{height}: pass --fit pad or --size {info.size_multiple}"
         )
     shapes = info.compiled.get("shapes", "any")
-    if shapes not in ("any", f"{height}x{width}") and isinstance(shapes, str):
+    if shapes not in ("any", f"{width}x{height}") and isinstance(shapes, str):
         raise DataError(
-            f"the compiled model takes images of {shapes} (height x width) only, got {height}x{width}: "
-            f"pass --size {shapes}"
+            f"the compiled model takes images of {shapes} only, got {width}x{height}: pass --size {shapes}"
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from translatekit.config import option
 from translatekit.errors import OptionError
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
+from translatekit.sizes import Size
 
 SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 """From ``--format`` to the suffix of the files it writes."""
@@ -36,11 +37,11 @@ class RunOptions:
         maximum=LARGEST_SEED,
     )
 
-    size: int | str | None = option(
+    size: Size | None = option(
         None,
-        "Resize to N x N, or to H x W, first; the image's own size when not given.",
+        "Resize to this size first; the image's own when not given.",
         "Size",
-        metavar="N|HxW",
+        metavar="SIDE|WIDTHxHEIGHT",
         result=True,
     )
     fit: Literal["pad", "resize", "crop"] = option(
@@ -153,22 +154,10 @@ class RunOptions:
             raise OptionError(f"--end must come after --start {self.start:g}, got {self.end:g}")
         if self.overlap is not None and self.tile is None:
             raise OptionError("--overlap says how far tiles overlap: pass --tile with it")
-        self.height_width()
 
     def height_width(self) -> tuple[int, int] | None:
-        """``size`` as (height, width) in pixels, or None.
-
-        Raises:
-            OptionError: it is neither N nor HxW.
-        """
-        if self.size is None:
-            return None
-        match = re.fullmatch(r"([1-9]\d{0,5})(?:x([1-9]\d{0,5}))?", str(self.size).lower())
-        if not match:
-            raise OptionError(
-                f"--size must be N or HEIGHTxWIDTH in pixels, such as 256 or 480x640, got {self.size!r}"
-            )
-        return int(match[1]), int(match[2] or match[1])
+        """``size`` as arrays have it: (height, width) in pixels, or None."""
+        return None if self.size is None else (self.size.height, self.size.width)
 
     def of_result(self) -> dict[str, Any]:
         """The options that an output's pixels and bytes depend on."""

@@ -7,6 +7,8 @@ from typing import Any
 import click
 import rich_click
 
+from translatekit.cli._options import value_option
+from translatekit.interfaces import Direction, NormInference
 from translatekit.terminal import echo
 
 
@@ -18,17 +20,16 @@ from translatekit.terminal import echo
     metavar="FILE",
     help="The model file; CHECKPOINT with the suffix .safetensors if not given.",
 )
-@click.option(
+@value_option(
     "--norm-inference",
-    type=click.Choice(["running", "per_image"]),
+    annotation=NormInference,
     help="Batch normalization: running statistics, or each image's own, as the reference tests. "
     "[default: per_image]",
 )
-@click.option(
+@value_option(
     "--direction",
-    type=click.Choice(["AtoB", "BtoA"]),
+    annotation=Direction,
     default="AtoB",
-    show_default=True,
     help="What the generator translates.",
 )
 @click.option("--force", is_flag=True, help="Replace the model file if it exists.")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 import rich_click
 
+from translatekit.cli._options import value_option
+from translatekit.options import LARGEST_SEED, LARGEST_SIDE
+from translatekit.sizes import Box, Size
 from translatekit.terminal import echo, say, stderr
 
 if TYPE_CHECKING:
@@ -22,41 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _PATH = click.Path(path_type=Path)
 _SHOWN = 20  # findings of one kind on the terminal
-_FORMATS = ("keep", "png", "jpg", "webp", "tiff")
-
-
-class SizeType(click.ParamType):
-    """``256`` or ``512x256`` (width x height), as (height, width)."""
-
-    name = "size"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """As help shows it."""
-        return "SIZE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """From text."""
-        found = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no size: write 256, or 512x256 for width x height", param, ctx)
-        width = int(found[1])
-        return (int(found[2]) if found[2] else width), width
-
-
-class BoxType(click.ParamType):
-    """``LEFT,TOP,WIDTH,HEIGHT``."""
-
-    name = "box"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """As help shows it."""
-        return "LEFT,TOP,WIDTH,HEIGHT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """From text."""
-        if not re.fullmatch(r"\d{1,6}(,\d{1,6}){3}", str(value)):
-            self.fail(f"{value!r} is no box: write LEFT,TOP,WIDTH,HEIGHT, such as 0,0,256,256", param, ctx)
-        return tuple(map(int, value.split(",")))
+Format = Literal["keep", "png", "jpg", "webp", "tiff"]
 
 
 def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
@@ -80,11 +48,10 @@ _output = _together(
     ),
 )
 _dataset = _together(
-    rich_click.option(
+    value_option(
         "--layout",
-        type=click.Choice(["side-by-side", "folders", "single"]),
+        annotation=Literal["side-by-side", "folders", "single"],
         default="side-by-side",
-        show_default=True,
         help="A left and B right in one file; in folders A and B; or A alone.",
     ),
     rich_click.option(
@@ -93,11 +60,10 @@ _dataset = _together(
         show_default=True,
         help="The subfolder; empty for none.",
     ),
-    rich_click.option(
+    value_option(
         "--format",
-        type=click.Choice(["png", "webp", "jpg"]),
+        annotation=Literal["png", "webp", "jpg"],
         default="png",
-        show_default=True,
         help="Of what is encoded; all but PNG blur the colours of label maps.",
     ),
 )
@@ -105,9 +71,7 @@ _images = _together(
     rich_click.option(
         "--pairs", is_flag=True, help="Each file holds two images side by side: treat both alike."
     ),
-    rich_click.option(
-        "--format", type=click.Choice(_FORMATS), default="keep", show_default=True, help="Of the new files."
-    ),
+    value_option("--format", annotation=Format, default="keep", help="Of the new files."),
 )
 
 
@@ -145,26 +109,23 @@ def prepare() -> None:
 @rich_click.option(
     "--table", type=_PATH, metavar="FILE", help="A CSV file of two columns: the files of A, and of B."
 )
-@rich_click.option(
+@value_option(
     "--layout",
-    type=click.Choice(["side-by-side", "folders"]),
+    annotation=Literal["side-by-side", "folders"],
     default="side-by-side",
-    show_default=True,
     help="A left and B right in one file, or in folders A and B.",
 )
 @rich_click.option("--split", default="train", show_default=True, help="The subfolder; empty for none.")
-@rich_click.option(
+@value_option(
     "--format",
-    type=click.Choice(["png", "webp", "jpg"]),
+    annotation=Literal["png", "webp", "jpg"],
     default="png",
-    show_default=True,
     help="Of what is encoded; in folders, files that need no change are copied.",
 )
-@rich_click.option(
+@value_option(
     "--resize-b",
-    type=click.Choice(["no", "bicubic", "nearest"]),
+    annotation=Literal["no", "bicubic", "nearest"],
     default="no",
-    show_default=True,
     help="Give B the size of A where they differ, by this filter; with no, such pairs are refused.",
 )
 @_output
@@ -182,21 +143,21 @@ def pairs(a: Path, b: Path, as_json: bool, **options: Any) -> None:
 
 @prepare.command()
 @click.argument("photos", type=_PATH)
-@rich_click.option(
-    "-k", "--classes", type=int, default=8, show_default=True, help="How many classes, 2 to 64."
-)
-@rich_click.option(
+@value_option("-k", "--classes", annotation=int, minimum=2, maximum=64, default=8, help="How many classes.")
+@value_option(
     "--spatial",
-    type=float,
+    annotation=float,
+    minimum=0,
+    maximum=10,
     default=0.1,
-    show_default=True,
     help="Weight of the height in the image against the colour: 0 for colour alone.",
 )
-@rich_click.option(
+@value_option(
     "--smooth",
-    type=float,
+    annotation=float,
+    minimum=0,
+    maximum=0.2,
     default=0.002,
-    show_default=True,
     help="Regions smaller than this fraction of the image go to their surroundings.",
 )
 @rich_click.option(
@@ -205,7 +166,9 @@ def pairs(a: Path, b: Path, as_json: bool, **options: Any) -> None:
     metavar="DATA",
     help="Use the classes and the palette of a folder that was made before, instead of -k.",
 )
-@rich_click.option("--seed", type=int, default=0, show_default=True, help="Of the sample and of k-means.")
+@value_option(
+    "--seed", annotation=int, minimum=0, maximum=LARGEST_SEED, default=0, help="Of the sample and of k-means."
+)
 @_dataset
 @_output
 def segment(photos: Path, as_json: bool, **options: Any) -> None:
@@ -226,13 +189,18 @@ def segment(photos: Path, as_json: bool, **options: Any) -> None:
 @rich_click.option(
     "-m", "--model", type=_PATH, metavar="MODEL", help="A model from photographs to edges, in place of Canny."
 )
-@rich_click.option("--low", type=float, help="Canny's lower threshold; each image's own when not given.")
-@rich_click.option("--high", type=float, help="Canny's upper threshold; each image's own when not given.")
-@rich_click.option(
+@value_option(
+    "--low", annotation=float, minimum=0, help="Canny's lower threshold; each image's own when not given."
+)
+@value_option(
+    "--high", annotation=float, minimum=0, help="Canny's upper threshold; each image's own when not given."
+)
+@value_option(
     "--blur",
-    type=float,
+    annotation=float,
+    minimum=0,
+    maximum=50,
     default=1.4,
-    show_default=True,
     help="Pixels of blur before Canny: more, fewer edges.",
 )
 @rich_click.option("--white-on-black", is_flag=True, help="White lines on black (with --model: inverted).")
@@ -262,14 +230,27 @@ def gray(photos: Path, as_json: bool, **options: Any) -> None:
 
 @prepare.command()
 @click.argument("images", type=_PATH)
-@rich_click.option("--size", type=SizeType(), help="The new size exactly: 256, or 512x256 (width x height).")
-@rich_click.option("--short", type=int, metavar="PIXELS", help="Of the shorter side, keeping the shape.")
-@rich_click.option("--long", type=int, metavar="PIXELS", help="Of the longer side, keeping the shape.")
-@rich_click.option(
+@value_option("--size", annotation=Size, help="The new size exactly: 256, or 512x256 (width x height).")
+@value_option(
+    "--short",
+    annotation=int,
+    minimum=1,
+    maximum=LARGEST_SIDE,
+    metavar="PIXELS",
+    help="Of the shorter side, keeping the shape.",
+)
+@value_option(
+    "--long",
+    annotation=int,
+    minimum=1,
+    maximum=LARGEST_SIDE,
+    metavar="PIXELS",
+    help="Of the longer side, keeping the shape.",
+)
+@value_option(
     "--filter",
-    type=click.Choice(["bicubic", "nearest"]),
+    annotation=Literal["bicubic", "nearest"],
     default="bicubic",
-    show_default=True,
     help="Nearest for label maps, whose colours must not mix.",
 )
 @_images
@@ -285,8 +266,10 @@ def resize(images: Path, as_json: bool, **options: Any) -> None:
 
 @prepare.command()
 @click.argument("images", type=_PATH)
-@rich_click.option("--size", type=SizeType(), help="Of the centre: 256, or 512x256 (width x height).")
-@rich_click.option("--box", type=BoxType(), help="A place in pixels, such as 0,0,256,256.")
+@value_option("--size", annotation=Size, help="Of the centre: 256, or 512x256 (width x height).")
+@value_option(
+    "--box", annotation=Box, metavar="LEFT,TOP,WIDTH,HEIGHT", help="A place in pixels, such as 0,0,256,256."
+)
 @_images
 @_output
 def crop(images: Path, as_json: bool, **options: Any) -> None:
@@ -300,14 +283,20 @@ def crop(images: Path, as_json: bool, **options: Any) -> None:
 
 @prepare.command()
 @click.argument("images", type=_PATH)
-@rich_click.option(
+@value_option(
     "--size",
-    type=SizeType(),
+    annotation=Size,
     default="256",
-    show_default=True,
     help="Of a tile: 256, or 512x256 (width x height).",
 )
-@rich_click.option("--overlap", type=int, default=0, show_default=True, help="Pixels that neighbours share.")
+@value_option(
+    "--overlap",
+    annotation=int,
+    minimum=0,
+    maximum=LARGEST_SIDE,
+    default=0,
+    help="Pixels that neighbours share.",
+)
 @rich_click.option(
     "--whole", is_flag=True, help="Leave out the rest instead of moving the last tile inwards."
 )
@@ -324,20 +313,27 @@ def tile(images: Path, as_json: bool, **options: Any) -> None:
 
 @prepare.command()
 @click.argument("data", type=_PATH)
-@rich_click.option("--val", type=float, default=0.1, show_default=True, help="Fraction for validation.")
-@rich_click.option("--test", type=float, default=0.1, show_default=True, help="Fraction for testing.")
-@rich_click.option(
+@value_option(
+    "--val", annotation=float, minimum=0, exclusive_maximum=1, default=0.1, help="Fraction for validation."
+)
+@value_option(
+    "--test", annotation=float, minimum=0, exclusive_maximum=1, default=0.1, help="Fraction for testing."
+)
+@value_option(
     "--near",
-    type=int,
+    annotation=int,
+    minimum=-1,
+    maximum=32,
     default=6,
-    show_default=True,
     help="Bits of 64 in which the perceptual hashes of near-duplicates differ at most; -1 to look for none.",
 )
 @rich_click.option(
     "--unpaired", is_flag=True, help="A and B are two sets without pairs; split each by itself."
 )
 @rich_click.option("--link", is_flag=True, help="Make symbolic links instead of copies.")
-@rich_click.option("--seed", type=int, default=0, show_default=True, help="Another gives another split.")
+@value_option(
+    "--seed", annotation=int, minimum=0, maximum=LARGEST_SEED, default=0, help="Another gives another split."
+)
 @_output
 def split(data: Path, as_json: bool, **options: Any) -> None:
     """Copy a dataset into train, val and test, with no near-duplicates across them.
@@ -353,21 +349,32 @@ def split(data: Path, as_json: bool, **options: Any) -> None:
 
 @prepare.command()
 @click.argument("videos", nargs=-1, required=True, type=_PATH, metavar="VIDEO...")
-@rich_click.option(
-    "--every", type=int, metavar="N", help="Each Nth frame; all when neither this nor --fps is given."
+@value_option(
+    "--every",
+    annotation=int,
+    minimum=1,
+    metavar="N",
+    help="Each Nth frame; all when neither this nor --fps is given.",
 )
-@rich_click.option("--fps", type=float, help="So many frames for each second of the video.")
-@rich_click.option(
+@value_option(
+    "--fps",
+    annotation=float,
+    exclusive_minimum=0,
+    maximum=1000,
+    help="So many frames for each second of the video.",
+)
+@value_option(
     "--skip-similar",
-    type=int,
+    annotation=int,
+    minimum=0,
+    maximum=64,
     metavar="BITS",
     help="Leave out frames whose perceptual hash differs from the last one's in so few of 64 bits, such as 6.",
 )
-@rich_click.option(
+@value_option(
     "--format",
-    type=click.Choice(["png", "jpg", "webp"]),
+    annotation=Literal["png", "jpg", "webp"],
     default="png",
-    show_default=True,
     help="Of the frames.",
 )
 @_output
@@ -388,11 +395,10 @@ def frames(videos: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     metavar="NAME|FILE",
     help="camvid, camvid-11, cityscapes, cityscapes-train, or a palette.json.",
 )
-@rich_click.option(
+@value_option(
     "--to",
-    type=click.Choice(["colors", "ids"]),
+    annotation=Literal["colors", "ids"],
     default="colors",
-    show_default=True,
     help="Colours of class numbers, or numbers of colours.",
 )
 @rich_click.option("--exact", is_flag=True, help="To ids: refuse colours that are not in the palette.")
@@ -408,18 +414,18 @@ def labels(images: Path, as_json: bool, **options: Any) -> None:
 
 @prepare.command()
 @click.argument("data", type=_PATH)
-@rich_click.option(
+@value_option(
     "--kind",
-    type=click.Choice(["auto", "pairs", "single", "unpaired"]),
+    annotation=Literal["auto", "pairs", "single", "unpaired"],
     default="auto",
-    show_default=True,
     help="What the images are; auto looks at folders and shapes.",
 )
-@rich_click.option(
+@value_option(
     "--near",
-    type=int,
+    annotation=int,
+    minimum=-1,
+    maximum=32,
     default=6,
-    show_default=True,
     help="Bits of 64 in which the perceptual hashes of near-duplicates differ at most; -1 to look for none.",
 )
 @rich_click.option("--sheet", type=_PATH, metavar="FILE", help="Write a contact sheet, such as sheet.png.")

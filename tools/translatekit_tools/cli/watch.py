@@ -8,13 +8,19 @@ from pathlib import Path
 import click
 import rich_click
 
+from translatekit.cli._options import value_option
 from translatekit.terminal import echo
 
 
 @rich_click.command(no_args_is_help=True)
 @rich_click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@rich_click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="To serve the page on; 0 for any free one."
+@value_option(
+    "--port",
+    annotation=int,
+    minimum=0,
+    maximum=65535,
+    default=0,
+    help="To serve the page on; 0 for any free one.",
 )
 @rich_click.option("--once", is_flag=True, help="Print how the runs are doing and serve nothing.")
 @rich_click.option("--json", "as_json", is_flag=True, help="With --once: print one JSON object.")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from translatekit.config import option
+from translatekit.options import Pattern
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+_SIZE = r"\s*[1-9]\d{0,4}x[1-9]\d{0,4}\s*"
 
 TOLERANCES: dict[str, float] = {"fp32": 70.0, "fp16": 45.0, "bf16": 45.0, "int8": 30.0}
 """The least PSNR in dB, against the model in fp32, at which a compiled model is handed over."""
@@ -44,17 +47,23 @@ class CompileOptions:
         None, "Which generator of a run's folder, such as BtoA; its main one when not given.", "Model"
     )
     best: bool = option(False, "Use the run's best.safetensors instead of its newest weights.", "Model")
-    batch: str = option(
+    batch: Annotated[str, Pattern(r"\d{1,5}|\d{1,5},\d{1,5},\d{1,5}", "MIN,OPT,MAX or one number")] = option(
         "1,8,32",
         "TensorRT: images a batch, smallest, tuned for, largest; or the largest alone.",
         "TensorRT",
         metavar="MIN,OPT,MAX",
     )
-    shapes: str | None = option(
+    shapes: Annotated[
+        str | None,
+        Pattern(
+            rf"{_SIZE}(/{_SIZE}/{_SIZE})?(,{_SIZE}(/{_SIZE}/{_SIZE})?)*",
+            "WIDTHxHEIGHT, or smallest/tuned for/largest such as 256x256/512x512/2048x1024, or several with commas",
+        ),
+    ] = option(
         None,
         "TensorRT: sizes to build for, or a range of them; the size the model was trained at when not given.",
         "TensorRT",
-        metavar="HxW[,HxW...]|MIN/OPT/MAX",
+        metavar="WIDTHxHEIGHT,...|MIN/OPT/MAX",
     )
     workspace: float | None = option(
         None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from translatekit.errors import DataError, OptionError
 from translatekit.model_file import ModelInfo
+from translatekit.sizes import Size
 
 Shape = tuple[int, int, int]
 """Images, height and width in pixels."""
@@ -31,7 +32,7 @@ class Profile:
 
     def __str__(self) -> str:
         """The sizes in it, as a user writes them."""
-        ends = [f"{height}x{width}" for _, height, width in (self.minimum, self.maximum)]
+        ends = [f"{width}x{height}" for _, height, width in (self.minimum, self.maximum)]
         return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 
@@ -40,8 +41,8 @@ def parse_profiles(batch: str, shapes: str | None, info: ModelInfo) -> tuple[Pro
 
     Args:
         batch: images a batch: ``min,opt,max``, or ``N`` for anything up to N.
-        shapes: ``HxW,HxW,...``, a profile each; or in place of an HxW, ``HxW/HxW/HxW`` for a range (smallest, tuned
-            for, largest); None for the size that the model was trained at.
+        shapes: ``WxH,WxH,...`` (width x height), a profile each; or in place of a WxH, ``WxH/WxH/WxH`` for a range
+            (smallest, tuned for, largest); None for the size that the model was trained at.
         info: of the model.
 
     Raises:
@@ -56,7 +57,8 @@ def parse_profiles(batch: str, shapes: str | None, info: ModelInfo) -> tuple[Pro
         sizes = [_parse_size(size, entry, info) for size in entry.split("/")]
         if len(sizes) not in (1, 3):
             raise OptionError(
-                f"--shapes takes HxW, or HxW/HxW/HxW for smallest/tuned for/largest, got {entry!r}: write it so"
+                "--shapes takes WIDTHxHEIGHT, or three with slashes for smallest/tuned for/largest, "
+                f"got {entry!r}: write it so"
             )
         lowest, usual, highest = sizes * 3 if len(sizes) == 1 else sizes
         if not all(lowest[side] <= usual[side] <= highest[side] for side in (0, 1)):
@@ -74,7 +76,7 @@ def write_profiles(profiles: Sequence[Profile]) -> tuple[str, str]:
     entries = []
     for profile in profiles:
         shapes = (profile.minimum, profile.optimum, profile.maximum)
-        sizes = [f"{height}x{width}" for _, height, width in shapes]
+        sizes = [f"{width}x{height}" for _, height, width in shapes]
         entries.append("/".join(sizes) if len(set(sizes)) > 1 else sizes[0])
     return batch, ",".join(entries)
 
@@ -94,8 +96,8 @@ def choose_profile(profiles: Sequence[Profile], height: int, width: int, rebuild
     if not fitting:
         there = ", ".join(str(profile) for profile in profiles)
         raise DataError(
-            f"the engine takes images of {there} (height x width), got {height}x{width}: "
-            f"pass --size, or build it for more with {rebuild},{height}x{width}"
+            f"the engine takes images of {there}, got {width}x{height}: "
+            f"pass --size, or build it for more with {rebuild},{width}x{height}"
         )
     return min(fitting, key=lambda index: _span(profiles[index]))
 
@@ -116,15 +118,17 @@ def _parse_batch(batch: str) -> tuple[int, int, int]:
 
 
 def _parse_size(size: str, entry: str, info: ModelInfo) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", size.strip())
-    if match is None:
-        raise OptionError(f"--shapes takes HxW entries such as 256x256, got {entry!r}: write it so")
-    height, width = int(match[1]), int(match[2])
+    try:
+        width, height = Size.parse(size)
+    except ValueError:
+        raise OptionError(
+            f"--shapes takes sizes such as 512x256, width x height, got {entry!r}: write it so"
+        ) from None
     multiple = info.size_multiple
-    if height < 1 or width < 1 or height % multiple or width % multiple:
+    if height % multiple or width % multiple:
         raise OptionError(
             f"{info.generator} needs sides that are multiples of {multiple}, got {size} in --shapes: "
-            f"pass --shapes {_up(height, multiple)}x{_up(width, multiple)}"
+            f"pass --shapes {Size(_up(width, multiple), _up(height, multiple))}"
         )
     return height, width
 

@@ -98,7 +98,7 @@ def _add_profiles(
         for shape in (least, best, most):
             if any(given not in (-1, asked) for given, asked in zip(fixed, shape, strict=True)):
                 raise OptionError(
-                    f"the model was exported for {_text(fixed)} and takes no {_text(shape)} (images x height x width): "
+                    f"the model was exported for {_text(fixed)} and takes no {_text(shape)} (images x width x height): "
                     "leave out --shapes and --batch, or name the size it takes"
                 )
         profile: trt.IOptimizationProfile = builder.create_optimization_profile()
@@ -110,7 +110,8 @@ def _add_profiles(
 
 
 def _text(shape: Sequence[int]) -> str:
-    return "x".join("any" if side == -1 else str(side) for side in shape[:3])
+    images, height, width = ("any" if side == -1 else str(side) for side in shape[:3])
+    return f"{images}x{width}x{height}"
 
 
 def _network_flags_8() -> int:

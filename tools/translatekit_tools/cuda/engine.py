@@ -100,7 +100,7 @@ class Session:
             self._free.append(slot)
             if isinstance(error, cuda.MemoryError):
                 raise DataError(
-                    f"{images} of {height}x{width} pixels do not fit into the GPU's memory: "
+                    f"{images} of {width}x{height} pixels do not fit into the GPU's memory: "
                     "pass --size or a smaller --batch-size"
                 ) from None
             raise

@@ -69,7 +69,7 @@ def make_edges(
             ``force`` and ``progress``.
 
     Raises:
-        OptionError: figures that cannot be, or thresholds with a model.
+        OptionError: thresholds that cannot be, or any with a model.
         DataError: there are no photographs.
     """
     if model is not None:
@@ -78,8 +78,6 @@ def make_edges(
         draw = _by_model(model)
         recipe: dict[str, Any] = {"model": hash_file(find_model(model)), "white_on_black": white_on_black}
         return _derive(photos, out, lambda photo: _inverted(draw(photo), white_on_black), recipe, **options)
-    if not 0 <= blur <= 50:
-        raise OptionError(f"--blur must be from 0 to 50 pixels, not {blur:g}")
     if low is not None and high is not None and low > high:
         raise OptionError(f"--low is {low:g}, which is more than --high, {high:g}: exchange them")
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import Picture, read_picture, resize
+from translatekit.sizes import Box, Size
 from translatekit_tools.prepare.work import (
     Format,
     Made,
@@ -24,10 +25,6 @@ from translatekit_tools.prepare.work import (
     work_on,
 )
 
-Size = tuple[int, int]
-"""Height and width in pixels."""
-Box = tuple[int, int, int, int]
-"""Left, top, width and height in pixels."""
 Cut = Callable[[np.ndarray], dict[str, np.ndarray]]
 """From (H, W, C) to the images made of it, by what is added to the name."""
 
@@ -50,7 +47,7 @@ def resize_images(
     Args:
         images: a folder.
         out: where they go, under the same names.
-        size: height and width exactly, whatever becomes of the shape.
+        size: the new size exactly, whatever becomes of the shape.
         short: pixels of the shorter side, keeping the shape.
         long: pixels of the longer side, keeping the shape.
         filter: ``nearest`` for label maps, whose colours must not mix.
@@ -60,17 +57,15 @@ def resize_images(
         progress: is told how far it is.
 
     Raises:
-        OptionError: not exactly one of `size`, `short` and `long`, or one that is not positive.
+        OptionError: not exactly one of `size`, `short` and `long`.
     """
     if sum(value is not None for value in (size, short, long)) != 1:
         raise OptionError("one of --size, --short and --long says how large: pass exactly one")
-    if min(*(size or (1, 1)), 1 if short is None else short, 1 if long is None else long) < 1:
-        raise OptionError("--size, --short and --long are pixels: pass 1 or more")
 
     def cut(pixels: np.ndarray) -> dict[str, np.ndarray]:
         height, width = pixels.shape[:2]
         if size is not None:
-            new = size
+            new = size.height, size.width
         else:
             scale = short / min(height, width) if short is not None else (long or 0) / max(height, width)
             new = max(1, round(height * scale)), max(1, round(width * scale))
@@ -96,12 +91,10 @@ def crop_images(
     Images that are too small are failures, not padded.
 
     Raises:
-        OptionError: not exactly one of `size` and `box`, or one without area.
+        OptionError: not exactly one of `size` and `box`.
     """
     if (size is None) == (box is None):
         raise OptionError("--size crops the centre and --box a place: pass exactly one")
-    if min(size or (1, 1)) < 1 or (box is not None and (min(box[:2]) < 0 or min(box[2:]) < 1)):
-        raise OptionError("a crop needs 1 pixel or more in each direction, from inside the image")
 
     def cut(pixels: np.ndarray) -> dict[str, np.ndarray]:
         height, width = pixels.shape[:2]
@@ -109,7 +102,8 @@ def crop_images(
             left, top, w, h = box
         else:
             assert size is not None
-            (h, w), left, top = size, (width - size[1]) // 2, (height - size[0]) // 2
+            w, h = size
+            left, top = (width - w) // 2, (height - h) // 2
         if min(left, top) < 0 or left + w > width or top + h > height:
             raise DataError(f"it is {width}x{height}, too small for this crop: resize it, or crop less")
         return {"": pixels[top : top + h, left : left + w]}
@@ -146,20 +140,19 @@ def tile_images(
     Raises:
         OptionError: the overlap is as large as the tile.
     """
-    height, width = size
-    if min(size) < 1 or not 0 <= overlap < min(size):
-        raise OptionError(
-            f"--overlap must be from 0 to less than the tile of {width}x{height} pixels, not {overlap}"
-        )
+    width, height = size
+    if overlap >= min(size):
+        raise OptionError(f"--overlap must be less than the tile of {size} pixels, got {overlap}")
 
     def cut(pixels: np.ndarray) -> dict[str, np.ndarray]:
         if pixels.shape[0] < height or pixels.shape[1] < width:
             raise DataError(
-                f"it is {pixels.shape[1]}x{pixels.shape[0]}, smaller than a tile of {width}x{height}: "
+                f"it is {pixels.shape[1]}x{pixels.shape[0]}, smaller than a tile of {size}: "
                 "resize it, or pass a smaller --size"
             )
         tops, lefts = (
-            _starts(side, tile, overlap, whole) for side, tile in zip(pixels.shape[:2], size, strict=True)
+            _starts(side, tile, overlap, whole)
+            for side, tile in zip(pixels.shape[:2], (height, width), strict=True)
         )
         return {
             f"_y{top:05}_x{left:05}": pixels[top : top + height, left : left + width]

@@ -49,16 +49,10 @@ def extract_frames(
         progress: is told how many videos are done.
 
     Raises:
-        OptionError: figures that cannot be.
+        OptionError: both `every` and `fps`.
     """
     if every is not None and fps is not None:
         raise OptionError("--every counts frames and --fps seconds: pass one of them")
-    if every is not None and every < 1:
-        raise OptionError(f"--every must be 1 or more frames, not {every}")
-    if fps is not None and not 0 < fps <= 1000:
-        raise OptionError(f"--fps must be more than 0 frames a second, not {fps:g}")
-    if skip_similar is not None and not 0 <= skip_similar <= 64:
-        raise OptionError(f"--skip-similar must be from 0 to 64 bits, not {skip_similar}")
     output = Output(out, videos, force)
     summary = Summary()
     stems = [video.stem for video in videos]

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from translatekit.errors import DataError, OptionError
+from translatekit.errors import DataError
 from translatekit.images import read_picture, resize
 from translatekit_tools.palette import PALETTE_FILE, Palette, nearest_center
 from translatekit_tools.prepare.work import (
@@ -123,15 +123,8 @@ def segment(
         progress: is told how far it is.
 
     Raises:
-        OptionError: a figure is out of its range.
         DataError: no photographs, or fewer colours than classes.
     """
-    if not 2 <= classes <= MAX_CLASSES:
-        raise OptionError(f"-k must be from 2 to {MAX_CLASSES}, not {classes}")
-    if not 0 <= spatial <= 10:
-        raise OptionError(f"--spatial must be from 0 to 10, not {spatial:g}")
-    if not 0 <= smooth <= 0.2:
-        raise OptionError(f"--smooth must be from 0 to 0.2 of the image, not {smooth:g}")
     sources = find_sources(photos, out)
     output = Output(out, [source.path for source in sources], force)
     pairs = PairLayout(layout, split, f".{format}")

@@ -55,12 +55,10 @@ def split_data(
         OptionError: fractions that leave nothing to train on.
         DataError: no images, or files of A and B without partner.
     """
-    if min(val, test) < 0 or not 0 < val + test < 1:
+    if not 0 < val + test < 1:
         raise OptionError(
             f"--val and --test are fractions, together more than 0 and less than 1, not {val:g} and {test:g}"
         )
-    if not -1 <= near <= 32:
-        raise OptionError(f"--near must be from -1 to 32 bits, not {near}")
     data = data.expanduser()
     if os.path.realpath(out) == os.path.realpath(data):
         raise DataError(f"the output folder is {data} itself: choose another with -o")

@@ -1,0 +1,68 @@
+"""Sizes and places in an image as people write them: width before height, left before top."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+from translatekit.options import LARGEST_SIDE
+
+__all__ = ["Box", "Size"]
+
+
+class Size(NamedTuple):
+    """An image's size in pixels. Its text, everywhere, is ``512x256``: width x height."""
+
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, value: Any) -> Size:
+        """A size from ``256`` (a square), ``"256"``, ``"512x256"`` or ``(512, 256)``.
+
+        Raises:
+            ValueError: it is none of these, or a side is not 1 to 65535.
+        """
+        text = "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        found = re.fullmatch(r"\s*([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?\s*", text.lower(), re.ASCII)
+        if found is None:
+            raise ValueError(f"{value!r} is not {cls.words()}")
+        size = cls(int(found[1]), int(found[2] or found[1]))
+        if max(size) > LARGEST_SIDE:
+            raise ValueError(f"{value!r} is not {cls.words()}")
+        return size
+
+    @staticmethod
+    def words() -> str:
+        """What can be parsed, in words."""
+        return "SIDE or WIDTHxHEIGHT in pixels, such as 256 or 512x256"
+
+    def __str__(self) -> str:
+        """``512x256``."""
+        return f"{self.width}x{self.height}"
+
+
+class Box(NamedTuple):
+    """A part of an image, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, value: Any) -> Box:
+        """A box from ``"0,0,256,256"`` or its four numbers.
+
+        Raises:
+            ValueError: it is neither, or without area.
+        """
+        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        if re.fullmatch(r"\d{1,5},\d{1,5},[1-9]\d{0,4},[1-9]\d{0,4}", text, re.ASCII) is None:
+            raise ValueError(f"{value!r} is not {cls.words()}")
+        return cls(*map(int, text.split(",")))
+
+    @staticmethod
+    def words() -> str:
+        """What can be parsed, in words."""
+        return "LEFT,TOP,WIDTH,HEIGHT in pixels, such as 0,0,256,256"
