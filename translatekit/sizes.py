@@ -23,7 +23,8 @@ class Size(NamedTuple):
         Raises:
             ValueError: it is none of these, or a side is not 1 to 65535.
         """
-        text = "x".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        is_pair = isinstance(value, tuple | list) and len(value) == 2
+        text = "x".join(map(str, value)) if is_pair else str(value)
         found = re.fullmatch(r"\s*([1-9]\d{0,4})(?:x([1-9]\d{0,4}))?\s*", text.lower(), re.ASCII)
         if found is None:
             raise ValueError(f"{value!r} is not {cls.words()}")

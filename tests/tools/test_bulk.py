@@ -117,7 +117,7 @@ def test_alpha_follows_a_crop_and_a_resize(tmp_path: Path) -> None:
     source = write(tmp_path / "in.png", Picture(noise_image(35, 21), alpha))
     translate(source, identity(), tmp_path / "cropped", fit="crop")
     np.testing.assert_array_equal(read_picture(tmp_path / "cropped/in.png").alpha, alpha[1:33, 2:18])
-    translate(source, identity(), tmp_path / "resized", size="20x40")
+    translate(source, identity(), tmp_path / "resized", size="40x20")
     resized = read_picture(tmp_path / "resized/in.png")
     assert resized.pixels.shape == (20, 40, 3)
     assert resized.alpha is not None
