@@ -202,6 +202,28 @@ def _taking(annotation: Any) -> Any:
     return target
 
 
+CHOICES = [found for found in ALL if getattr(found.option.type, "choices", None)]
+
+
+@pytest.mark.parametrize("found", CHOICES, ids=str)
+def test_the_case_of_a_word_does_not_matter_and_a_slip_gets_a_suggestion(
+    found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_with(value: str) -> tuple[Result, dict[str, Any] | None]:
+        return start(monkeypatch, [*found.path, *found.required, found.flag, value])
+
+    assert isinstance(found.option.type, ValueType), f"declare {found} with value_option or config.option"
+    for word in found.option.type.choices:
+        assert start_with(word.swapcase())[1] is not None
+    longest = max(found.option.type.choices, key=len)
+    result, params = start_with(f"{longest}x")
+    assert params is None
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: {found.flag} must be one of ")
+    assert line.endswith(f"got '{longest}x': did you mean {longest!r}?")
+
+
 @pytest.mark.parametrize("method", registry("method").names())
 def test_command_line_toml_and_python_refuse_the_same(
     method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

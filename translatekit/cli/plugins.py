@@ -6,10 +6,11 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
+from translatekit.cli._options import value_option
 from translatekit.errors import PluginError
 from translatekit.hookspecs import HOOKS
 from translatekit.options import parse_assignments
@@ -36,7 +37,7 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
 
 @plugins.command()
 @click.argument("name")
-@click.option("--kind", type=click.Choice(list(HOOKS)), help="Which of several things of that name.")
+@value_option("--kind", annotation=Literal[tuple(HOOKS)], help="Which of several things of that name.")
 @click.option(
     "-O",
     "--option",

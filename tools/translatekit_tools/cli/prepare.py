@@ -88,11 +88,10 @@ def prepare() -> None:
 @prepare.command()
 @click.argument("a", type=_PATH)
 @click.argument("b", type=_PATH)
-@rich_click.option(
+@value_option(
     "--by",
-    type=click.Choice(["name", "number", "order"]),
+    annotation=Literal["name", "number", "order"],
     default="name",
-    show_default=True,
     help="What makes two files a pair: equal names, the last number in their names, or their order.",
 )
 @rich_click.option(
