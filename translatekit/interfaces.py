@@ -124,6 +124,7 @@ class Dataset(Protocol):
         class_names: of a labelled dataset, by label; else empty.
         color: what the channels mean (`Color`); ``lab`` is L in, ab out, each scaled to [-1, 1].
         skipped: the files that could not be read, with the reason.
+        remarks: what is worth knowing before training on it, one sentence each.
     """
 
     options: DataOptions
@@ -131,6 +132,7 @@ class Dataset(Protocol):
     class_names: tuple[str, ...]
     color: Color
     skipped: list[tuple[Path, str]]
+    remarks: list[str]
 
     def __len__(self) -> int:
         """Items an epoch."""

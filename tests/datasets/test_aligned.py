@@ -107,6 +107,35 @@ def test_single_images_are_not_cut_into_halves_unasked(tmp_path: Path) -> None:
     assert len(make(tmp_path, {"layout": "side_by_side"})) == 1
 
 
+def test_wide_photographs_are_told_from_pairs_by_their_middle(tmp_path: Path) -> None:
+    smooth = np.linspace(0, 255, 96).astype(np.uint8)[None, :, None].repeat(72, 0).repeat(3, 2)
+    for number in range(3):
+        write(tmp_path / "single" / f"{number}.png", smooth)
+        write(tmp_path / "pairs" / f"{number}.png", np.roll(smooth, 48, 1))
+    with pytest.raises(DataError, match=r"do not look like pairs .*is 96x72.*prepare pairs.*cyclegan"):
+        make(tmp_path / "single")
+    assert len(make(tmp_path / "pairs")) == 3
+
+
+def test_two_folders_of_other_names_lead_to_prepare_pairs(tmp_path: Path) -> None:
+    for folder in ("labels", "photos"):
+        write(tmp_path / "data" / folder / "1.png", noise(48))
+    with pytest.raises(
+        DataError, match=r"has the folders labels and photos.*prepare pairs .*labels .*photos"
+    ):
+        make(tmp_path / "data")
+    for folder in ("A", "B"):
+        write(tmp_path / "named" / folder / f"{folder}-1.png", noise())
+    with pytest.raises(DataError, match=r"share no file name.*'A-1'.*'B-1'.*prepare pairs.*cyclegan"):
+        make(tmp_path / "named")
+
+
+def test_train_and_test_are_no_sides(tmp_path: Path) -> None:
+    for folder in ("train", "test"):
+        write(tmp_path / folder / "1.png", noise(48))
+    assert len(make(tmp_path)) == len(make(tmp_path, split="val")) == 1
+
+
 def test_folders_can_be_insisted_on(tmp_path: Path) -> None:
     write(tmp_path / "train" / "a.png", noise(48))
     with pytest.raises(DataError, match="has no folders train/A and train/B"):

@@ -72,3 +72,20 @@ def test_an_empty_side_is_named(root: Path) -> None:
 def test_monet(data_dir: Path) -> None:
     assert len(make(data_dir / "monet2photo")) == 300
     assert len(make(data_dir / "monet2photo", split="val")) == 60
+
+
+def test_pairs_are_recognized(tmp_path: Path, root: Path) -> None:
+    assert make(root).remarks == []
+    for folder in ("A", "B"):
+        write(tmp_path / "named" / folder / "1.png", 0)
+    (remark,) = make(tmp_path / "named").remarks
+    assert "files of equal names" in remark
+    pair = np.concatenate([np.zeros((24, 24, 3), np.uint8), np.full((24, 24, 3), 255, np.uint8)], axis=1)
+    (tmp_path / "joined" / "train").mkdir(parents=True)
+    Image.fromarray(pair).save(tmp_path / "joined" / "train" / "1.png")
+    with pytest.raises(DataError, match=r"holds pairs side by side: train a method for pairs on them"):
+        make(tmp_path / "joined")
+    for folder in ("horses", "zebras"):
+        write(tmp_path / "sets" / folder / "1.png", 0)
+    with pytest.raises(DataError, match="has the folders horses and zebras, not A and B"):
+        make(tmp_path / "sets")

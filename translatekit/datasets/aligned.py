@@ -10,7 +10,18 @@ from typing import Any, Literal
 import numpy as np
 
 from translatekit.datasets.base import Arrays, BaseDataset, Files, Samples
-from translatekit.datasets.layouts import checked_root, find_images, find_sides, find_split, listed, no_images
+from translatekit.datasets.layouts import (
+    PREPARE_PAIRS,
+    checked_root,
+    find_images,
+    find_sides,
+    find_split,
+    listed,
+    looks_side_by_side,
+    no_images,
+    other_sides,
+    split_folder,
+)
 from translatekit.datasets.transforms import draw_geometry, to_tensor
 from translatekit.errors import DataError
 from translatekit.images import UnreadableImageError, read_picture, read_size, to_gray
@@ -62,7 +73,7 @@ class Aligned(BaseDataset):
             )
         files = [(path,) for path in find_split(root, options.split, _LAYOUT.format(root))]
         if layout == "auto":
-            _check_side_by_side(files)
+            _check_side_by_side(root, options.split, files)
         self._samples = Samples(files, self._decode_halves, options, self.skipped, _size_of_half)
 
     def __len__(self) -> int:
@@ -123,22 +134,29 @@ def _size_of_half(files: Files) -> tuple[int, int]:
     return height, _half(files[0], width)
 
 
-def _check_side_by_side(files: Sequence[Files]) -> None:
+def _check_side_by_side(root: Path, split: str, files: Sequence[Files]) -> None:
     """Refuse a folder of single images, which would be cut into meaningless halves.
 
     Raises:
-        DataError: none of the first images is wider than tall.
+        DataError: the folder holds two folders of other names, or its first images do not look like pairs.
     """
-    shapes = []
-    for (path,) in files[:20]:
-        with contextlib.suppress(UnreadableImageError):
-            shapes.append(read_size(path))
-    if shapes and all(width <= height for height, width in shapes):
-        height, width = shapes[0]
+    holder = split_folder(root, split)
+    others = other_sides(holder)
+    if others:
+        first, second = others
         raise DataError(
-            f"the images in {files[0][0].parent} do not look like pairs side by side ({files[0][0].name} is "
-            f"{width}x{height}): put the two sides into folders A and B, or pass layout=side_by_side"
+            f"{holder} has the folders {first.name} and {second.name}: for pairs of equal names, call them A and B; "
+            f"else {PREPARE_PAIRS}: translatekit prepare pairs {first} {second} -o DATA"
         )
+    if not looks_side_by_side([path for (path,) in files], seams=True):
+        first_file = files[0][0]
+        with contextlib.suppress(UnreadableImageError):
+            height, width = read_size(first_file)
+            raise DataError(
+                f"the images in {first_file.parent} do not look like pairs side by side ({first_file.name} is "
+                f"{width}x{height}): put the two sides into folders A and B ({PREPARE_PAIRS}); for images without "
+                "pairs, train a method such as cyclegan; if they are pairs, pass --dataset-option layout=side_by_side"
+            )
 
 
 def _matched(folder_a: Path, folder_b: Path) -> list[Files]:
@@ -149,11 +167,17 @@ def _matched(folder_a: Path, folder_b: Path) -> list[Files]:
     """
     a, b = _by_name(folder_a), _by_name(folder_b)
     lonely = [str(files[name]) for files, others in ((a, b), (b, a)) for name in files if name not in others]
+    if not a.keys() & b.keys():
+        raise DataError(
+            f"{folder_a} and {folder_b} share no file name, having {min(a)!r} and {min(b)!r}, so they hold no pairs: "
+            f"{PREPARE_PAIRS}; for images without pairs, train a method such as cyclegan"
+        )
     if lonely:
         verb = "lacks" if len(lonely) == 1 else "lack"
         raise DataError(
             f"{len(lonely)} of {len(a) + len(b)} files {verb} a partner of the same name ({listed(lonely)}): "
-            f"add the partners in {folder_a} and {folder_b}, or remove these"
+            f"add the partners in {folder_a} and {folder_b}, or remove these; where the names differ otherwise, "
+            f"{PREPARE_PAIRS}"
         )
     return [(a[name], b[name]) for name in a]
 

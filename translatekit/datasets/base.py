@@ -40,6 +40,7 @@ class BaseDataset:
         check_sizes(options)
         self.options = options
         self.skipped: list[tuple[Path, str]] = []
+        self.remarks: list[str] = []
         self.epoch = 0
 
     def set_channels(self, **channels: int) -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from translatekit.errors import DataError
-from translatekit.images import IMAGE_SUFFIXES
+import numpy as np
 
+from translatekit.errors import DataError
+from translatekit.images import IMAGE_SUFFIXES, UnreadableImageError, read_picture, read_size, to_gray
+
+PREPARE_PAIRS = "translatekit prepare pairs joins them by name, number, order, pattern or table"
+"""What every message about pairs ends in."""
+
+_LOOKED_AT, _DECODED = 20, 8  # of a folder's images: by their headers, by their pixels
+_TWICE = 1.9  # as wide as tall: two square images, a little cut
+_SEAM = 2.0  # times the usual change between columns; within a photograph the middle is like any other place
+
+_SPLITS = ("train", "val", "test")
 _FALLBACKS = {"val": ("val", "test")}
 
 
@@ -34,6 +45,11 @@ def checked_root(root: Path | None, dataset: str) -> Path:
 def split_names(split: str) -> tuple[str, ...]:
     """The subfolders that may hold a split, best first: ``val`` may be called ``test``."""
     return _FALLBACKS.get(split, (split,))
+
+
+def split_folder(root: Path, split: str) -> Path:
+    """The folder that holds a split, or the dataset's own where it has none for it."""
+    return next((root / name for name in split_names(split) if (root / name).is_dir()), root)
 
 
 def find_images(folder: Path, recursive: bool = True) -> list[Path]:
@@ -79,6 +95,55 @@ def find_sides(root: Path, split: str) -> tuple[Path, Path] | None:
         if all(folder.is_dir() for folder in pair):
             return pair
     return None
+
+
+def looks_side_by_side(files: Sequence[Path], seams: bool = False) -> bool:
+    """Whether files seem to hold two images beside each other each, judging by the first of them.
+
+    Two square images, or wider ones, are about twice as wide as tall. Narrower ones may have the shape of a photograph.
+
+    Args:
+        files: the images.
+        seams: decode some of those that may be photographs, and take for pairs what has an edge down its middle.
+    """
+    shapes = []
+    for path in files[:_LOOKED_AT]:
+        with contextlib.suppress(UnreadableImageError):
+            shapes.append((path, *read_size(path)))
+    wide = [path for path, height, width in shapes if width % 2 == 0 and width >= _TWICE * height]
+    if len(wide) > len(shapes) / 2:
+        return True
+    narrow = [path for path, height, width in shapes if width > height]
+    if not seams or len(narrow) <= len(shapes) / 2:
+        return False
+    edges = [strength for path in narrow[:_DECODED] if (strength := _seam(path)) is not None]
+    return not edges or float(np.median(edges)) > _SEAM
+
+
+def _seam(path: Path) -> float | None:
+    """How many times the change across the middle of an image is that from column to column; None where all is flat."""
+    try:
+        pixels = to_gray(read_picture(path, 3, deep=False).pixels)[:, :, 0].astype(np.float32)
+    except UnreadableImageError:
+        return None
+    middle = pixels.shape[1] // 2
+    near = pixels[:, max(0, middle - 8) : middle + 8]
+    changes = np.abs(np.diff(near, axis=1)).mean(0)
+    seam = middle - max(0, middle - 8) - 1
+    usual = float(np.median(np.delete(changes, seam)))
+    return float(changes[seam]) / max(usual, 0.5) if changes.max() > 0 else None
+
+
+def other_sides(folder: Path) -> list[Path]:
+    """The two subfolders of images where a folder has just these and no image itself: sides under other names."""
+    if find_images(folder, recursive=False):
+        return []
+    holders = [
+        child
+        for child in sorted(folder.iterdir())
+        if child.is_dir() and not child.name.startswith((".", *_SPLITS)) and find_images(child)
+    ]
+    return holders if len(holders) == 2 else []
 
 
 def missing_split(root: Path, split: str) -> MissingSplitError:

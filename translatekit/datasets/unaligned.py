@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from translatekit.datasets.base import BaseDataset, Samples, decode_one, file_size
-from translatekit.datasets.layouts import checked_root, find_images, find_sides, missing_split, no_images
+from translatekit.datasets.layouts import (
+    checked_root,
+    find_images,
+    find_sides,
+    looks_side_by_side,
+    missing_split,
+    no_images,
+    other_sides,
+    split_folder,
+)
 from translatekit.datasets.transforms import draw_geometry, to_tensor
 from translatekit.errors import DataError
 from translatekit.interfaces import DataOptions
@@ -44,7 +53,13 @@ class Unaligned(BaseDataset):
         if sides is None and options.split != "train":
             raise missing_split(root, options.split)
         if sides is None:
-            raise DataError(f"{root} has no folders trainA and trainB: put the two sets of images there")
+            raise _no_sides(root)
+        names = [{path.stem for path in find_images(folder)} for folder in sides]
+        if options.split == "train" and len(names[0] & names[1]) > len(names[0] | names[1]) / 2:
+            self.remarks.append(
+                f"{sides[0]} and {sides[1]} hold files of equal names: if these are pairs, a method for pairs such as "
+                "pix2pix learns more from them"
+            )
         self._a, self._b = (
             self._samples(folder, channels)
             for folder, channels in zip(sides, (in_channels, out_channels), strict=True)
@@ -73,3 +88,20 @@ class Unaligned(BaseDataset):
         if not files:
             raise no_images(folder, "one of the two sets there")
         return Samples(files, partial(decode_one, channels), self.options, self.skipped, file_size)
+
+
+def _no_sides(root: Path) -> DataError:
+    """The error of a folder without two sets, by what it holds instead."""
+    holder = split_folder(root, "train")
+    others = other_sides(holder)
+    if others:
+        first, second = (folder.name for folder in others)
+        return DataError(
+            f"{holder} has the folders {first} and {second}, not A and B or trainA and trainB: rename them"
+        )
+    if looks_side_by_side(find_images(holder), seams=True):
+        return DataError(
+            f"{holder} holds pairs side by side: train a method for pairs on them, such as pix2pix, "
+            "or put the two kinds of images into trainA and trainB"
+        )
+    return DataError(f"{root} has no folders trainA and trainB: put the two sets of images there")

@@ -399,6 +399,8 @@ def _announce(training: Training, report: Reporter | None, steps: int, total: in
     )
     for path, reason in training.data.skipped:
         report.say(f"skipped {path}: {reason}")
+    for remark in getattr(training.data, "remarks", ()):  # datasets of older plugins have none
+        report.say(remark)
 
 
 def _describe(training: Training, name: str, direction: str) -> ModelInfo:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageDraw
 
-from translatekit.datasets.layouts import find_images, listed, no_images
+from translatekit.datasets.layouts import find_images, listed, looks_side_by_side, no_images
 from translatekit.datasets.palette import PALETTE_FILE, learn_palette, read_palette
 from translatekit.errors import DataError
 from translatekit.images import Picture, encode_picture, read_picture, resize
@@ -196,7 +196,7 @@ def _find(data: Path, kind: Kind) -> tuple[_Found, list[Finding]]:
     if not items:
         raise no_images(data, "the images there")
     if kind == "auto":
-        kind = "pairs" if _look_side_by_side([item[0] for _, item in items]) else "single"
+        kind = "pairs" if looks_side_by_side([item[0] for _, item in items]) else "single"
     return _Found(kind, False, items), []
 
 
@@ -254,20 +254,6 @@ def _sides(data: Path, split: str) -> tuple[Path, Path] | None:
     if split == "train":
         places.append((data / "A", data / "B"))
     return next(((a, b) for a, b in places if a.is_dir() and b.is_dir()), None)
-
-
-def _look_side_by_side(files: Sequence[Path]) -> bool:
-    """Whether the first images are about twice as wide as they are tall, or wider than most photographs."""
-    from translatekit.images import UnreadableImageError, read_size
-
-    shapes = []
-    for path in files[:20]:
-        try:
-            shapes.append(read_size(path))
-        except UnreadableImageError:
-            continue
-    wide = sum(width % 2 == 0 and width >= 1.9 * height for height, width in shapes)
-    return bool(shapes) and wide > len(shapes) / 2
 
 
 # Looking at one item
