@@ -263,7 +263,7 @@ def test_runs_without_a_name_are_numbered(
         ({"generator": "unett"}, PluginError, "did you mean 'unet'"),
         ({"generator_options": {"dept": 5}}, OptionError, "did you mean 'depth'"),
         ({"lambda_l2": 1}, OptionError, "'lambda_l2'"),
-        ({"lambda_l1": "much"}, OptionError, "must be a number, got 'much'"),
+        ({"lambda_l1": "much"}, OptionError, "must be a number of at least 0, got 'much'"),
         ({"dataset": "unaligned"}, OptionError, "needs paired images"),
         ({"adversarial": "l1"}, OptionError, "l1"),
         ({"load_size": 30}, OptionError, "--load-size 32"),
