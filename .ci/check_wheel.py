@@ -31,6 +31,7 @@ WITHOUT_TORCH = [
     "pluggy",
     "numpy",
     "pillow",
+    "platformdirs",
     "tomli",
     "tomli-w",
     "tifffile",

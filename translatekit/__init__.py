@@ -19,14 +19,15 @@ __all__ = ["load", "load_network", "train", "translate"]
 
 
 def load(
-    path: str | Path, device: str = "auto", precision: str | None = None, direction: str | None = None
+    path: str | Path, device: str = "auto", precision: str | None = "auto", direction: str | None = None
 ) -> Translator:
     """Open a model, ready to translate arrays of images.
 
     Args:
         path: a model file of any installed backend, or a run's folder.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``fp32``, ``fp16`` or ``bf16``; None for what the file was made for.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``; ``auto`` (or None) for what a compiled file was made for,
+            as far as this processor is made for it, and else for fp32, which gives the same on every machine.
         direction: which of a run's generators, such as ``BtoA``.
 
     Returns:
@@ -35,16 +36,22 @@ def load(
     Raises:
         ModelFileError: there is no such file, or it is damaged.
         PluginError: no installed backend runs files of its suffix.
+        OptionError: the backend does not compute in the precision.
+
+    Warns:
+        TranslatekitWarning: the precision is slow on this machine.
     """
     from translatekit.errors import PluginError
     from translatekit.model_file import find_model
+    from translatekit.precision import asked_for
     from translatekit.registry import registry
 
     path = find_model(path, direction)
+    asked = asked_for(precision, "load()")
     backends = registry("backend")
     for entry in backends.entries():
         if path.suffix in entry.spec.suffixes:
-            translator: Translator = entry.spec.load()(path, device, precision)
+            translator: Translator = entry.spec.load()(path, device, asked)
             return translator
     known = ", ".join(suffix for entry in backends.entries() for suffix in entry.spec.suffixes)
     raise PluginError(f"no installed backend runs {path.suffix or path.name!r} files: give one of {known}")

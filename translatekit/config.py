@@ -17,6 +17,7 @@ import tomli_w
 from translatekit.errors import OptionError
 from translatekit.interfaces import Direction, NormInference
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Pattern, check_options
+from translatekit.precision import TrainPrecision
 from translatekit.registry import registry
 from translatekit.specs import MethodSpec
 
@@ -164,8 +165,10 @@ class TrainOptions:
     validate_every: int = option(1, "Epochs between validations; 0 for none.", "Output", minimum=0)
 
     # hardware
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = option(
-        "32-true", "Numbers to compute with.", "Hardware"
+    precision: TrainPrecision = option(
+        "auto",
+        "Numbers to compute with; auto takes bf16 or fp16 where this machine is quicker in it, and notes it down.",
+        "Hardware",
     )
     accelerator: str = option("auto", "cpu, cuda, mps or auto.", "Hardware")
     devices: Annotated[

@@ -8,6 +8,10 @@ class TranslatekitError(Exception):
     """Base of every error that is the user's to mend."""
 
 
+class TranslatekitWarning(UserWarning):
+    """What the user should know while the program goes on; the command line prints its sentence to stderr."""
+
+
 class PluginError(TranslatekitError):
     """A plugin is broken, missing, or in conflict with another."""
 

@@ -259,6 +259,7 @@ class Backend(Protocol):
         Args:
             path: the model file.
             device: where to run it.
-            precision: ``fp32``, ``fp16``, ``bf16``, or None for what the file was made for.
+            precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``; None for what the file was made for. One that is slow
+                here is said with a `translatekit.errors.TranslatekitWarning`.
         """
         ...

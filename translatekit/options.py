@@ -78,6 +78,17 @@ class Pattern:
     words: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Aliases:
+    """Other words for a value, for an annotation: ``Annotated[Literal["fp32"], Aliases({"32-true": "fp32"})]``.
+
+    Attributes:
+        names: what each stands for.
+    """
+
+    names: Mapping[Any, Any]
+
+
 def parse_assignments(assignments: Iterable[str], flag: str) -> dict[str, str]:
     """``["depth=7", "norm=batch"]`` as a dict of text values.
 
@@ -250,6 +261,9 @@ def _check_pattern(value: str, pattern: Pattern) -> None:
 def _convert(value: Any, annotation: Any) -> Any:
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
+        for item in args[1:]:
+            if isinstance(item, Aliases):
+                value = item.names.get(value, value)
         converted = _convert(value, args[0])
         for item in args[1:]:
             if isinstance(item, Bounds):

@@ -18,27 +18,25 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from translatekit.cache import writable_cache
 from translatekit.errors import OptionError
+from translatekit.options import Aliases, convert
 
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-"""What a model may be run in; ``auto`` is what `docs/precision.md` says."""
-TrainPrecision = Literal["auto", "fp32", "bf16", "fp16"]
-"""What may be trained in. bf16 and fp16 are autocast: weights and optimizer stay in fp32."""
+_ALIASES = Aliases(
+    {"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16", "none": "auto", None: "auto"}
+)
+"""Older names, which configurations of runs may hold."""
 
-ALIASES: dict[Any, str] = {
-    "32-true": "fp32",
-    "bf16-mixed": "bf16",
-    "16-mixed": "fp16",
-    "none": "auto",
-    None: "auto",
-}
-"""Older names, which configurations of runs may hold, and the name that each has now."""
+Precision = Annotated[Literal["auto", "fp32", "bf16", "fp16", "int8"], _ALIASES]
+"""What a model may be run in; ``auto`` is what the file was made for, and fp32 for a model file of a training."""
+
+TrainPrecision = Annotated[Literal["auto", "fp32", "bf16", "fp16"], _ALIASES]
+"""What may be trained in. bf16 and fp16 are autocast: weights and optimizer stay in fp32."""
 
 FABRIC: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
     "fp32": "32-true",
@@ -54,6 +52,16 @@ _SECONDS = 1.0
 _ROUNDS = 7
 _NOT_AGAIN = 10.0  # times slower than the quickest: certain enough
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+
+
+def asked_for(precision: Any, owner: str) -> str | None:
+    """A precision that a caller named, under its present name; None for ``auto``.
+
+    Raises:
+        OptionError: there is none of that name; `owner` took it.
+    """
+    name = str(convert(precision, Precision, f"{owner}: option 'precision'"))
+    return None if name == "auto" else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +98,7 @@ class Speeds:
         )
 
 
-def measured(
-    runtime: str, version: str, measure: Callable[[], Mapping[str, float]]
-) -> Speeds:
+def measured(runtime: str, version: str, measure: Callable[[], Mapping[str, float]]) -> Speeds:
     """The speeds of a runtime, from the cache where they were measured before.
 
     Args:
@@ -215,7 +221,9 @@ def _measure_torch() -> dict[str, float]:
 def _torch_work(dtype: torch.dtype) -> Callable[[], object]:
     import torch
 
-    def filled(*shape: int) -> torch.Tensor:  # nothing is drawn: the training's random numbers stay as they are
+    def filled(
+        *shape: int,
+    ) -> torch.Tensor:  # nothing is drawn: the training's random numbers stay as they are
         return torch.full(shape, 0.5, dtype=dtype)
 
     x, weight = filled(1, 64, 32, 32).requires_grad_(), filled(64, 64, 4, 4).requires_grad_()
@@ -229,7 +237,7 @@ def _torch_work(dtype: torch.dtype) -> Callable[[], object]:
     return work
 
 
-def choose_for_training(device_type: str) -> str:
+def choose_for_training(device_type: str) -> Literal["fp32", "bf16", "fp16"]:
     """What ``auto`` means for a training on such a device: ``cuda``, ``mps`` or ``cpu``.
 
     A GPU's capability says it; a CPU is measured.
@@ -246,18 +254,11 @@ def torch_slowness(precision: str, device_type: str) -> str | None:
     Raises:
         OptionError: it does not compute in it there.
     """
-    if precision == "fp32":
-        return None
-    if precision not in FABRIC:
-        raise OptionError(
-            f"PyTorch does not translate in {precision} here: pass --precision {', '.join(FABRIC)}, "
-            f"or translatekit compile to .xml with --precision {precision}"
-        )
-    if device_type == "cpu":
-        if precision == "fp16":
-            raise OptionError("fp16 needs a GPU: pass --precision bf16 or fp32 on the CPU")
+    if precision == "fp16" and device_type == "cpu":
+        raise OptionError("fp16 needs a GPU: pass --precision bf16 or fp32 on the CPU")
+    if precision == "bf16" and device_type == "cpu":
         return torch_speeds().slowness(precision)
-    if device_type == "cuda" and precision == "bf16" and (capability := _least_capability()) < (8, 0):
+    if precision == "bf16" and device_type == "cuda" and (capability := _least_capability()) < (8, 0):
         major, minor = capability
         return f"this GPU, of compute capability {major}.{minor}, has no bf16 and emulates it slowly"
     return None

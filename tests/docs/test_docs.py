@@ -306,4 +306,5 @@ def tiny_run(folder: Path) -> dict[str, Any]:
         "epochs": 1,
         "epochs_decay": 0,
         "accelerator": "cpu",
+        "precision": "fp32",
     }

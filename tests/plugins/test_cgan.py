@@ -30,6 +30,7 @@ TINY: dict[str, Any] = {
     "generator_options": {"width": 8},
     "discriminator_options": {"width": 8, "layers": 2},
     "accelerator": "cpu",
+    "precision": "fp32",
 }
 
 
@@ -165,6 +166,7 @@ def test_it_trains_on_mnist(data_dir: Path, tmp_path: Path) -> None:
         "generator_options": {"width": 8},
         "discriminator_options": {"width": 8},
         "accelerator": "cpu",
+        "precision": "fp32",
     }
     run = translatekit.train(
         "cgan", data_dir / "mnist", **settings, max_steps=3, output=str(tmp_path / "run")

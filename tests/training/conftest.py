@@ -18,6 +18,7 @@ TINY: dict[str, Any] = {
     "epochs_decay": 1,
     "log_every": 2,
     "accelerator": "cpu",
+    "precision": "fp32",
 }
 
 

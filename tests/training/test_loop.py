@@ -26,6 +26,7 @@ from translatekit.training.checkpoint import load_checkpoint
 
 FLAGS = [
     *("--load-size", "36", "--crop-size", "32", "--accelerator", "cpu", "--log-every", "2"),
+    *("--precision", "fp32"),
     *("-G", "depth=5", "-G", "width=4", "-D", "layers=1", "-D", "width=4"),
 ]
 

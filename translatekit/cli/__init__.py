@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Any, NoReturn
+import warnings
+from typing import Any, NoReturn, TextIO
 
 import click
 import rich_click
 
 from translatekit import __version__
-from translatekit.errors import PluginError, TranslatekitError
+from translatekit.errors import PluginError, TranslatekitError, TranslatekitWarning
 from translatekit.plugins import installed
 from translatekit.registry import registry
 from translatekit.terminal import printable
@@ -61,6 +62,8 @@ class Program(rich_click.RichGroup):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the program and exit: 0, 1 for a user's error, 2 for wrong usage, 130 when interrupted."""
         kwargs["standalone_mode"] = False
+        warnings.simplefilter("default", TranslatekitWarning)
+        warnings.showwarning = _show_warning
         try:
             status = super().main(*args, **kwargs)
         except click.Abort:
@@ -76,6 +79,24 @@ class Program(rich_click.RichGroup):
             print(f"Error: {printable(str(error))}", file=sys.stderr)
             status = 1
         sys.exit(status)
+
+
+_show_others = warnings.showwarning
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """One of ours as one line, without the place in the code."""
+    if issubclass(category, TranslatekitWarning):
+        print(f"Warning: {message}", file=sys.stderr)
+    else:
+        _show_others(message, category, filename, lineno, file, line)
 
 
 def _warn_of_broken_plugins() -> None:

@@ -99,7 +99,7 @@ def _not_a_number(log: Sequence[Entry]) -> Iterator[Trouble]:
                 "not a number",
                 entry["step"],
                 f"{name} became {value} at step {entry['step']}: train again with a --lr ten times lower, and with "
-                "--precision 32-true if it was another",
+                "--precision fp32 if it was another",
             )
             return
 

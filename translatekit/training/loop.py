@@ -20,6 +20,7 @@ from translatekit.datasets.color_torch import lab_to_rgb
 from translatekit.datasets.palette import PaletteClass, palette_of
 from translatekit.errors import TrainingError
 from translatekit.model_file import ModelInfo, save_model, write_atomically
+from translatekit.precision import FABRIC
 from translatekit.registry import registry
 from translatekit.training.checkpoint import (
     gather_ranks,
@@ -38,6 +39,7 @@ from translatekit.training.setup import (
     make_loader,
     prepare,
     resolve,
+    settle_precision,
     to_channels_last,
     use_channels_last,
 )
@@ -69,10 +71,13 @@ def run(
     resolved, folder = resolve(method, data, config, resume, given)
     # Subnormal numbers appear in Adam's moments and slow a CPU down many times; threads inherit this setting.
     torch.set_flush_denormal(True)
+    notes = settle_precision(resolved.options)
     fabric = make_fabric(resolved.options)
     fabric.launch()
+    _agree_on_precision(fabric, resolved.options.precision)
     try:
         training = prepare(resolved, folder, fabric)
+        training.notes = notes
         if fabric.is_global_zero and resume is None:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "config.toml", resolved.to_toml().encode())
@@ -206,7 +211,7 @@ def _drain(training: Training) -> dict[str, float]:
         raise LossError(
             f"the loss {name} is {value} at step {step}: start again with "
             f"--config {training.folder / 'config.toml'} and a lower --lr"
-            + ("" if training.options.precision == "32-true" else " or --precision 32-true"),
+            + ("" if training.options.precision == "fp32" else " or --precision fp32"),
             name,
             value,
             step,
@@ -397,6 +402,8 @@ def _announce(training: Training, report: Reporter | None, steps: int, total: in
         f"{config.method} with {options.generator} on {len(training.data)} images: {total} steps, {steps} an epoch, "
         f"on {training.fabric.world_size} x {training.fabric.device.type}; the run is {training.folder}"
     )
+    for note in training.notes:
+        report.say(note)
     for path, reason in training.data.skipped:
         report.say(f"skipped {path}: {reason}")
     for remark in getattr(training.data, "remarks", ()):  # datasets of older plugins have none
@@ -438,6 +445,21 @@ def _describe(training: Training, name: str, direction: str) -> ModelInfo:
             "torch": torch.__version__,
         },
     )
+
+
+def _agree_on_precision(fabric: Fabric, precision: str) -> None:
+    """Refuse a run whose processes would compute in different precisions: ``auto`` on machines of several kinds.
+
+    Raises:
+        TrainingError: they would.
+    """
+    if fabric.world_size == 1:
+        return
+    names = list(FABRIC)
+    numbers = fabric.all_gather(torch.tensor(names.index(precision)))
+    if numbers.min() != numbers.max():
+        chosen = " and ".join(names[number] for number in sorted(set(numbers.tolist())))
+        raise TrainingError(f"the processes of this run would compute in {chosen}: pass --precision fp32")
 
 
 def _out_of_patience(training: Training) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields
@@ -23,6 +24,7 @@ from translatekit.errors import OptionError, TrainingError
 from translatekit.interfaces import DataOptions, Dataset, Method
 from translatekit.networks.factory import Networks
 from translatekit.networks.layers import set_norm_inference
+from translatekit.precision import FABRIC, choose_for_training, torch_slowness, torch_speeds
 from translatekit.registry import registry
 from translatekit.training.metrics import SET_METRICS
 from translatekit.training.sampling import EpochBatches
@@ -54,6 +56,8 @@ def resolve(
                     f"{name} cannot change when a run is resumed: leave it out, "
                     f"or start anew with --config {folder / 'config.toml'}"
                 )
+        if given.get("precision") == "auto":  # which is what the run was started with, and no new choice
+            given = {name: value for name, value in given.items() if name != "precision"}
         return RunConfig.from_toml(folder / "config.toml", given), folder
     if config is not None:
         changed = dict(given)
@@ -91,12 +95,48 @@ def _choose_folder(config: RunConfig) -> Path:
     return folder
 
 
+def settle_precision(options: TrainOptions) -> list[str]:
+    """Replace ``auto`` by what is quick on the device, so that the run keeps it wherever it goes on.
+
+    Returns:
+        What the user should know: what was chosen, or that what was asked for is slow.
+
+    Raises:
+        OptionError: the device does not compute in what was asked for.
+    """
+    device = _device_type(options.accelerator)
+    if options.precision != "auto":
+        slow = torch_slowness(options.precision, device)
+        return [f"{slow}: --precision fp32 is quicker"] if slow else []
+    options.precision = choose_for_training(device)
+    if options.precision == "fp32":
+        return []
+    why = (
+        f"measured to be {torch_speeds().gain(options.precision):.1f} times as quick as fp32 on this processor"
+        if device == "cpu"
+        else "which this GPU is made for"
+    )
+    return [
+        f"training in {options.precision}, {why}; the weights stay in fp32, and --precision fp32 does all in it"
+    ]
+
+
+def _device_type(accelerator: str) -> str:
+    """The kind of device that Fabric takes for an accelerator's name."""
+    if accelerator in ("auto", "gpu"):
+        if torch.backends.mps.is_available():
+            return "mps"
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return accelerator
+
+
 def make_fabric(options: TrainOptions) -> Fabric:
     """The engine that knows devices, precision and several processes.
 
     Raises:
         OptionError: there are no such devices.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it says in other words what we say
     # Each process keeps its own running statistics: broadcasting them would change tensors between two
     # forward passes of one network, of which a GAN's step has several.
     strategy: Any = DDPStrategy(broadcast_buffers=False) if options.strategy == "ddp" else options.strategy
@@ -109,7 +149,7 @@ def make_fabric(options: TrainOptions) -> Fabric:
             devices=devices,
             strategy=strategy,
             num_nodes=options.num_nodes,
-            precision=options.precision,
+            precision=FABRIC[options.precision],
         )
     except (ValueError, RuntimeError) as error:  # Fabric's MisconfigurationException among them
         raise OptionError(

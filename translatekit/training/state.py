@@ -46,6 +46,7 @@ class Training:
     averages: dict[str, AveragedModel] = field(default_factory=dict)
     judge: Judge | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     palettes: dict[str, list[PaletteClass]] = field(default_factory=dict)
     pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
 

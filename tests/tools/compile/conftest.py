@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -78,15 +78,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = np.rint((np.stack(waves, -1) + 1) * 127.5).astype(np.uint8)
         (folder / f"{index}.png").write_bytes(encode_picture(Picture(pixels), ".png"))
     return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The user's cache folder for the time of the tests."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder))
-        yield folder
 
 
 Compiled = Callable[[str, str], CompileReport]

@@ -77,7 +77,7 @@ def test_openvino_computes_every_convolution_in_what_was_asked_for(
         compile_model(models[name], out, precision=precision, check=str(photos), tolerance=40)
     except OptionError as error:
         pytest.skip(str(error))
-    translator: Any = translatekit.load(out)
+    translator: Any = translatekit.load(out, precision=precision)
     used = [
         node.get_rt_info()["runtimePrecision"].astype(str)
         for node in translator._request.get_compiled_model().get_runtime_model().get_ops()
@@ -252,8 +252,8 @@ class TestOpenVinoCache:
 
     @pytest.fixture
     def blobs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        return tmp_path / "cache" / "translatekit" / "openvino"
+        monkeypatch.setenv("TRANSLATEKIT_CACHE", str(tmp_path / "cache"))
+        return tmp_path / "cache" / "openvino"
 
     def test_compiling_leaves_nothing_and_opening_one_model(
         self, compiled: Compiled, photos: Path, blobs: Path, tmp_path: Path
@@ -287,14 +287,14 @@ class TestOpenVinoCache:
         self, compiled: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "file").touch()
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        monkeypatch.setenv("TRANSLATEKIT_CACHE", str(tmp_path / "file"))
         assert translatekit.load(compiled("unet running", ".xml").path)(batch()).shape == (2, 64, 96, 3)
 
 
 def test_onnx_runtime_keeps_no_identifier_of_the_device(compiled: Compiled, tmp_path: Path) -> None:
     program = f"import translatekit; translatekit.load({str(compiled('unet running', '.onnx').path)!r})"
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
-    environment |= {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    environment |= {"TRANSLATEKIT_CACHE": str(tmp_path), "HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
     assert not list(tmp_path.rglob("deviceid"))
 

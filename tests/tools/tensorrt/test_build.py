@@ -32,7 +32,7 @@ def build(run_python: RunPython, tmp_path: Path) -> Build:
         given = {
             "GRAPH": tmp_path / "graph.onnx",
             "OPTIONS": json.dumps(options or {}),
-            "XDG_CACHE_HOME": tmp_path,
+            "TRANSLATEKIT_CACHE": tmp_path,
         }
         done = run_python(
             COMPILE, tmp_path / "model.engine", path=[tmp_path / "site"], **{**given, **variables}
@@ -81,7 +81,7 @@ def test_an_interrupt_ends_the_build(build: Build, tmp_path: Path) -> None:
 
 
 def test_timings_are_kept_for_the_next_build(build: Build, tmp_path: Path) -> None:
-    cache = tmp_path / "translatekit" / "tensorrt" / "Stub-0-9.0-10.16.1.11.timing"
+    cache = tmp_path / "tensorrt" / "Stub-0-9.0-10.16.1.11.timing"
     build()
     assert cache.read_bytes() == b"+"
     build()
@@ -97,7 +97,7 @@ def test_timings_are_kept_for_the_next_build(build: Build, tmp_path: Path) -> No
 
 def test_a_cache_that_cannot_be_written_does_not_matter(build: Build, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "report" in build(XDG_CACHE_HOME=tmp_path / "file").stdout
+    assert "report" in build(TRANSLATEKIT_CACHE=tmp_path / "file").stdout
 
 
 def test_what_tensorrt_says_is_quoted(build: Build, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_another_gpu_may_be_named(run_with_pycuda: RunPython, tmp_path: Path) ->
     given = {
         "GRAPH": tmp_path / "graph.onnx",
         "OPTIONS": json.dumps({"device": "cuda:1"}),
-        "XDG_CACHE_HOME": tmp_path,
+        "TRANSLATEKIT_CACHE": tmp_path,
     }
     said = json.loads(run_with_pycuda(COMPILE, tmp_path / "model.engine", **given).stdout)
     assert said["report"]["gpu"] == "Stub 1"
@@ -175,7 +175,7 @@ for precision in ("bf16", "fp16"):
     assert plan["profiles"] == [[[1, 16, 16, 3], [8, 16, 16, 3], [32, 16, 16, 3]]]
 """,
         tmp_path,
-        XDG_CACHE_HOME=tmp_path,
+        TRANSLATEKIT_CACHE=tmp_path,
     )
 
 
@@ -192,8 +192,8 @@ def test_versions() -> None:
 
 def test_the_timing_cache_is_one_of_its_gpu_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = Gpu(0, "NVIDIA H200/PCIe", "9.0", 0, "13.0")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
-    path = Path("/caches/translatekit/tensorrt/NVIDIA-H200-PCIe-9.0-11.4.0.106.timing")
+    monkeypatch.setenv("TRANSLATEKIT_CACHE", "/caches")
+    path = Path("/caches/tensorrt/NVIDIA-H200-PCIe-9.0-11.4.0.106.timing")
     assert timing_cache_path(None, gpu, "11.4.0.106") == path
     assert timing_cache_path("none", gpu, "11.4.0.106") is None
     assert timing_cache_path("~/a", gpu, "") == Path.home() / "a"

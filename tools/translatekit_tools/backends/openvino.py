@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import openvino
 
-from translatekit.errors import ModelFileError, OptionError
+from translatekit.cache import writable_cache
+from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
 from translatekit.model_file import ModelInfo
 from translatekit_tools.backends.batches import check_batch, check_precision, like, to_uint8
 from translatekit_tools.backends.held import Held, Parts
 from translatekit_tools.backends.openvino_held import HeldModel
+from translatekit_tools.backends.openvino_speeds import HINTS, openvino_speeds
 from translatekit_tools.compile.openvino import check_precision as check_cpu
 from translatekit_tools.compile.openvino import read_info
 
-# Always said: left alone, OpenVINO computes in bf16 wherever the CPU has it.
-_HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+_OF_FP32 = ("bf16", "fp16")
+"""What a file is compiled for and can still be run in fp32: its weights are rounded by the processor, or hardly."""
 
 _KEPT = 16
 """Models in the cache; each is as large as its weights."""
@@ -88,14 +90,20 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
     Args:
         path: the file, its ``.bin`` beside it.
         device: ``auto`` or ``cpu``.
-        precision: None, or the one that the file was compiled for.
+        precision: the one that the file was compiled for; or, of a file for bf16 or fp16, ``fp32``. None is the first,
+            and the second where this CPU is slower in it or has it not.
 
     Raises:
         ModelFileError: the file is damaged, or not one of ours.
         OptionError: another device or precision is asked for, or the CPU lacks the precision.
+
+    Warns:
+        TranslatekitWarning: the CPU is slow in the file's precision, or does not compute in it.
     """
     info = read_info(path)
-    own = check_precision(path, info, precision)
+    own = str(info.compiled.get("precision", "fp32"))
+    if precision != "fp32" or own not in _OF_FP32:
+        check_precision(path, info, precision)
     if device not in ("auto", "cpu"):
         raise OptionError(f"OpenVINO models run on the CPU here, not on {device!r}: pass --device cpu")
     if not path.with_suffix(".bin").is_file():
@@ -103,10 +111,10 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
             f"{path} has no {path.stem}.bin beside it: copy both, or compile the model again"
         )
     core = openvino.Core()
-    check_cpu(core, own)
-    settings = {"INFERENCE_PRECISION_HINT": _HINTS[own], "PERFORMANCE_HINT": "LATENCY"}
     finished = "parity" in info.compiled  # else it is a file under a temporary name, not to be opened again
-    cache = _cache_folder() if finished else None
+    chosen = _choose(core, path, own, precision) if finished else own
+    settings = {"INFERENCE_PRECISION_HINT": HINTS[chosen], "PERFORMANCE_HINT": "LATENCY"}
+    cache = writable_cache("openvino") if finished else None
     if cache is not None:
         settings["CACHE_DIR"] = str(cache)
     try:
@@ -120,14 +128,32 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
     return OpenVinoTranslator(model, info, partial(HeldModel, core, path, settings))
 
 
-def _cache_folder() -> Path | None:
-    """Where compiled models are kept, or None where nothing can be written."""
-    with contextlib.suppress(OSError, RuntimeError):  # the latter where there is no home
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "translatekit", "openvino")
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    return None
+def _choose(core: Any, path: Path, own: str, asked: str | None) -> str:
+    """What to compute in: the file's own precision, or fp32 where that is asked for or the CPU is not made for its own.
+
+    Raises:
+        OptionError: the file's own is asked for, and the CPU does not compute in it.
+    """
+    if asked == "fp32" or own == "fp32":
+        return "fp32"
+    if asked is not None:
+        check_cpu(core, own)
+    speeds = openvino_speeds(core)
+    slow = speeds.slowness(own) if speeds.has(own) else f"this processor does not compute in {own}"
+    if slow is None:
+        return own
+    if asked is None and own in _OF_FP32:
+        _warn(f"{slow}: {path} is run in fp32, which is nearer to the model it was made from")
+        return "fp32"
+    _warn(
+        f"{slow}: "
+        + ("--precision fp32 is quicker" if own in _OF_FP32 else "a model compiled for fp32 is quicker")
+    )
+    return own
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, TranslatekitWarning, stacklevel=4)
 
 
 def _make_room(folder: Path) -> None:

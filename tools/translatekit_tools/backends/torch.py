@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from translatekit.errors import DataError, ModelFileError, OptionError
+from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitWarning
 from translatekit.model_file import ModelInfo, read_info
 from translatekit.networks.layers import set_dropout
 from translatekit.networks.loading import load_network
+from translatekit.precision import torch_slowness
 from translatekit_tools.backends.batches import check_batch
 from translatekit_tools.backends.held import Parts
 from translatekit_tools.backends.statistics import hold_statistics
@@ -118,25 +120,32 @@ def load(
     Args:
         path: the model file.
         device: ``auto`` (a CUDA or Apple GPU where there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        precision: ``fp32``, ``bf16``, or on a GPU ``fp16``; None is ``fp32``. Convolutions compute in it,
-            normalization in float32.
+        precision: ``fp32``, ``bf16``, or on a GPU ``fp16``; None is ``fp32``, which gives the same on every machine.
+            Convolutions compute in it, normalization in float32.
         noise: a seed to use dropout as noise (see `TorchTranslator.set_noise`).
 
     Raises:
         ModelFileError: the file is damaged, or its model does not start from images.
         OptionError: there is no such device here, or it has no such precision.
+
+    Warns:
+        TranslatekitWarning: the precision is slower than fp32 here.
     """
     info = read_info(path)
     if info.source == "latent":
         raise ModelFileError(f"{path} draws images from noise and translates none: use translatekit sample")
     where = _find_device(device)
-    if precision is not None and precision not in _DTYPES:
-        raise OptionError(f"there is no precision {precision!r}: choose one of {', '.join(_DTYPES)}")
-    if precision == "fp16" and where.type == "cpu":
-        raise OptionError("fp16 needs a GPU: pass --precision bf16 or fp32 on the CPU")
+    precision = precision or "fp32"
+    if precision not in _DTYPES:
+        raise OptionError(
+            f"PyTorch does not translate in {precision}: pass --precision {', '.join(_DTYPES)}, "
+            f"or compile {path} with translatekit compile"
+        )
+    if slow := torch_slowness(precision, where.type):
+        warnings.warn(f"{slow}: --precision fp32 is quicker", TranslatekitWarning, stacklevel=2)
     torch.set_flush_denormal(True)  # numbers near zero can slow a CPU down tenfold
     network, info = load_network(path)
-    translator = TorchTranslator(network, info, where, _DTYPES[precision or "fp32"])
+    translator = TorchTranslator(network, info, where, _DTYPES[precision])
     translator.set_noise(noise)
     return translator
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from translatekit.config import option
 from translatekit.errors import OptionError
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
+from translatekit.precision import Precision
 from translatekit.sizes import Size
 
 SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
@@ -143,8 +144,11 @@ class RunOptions:
         maximum=4096,
     )
     device: str = option("auto", "cpu, cuda, cuda:1, mps or auto.", "Hardware")
-    precision: Literal["fp32", "bf16", "fp16"] | None = option(
-        None, "Numbers to compute with; what the model was made for when not given.", "Hardware", result=True
+    precision: Precision = option(
+        "auto",
+        "Numbers to compute with; auto is what a compiled file was made for, and else fp32.",
+        "Hardware",
+        result=True,
     )
 
     def __post_init__(self) -> None:

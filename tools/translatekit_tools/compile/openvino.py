@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -13,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from translatekit.errors import ModelFileError, OptionError
+from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
 from translatekit.model_file import ModelInfo, write_atomically
+from translatekit.precision import Speeds
 from translatekit_tools.compile.images import gather
 from translatekit_tools.compile.options import CompileOptions
 from translatekit_tools.compile.parity import compare_outputs
@@ -49,7 +51,9 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
     progress("exporting to ONNX", None)
     graph = source.onnx()
     core = openvino.Core()
-    check_precision(core, options.precision)
+    speeds = check_precision(core, options.precision)
+    if speeds is not None and (slow := speeds.slowness(options.precision)):
+        warnings.warn(f"{slow}: compile with --precision fp32", TranslatekitWarning, stacklevel=2)
     progress("converting to OpenVINO", None)
     model = core.read_model(end_in_convolution(graph))
     report: dict[str, Any] = {
@@ -69,16 +73,23 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
     return report
 
 
-def check_precision(core: Any, precision: str) -> None:
-    """Refuse a precision that the CPU would only pretend to have.
+def check_precision(core: Any, precision: str) -> Speeds | None:
+    """Refuse a precision that OpenVINO would accept and then not compute in on this CPU.
+
+    Returns:
+        How quick the CPU is in each, or None where it need not be known: for fp32.
 
     Raises:
-        OptionError: it has not.
+        OptionError: it does not compute in it.
     """
-    name = {"bf16": "BF16", "fp16": "FP16"}.get(precision)
-    there = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if name is not None and name not in there:
+    if precision == "fp32":
+        return None
+    from translatekit_tools.backends.openvino_speeds import openvino_speeds
+
+    speeds = openvino_speeds(core)
+    if not speeds.has(precision):
         raise OptionError(f"this CPU does not compute in {precision}: pass --precision fp32 or int8")
+    return speeds
 
 
 def _quantize(

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from translatekit.config import option
 from translatekit.options import Pattern
 
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+"""There is no ``auto``: a file is made to be kept, and its precision is a choice of how near to the model it stays."""
 
 _SIZE = r"\s*[1-9]\d{0,4}x[1-9]\d{0,4}\s*"
 

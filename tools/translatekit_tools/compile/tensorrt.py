@@ -5,13 +5,13 @@ Nothing here imports TensorRT before a driver has been found: its builder crashe
 
 from __future__ import annotations
 
-import os
 import re
 import tempfile
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from translatekit.cache import cache_folder
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.model_file import write_atomically
 from translatekit_tools.backends.tensorrt import tensorrt_version
@@ -134,9 +134,8 @@ def timing_cache_path(option: str | None, gpu: Gpu, version: str) -> Path | None
         return None
     if option is not None:
         return Path(option).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = re.sub(r"[^\w.]+", "-", f"{gpu.name}-{gpu.compute_capability}-{version}")
-    return Path(home) / "translatekit" / "tensorrt" / f"{name}.timing"
+    return cache_folder("tensorrt", f"{name}.timing")
 
 
 def _current(gpu: Gpu) -> AbstractContextManager[None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
 import re
 import time
 import urllib.error
@@ -261,12 +260,3 @@ def _digest(path: Path, algorithm: str) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: ``TRANSLATEKIT_CACHE``, or ``translatekit`` in the user's cache folder."""
-    chosen = os.environ.get("TRANSLATEKIT_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "translatekit"

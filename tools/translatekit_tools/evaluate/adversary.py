@@ -48,7 +48,7 @@ def discriminator_accuracy(model: Path, data: Dataset, images: int) -> dict[str,
         "devices": "1",
         "strategy": "auto",
         "num_nodes": 1,
-        "precision": "32-true",
+        "precision": "fp32",
     }
     config = RunConfig.from_toml(run / "config.toml", hardware)
     options = config.options

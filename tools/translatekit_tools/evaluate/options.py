@@ -7,6 +7,7 @@ from typing import Any
 
 from translatekit.config import option
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
+from translatekit.precision import Precision
 
 
 @dataclass(kw_only=True)
@@ -60,8 +61,8 @@ class EvaluateOptions:
 
     direction: str | None = option(None, "Which of a run's generators, such as BtoA.", "Model")
     device: str = option("auto", "auto, cpu, cuda or cuda:1.", "Model")
-    precision: str | None = option(
-        None, "fp32, fp16 or bf16; what the file was made for, when not given.", "Model"
+    precision: Precision = option(
+        "auto", "Numbers to compute with; auto is what a compiled file was made for, and else fp32.", "Model"
     )
     batch_size: int = option(8, "Images at a time.", "Model", minimum=1, maximum=4096)
 

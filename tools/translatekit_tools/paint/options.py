@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from translatekit.config import option
+from translatekit.precision import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,8 @@ class PaintOptions:
         8, "Requests of one shape to translate at once.", "Hardware", minimum=1, maximum=1024
     )
     device: str = option("auto", "cpu, cuda, cuda:1, mps or auto.", "Hardware")
-    precision: Literal["fp32", "bf16", "fp16"] | None = option(
-        None, "Numbers to compute with; what the model was made for when not given.", "Hardware"
+    precision: Precision = option(
+        "auto",
+        "Numbers to compute with; auto is what a compiled file was made for, and else fp32.",
+        "Hardware",
     )
