@@ -1,0 +1,415 @@
+"""Reading image files of every kind that a folder may hold."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError, _imaging
+
+from translatekit.images import tiff
+from translatekit.images.picture import (
+    MAX_PIXELS,
+    Picture,
+    UnreadableImageError,
+    fitting_profile,
+    to_gray,
+    to_uint8,
+)
+
+IMAGE_SUFFIXES: frozenset[str] = frozenset(
+    {
+        *(
+            ".jpg",
+            ".jpeg",
+            ".jpe",
+            ".jfif",
+            ".png",
+            ".apng",
+            ".webp",
+            ".tif",
+            ".tiff",
+            ".bmp",
+            ".dib",
+            ".gif",
+        ),
+        *(".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
+        *(".pbm", ".pgm", ".ppm", ".pnm", ".tga", ".ico"),
+    }
+)
+"""Suffixes of the files that `read_picture` reads, in lower case, with the dot."""
+
+# What Pillow may try. Its other formats are rare, or start another program (EPS runs Ghostscript).
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "TGA", "JPEG2000", "ICO")
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+def read_picture(
+    source: Path | bytes, channels: Literal[1, 3] | None = None, deep: bool = True, page: int = 0
+) -> Picture:
+    """Decode an image file as a viewer would show it.
+
+    The EXIF orientation is applied, palettes and transparent colours are resolved, premultiplied alpha is undone, CMYK
+    and CIE L*a*b* become sRGB by their profile where they have one. Of an animation the first frame is taken, of an
+    icon its largest size. Every format keeps the depth that the file has.
+
+    Args:
+        source: a file, or its contents.
+        channels: 1 for luma (ITU-R BT.601), 3 for RGB, None for what the file holds.
+        deep: keep more than 8 bits as float32; else everything becomes uint8.
+        page: which page of a TIFF (see `count_pages`).
+
+    Raises:
+        UnreadableImageError: it is missing, empty, damaged, no image, or larger than `MAX_PIXELS`; or it holds floats
+            or integers of more than 16 bits outside of the range in `translatekit.images.tiff.read_page`.
+    """
+    name = str(source) if isinstance(source, Path) else "the image"
+    with _explained(name), _opened(source) as file:
+        picture = _decode(file, deep, page)
+        pixels, icc = picture.pixels, picture.icc_profile
+        if channels is not None and pixels.shape[2] != channels:
+            pixels = to_gray(pixels) if channels == 1 else np.repeat(pixels, 3, axis=2)
+        return Picture(pixels, picture.alpha, fitting_profile(icc, pixels.shape[2]))
+
+
+def count_pages(source: Path | bytes) -> int:
+    """How many pages a TIFF has, thumbnails and masks left out; 1 for other formats.
+
+    Raises:
+        UnreadableImageError: as of `read_picture`, as far as the headers tell.
+    """
+    name = str(source) if isinstance(source, Path) else "the image"
+    with _explained(name), _opened(source) as file:
+        return len(tiff.page_places(file)) if tiff.is_tiff(file) else 1
+
+
+def read_size(source: Path | bytes, page: int = 0) -> tuple[int, int]:
+    """Height and width in pixels, as shown, from the header of a file, or of its contents, alone.
+
+    Raises:
+        UnreadableImageError: as of `read_picture`, as far as the header tells.
+    """
+    name = str(source) if isinstance(source, Path) else "the image"
+    with _explained(name), _opened(source) as file:
+        place = _place(file, page)
+        if place is not None:
+            return tiff.page_size(file, place)
+        with _image(file) as image:
+            width, height = image.size
+            turned = _orientation(image) >= 5 and image.format != "TIFF"  # Pillow turns TIFF by itself
+            return (width, height) if turned else (height, width)
+
+
+# Reading
+
+
+def _silence() -> None:
+    """Keep the decoders' own remarks off the terminal: `UnreadableImageError` says what matters."""
+    for decoder in ("PIL", "tifffile"):
+        logging.getLogger(decoder).addHandler(logging.NullHandler())
+    # libtiff writes to stderr by itself, and Pillow lets it.
+    with contextlib.suppress(OSError, AttributeError):
+        libtiff = ctypes.CDLL(_imaging.__file__)
+        libtiff.TIFFSetErrorHandler(None)
+        libtiff.TIFFSetWarningHandler(None)
+
+
+_silence()
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into one sentence."""
+    # Not warnings.catch_warnings, which is not safe with several threads. An equal filter is not added twice.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        yield
+    except FileNotFoundError:
+        raise UnreadableImageError(f"there is no image {name}: check the path") from None
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"{name} cannot be read: {error}") from None
+    except UnidentifiedImageError:
+        raise UnreadableImageError(
+            f"{name} cannot be read: it is no image, or damaged at its start; replace or remove it"
+        ) from None
+    except (Image.DecompressionBombError, MemoryError):
+        raise UnreadableImageError(
+            f"{name} cannot be read: it claims more than {MAX_PIXELS:,} pixels; cut it up or remove it"
+        ) from None
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+        raise UnreadableImageError(
+            f"{name} cannot be read: it is damaged or not accessible ({reason}); replace or remove it"
+        ) from None
+
+
+@contextlib.contextmanager
+def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
+        if not file.read(1):
+            raise UnreadableImageError("it is empty; replace or remove it")
+        file.seek(0)
+        yield file
+
+
+@contextlib.contextmanager
+def _image(file: BinaryIO) -> Iterator[Image.Image]:
+    """Open what Pillow makes of the file's header, refusing what is too large to decode."""
+    file.seek(0)
+    with _heif_image(file) or Image.open(file, formats=_FORMATS) as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        yield image
+
+
+def _heif_image(file: BinaryIO) -> Image.Image | None:
+    """A HEIC or HEIF file, opened by pillow-heif; None for other formats.
+
+    Raises:
+        UnreadableImageError: pillow-heif is not installed.
+    """
+    head = file.read(12)
+    file.seek(0)
+    if head[4:8] != b"ftyp" or head[8:12] not in _HEIF_BRANDS:
+        return None
+    try:
+        import pillow_heif
+    except ImportError:
+        raise UnreadableImageError(
+            "it is HEIC, which needs pillow-heif; pip install 'translatekit[heif]'"
+        ) from None
+    pillow_heif.register_heif_opener()
+    return Image.open(file, formats=("HEIF",))
+
+
+def _place(file: BinaryIO, page: int) -> int | None:
+    """The directory of a TIFF's page, where tifffile reads it; None for what Pillow reads.
+
+    Raises:
+        UnreadableImageError: there is no such page.
+    """
+    if not tiff.is_tiff(file):
+        if page:
+            raise UnreadableImageError(f"it has one page, and no page {page + 1}; name one that is there")
+        return None
+    if page == 0:
+        with contextlib.suppress(UnidentifiedImageError), _image(file) as image:
+            tags: Any = image.tag_v2  # type: ignore[attr-defined]
+            if tiff.is_page(tags.get(254, 0)) and tiff.fits_pillow(tags):
+                return None
+    places = tiff.page_places(file)
+    if page >= len(places):
+        raise UnreadableImageError(
+            f"it has {len(places)} pages, and no page {page + 1}; name one that is there"
+        )
+    return places[page]
+
+
+def _decode(file: BinaryIO, deep: bool, page: int) -> Picture:
+    place = _place(file, page)
+    if place is not None:
+        samples, orientation, icc = tiff.read_page(file, place)
+    else:
+        samples, orientation, icc = _by_pillow(file)
+    if not deep:
+        samples = to_uint8(samples)
+    samples = _oriented(samples, orientation)
+    colours = 1 if samples.shape[2] <= 2 else 3
+    alpha = np.ascontiguousarray(samples[:, :, colours]) if samples.shape[2] > colours else None
+    return Picture(np.ascontiguousarray(samples[:, :, :colours]), alpha, icc)
+
+
+def _by_pillow(file: BinaryIO) -> tuple[np.ndarray, int, bytes | None]:
+    """Samples (H, W, 1 to 4), uint8 or float32 in [0, 1]; orientation; profile."""
+    with _image(file) as image:
+        decode_deep = _deep_decoder(file, image)
+        if decode_deep is not None:
+            samples = decode_deep(file, image)
+            orientation, icc = _orientation(image), image.info.get("icc_profile")
+            return samples if samples.ndim == 3 else samples[:, :, None], orientation, icc
+        image.load()
+        orientation, icc = _orientation(image), image.info.get("icc_profile")
+        if image.mode.startswith("I") or image.mode == "F":
+            samples = _from_high_range(image)
+        else:
+            if image.mode == "CMYK":
+                image, icc = _to_srgb(image, icc), None
+            elif image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
+                file.seek(24)
+                # Pillow scales the pixels of 2 and 4 bits to 8, but not the level that is transparent.
+                image.info["transparency"] *= 255 // (2 ** file.read(1)[0] - 1)
+            samples = np.asarray(image.convert(_target_mode(image)))
+    return samples if samples.ndim == 3 else samples[:, :, None], orientation, icc
+
+
+# Pillow cuts colour of more than 8 bits to 8. These decoders don't.
+
+
+def _deep_decoder(file: BinaryIO, image: Image.Image) -> Callable[[BinaryIO, Image.Image], np.ndarray] | None:
+    """What decodes an image of more than 8 bits, by its header; None for one of 8."""
+    file.seek(0)
+    head = file.read(4096)
+    kind = image.format
+    if kind == "PNG" and head[24] == 16:
+        return _deep_png
+    if kind == "PPM" and _netpbm_top(image) > 255:
+        return partial(_deep_netpbm, top=_netpbm_top(image))
+    if kind == "JPEG2000" and _jpeg2000_bits(head) > 8:
+        return _deep_jpeg2000
+    if kind == "AVIF" and _avif_bits(head) > 8:
+        return _deep_avif
+    if kind == "HEIF" and image.info.get("bit_depth", 8) > 8:
+        return _deep_heif
+    return None
+
+
+def _all_of(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _by_opencv(data: bytes, channels: int) -> np.ndarray:
+    """uint16 samples (H, W, `channels`): of gray, gray and alpha, RGB or RGBA."""
+    import cv2
+
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16:
+        raise UnreadableImageError("it is damaged or not accessible (it is cut off); replace or remove it")
+    if values.ndim == 2:
+        return values[:, :, None]
+    return values[:, :, {1: [0], 2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]]
+
+
+def _deep_png(file: BinaryIO, image: Image.Image) -> np.ndarray:
+    image.load()  # which is stricter with damage than OpenCV
+    data = _all_of(file)
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[data[25]]
+    values = _by_opencv(data, channels)
+    samples = _of_bits(values, 65535)
+    transparent = image.info.get("transparency")
+    if transparent is not None and channels in (1, 3):
+        opaque = (values != np.asarray(transparent)).any(axis=2, keepdims=True)
+        samples = np.concatenate([samples, opaque], axis=2, dtype=np.float32)
+    return samples
+
+
+def _deep_netpbm(file: BinaryIO, image: Image.Image, top: int) -> np.ndarray:
+    image.load()
+    channels = 1 if image.mode.startswith("I") else 3
+    data = _all_of(file)
+    if data[:2] in (b"P2", b"P3"):  # numbers in text, which OpenCV reads up to 255
+        numbers = re.sub(rb"#[^\r\n]*", b"", data).split()[4:]
+        count = image.width * image.height * channels
+        values = np.array(numbers[:count], np.uint16).reshape(image.height, image.width, channels)
+    else:
+        values = _by_opencv(data, channels)
+    return _of_bits(values, top)
+
+
+def _netpbm_top(image: Image.Image) -> int:
+    """The value of white; 0 where the file has none, being of one bit, or of floats."""
+    tiles: Any = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else None
+    top = arguments[-1] if isinstance(arguments, tuple) else 65535 if arguments == "I;16B" else 0
+    return top if isinstance(top, int) else 0
+
+
+def _jpeg2000_bits(head: bytes) -> int:
+    """The most bits of its components, by the SIZ marker (ISO 15444-1, A.5.1)."""
+    start = head.find(b"\xff\x51")
+    if start < 0 or len(head) < start + 40:
+        return 8
+    count = int.from_bytes(head[start + 38 : start + 40], "big")
+    return max((byte & 0x7F) + 1 for byte in head[start + 40 : start + 40 + 3 * count : 3])
+
+
+def _deep_jpeg2000(file: BinaryIO, image: Image.Image) -> np.ndarray:
+    import imagecodecs
+
+    data = _all_of(file)
+    return _of_bits(imagecodecs.jpeg2k_decode(data), 2 ** _jpeg2000_bits(data[:4096]) - 1)
+
+
+def _avif_bits(head: bytes) -> int:
+    """Bits of a channel, by the AV1 configuration (AV1-ISOBMFF, 2.3.3)."""
+    start = head.find(b"av1C")
+    flags = head[start + 6] if 0 <= start < len(head) - 6 else 0
+    return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
+
+
+def _deep_avif(file: BinaryIO, image: Image.Image) -> np.ndarray:
+    import imagecodecs
+
+    data = _all_of(file)
+    return _of_bits(imagecodecs.avif_decode(data, 0), 2 ** _avif_bits(data[:4096]) - 1)
+
+
+def _deep_heif(file: BinaryIO, image: Image.Image) -> np.ndarray:
+    import pillow_heif
+
+    file.seek(0)
+    bits = int(image.info["bit_depth"])
+    values = np.asarray(pillow_heif.open_heif(file, convert_hdr_to_8bit=False))
+    return _of_bits(values >> (16 - bits), 2**bits - 1)  # it shifts them up to 16 bits
+
+
+def _of_bits(values: np.ndarray, top: int) -> np.ndarray:
+    return values.astype(np.float32) / np.float32(top)
+
+
+def _target_mode(image: Image.Image) -> str:
+    """The mode, of 8 bits a channel, that loses nothing of an 8-bit image."""
+    if image.mode in ("1", "L", "LA", "La"):
+        return "LA" if image.mode[1:] or "transparency" in image.info else "L"
+    return "RGBA" if image.has_transparency_data else "RGB"
+
+
+def _from_high_range(image: Image.Image) -> np.ndarray:
+    """Gray of 16 or 32 bits as float32 in [0, 1]."""
+    values = np.asarray(image)
+    top = 1.0 if image.mode == "F" else 65535.0
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0.0 and high <= top):
+        raise UnreadableImageError(f"its values, {low:g} to {high:g}, are not in 0 to {top:g}; rescale them")
+    return (values / top).astype(np.float32)
+
+
+def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+    """CMYK as sRGB, by the file's own profile where it has a sound one."""
+    if icc is not None:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            srgb = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, io.BytesIO(icc), srgb, outputMode="RGB")
+            assert converted is not None
+            return converted
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, from 1 to 8; 1 where there is none, or none that can be read."""
+    try:
+        value = image.getexif().get(0x0112, 1)
+    except Exception:  # damaged EXIF is no reason to refuse sound pixels
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _oriented(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an EXIF orientation (Exif 2.32, section 4.6.4, tag 0x0112)."""
+    if orientation >= 5:
+        samples = samples.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    return samples

@@ -1,0 +1,110 @@
+"""Writing image files with all that can be kept."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+
+from translatekit.errors import DataError, OptionError
+from translatekit.images.picture import Picture, fitting_profile, to_pillow, to_uint8, to_uint16
+from translatekit.images.tiff import encode_page
+
+WRITABLE_SUFFIXES: frozenset[str] = frozenset(
+    {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+)
+"""Suffixes that `encode_picture` writes."""
+
+_LONGEST_JPEG = 65_500
+"""Pixels of a side that the JPEG library writes."""
+
+
+def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
+    """Encode an image for a file of a suffix.
+
+    float32 pixels are written with 16 bits a channel where the format has them (PNG, TIFF), else with 8.
+    Alpha is carried where the format has it (PNG, TIFF, WebP, AVIF), and dropped elsewhere. The colour
+    profile is kept where the format has one (not BMP).
+
+    Args:
+        picture: what to encode.
+        suffix: one of `WRITABLE_SUFFIXES`.
+        quality: of JPEG, WebP and AVIF, from 1 to 100.
+        compression: effort of PNG and TIFF, from 0 (none) to 9.
+
+    Raises:
+        OptionError: the suffix is none of these.
+        DataError: the format cannot hold an image of this size.
+    """
+    suffix = suffix.lower()
+    if suffix not in WRITABLE_SUFFIXES:
+        raise OptionError(
+            f"images cannot be written as {suffix!r}: choose one of {', '.join(sorted(WRITABLE_SUFFIXES))}"
+        )
+    if picture.pixels.dtype != np.uint8 and suffix in (".tif", ".tiff"):
+        return encode_page(picture, compression)
+    samples = picture.pixels
+    if picture.alpha is not None and suffix not in (".jpg", ".jpeg", ".bmp"):
+        samples = np.concatenate([samples, picture.alpha[:, :, None]], axis=2)
+    if samples.dtype != np.uint8 and suffix == ".png":
+        return _encode_png16(to_uint16(samples), picture.icc_profile, compression)
+    # 4:4:4 where quality is asked for: subsampled chroma bleeds over the hard edges of label maps.
+    whole_chroma = quality >= 90
+    is_jpeg = suffix in (".jpg", ".jpeg")
+    if is_jpeg and picture.icc_profile is None and max(samples.shape) <= _LONGEST_JPEG:
+        return _encode_plain_jpeg(to_uint8(samples), quality, whole_chroma)
+
+    image = to_pillow(to_uint8(samples))
+    options: dict[str, Any] = {"icc_profile": picture.icc_profile}
+    if suffix == ".png":
+        options |= {"format": "PNG", "compress_level": compression}
+    elif is_jpeg:
+        options |= {"format": "JPEG", "quality": quality, "subsampling": 0 if whole_chroma else 2}
+    elif suffix in (".tif", ".tiff"):
+        options |= {"format": "TIFF", "compression": "tiff_adobe_deflate" if compression else None}
+    elif suffix == ".bmp":
+        options = {"format": "BMP"}
+    else:
+        options |= {"format": suffix[1:].upper(), "quality": quality}
+        image = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
+        options["icc_profile"] = fitting_profile(picture.icc_profile, 3)
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, **options)
+    except (OSError, ValueError, struct.error) as error:
+        raise DataError(
+            f"an image of {image.width}x{image.height} pixels cannot be written as {suffix} ({error}): "
+            "choose another format, such as .png"
+        ) from None
+    return buffer.getvalue()
+
+
+def _encode_plain_jpeg(pixels: np.ndarray, quality: int, whole_chroma: bool) -> bytes:
+    """What Pillow would write, by OpenCV, which lets other threads work meanwhile."""
+    import cv2
+
+    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if whole_chroma else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+    samples = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.shape[2] == 3 else pixels
+    return bytes(cv2.imencode(".jpg", samples, settings)[1].tobytes())
+
+
+def _encode_png16(samples: np.ndarray, icc: bytes | None, compression: int) -> bytes:
+    """A PNG of 16 bits a channel (PNG specification, third edition); Pillow writes only plain gray ones."""
+    height, width, channels = samples.shape
+    rows = samples.astype(">u2").view(np.uint8).reshape(height, -1)
+    filtered = np.full((height, rows.shape[1] + 1), 2, np.uint8)  # 2: each byte less the one above
+    filtered[:, 1:] = rows
+    filtered[1:, 1:] -= rows[:-1]
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
+    if icc is not None:
+        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
+    chunks += [(b"IDAT", zlib.compress(filtered.tobytes(), compression)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
