@@ -35,6 +35,7 @@ WITHOUT_TORCH = [
     "tomli",
     "tomli-w",
     "tifffile",
+    "imagecodecs",
 ]
 DRAW = """
 from pathlib import Path

@@ -193,7 +193,7 @@ def test_a_folder_of_hostile_files_trains_on_what_can_be_read(data_dir: Path) ->
     for dataset in (plain, cached):
         for index in range(len(dataset)):
             assert dataset[index]["input"].shape == (3, 16, 16)
-        assert len(dataset.skipped) == 10
+        assert len(dataset.skipped) == len(list((data_dir / "hostile_images").iterdir())) - 2
     assert set(plain.skipped) == set(cached.skipped)
 
 

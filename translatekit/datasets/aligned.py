@@ -64,7 +64,9 @@ class Aligned(BaseDataset):
         sides = None if layout == "side_by_side" else find_sides(root, options.split)
         if sides is not None:
             pairs = _matched(*sides)
-            self._samples = Samples(pairs, self._decode_files, options, self.skipped, self._size_of_files)
+            self._samples = Samples(
+                pairs, self._decode_files, options, self.skipped, self.remarks, self._size_of_files
+            )
             return
         if layout == "folders":
             raise DataError(
@@ -74,7 +76,9 @@ class Aligned(BaseDataset):
         files = [(path,) for path in find_split(root, options.split, _LAYOUT.format(root))]
         if layout == "auto":
             _check_side_by_side(root, options.split, files)
-        self._samples = Samples(files, self._decode_halves, options, self.skipped, _size_of_half)
+        self._samples = Samples(
+            files, self._decode_halves, options, self.skipped, self.remarks, _size_of_half
+        )
 
     def __len__(self) -> int:
         """Pairs."""
@@ -92,12 +96,12 @@ class Aligned(BaseDataset):
         }
 
     def _decode_halves(self, files: Files) -> Arrays:
-        pixels = read_picture(files[0], 3, deep=False).pixels
+        pixels = read_picture(files[0], 3).pixels
         half = _half(files[0], pixels.shape[1])
         return self._directed(pixels[:, :half], pixels[:, -half:])
 
     def _decode_files(self, files: Files) -> Arrays:
-        a, b = (read_picture(path, 3, deep=False).pixels for path in files)
+        a, b = (read_picture(path, 3).pixels for path in files)
         self._check_sizes(files, a.shape[:2], b.shape[:2])
         return self._directed(a, b)
 

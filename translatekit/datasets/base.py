@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from translatekit.datasets.remarks import find_remarks
 from translatekit.datasets.layouts import listed
 from translatekit.datasets.transforms import check_sizes, item_rng, loaded
 from translatekit.errors import DataError
@@ -76,10 +77,11 @@ class Samples:
 
     Args:
         files: of each sample.
-        decode: from a sample's files to its images, each (H, W, C) uint8; all of one size in pixels where
-            ``load_size`` is None.
+        decode: from a sample's files to its images, each (H, W, C), uint8 in [0, 255] or float32 in [0, 1]
+            of more than 8 bits; all of one size in pixels where ``load_size`` is None.
         options: how images are read.
         skipped: the list to which unreadable files are added, with the reason.
+        remarks: the list to which sentences about suspicious training images are added (see `datasets.remarks`).
         size: from a sample's files to the height and width of its images, by their headers.
 
     Raises:
@@ -93,6 +95,7 @@ class Samples:
         decode: Callable[[Files], Arrays],
         options: DataOptions,
         skipped: list[tuple[Path, str]],
+        remarks: list[str],
         size: Callable[[Files], tuple[int, int]],
     ) -> None:
         self._decode, self._options, self._skipped = decode, options, skipped
@@ -110,6 +113,9 @@ class Samples:
             )
         if options.split == "train" and options.load_size is None:
             self._check_crop(sizes)
+        if options.split == "train":
+            for side in zip(*self.files, strict=True):
+                remarks += find_remarks(side)
 
     def __len__(self) -> int:
         """How many can be read, as far as known."""
@@ -179,5 +185,5 @@ def file_size(files: Files) -> tuple[int, int]:
 
 
 def decode_one(channels: Literal[1, 3], files: Files) -> Arrays:
-    """The image of a sample of one file, (H, W, `channels`) uint8."""
-    return (read_picture(files[0], channels, deep=False).pixels,)
+    """The image of a sample of one file, (H, W, `channels`), uint8, or float32 in [0, 1] where it has more bits."""
+    return (read_picture(files[0], channels).pixels,)

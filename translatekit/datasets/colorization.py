@@ -38,7 +38,7 @@ class Colorization(BaseDataset):
         self.color = mode
         self.channels = {"input": 1, "target": 3 if mode == "rgb" else 2}
         files = [(path,) for path in find_split(root, options.split, f"colour images into {root}/train")]
-        self._samples = Samples(files, partial(decode_one, 3), options, self.skipped, file_size)
+        self._samples = Samples(files, partial(decode_one, 3), options, self.skipped, self.remarks, file_size)
 
     def __len__(self) -> int:
         """Images."""

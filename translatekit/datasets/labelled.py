@@ -60,7 +60,7 @@ class Labelled(BaseDataset):
         if any(root.glob("*-idx3-ubyte*")):
             self._source = _Idx(root, options, channels)
         else:
-            self._source = _Folders(root, options, channels, self.skipped)
+            self._source = _Folders(root, options, channels, self.skipped, self.remarks)
         self.class_names = self._source.class_names
         self.set_channels(image=self._source.channels)
 
@@ -85,6 +85,7 @@ class _Folders:
         options: DataOptions,
         channels: Literal[1, 3] | None,
         skipped: list[tuple[Path, str]],
+        remarks: list[str],
     ) -> None:
         folder, self.class_names = _class_folders(root, options.split)
         self._labels = {
@@ -97,7 +98,9 @@ class _Folders:
             raise no_images(folder, _LAYOUT.format(root))
         files = [(path,) for path in self._labels]
         self.channels: Literal[1, 3] = channels or _channels(files)
-        self._samples = Samples(files, partial(decode_one, self.channels), options, skipped, file_size)
+        self._samples = Samples(
+            files, partial(decode_one, self.channels), options, skipped, remarks, file_size
+        )
 
     def __len__(self) -> int:
         return len(self._samples)

@@ -32,7 +32,9 @@ class Single(BaseDataset):
         root = checked_root(root, "single")
         self.set_channels(input=channels, target=channels)
         files = [(path,) for path in find_split(root, options.split, f"images into {root}/train")]
-        self._samples = Samples(files, partial(decode_one, channels), options, self.skipped, file_size)
+        self._samples = Samples(
+            files, partial(decode_one, channels), options, self.skipped, self.remarks, file_size
+        )
 
     def __len__(self) -> int:
         """Images."""

@@ -80,8 +80,8 @@ def loaded(pixels: np.ndarray, options: DataOptions) -> np.ndarray:
 
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """(H, W, C), uint8 in [0, 255], as (C, H, W), float32 in [-1, 1]."""
+    """(H, W, C), uint8 in [0, 255] or float32 in [0, 1], as (C, H, W), float32 in [-1, 1]."""
     scaled = pixels.transpose(2, 0, 1).astype(np.float32, order="C")
-    scaled /= 127.5
+    scaled /= 127.5 if pixels.dtype == np.uint8 else 0.5
     scaled -= 1.0
     return torch.from_numpy(scaled)

@@ -87,7 +87,9 @@ class Unaligned(BaseDataset):
         files = [(path,) for path in find_images(folder)]
         if not files:
             raise no_images(folder, "one of the two sets there")
-        return Samples(files, partial(decode_one, channels), self.options, self.skipped, file_size)
+        return Samples(
+            files, partial(decode_one, channels), self.options, self.skipped, self.remarks, file_size
+        )
 
 
 def _no_sides(root: Path) -> DataError:

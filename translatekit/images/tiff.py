@@ -67,7 +67,7 @@ def page_places(file: BinaryIO) -> list[int]:
 
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        places = [place for place in range(len(tiff.pages)) if is_page(int(tiff.pages[place].subfiletype))]
+        places = [place for place in range(len(tiff.pages)) if is_page(_page(tiff, place).subfiletype)]
         return places or [0]
 
 
@@ -77,7 +77,7 @@ def page_size(file: BinaryIO, place: int) -> tuple[int, int]:
 
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        page = _checked(tiff.pages[place])
+        page = _checked(_page(tiff, place))
         size = (page.imagelength, page.imagewidth)
         return size[::-1] if _orientation(page) >= 5 else size
 
@@ -101,7 +101,7 @@ def read_page(file: BinaryIO, place: int) -> tuple[np.ndarray, int, bytes | None
 
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        page = _checked(tiff.pages[place])
+        page = _checked(_page(tiff, place))
         _check_whole(page, tiff.filehandle.size)
         values = page.asarray(maxworkers=1, squeeze=False)  # (planes, 1, H, W, samples in a plane)
         samples = np.moveaxis(values[:, 0], 0, 2).reshape(page.imagelength, page.imagewidth, -1)
@@ -172,6 +172,10 @@ def write_pages(
                 metadata=None,
                 contiguous=False,
             )
+
+
+def _page(tiff: Any, place: int) -> Any:
+    return tiff.pages.get(place)  # a whole page, where [place] may give less than that
 
 
 def _orientation(page: Any) -> int:

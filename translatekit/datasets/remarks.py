@@ -1,0 +1,83 @@
+"""What images look like that are surely not meant so, and what to do about it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from translatekit.datasets.layouts import listed
+from translatekit.errors import TranslatekitError
+from translatekit.images import IMAGE_SUFFIXES, count_pages, read_picture
+
+_DECODED, _COUNTED = 6, 50  # files that are looked at, spread over the set
+_MOST_CLASSES = 200
+_FLAT = 0.9  # of neighbours that are equal: a label map's, and hardly a photograph's
+_TIFF = frozenset({".tif", ".tiff"}) & IMAGE_SUFFIXES
+
+
+def find_remarks(files: Sequence[Path]) -> list[str]:
+    """Sentences about image files that training would take for something else than they are.
+
+    Args:
+        files: of one side of a data set.
+
+    Returns:
+        One sentence for each kind of problem, with the remedy; mostly none.
+    """
+    found = []
+    chosen = _spread(files, _DECODED)
+    top = _highest_class(chosen)
+    if top is not None:
+        found.append(
+            f"{chosen[0].parent} seems to hold label maps whose gray levels are class numbers (0 to {top}), and they "
+            "are trained on as near-black images: turn them into colours by translatekit prepare labels"
+        )
+    tiffs = [path for path in files if path.suffix.lower() in _TIFF]
+    several = [path for path in _spread(tiffs, _COUNTED) if _pages(path) > 1]
+    if several:
+        found.append(
+            f"files in {several[0].parent} have several pages ({listed([path.name for path in several])}), of which "
+            "training takes the first: save each page as a file to train on all"
+        )
+    return found
+
+
+def _spread(files: Sequence[Path], count: int) -> list[Path]:
+    places = np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)
+    return [files[place] for place in places]
+
+
+def _pages(path: Path) -> int:
+    with contextlib.suppress(TranslatekitError):
+        return count_pages(path)
+    return 0  # whoever reads it says what is wrong with it
+
+
+def _highest_class(files: Sequence[Path]) -> int | None:
+    """The highest number in images of class numbers; None where they are something else.
+
+    Class numbers are small, dense and in flat regions; 255 often stands for none of them.
+    """
+    seen: set[int] = set()
+    equal = pairs = 0
+    for path in files:
+        try:
+            pixels = read_picture(path).pixels
+        except TranslatekitError:
+            continue
+        if pixels.shape[2] != 1:
+            return None
+        white = 255 if pixels.dtype == np.uint8 else 65535
+        values = pixels[:, :, 0].astype(np.int64) if white == 255 else np.rint(pixels[:, :, 0] * white)
+        seen |= {int(value) for value in np.unique(values)} - {white}
+        if max(seen, default=0) > _MOST_CLASSES:
+            return None
+        across, down = np.diff(values, axis=1) == 0, np.diff(values, axis=0) == 0
+        equal += int(across.sum() + down.sum())
+        pairs += across.size + down.size
+    top = max(seen, default=0)
+    is_labels = top > 0 and len(seen) * 4 >= top and equal >= _FLAT * max(pairs, 1)
+    return top if is_labels else None
