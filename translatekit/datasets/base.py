@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from translatekit.datasets.remarks import find_remarks
 from translatekit.datasets.layouts import listed
+from translatekit.datasets.remarks import find_remarks
 from translatekit.datasets.transforms import check_sizes, item_rng, loaded
 from translatekit.errors import DataError
 from translatekit.images import UnreadableImageError, read_picture, read_size
