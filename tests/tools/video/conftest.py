@@ -15,6 +15,18 @@ from PIL import Image
 from translatekit.model_file import ModelInfo
 
 
+class Listener:
+    """Keeps what the user is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __call__(self, result: object) -> None: ...
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
 class Identity:
     """A translator that changes nothing, or something that a test can see."""
 

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 import translatekit
+from translatekit.errors import OptionError
 
-from .conftest import Identity, make_animation, make_video
+from .conftest import Identity, Listener, make_animation, make_video
 
 NAMES = (
     "bunny_480p_audio.mp4",
@@ -457,7 +458,12 @@ def test_sound_that_no_output_can_hold_is_refused_with_a_remedy_that_works(tmp_p
     write_sounding(tmp_path / "in.wmv", "wmv2", "wmav2", "fltp")
     ((_, reason),) = translatekit.translate(tmp_path / "in.wmv", Identity()).failed
     assert "a .mp4 file cannot hold the input's audio as it is" in reason
-    assert "make the input an MP4 or MKV first" in reason
+    assert "let the output end in .wmv, or leave tracks out with --no-audio" in reason
+    for name, options in (("out.wmv", {}), ("out.mp4", {"audio": False})):
+        assert (
+            translatekit.translate(tmp_path / "in.wmv", Identity(), tmp_path / name, **options).failed == []
+        )
+    assert sound_of(tmp_path / "out.wmv", 1, 9) == sound_of(tmp_path / "in.wmv", 1, 9)
 
 
 def times_of(path: Path) -> list[Fraction]:
@@ -497,15 +503,196 @@ def test_subtitles_and_their_fonts_stay_in_an_mkv(tmp_path: Path) -> None:
 
 
 def test_lost_transparency_is_said(data_dir: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-
-    class Progress:
-        def __call__(self, result: object) -> None: ...
-
-        def say(self, text: str) -> None:
-            said.append(text)
-
+    listener = Listener()
     source = data_dir / "videos" / "transparent.webm"
-    translatekit.translate(source, Identity(), tmp_path / "out.mp4", progress=Progress(), end=0.2)
-    assert len(said) == 1
-    assert "has no transparency" in said[0]
+    translatekit.translate(source, Identity(), tmp_path / "out.mp4", progress=listener, end=0.2)
+    (said,) = listener.said
+    assert "has no transparency" in said
+
+
+def write_deep(path: Path, codec: str = "libx265", hdr: bool = False, **options: str) -> Path:
+    """Ten frames of 10 bits: a ramp that 8 bits do not hold; of HDR as it is broadcast, on request."""
+    ramp = np.indices((96, 128)).sum(0)[:, :, None].repeat(3, 2).astype(np.uint16) * 290
+    params = "log-level=error"
+    if hdr:
+        params += ":master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+        params += ":max-cll=1000,400"
+    with av.open(str(path), "w") as container:
+        settings = {"x265-params": params, "preset": "ultrafast"} if codec == "libx265" else {}
+        stream: Any = container.add_stream(codec, rate=25, options={**settings, **options})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p10le"
+        context = stream.codec_context
+        if hdr:
+            context.color_primaries, context.color_trc, context.colorspace = 9, 16, 9
+        for index in range(10):
+            frame = av.VideoFrame.from_ndarray(ramp, format="rgb48le").reformat(format="yuv420p10le")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            if hdr:
+                frame.color_primaries, frame.color_trc, frame.colorspace = 9, 16, 9
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_ten_bits_stay_in_webm(tmp_path: Path) -> None:
+    listener = Listener()
+    source, out = write_deep(tmp_path / "in.mkv"), tmp_path / "out.webm"
+    assert translatekit.translate(source, Identity(), out, progress=listener).failed == []
+    assert facts(out)["depth"] == 10
+    assert listener.said == []
+    translatekit.translate(source, Identity(), tmp_path / "8.webm", codec="vp8", progress=listener)
+    assert "has 8 bits a channel, and the input more" in listener.said[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "kept"),
+    [
+        ("out.mp4", None, True),
+        ("out.mkv", None, True),
+        ("out.mp4", "libx264", True),
+        ("out.webm", None, True),
+        ("out.mov", "prores_ks", False),
+    ],
+)
+def test_hdr_says_what_screen_it_was_made_on(
+    tmp_path: Path, name: str, codec: str | None, kept: bool
+) -> None:
+    source, listener = write_deep(tmp_path / "in.mp4", hdr=True), Listener()
+    options = {} if codec is None else {"codec": codec}
+    summary = translatekit.translate(source, Identity(), tmp_path / name, progress=listener, **options)
+    assert summary.failed == []
+    with av.open(str(tmp_path / name)) as container:
+        stream = container.streams.video[0]
+        frame = next(container.decode(stream))
+    if codec is None and name != "out.webm":
+        assert (stream.codec_context.name, stream.codec_context.profile) == ("hevc", "Main 10")
+    assert (frame.color_primaries, frame.color_trc, frame.colorspace) == (9, 16, 9)
+    data = {side.type.name: bytes(side) for side in frame.side_data}
+    assert any("mastering display" in text for text in listener.said) == (not kept)
+    if kept:
+        mastering = np.frombuffer(data["MASTERING_DISPLAY_METADATA"], np.int32)[:20].reshape(10, 2)
+        expected = [0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329, 0.005, 1000]
+        assert (mastering[:, 0] / mastering[:, 1]).tolist() == pytest.approx(expected, abs=1e-4)
+        assert np.frombuffer(data["CONTENT_LIGHT_LEVEL"], np.int32).tolist() == [1000, 400]
+
+
+def test_a_model_of_eight_bits_is_said_to_be_one(tmp_path: Path) -> None:
+    listener = Listener()
+    model = Identity(lambda batch: np.rint(batch * 255).astype(np.float32) / np.float32(255))
+    translatekit.translate(write_deep(tmp_path / "in.mp4"), model, tmp_path / "out.mp4", progress=listener)
+    assert any("the model gives 8 bits a channel" in text for text in listener.said)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4"])
+def test_the_frame_rate_is_written(tmp_path: Path, suffix: str) -> None:
+    source, out = make_video(tmp_path / "in.mp4", frames=10), tmp_path / f"out{suffix}"
+    for every in (1, 2):
+        translatekit.translate(source, Identity(), out, every=every, force=True)
+        with av.open(str(out)) as container:
+            assert container.streams.video[0].average_rate == Fraction(25, every)
+
+
+def write_interlaced(path: Path) -> Path:
+    """A bar that moves between the two fields of a frame."""
+    with av.open(str(path), "w") as container:
+        options = {"x264-params": "tff=1", "crf": "5"}
+        stream: Any = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for index in range(12):
+            image = np.full((96, 128, 3), 40, np.uint8)
+            image[0::2, index * 8 : index * 8 + 16] = 220
+            image[1::2, index * 8 + 8 : index * 8 + 24] = 220
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("deinterlace", [True, False])
+def test_interlaced_frames_are_made_whole_and_it_is_said(tmp_path: Path, deinterlace: bool) -> None:
+    def combed(frame: np.ndarray) -> bool:
+        rows = frame[:, :, 0].astype(float)
+        return bool(np.abs(rows[1:-1] - (rows[:-2] + rows[2:]) / 2).max() > 100)
+
+    seen: list[np.ndarray] = []
+    source, listener = write_interlaced(tmp_path / "in.ts"), Listener()
+    model = Identity(lambda batch: seen.extend(batch) or batch)
+    summary = translatekit.translate(
+        source, model, tmp_path / "out.mp4", progress=listener, deinterlace=deinterlace
+    )
+    assert summary.frames == len(seen) == 12
+    assert combed(seen[5]) == (not deinterlace)
+    (said,) = listener.said
+    assert "the video is interlaced" in said
+    assert times_of(tmp_path / "out.mp4") == times_of(source)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert not next(container.decode(video=0)).interlaced_frame
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".mxf", ".flv", ".wmv", ".3gp", ".nut"],
+)
+def test_every_ending_that_can_be_written_can_be_read(tmp_path: Path, suffix: str) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=130)
+    there, back = tmp_path / f"there{suffix}", tmp_path / "back.mp4"
+    assert translatekit.translate(source, Identity(), there).failed == []
+    assert translatekit.translate(there, Identity(), back).failed == []
+    before, after = facts(source), facts(back)
+    assert times_of(back) == times_of(source)
+    assert np.abs(after["upright"] - before["upright"]).mean() < 4
+
+
+def test_a_varying_frame_rate_does_not_go_where_frames_are_counted(data_dir: Path, tmp_path: Path) -> None:
+    model = Identity()
+    source = data_dir / "videos" / "variable frame rate.mov"
+    ((_, reason),) = translatekit.translate(source, model, tmp_path / "out.avi", audio=False).failed
+    assert "the frame rate of the video varies" in reason
+    assert model.batches == []
+
+
+def test_tracks_are_chosen(data_dir: Path, tmp_path: Path) -> None:
+    source = data_dir / "videos" / "two_audio_tracks_subtitles.mp4"
+
+    def tracks(**options: Any) -> list[tuple[str, str | None]]:
+        out = tmp_path / "out.mp4"
+        summary = translatekit.translate(source, Identity(), out, size=32, end=0.3, force=True, **options)
+        assert summary.failed == []
+        with av.open(str(out)) as container:
+            return [(stream.type, stream.language) for stream in container.streams]
+
+    everything = tracks()
+    kinds = [kind for kind, _ in everything]
+    assert (kinds.count("audio"), kinds.count("subtitle")) == (2, 2)
+    assert [kind for kind, _ in tracks(audio=False)] == [kind for kind in kinds if kind != "audio"]
+    languages = [language for kind, language in everything if kind == "audio"]
+    assert tracks(map="a:1")[1:] == [("audio", languages[1])]
+    assert [kind for kind, _ in tracks(map="v:0,s")] == ["video", "subtitle", "subtitle"]
+    ((_, reason),) = translatekit.translate(source, Identity(), tmp_path / "no.mp4", map="a:7").failed
+    assert "--map a:7 names a track that is not there: it has v:0" in reason
+    with pytest.raises(OptionError, match="--map takes tracks such as"):
+        translatekit.translate(source, Identity(), tmp_path / "no.mp4", map="sound")
+
+
+def test_another_picture_track_is_translated(data_dir: Path, tmp_path: Path) -> None:
+    source = data_dir / "videos" / "two_audio_tracks_subtitles.mp4"
+    with av.open(str(source)) as container:
+        second = container.streams.video[1]
+        size = second.width, second.height
+        count = sum(packet.size > 0 for packet in container.demux(second))
+    summary = translatekit.translate(source, Identity(), tmp_path / "out.mp4", map="v:1")
+    assert summary.frames == count
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+        assert (container.streams.video[0].width, container.streams.video[0].height) == size
+
+
+def test_odd_sides_become_even_on_request(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mkv", frames=3, size=(37, 51), codec="ffv1", pix_fmt="bgr0")
+    assert translatekit.translate(source, Identity(), tmp_path / "out.mp4", even=True).failed == []
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.pix_fmt) == (52, 38, "yuv420p")
+        image = next(container.decode(stream)).to_ndarray(format="rgb24").astype(int)
+    assert np.abs(image[:, -1] - image[:, -2]).max() < 30

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from translatekit_tools.bulk.video import line
+from translatekit_tools.bulk.video.encoding import write_segment
 from translatekit_tools.bulk.video.flow import Smoother, warp_error
 
 import translatekit
@@ -356,6 +360,76 @@ def test_a_video_that_is_damaged_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == []
 
 
+def test_what_was_translated_before_a_damaged_spot_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_model(tmp_path / "model.safetensors")
+    whole = make_video(tmp_path / "whole.mp4", frames=300)
+    data = bytearray(whole.read_bytes())
+    with av.open(str(whole)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    start, size = places[200]
+    assert start is not None
+    data[start + 4 : start + size] = bytes(value ^ 0x5A for value in data[start + 4 : start + size])
+    source, out = tmp_path / "in.mp4", tmp_path / "out" / "out.mp4"
+    source.write_bytes(data)
+    ((_, reason),) = translatekit.translate(source, tmp_path / "model.safetensors", out).failed
+    assert "pass --skip-damaged" in reason
+    assert "120 frames" in reason
+    written = segments_written(monkeypatch)
+    summary = translatekit.translate(source, tmp_path / "model.safetensors", out, skip_damaged=True)
+    assert written == [120, summary.frames - 240]
+    assert 295 <= summary.frames < 300
+    assert set(times(out)) < set(times(whole))
+
+
+def segments_written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of the segments that are encoded from now on."""
+    lengths: list[int] = []
+
+    def write(*args: Any, **kwargs: Any) -> int:
+        lengths.append(write_segment(*args, **kwargs))
+        return lengths[-1]
+
+    monkeypatch.setattr(line, "write_segment", write)
+    return lengths
+
+
+def test_tracks_that_are_left_out_later_do_not_cost_the_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_model(tmp_path / "model.safetensors")
+    source, out = make_video(tmp_path / "in.mp4", frames=300), tmp_path / "stopped" / "out.mp4"
+    stopped_run(command(source, tmp_path / "model.safetensors", out), out.parent, signal.SIGKILL)
+    written = segments_written(monkeypatch)
+    translatekit.translate(source, tmp_path / "model.safetensors", out, audio=False)
+    assert sum(written) <= 180
+
+
+def test_the_frames_of_a_video_are_reported_as_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in" / "clip.mp4", frames=2)
+    small_model(tmp_path / "model.safetensors")
+    arguments = [
+        sys.executable,
+        "-m",
+        "translatekit",
+        "run",
+        "in",
+        "-m",
+        "model.safetensors",
+        "--frames",
+        "frames",
+    ]
+    for extra, folder in (["--dry-run"], None), ([], "frames/clip"):
+        done = subprocess.run([*arguments, *extra], capture_output=True, text=True, cwd=tmp_path)
+        assert done.stdout.split() == ["frames/clip"], done.stderr
+        assert folder is None or (tmp_path / folder / "000001.png").is_file()
+    done = subprocess.run([*arguments, "--json", "--force"], capture_output=True, text=True, cwd=tmp_path)
+    assert json.loads(done.stdout)["outputs"] == ["frames/clip"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "in", "model.safetensors"]
+
+
 def test_hostile_videos_on_the_command_line(data_dir: Path, tmp_path: Path) -> None:
     small_model(tmp_path / "model.safetensors")
     arguments = command(data_dir / "hostile_videos", tmp_path / "model.safetensors", tmp_path / "out")
@@ -377,7 +451,7 @@ def test_a_hostile_video_is_one_sentence(name: str, data_dir: Path, tmp_path: Pa
     summary = translatekit.translate([source], Identity(), tmp_path / "out")
     ((path, reason),) = summary.failed
     assert path == source
-    assert ": replace or remove it" in reason
+    assert "replace or remove it" in reason
     assert "\n" not in reason
     assert [file.name for file in (tmp_path / "out").iterdir() if file.suffix in (".mp4", ".ts")] == []
 

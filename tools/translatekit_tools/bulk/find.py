@@ -15,6 +15,7 @@ from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 from translatekit_tools.bulk.video.kinds import (
     ANIMATION_SUFFIXES,
+    KEPT_VIDEO_SUFFIXES,
     VIDEO_SUFFIXES,
     WRITABLE_VIDEO_SUFFIXES,
     is_animation,
@@ -70,6 +71,7 @@ class Job:
         manifest: of the output folder.
         problem: why it cannot be done, where that is known before it is read.
         rivals: other inputs that would have the same output, in order: the first of them is done where this one fails.
+        frames: the folder that is written instead, of a video's frames as images.
     """
 
     source: Path
@@ -77,6 +79,7 @@ class Job:
     manifest: Manifest
     problem: str | None = None
     rivals: list[Job] = field(default_factory=list)
+    frames: Path | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -345,7 +348,7 @@ def _place(path: Path) -> str:
 
 def _ending(source: Path, options: RunOptions) -> str:
     if source.suffix.lower() in VIDEO_SUFFIXES:
-        return source.suffix if source.suffix.lower() in WRITABLE_VIDEO_SUFFIXES else ".mp4"
+        return source.suffix if source.suffix.lower() in KEPT_VIDEO_SUFFIXES else ".mp4"
     if options.format == "keep" and is_animation(source):
         return source.suffix
     if options.format != "keep":

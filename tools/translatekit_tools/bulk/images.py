@@ -79,6 +79,8 @@ def translate_images(
     for note in findings.notes():
         getattr(progress, "say", _ignore)(note)
     total = sum(1 + len(job.rivals) for job in findings.jobs)
+    if options.frames is not None:
+        _place_frames(findings.jobs, Path(options.frames).expanduser())
     if not options.dry_run:
         _prepare_folders(findings.jobs)
     line = _Line(options, model_file, None if isinstance(model, str | Path) else model)
@@ -88,7 +90,7 @@ def translate_images(
             assert item.outcome is not None
             result = Result(
                 source=item.job.source,
-                output=item.job.output,
+                output=item.job.frames or item.job.output,
                 outcome=item.outcome,
                 reason=item.reason,
                 total=total,
@@ -115,7 +117,6 @@ class _Line:
         self.model_hash = hash_file(model_file) if model_file is not None else ""
         self.options_hash = hash_options(options.of_result())
         self.clock = Clock()
-        self._frames_of: dict[Path, Path] = {}
         if translator is not None:
             check_channels(translator)
             if options.tile is not None:
@@ -255,8 +256,7 @@ class _Line:
             raise DataError(
                 f"the file cannot be read ({error.strerror}): check it and its permissions"
             ) from None
-        to_images = self.options.frames is not None
-        if not to_images and self._is_done(item):
+        if job.frames is None and self._is_done(item):
             item.finish("skipped")
             return
         if self.options.dry_run:
@@ -272,14 +272,15 @@ class _Line:
             made.replace(job.output)
 
         try:
-            if to_images:
+            if job.frames is not None:
                 item.video = write_frames(
                     job.source,
-                    self._frames_folder(job),
+                    job.frames,
                     self.translator,
                     self.options,
                     made_from,
                     report,
+                    say,
                     self.clock,
                 )
             else:
@@ -296,23 +297,8 @@ class _Line:
                     clock=self.clock,
                 )
         except OSError as error:
-            raise DataError(_explain(error, job.output)) from None
+            raise DataError(_explain(error, job.frames or job.output)) from None
         item.finish("translated")
-
-    def _frames_folder(self, job: Job) -> Path:
-        """Where the frames of a video go as images.
-
-        Raises:
-            DataError: those of another one went there.
-        """
-        below = Path(job.manifest.relative(job.output)).parent
-        folder = Path(str(self.options.frames)).expanduser() / below / job.source.stem
-        other = self._frames_of.setdefault(folder, job.source)
-        if other != job.source:
-            raise DataError(
-                f"its frames would go where those of {other} are, {folder}: rename one of the two videos"
-            )
-        return folder
 
     def _enter(self, item: _Item, output_hash: str, output_size: int) -> None:
         """Put an output into its manifest."""
@@ -468,13 +454,30 @@ def _batch_key(item: _Item) -> Hashable | None:
     return None if item.fitted is None else (item.fitted.pixels.shape, item.fitted.pixels.dtype.str)
 
 
+def _place_frames(jobs: Iterable[Job], folder: Path) -> None:
+    """Give the frames of each video a folder of their own below this one."""
+    sources: dict[Path, Path] = {}
+    for job in jobs:
+        for each in (job, *job.rivals):
+            if each.problem is None and moves(each.source, each.output):
+                below = Path(each.manifest.relative(each.output)).parent
+                each.frames = folder / below / each.source.stem
+        if job.frames is None:
+            continue
+        other = sources.setdefault(job.frames, job.source)
+        if other != job.source:
+            job.problem = (
+                f"its frames would go where those of {other} are, {job.frames}: rename one of the two videos"
+            )
+
+
 def _prepare_folders(jobs: Iterable[Job]) -> None:
     """Find out before anything is translated whether the output folders can be written.
 
     Raises:
         DataError: one cannot.
     """
-    for folder in dict.fromkeys(job.manifest.folder for job in jobs):
+    for folder in dict.fromkeys(job.manifest.folder for job in jobs if job.frames is None):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK | os.X_OK):

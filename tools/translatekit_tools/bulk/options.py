@@ -11,6 +11,7 @@ from translatekit.errors import OptionError
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 from translatekit.precision import Precision
 from translatekit.sizes import Size
+from translatekit_tools.bulk.video.tracks import Selection
 
 SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 """From ``--format`` to the suffix of the files it writes."""
@@ -136,6 +137,32 @@ class RunOptions:
         maximum=0.95,
     )
 
+    deinterlace: bool = option(
+        True,
+        "Make one picture of the two fields of interlaced frames; else the model sees them woven.",
+        "Video",
+        result=True,
+    )
+    even: bool = option(
+        False,
+        "Repeat the last row or column of frames with odd sides: H.264 and H.265 want even ones for 4:2:0.",
+        "Video",
+        result=True,
+    )
+    audio: bool = option(True, "Copy the sound.", "Video", result=True, copied=True)
+    map: str | None = option(
+        None,
+        "Tracks to take, such as v:1,a:0,s or a:eng (kind, number or language); the first video and all else "
+        "when not given.",
+        "Video",
+        metavar="TRACKS",
+        result=True,
+        copied=True,
+    )
+    skip_damaged: bool = option(
+        False, "Leave out frames that cannot be decoded instead of refusing the video.", "Video"
+    )
+
     batch_size: int | None = option(
         None,
         "Images of one shape to translate at once; chosen by device and shape when not given.",
@@ -158,6 +185,8 @@ class RunOptions:
             raise OptionError(f"--end must come after --start {self.start:g}, got {self.end:g}")
         if self.overlap is not None and self.tile is None:
             raise OptionError("--overlap says how far tiles overlap: pass --tile with it")
+        if self.map is not None:
+            Selection(map=self.map).terms()
 
     def height_width(self) -> tuple[int, int] | None:
         """``size`` as arrays have it: (height, width) in pixels, or None."""
@@ -168,3 +197,8 @@ class RunOptions:
         return {
             field.name: getattr(self, field.name) for field in fields(self) if field.metadata.get("result")
         }
+
+    def of_frames(self) -> dict[str, Any]:
+        """Those of them that the pictures of a video depend on, and not only what is copied beside them."""
+        copied = {field.name for field in fields(self) if field.metadata.get("copied")}
+        return {name: value for name, value in self.of_result().items() if name not in copied}

@@ -34,6 +34,7 @@ class AnimationReader:
             UnreadableVideoError: it is damaged.
         """
         self.path = path
+        self.damaged: list[float] = []
         try:
             self._image = Image.open(path)
             kept = ("loop", "icc_profile", "exif", "xmp", "comment")

@@ -5,11 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"}
+    {
+        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"),
+        *(".3gp", ".3g2", ".ogv", ".mts", ".m2ts", ".vob", ".mxf", ".y4m", ".nut"),
+    }
 )
 """Suffixes of the files that are read as videos, in lower case, with the dot."""
 
-WRITABLE_VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
+KEPT_VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
+"""Suffixes that an output takes from its input; those of other videos become MP4 where nobody says otherwise."""
+
+CONSTANT_RATE_SUFFIXES = frozenset({".avi", ".mxf", ".mpg", ".mpeg", ".vob", ".y4m"})
+"""Suffixes of the formats that count frames, and know no other time."""
+
+WRITABLE_VIDEO_SUFFIXES = (
+    KEPT_VIDEO_SUFFIXES | CONSTANT_RATE_SUFFIXES | {".ts", ".mts", ".m2ts", ".flv", ".wmv", ".3gp", ".nut"}
+)
 """Suffixes of the videos that can be written."""
 
 ANIMATION_SUFFIXES = frozenset({".gif", ".webp"})

@@ -22,20 +22,24 @@ from translatekit.images import Picture, encode_picture, resize, to_gray
 from translatekit.interfaces import Translator
 from translatekit.model_file import write_atomically
 from translatekit_tools.bulk.geometry import Fitted, crop_centre, fit_pixels
-from translatekit_tools.bulk.manifest import Entry, Manifest, hash_bytes, hash_file
+from translatekit_tools.bulk.manifest import Entry, Manifest, hash_bytes, hash_file, hash_options
 from translatekit_tools.bulk.model import batch_size
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 from translatekit_tools.bulk.stages import background
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.video.animation import AnimationReader, write_animation
+from translatekit_tools.bulk.video.encoding import choose_encoding, write_segment
 from translatekit_tools.bulk.video.flow import Smoother
-from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, is_animation
+from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, CONSTANT_RATE_SUFFIXES, is_animation
+from translatekit_tools.bulk.video.muxing import Muxer, constant_rate
 from translatekit_tools.bulk.video.reader import Frame, Reader, VideoReader
 from translatekit_tools.bulk.video.segments import SEGMENT_FRAMES, Segments
-from translatekit_tools.bulk.video.writer import check_tracks, choose_encoding, join, write_segment
+from translatekit_tools.bulk.video.tracks import Selection
 
 _AHEAD = 8  # frames in each queue between threads
 _AHEAD_PIXELS = 2**24  # of all frames in a queue, where they are large
+_MANY_LEVELS = 16
+_MOST_PLACES = 5  # that are named
 _IN_FLIGHT = 3  # batches: one on its way to the device, one computed, one on its way back
 
 T = TypeVar("T")
@@ -47,11 +51,13 @@ class VideoResult:
 
     Attributes:
         frames: how many were written, those of an earlier run included.
+        damaged: how many were left out, since they could not be decoded.
         flicker: the warp error of the frames as they were translated, and as they were written; None where they were
             not smoothed.
     """
 
     frames: int = 0
+    damaged: int = 0
     flicker: tuple[float, float] | None = None
 
 
@@ -101,17 +107,13 @@ def translate_video(
     """
     folder = out.with_name(f".{blake2b(os.fsencode(out.name), digest_size=8).hexdigest()}.translatekit.video")
     made = folder / f"made{out.suffix.lower()}"
-    with closing(_open(source)) as reader:
-        line = _Line(reader, translator, options, report, clock or Clock())
-        try:
-            if isinstance(reader, AnimationReader) and made.suffix in ANIMATION_SUFFIXES:
-                _make_animation(reader, line, made)
-            else:
-                _make_video(reader, line, made, made_from, say)
-            commit(made)
-        except DataError:  # nothing will come of what is there
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+    with closing(_open(source, options)) as reader:
+        line = _Line(reader, translator, options, report, clock or Clock(), say)
+        if isinstance(reader, AnimationReader) and made.suffix in ANIMATION_SUFFIXES:
+            _make_animation(reader, line, made)
+        else:
+            _make_video(reader, line, made, made_from, say)
+        commit(made)
     shutil.rmtree(folder, ignore_errors=True)
     return line.result()
 
@@ -130,18 +132,54 @@ def _make_animation(reader: AnimationReader, line: _Line, made: Path) -> None:
 def _make_video(
     reader: Reader, line: _Line, made: Path, made_from: MadeFrom, say: Callable[[str], None]
 ) -> None:
-    options = line.options
-    tracks = None if isinstance(reader, AnimationReader) else line.source
-    encoding = choose_encoding(reader.info, line.size(), made.suffix, options, say)
-    check_tracks(tracks, made, encoding)
-    plan = {"made_from": made_from, "segment_frames": SEGMENT_FRAMES, "encoding": repr(encoding)}
+    options, suffix = line.options, made.suffix
+    selection = _selection(options)
+    source = None if isinstance(reader, AnimationReader) else line.source
+    rate = None
+    if suffix in CONSTANT_RATE_SUFFIXES and source is not None:
+        rate = constant_rate(source, selection, reader.info)
+        if rate is None:
+            raise DataError(
+                f"the frame rate of the video varies, and a {suffix} file has one for all: "
+                "let the output end in .mkv or .mp4"
+            )
+    encoding = choose_encoding(reader.info, line.size(), suffix, options, say, rate)
+    muxer = Muxer(
+        source=source,
+        info=reader.info,
+        encoding=encoding,
+        suffix=suffix,
+        selection=selection,
+        start=options.start,
+        end=options.end,
+        every=options.every,
+        skip_damaged=options.skip_damaged,
+        say=say,
+    )
+    muxer.check()
+    plan = {
+        "made_from": [*made_from[:2], hash_options(options.of_frames())],
+        "segment_frames": SEGMENT_FRAMES,
+        "encoding": repr(encoding),
+    }
     segments = Segments(made.parent, plan if made_from[1] else None)
-    with closing(line.frames(skip=segments.frames, state=segments.state)) as frames:
-        while (first := next(frames, None)) is not None:
-            some = chain([first], islice(frames, SEGMENT_FRAMES - 1))
-            segments.add(partial(write_segment, frames=some, encoding=encoding), line.state)
-    with line.clock.stage("write"):
-        join(segments.paths, line.end, tracks, made, encoding, (options.start, options.end))
+    try:
+        with closing(line.frames(skip=segments.frames, state=segments.state)) as frames:
+            while (first := next(frames, None)) is not None:
+                some = chain([first], islice(frames, SEGMENT_FRAMES - 1))
+                segments.add(partial(write_segment, frames=some, encoding=encoding), line.state)
+        with line.clock.stage("write"):
+            muxer.join(segments.paths, line.end, made)
+    except DataError as error:
+        made.unlink(missing_ok=True)
+        if not segments.frames or not made_from[1]:  # nothing that another run could go on with
+            shutil.rmtree(made.parent, ignore_errors=True)
+            raise
+        raise type(error)(f"{error} (the {segments.frames} frames before are kept for it)") from None
+
+
+def _selection(options: RunOptions) -> Selection:
+    return Selection(map=options.map, audio=options.audio)
 
 
 def write_frames(
@@ -151,6 +189,7 @@ def write_frames(
     options: RunOptions,
     made_from: MadeFrom,
     report: Report = lambda done, total: None,
+    say: Callable[[str], None] = lambda text: None,
     clock: Clock | None = None,
 ) -> VideoResult:
     """Translate the frames of a video or an animation into image files, numbered as in the video: ``000000.png``.
@@ -176,8 +215,8 @@ def write_frames(
             )
         return bool(made_from[1]) and made_from == (entry.input_hash, entry.model_hash, entry.options_hash)
 
-    with closing(_open(source)) as reader:
-        line = _Line(reader, translator, options, report, clock or Clock())
+    with closing(_open(source, options)) as reader:
+        line = _Line(reader, translator, options, report, clock or Clock(), say)
         # The smoother must see every frame.
         with closing(line.frames(is_done=None if options.smooth else is_done)) as frames:
             for frame in frames:
@@ -202,8 +241,12 @@ def write_frames(
     return line.result()
 
 
-def _open(source: Path) -> Reader:
-    return AnimationReader(source) if is_animation(source) else VideoReader(source)
+def _open(source: Path, options: RunOptions) -> Reader:
+    if is_animation(source):
+        return AnimationReader(source)
+    return VideoReader(
+        source, _selection(options), skip_damaged=options.skip_damaged, deinterlace=options.deinterlace
+    )
 
 
 class _Line:
@@ -217,21 +260,29 @@ class _Line:
     """
 
     def __init__(
-        self, reader: Reader, translator: Translator, options: RunOptions, report: Report, clock: Clock
+        self,
+        reader: Reader,
+        translator: Translator,
+        options: RunOptions,
+        report: Report,
+        clock: Clock,
+        say: Callable[[str], None],
     ) -> None:
         self.source = reader.path
         self.options = options
         self.clock = clock
         self.done = 0
-        self._reader, self._translator, self._report = reader, translator, report
+        self._reader, self._translator, self._report, self._say = reader, translator, report, say
         self._smoother: Smoother | None = None
+        self._depth_is_checked = False
         height, width = self._prepare(np.zeros((reader.info.height, reader.info.width), np.uint8)).shape
         self._height, self._width = height, width
         self._ahead = max(2, min(_AHEAD, _AHEAD_PIXELS // (height * width)))
 
     def size(self) -> tuple[int, int]:
         """Height and width of the frames that are written, in pixels."""
-        return self._height, self._width * (2 if self.options.side_by_side else 1)
+        height, width = self._height, self._width * (2 if self.options.side_by_side else 1)
+        return (height + height % 2, width + width % 2) if self.options.even else (height, width)
 
     @property
     def end(self) -> int:
@@ -248,7 +299,7 @@ class _Line:
     def result(self) -> VideoResult:
         """What became of the video."""
         flicker = None if self._smoother is None else self._smoother.flicker
-        return VideoResult(frames=self.done, flicker=flicker)
+        return VideoResult(frames=self.done, damaged=len(self._reader.damaged), flicker=flicker)
 
     def frames(
         self,
@@ -269,6 +320,9 @@ class _Line:
         """
         options = self.options
         self.done = skip
+        if self._reader.info.interlaced:
+            how = "their fields are woven as they are" if not options.deinterlace else "each is deinterlaced"
+            self._say(f"the video is interlaced, its frames hold two fields each: {how} (--[no-]deinterlace)")
         self._smoother = Smoother(options.smooth, state) if options.smooth else None
         total = self._total()
         with (
@@ -285,6 +339,12 @@ class _Line:
                 start = time.perf_counter()
                 yield self._finished(pair.frame, output)
                 self.clock.add("encode", time.perf_counter() - start)
+        if damaged := self._reader.damaged:
+            places = ", ".join(f"{seconds:.2f}" for seconds in damaged[:_MOST_PLACES])
+            more = f" and {len(damaged) - _MOST_PLACES} more" if len(damaged) > _MOST_PLACES else ""
+            self._say(
+                f"{len(damaged)} damaged frames are left out, at {places}{more} s: the one before stays longer"
+            )
         if self.done == 0:
             raise DataError("the video has no frame between --start and --end: change them")
 
@@ -346,6 +406,13 @@ class _Line:
         if not isinstance(outputs, np.ndarray):
             with self.clock.stage("translate"):
                 outputs = outputs.result()
+        if self._reader.info.deep and not self._depth_is_checked:
+            self._depth_is_checked = True
+            if _in_steps_of_8_bits(outputs):
+                self._say(
+                    "the model gives 8 bits a channel: of the video's greater depth, 256 levels are left "
+                    "(a .safetensors model computes with all)"
+                )
         for pair, output in zip(batch, outputs, strict=True):
             output = pair.fitted.restore(output)
             pair.output = np.repeat(output, 3, axis=2) if output.shape[2] == 1 else output
@@ -361,10 +428,25 @@ class _Line:
 
     def _finished(self, frame: Frame, output: np.ndarray) -> Frame:
         """What is encoded: the output, or input and output beside each other."""
-        if not self.options.side_by_side:
-            return replace(frame, pixels=output)
-        alpha = None if frame.alpha is None else np.concatenate([frame.alpha, frame.alpha], axis=1)
-        return replace(frame, pixels=np.concatenate([frame.pixels, output], axis=1), alpha=alpha)
+        pixels, alpha = output, frame.alpha
+        if self.options.side_by_side:
+            pixels = np.concatenate([frame.pixels, output], axis=1)
+            alpha = None if alpha is None else np.concatenate([alpha, alpha], axis=1)
+        return replace(
+            frame, pixels=self._padded(pixels), alpha=None if alpha is None else self._padded(alpha)
+        )
+
+    def _padded(self, pixels: np.ndarray) -> np.ndarray:
+        """(H, W) or (H, W, C) as large as what is encoded."""
+        height, width = self.size()
+        more = [(0, height - pixels.shape[0]), (0, width - pixels.shape[1]), (0, 0)]
+        return np.pad(pixels, more[: pixels.ndim], mode="edge") if more[0][1] or more[1][1] else pixels
+
+
+def _in_steps_of_8_bits(outputs: np.ndarray) -> bool:
+    """Whether outputs in [0, 1] are multiples of 1/255, and enough different ones that this is no accident."""
+    levels = np.unique(outputs) * 255
+    return len(levels) >= _MANY_LEVELS and bool(np.abs(levels - np.rint(levels)).max() < 1e-3)
 
 
 def _timed(items: Iterable[T], clock: Clock, stage: str) -> Iterator[T]:

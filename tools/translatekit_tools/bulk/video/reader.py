@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,11 +18,14 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from translatekit.errors import DataError
+from translatekit_tools.bulk.video.hdr import HLG, PQ, Hdr, hdr_of
+from translatekit_tools.bulk.video.tracks import EVERYTHING, Selection
 
 RGB, UNSAID = 0, 2
 """Values of a matrix, as in ISO/IEC 23091-2: none, since the samples are RGB; and one that the file does not name."""
 
 _HD_HEIGHT = 720
+_MOST_UNTIMED, _MOST_UNTIMED_PIXELS = 64, 2**26  # frames that are kept until the first one with a time stamp
 MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -32,6 +36,9 @@ MATRICES = {
     10: Colorspace.BT2020,
 }
 """From a matrix of ISO/IEC 23091-2 to what FFmpeg's converter calls it."""
+
+INTERLACED = "bwdif=mode=send_frame:parity=auto:deint=interlaced"
+"""FFmpeg's filter for frames that hold two fields: one frame of each, at its time; others pass as they are."""
 
 Wanted = Callable[[int, float], bool]
 """From the number of a frame and its time in seconds since the first one to whether it is wanted."""
@@ -74,7 +81,9 @@ class VideoInfo:
         pixel_aspect: width of a pixel over its height, as shown.
         deep: whether it has more than 8 bits a channel.
         alpha: whether it is transparent.
+        interlaced: whether its frames hold two fields each, of different moments; the first says so.
         primaries, transfer, matrix, range: the colour description, as in ISO/IEC 23091-2.
+        hdr: of the mastering display and its brightness.
     """
 
     width: int
@@ -87,10 +96,17 @@ class VideoInfo:
     pixel_aspect: Fraction = Fraction(1)
     deep: bool = False
     alpha: bool = False
+    interlaced: bool = False
     primaries: int = UNSAID
     transfer: int = UNSAID
     matrix: int = UNSAID
     range: int = 0
+    hdr: Hdr = Hdr()
+
+    @property
+    def is_hdr(self) -> bool:
+        """Whether it has a high dynamic range."""
+        return self.transfer in (PQ, HLG)
 
     @property
     def swscale_matrix(self) -> int:
@@ -111,11 +127,13 @@ class Reader(Protocol):
         path: the file.
         info: what it is.
         end: when the last frame that was come to ends, in ticks.
+        damaged: seconds, since the first frame, of each place where frames were left out.
     """
 
     path: Path
     info: VideoInfo
     end: int
+    damaged: list[float]
 
     def frames(self, wanted: Wanted | None = None) -> Iterator[Frame | None]:
         """All frames, in the order they are shown; None for one that is not wanted."""
@@ -129,13 +147,30 @@ class Reader(Protocol):
 class VideoReader:
     """A video file, open for reading (see `Reader`)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        selection: Selection = EVERYTHING,
+        *,
+        skip_damaged: bool = False,
+        deinterlace: bool = True,
+    ) -> None:
         """Open a file.
+
+        Args:
+            path: the file.
+            selection: which of its video tracks is read.
+            skip_damaged: leave out frames that cannot be decoded whole, instead of raising an error.
+            deinterlace: make one picture of the two fields of each interlaced frame.
 
         Raises:
             UnreadableVideoError: it is no video, or holds no frame.
         """
         self.path = path
+        self.damaged: list[float] = []
+        self.selection = selection
+        self._skip_damaged, self._deinterlace = skip_damaged, deinterlace
+        self._first_seconds = 0.0
         with explained(path):
             if path.stat().st_size == 0:
                 raise UnreadableVideoError("the video is empty: replace or remove it")
@@ -146,6 +181,7 @@ class VideoReader:
                     "the video holds no frame that can be decoded: replace or remove it"
                 )
             self._turns, self._mirrored = _orientation(first)
+            self._first_seconds = float((first.pts or 0) * self._stream.time_base)
             self.info = self._describe(first)
             self._size = first.width, first.height
             self.close()
@@ -154,12 +190,12 @@ class VideoReader:
 
     def _open(self) -> None:
         self._container: Any = av.open(str(self.path), metadata_errors="replace")
-        stream = pictures_of(self._container)
+        stream = self.selection.pictures(self._container)
         if stream is None:
             raise UnreadableVideoError("the file holds no video: replace or remove it")
         self._stream: Any = stream
         stream.thread_type = "AUTO"
-        self._decoder = _decoder_with_alpha(stream)
+        self._decoder = _decoder_with_alpha(stream) or stream.codec_context
 
     def close(self) -> None:
         """Close the file."""
@@ -183,18 +219,95 @@ class VideoReader:
             pixel_aspect=aspect,
             deep=max(component.bits for component in components) > 8,
             alpha=any(component.is_alpha for component in components),
+            interlaced=first.interlaced_frame,
             primaries=context.color_primaries,
             transfer=context.color_trc,
             matrix=context.colorspace,
             range=context.color_range,
+            hdr=hdr_of(first),
         )
 
     def _decode(self) -> Iterator[Any]:
-        if self._decoder is None:
-            yield from self._container.decode(self._stream)
+        """The frames that can be decoded, in the order they are shown, with time stamps if the file has any."""
+        early: list[Any] = []  # Matroska has no time stamps below zero: such frames come without
+        frames = self._whole_frames()
+        for frame in frames:
+            if frame.pts is not None:
+                step = _usual_ticks(self._stream)
+                for index, before in enumerate(early):
+                    before.pts = frame.pts - step * (len(early) - index)
+                yield from chain(early, [frame], frames)
+                return
+            early.append(frame)
+            if len(early) >= _MOST_UNTIMED or len(early) * frame.width * frame.height >= _MOST_UNTIMED_PIXELS:
+                break
+        yield from chain(early, frames)
+
+    def _whole_frames(self) -> Iterator[Any]:
+        """What the decoder gives; damage is an error, or noted and left out."""
+        packets = self._container.demux(self._stream)
+        packet, last = None, None
+        while True:
+            try:
+                packet = next(packets, None)
+                size = 0 if packet is None else packet.size
+            except av.error.FFmpegError as error:  # nothing more can be read
+                self._note_damage(last, error)
+                packet, size = None, 0
+            try:
+                frames = self._decoder.decode(packet if size else None)
+            except EOFError:
+                return
+            except av.error.FFmpegError as error:
+                self._note_damage(last, error)
+                frames = []
+            for frame in frames:
+                if frame.is_corrupt:
+                    self._note_damage(frame, None)
+                else:
+                    last = frame
+                    yield frame
+            if not size:
+                return
+
+    def _note_damage(self, near: Any, error: Exception | None) -> None:
+        """Note where frames are left out.
+
+        Args:
+            near: the damaged frame, or the one before; None where there is none.
+            error: what the decoder said.
+
+        Raises:
+            UnreadableVideoError: they must not be.
+        """
+        seconds = 0.0
+        if near is not None and near.pts is not None:
+            seconds = float(near.pts * self._stream.time_base) - self._first_seconds
+        if not self._skip_damaged:
+            reason = "" if error is None else f" ({getattr(error, 'strerror', None) or error})"
+            raise UnreadableVideoError(
+                f"the video is damaged at {seconds:.2f} s{reason}: "
+                "pass --skip-damaged to leave out what cannot be decoded, or replace or remove it"
+            )
+        self.damaged.append(seconds)
+
+    def _pictures(self) -> Iterator[Any]:
+        """The frames, their fields made one picture where they hold two."""
+        if not self._deinterlace:
+            yield from self._decode()
             return
-        for packet in self._container.demux(self._stream):
-            yield from self._decoder.decode(packet if packet.size else None)
+        fields: _Deinterlacer | None = None
+        for frame in self._decode():
+            if fields is None and not frame.interlaced_frame:
+                yield frame
+                continue
+            if fields is None or not fields.takes(frame):
+                if fields is not None:
+                    yield from fields.rest()
+                fields = _Deinterlacer(frame, self._stream.time_base)
+            yield from fields(frame)
+        if fields is not None:
+            yield from fields.rest()
 
     def frames(self, wanted: Wanted | None = None) -> Iterator[Frame | None]:
         """All frames, in the order they are shown; None, and nothing converted, for one that is not wanted.
@@ -204,20 +317,20 @@ class VideoReader:
         """
         info = self.info
         usual = max(1, round(1 / (info.rate * info.time_base)))
+        self.damaged = []
         with explained(self.path):
             last = None
-            for number, raw in enumerate(self._decode()):
-                if raw.is_corrupt:
-                    raise UnreadableVideoError(
-                        f"the video is damaged at frame {number}: replace or remove it"
-                    )
+            for number, raw in enumerate(self._pictures()):
                 pts = raw.pts
                 if pts is None:  # AVI says when a frame is decoded, and not when it is shown
                     pts = info.start if last is None else self.end
                 if last is not None and pts <= last:
+                    if self._skip_damaged:
+                        self.damaged.append(float((last - info.start) * info.time_base))
+                        continue
                     raise UnreadableVideoError(
-                        f"the time stamps of the video go back at frame {number}: "
-                        "copy it with ffmpeg -fflags +genpts -i IN -c copy OUT.mp4, and translate that"
+                        f"the time stamps of the video go back at frame {number}: pass --skip-damaged to leave "
+                        "such frames out, or mend it with ffmpeg -fflags +genpts -i IN -c copy OUT.mp4"
                     )
                 duration = raw.duration or (usual if last is None else pts - last)
                 last = pts
@@ -245,10 +358,59 @@ class VideoReader:
         return Frame(np.ascontiguousarray(pixels[:, :, :3]), alpha, pts, duration, number)
 
 
-def pictures_of(container: Any) -> Any:
-    """The stream that is shown, which is not the cover of an album; None where there is none."""
-    cover = av.stream.Disposition.attached_pic
-    return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
+def _usual_ticks(stream: Any) -> int:
+    """How long a frame is shown, where nothing else is known."""
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    return max(1, round(1 / (rate * stream.time_base)))
+
+
+class _Deinterlacer:
+    """Makes one picture of the two fields of each frame, at the frame's time."""
+
+    def __init__(self, frame: Any, time_base: Fraction) -> None:
+        """Begin with frames like this one, whose ticks are those of `time_base`."""
+        self._kind = self._kind_of(frame)
+        self._time_base = time_base
+        self._graph = av.filter.Graph()
+        name, options = INTERLACED.split("=", 1)
+        source = self._graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=time_base
+        )
+        deinterlace, sink = self._graph.add(name, options), self._graph.add("buffersink")
+        source.link_to(deinterlace)
+        deinterlace.link_to(sink)
+        self._graph.configure()
+
+    @staticmethod
+    def _kind_of(frame: Any) -> tuple[int, int, str]:
+        return frame.width, frame.height, frame.format.name
+
+    def takes(self, frame: Any) -> bool:
+        """Whether a frame is of the kind that this was begun with."""
+        return self._kind_of(frame) == self._kind
+
+    def __call__(self, frame: Any) -> Iterator[Any]:
+        """The frames that are made when one more has come; the filter looks at the next one, too."""
+        frame.time_base = self._time_base
+        self._graph.push(frame)
+        yield from self._made()
+
+    def rest(self) -> Iterator[Any]:
+        """Those that are made when no more come."""
+        self._graph.push(None)
+        yield from self._made()
+
+    def _made(self) -> Iterator[Any]:
+        while True:
+            try:
+                frame: Any = self._graph.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            # The filter counts in ticks of its own.
+            scale = frame.time_base / self._time_base
+            frame.pts, frame.duration = round(frame.pts * scale), round((frame.duration or 0) * scale)
+            frame.time_base = self._time_base
+            yield frame
 
 
 def _orientation(frame: Any) -> tuple[int, bool]:

@@ -1,0 +1,169 @@
+"""Real videos as cameras, broadcasts and bad disks leave them: a time code, a clock that began elsewhere, damage."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+import translatekit
+
+from .conftest import Identity, Listener
+from .test_round_trip import NAMES, facts
+
+COPIED = ("video", "audio", "subtitle")
+
+
+def remuxed(source: Path, path: Path, by: float = 0.0, timecode: str | None = None, **options: str) -> Path:
+    """The packets of a video in another file, later by so many seconds."""
+    with av.open(str(source)) as original, av.open(str(path), "w", options=options) as container:
+        made: dict[int, Any] = {}
+        for stream in original.streams:
+            if stream.type not in COPIED:
+                continue
+            try:
+                made[stream.index] = container.add_stream_from_template(stream, opaque=True)
+            except ValueError:
+                continue  # subtitles of an MP4, in another kind
+            made[stream.index].time_base = stream.time_base
+            made[stream.index].metadata.update(stream.metadata)
+            if stream.type == "video":
+                made[stream.index].codec_context.framerate = stream.average_rate
+                if timecode is not None and stream is original.streams.video[0]:
+                    made[stream.index].metadata["timecode"] = timecode
+        for packet in original.demux([original.streams[index] for index in made]):
+            if packet.size:
+                ticks = round(Fraction(by) / packet.time_base)
+                packet.pts = None if packet.pts is None else packet.pts + ticks
+                packet.dts = None if packet.dts is None else packet.dts + ticks
+                packet.stream = made[packet.stream.index]
+                container.mux(packet)
+    return path
+
+
+def translated(source: Path, out: Path, listener: Listener | None = None, **options: Any) -> Any:
+    """Small, so that it is quick."""
+    return translatekit.translate(source, Identity(), out, size=32, progress=listener, **options)
+
+
+def timecode_tracks(path: Path) -> list[str | None]:
+    with av.open(str(path)) as container:
+        return [stream.metadata.get("timecode") for stream in container.streams if stream.type == "data"]
+
+
+def start_of_sound(path: Path) -> Fraction:
+    with av.open(str(path)) as container:
+        first = next(container.demux(audio=0))
+        return Fraction((first.pts or 0) * first.time_base)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_time_code_stays(name: str, data_dir: Path, tmp_path: Path) -> None:
+    suffix = ".mp4" if name.endswith("webm") else ".mov"
+    source = remuxed(data_dir / "videos" / name, tmp_path / f"in{suffix}", timecode="01:02:03:04")
+    (code,) = timecode_tracks(source)
+    assert code in ("01:02:03:04", "01:02:03:4")  # below ten frames a second
+    for suffix in (".mov", ".mp4") if not name.endswith("webm") else (".mp4",):  # no Vorbis in QuickTime
+        out = tmp_path / f"out{suffix}"
+        assert translated(source, out).failed == []
+        assert timecode_tracks(out) == [code]
+        before, after = facts(source), facts(out)
+        assert after["times"] == before["times"]
+        assert after["packets"] == before["packets"]
+
+
+def test_the_time_code_of_a_part_is_that_of_its_first_frame(data_dir: Path, tmp_path: Path) -> None:
+    source = remuxed(data_dir / "videos" / "ntsc_2997_audio.mp4", tmp_path / "in.mov", timecode="00:00:58;00")
+    assert translated(source, tmp_path / "out.mov", start=2.0, end=3.0).failed == []
+    # 60 frames on; 00:01:00;00 and ;01 are numbers that a drop-frame time code does not have.
+    assert timecode_tracks(tmp_path / "out.mov") == ["00:01:00;02"]
+    listener = Listener()
+    assert translated(source, tmp_path / "half.mov", listener, every=2).failed == []
+    assert timecode_tracks(tmp_path / "half.mov") == []
+    assert any("time code of the input is left out" in text for text in listener.said)
+
+
+SOUNDING = ("bunny_480p_audio.mp4", "ntsc_2997_audio.mp4", "two_audio_tracks_subtitles.mp4")
+
+
+@pytest.mark.parametrize("name", SOUNDING)
+@pytest.mark.parametrize(("suffix", "by"), [(".ts", 36_000.0), (".ts", 95_443.4), (".mkv", -0.7)])
+def test_a_clock_that_begins_elsewhere_begins_at_zero(
+    name: str, suffix: str, by: float, data_dir: Path, tmp_path: Path
+) -> None:
+    """The hours of a broadcast's clock, a clock that comes to its end (at 2**33 ticks), stamps below zero."""
+    original = data_dir / "videos" / name
+    options = {"avoid_negative_ts": "disabled"} if by < 0 else {"mpegts_copyts": "1"}
+    source = remuxed(original, tmp_path / f"in{suffix}", by, **options)
+    out = tmp_path / "out.mp4"
+    assert translated(source, out).failed == []
+    before, after = facts(original), facts(out)
+    assert len(after["times"]) == len(before["times"])
+    assert min(after["times"][0], *(track[0][0] for track in after["packets"])) == 0
+    # Matroska counts in milliseconds, and the frames below zero are counted back at the average rate.
+    late = after["times"][0] - start_of_sound(out)
+    assert abs(float(late - (before["times"][0] - start_of_sound(original)))) < 0.01
+    steps = [
+        [float(b - a) for a, b in zip(x["times"], x["times"][1:], strict=False)] for x in (before, after)
+    ]
+    assert steps[1] == pytest.approx(steps[0], abs=0.0021)
+    assert [[data for _, data in track] for track in after["packets"]][:1] == [
+        [data for _, data in track] for track in before["packets"]
+    ][:1]
+
+
+def test_a_start_that_somebody_has_set_stays(data_dir: Path, tmp_path: Path) -> None:
+    source = remuxed(data_dir / "videos" / "rotated_90.mov", tmp_path / "in.mov", 0.5)
+    assert translated(source, tmp_path / "out.mov").failed == []
+    assert facts(tmp_path / "out.mov")["times"] == facts(source)["times"]
+    assert facts(source)["times"][0] > 0.4
+
+
+def damaged(source: Path, path: Path) -> int:
+    """A copy whose picture in the middle is overwritten; returns how many follow up to the next key frame."""
+    data = bytearray(source.read_bytes())
+    with av.open(str(source)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        middle = packets[len(packets) // 2]
+        assert middle.pos is not None
+        for place in range(middle.pos + middle.size // 3, middle.pos + middle.size * 2 // 3):
+            data[place] ^= 0x5A
+        path.write_bytes(data)
+        after = packets[len(packets) // 2 + 1 :]
+        return next((index for index, packet in enumerate(after) if packet.is_keyframe), len(after))
+
+
+def test_every_damaged_spot_is_found_by_the_decoder() -> None:
+    """H.265 has none that it says: its decoder conceals what is missing."""
+    assert set(NAMES) - set(DAMAGED) == {"h265_video.mp4"}
+
+
+DAMAGED = tuple(name for name in NAMES if name != "h265_video.mp4")
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_spot_can_be_left_out(name: str, data_dir: Path, tmp_path: Path) -> None:
+    original = data_dir / "videos" / name
+    source = tmp_path / f"in{original.suffix}"
+    dependent = damaged(original, source)
+    model, listener = Identity(), Listener()
+    ((_, reason),) = translatekit.translate(source, model, tmp_path / f"no{original.suffix}", size=32).failed
+    assert "the video is damaged at" in reason
+    assert "pass --skip-damaged" in reason
+    out = tmp_path / f"out{original.suffix}"
+    summary = translated(source, out, listener, skip_damaged=True)
+    assert summary.failed == []
+    before, after = facts(original), facts(out)
+    # Of transparent VP9, libvpx decodes nothing more before the next key frame.
+    lost = 1 + dependent * name.endswith("webm")
+    assert len(after["times"]) == len(before["times"]) - lost == summary.frames
+    assert set(after["times"]) < set(before["times"])
+    assert after["packets"] == before["packets"]
+    (said,) = [text for text in listener.said if "damaged" in text]
+    missing = min(set(before["times"]) - set(after["times"]))
+    place = float(re.findall(r"at (\d+\.\d\d)", said)[0])
+    assert abs(place - float(missing - before["times"][0])) < 0.2

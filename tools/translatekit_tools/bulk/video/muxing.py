@@ -1,0 +1,426 @@
+"""One file of the encoded pictures and all else that the source holds: sound, subtitles, chapters, metadata."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+from translatekit.errors import DataError
+from translatekit_tools.bulk.video.encoding import NO_SPACE, Encoding, reason_of, usual_codec, write_segment
+from translatekit_tools.bulk.video.kinds import WRITABLE_VIDEO_SUFFIXES
+from translatekit_tools.bulk.video.reader import Frame, VideoInfo, explained
+from translatekit_tools.bulk.video.tracks import (
+    EVERYTHING,
+    Selection,
+    is_cover,
+    moved_timecode,
+    origin,
+    timecode,
+)
+
+_QUICKTIME = (".mp4", ".m4v", ".mov", ".3gp")
+_OTHER_SUFFIXES = (".mkv", ".mov", ".mp4", ".wmv", ".avi", ".ts")  # where a format cannot hold a track
+_LARGEST_TIMESCALE = 2**31 - 1
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}  # what players take channels for
+_PROBED = 1000  # packets of the other tracks that are written on trial
+_MOST_UNREADABLE = 100  # times that reading the other tracks is taken up again after damage
+
+# What an MP4 file has a place for that every player knows; other tags need one that only some do.
+_USUAL_TAGS = {
+    *(
+        "title",
+        "artist",
+        "album_artist",
+        "album",
+        "composer",
+        "comment",
+        "genre",
+        "copyright",
+        "date",
+        "description",
+    ),
+    *(
+        "synopsis",
+        "lyrics",
+        "grouping",
+        "show",
+        "episode_id",
+        "network",
+        "keywords",
+        "creation_time",
+        "encoder",
+    ),
+    *("language", "track", "disc", "compilation"),
+}
+_OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands")
+
+
+@dataclass(slots=True, kw_only=True)
+class Muxer:
+    """Writes the output of a video.
+
+    Attributes:
+        source: the video that the pictures were made from; None where it holds nothing else.
+        info: of that video.
+        encoding: of the pictures.
+        suffix: of the output.
+        selection: of the source's tracks.
+        start: second of the source that is taken first, counted from its first frame.
+        end: second before which it ends, or None.
+        every: how many frames of the source become one.
+        skip_damaged: whether what cannot be read of the other tracks is left out.
+        say: told what the user should know.
+    """
+
+    source: Path | None
+    info: VideoInfo
+    encoding: Encoding
+    suffix: str
+    selection: Selection = EVERYTHING
+    start: float = 0.0
+    end: float | None = None
+    every: int = 1
+    skip_damaged: bool = False
+    say: Callable[[str], None] = lambda text: None
+    _timecode: bool = True
+    _problem: str = ""
+    _moved_back: int = 0
+    _untimed: int = 0
+    _last: dict[int, int] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Find out before anything is translated whether the output can be written, by writing the like of it.
+
+        One gray frame and the first packets of the other tracks go through everything that the output goes through.
+
+        Raises:
+            DataError: the output's format cannot hold a track.
+            OptionError: the encoder does not take the frames.
+        """
+        with tempfile.TemporaryDirectory(prefix="translatekit-") as name:
+            segment, out = Path(name, "probe.segment"), Path(name, f"probe{self.suffix}")
+            if not self._holds_pictures(out):
+                raise DataError(
+                    f"a {self.suffix} file cannot hold what {self.encoding.codec} writes: "
+                    "choose another with --codec, or let the output end otherwise"
+                )
+            write_segment(segment, [self._gray_frame()], self.encoding)
+            end = self.info.start + max(1, round(1 / (self.info.rate * self.info.time_base)))
+            try:
+                self._join_explained([segment], end, out, most=_PROBED)
+            except DataError:
+                if not self._timecode:
+                    raise
+                self._timecode = False
+                self._join_explained([segment], end, out, most=_PROBED)
+                self.say(
+                    f"the time code of the input is left out: a {self.suffix} file does not take it at this rate"
+                )
+        self._moved_back = self._untimed = 0
+
+    def _holds_pictures(self, out: Path) -> bool:
+        with av.open(str(out), "w") as target:
+            try:
+                target.add_stream(self.encoding.codec)
+            except ValueError:
+                return False
+        return True
+
+    def _gray_frame(self) -> Frame:
+        info, encoding = self.info, self.encoding
+        shape = encoding.height, encoding.width
+        kind, value = (np.float32, 0.5) if info.deep else (np.uint8, 128)
+        alpha = np.full(shape, value, kind) if encoding.alpha else None
+        return Frame(np.full((*shape, 3), value, kind), alpha, info.start, 0, 0)
+
+    def join(self, segments: Sequence[Path], end: int, out: Path) -> None:
+        """Write the segments' pictures and everything else of the source into one file, nothing encoded again.
+
+        Args:
+            segments: as `write_segment` wrote them, in order.
+            end: when the last frame ends, in ticks of the source.
+            out: the file to write.
+
+        Raises:
+            DataError: the output's format cannot hold a track of the source.
+        """
+        self._moved_back = self._untimed = 0
+        self._join_explained(segments, end, out)
+        if self._untimed:
+            self.say(
+                f"{self._untimed} packets of further tracks lie below zero without a time stamp, and are left out"
+            )
+        if self._moved_back:
+            self.say(
+                f"{self._moved_back} time stamps of sound or subtitles did not rise, and were moved on by a tick"
+            )
+
+    @property
+    def _first(self) -> Fraction:
+        """When the first frame of the source is shown, in seconds."""
+        return self.info.start * self.info.time_base
+
+    def _join_explained(self, segments: Sequence[Path], end: int, out: Path, most: int | None = None) -> None:
+        with contextlib.ExitStack() as stack:
+            original = None
+            if self.source is not None:
+                with explained(self.source):
+                    original = stack.enter_context(av.open(str(self.source), metadata_errors="replace"))
+            self._problem = f"a {self.suffix} file cannot hold what {self.encoding.codec} writes"
+            try:
+                self._join(segments, end, original, out, most)
+            except (av.error.FFmpegError, ValueError) as error:
+                if getattr(error, "errno", None) in NO_SPACE:
+                    raise
+                raise DataError(f"{self._problem} ({reason_of(error)}): {self._remedy(original)}") from None
+
+    def _remedy(self, original: Any) -> str:
+        """What the user can do: an ending whose format knows all tracks, if there is one, or fewer tracks."""
+        fewer = "leave tracks out with --no-audio or --map"
+        if original is None:
+            return "choose another with --codec, or let the output end otherwise"
+        own = self.source.suffix.lower() if self.source is not None else ""
+        for suffix in dict.fromkeys((own, *_OTHER_SUFFIXES)):
+            if suffix in WRITABLE_VIDEO_SUFFIXES - {self.suffix} and self._knows_tracks(original, suffix):
+                return f"let the output end in {suffix}, or {fewer}"
+        return fewer
+
+    def _knows_tracks(self, original: Any, suffix: str) -> bool:
+        with tempfile.TemporaryDirectory(prefix="translatekit-") as folder:
+            try:
+                with av.open(str(Path(folder, f"probe{suffix}")), "w") as target:
+                    target.add_stream(usual_codec(self.info, suffix))
+                    for stream in self.selection.copied(original):
+                        _add_copy(target, stream)
+            except (av.error.FFmpegError, ValueError):
+                return False
+        return True
+
+    def _join(self, segments: Sequence[Path], end: int, original: Any, out: Path, most: int | None) -> None:
+        with (
+            av.open(str(segments[0])) as sample,
+            av.open(str(out), "w", options=_muxer_options(out, original, self.encoding)) as target,
+        ):
+            shown, others, offset = self._lay_out(
+                target, original, lambda: self._add_pictures(target, sample.streams.video[0])
+            )
+            self._problem = f"a {self.suffix} file cannot hold the tracks of the input as they are"
+            target.start_encoding()
+            self._last = {}
+            packets = heapq.merge(
+                self._pictures(segments, end, shown, offset - self._first),
+                islice(self._others(original, others, offset), most),
+                key=lambda packet: (
+                    (packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base
+                ),
+            )
+            for packet in packets:
+                target.mux(packet)
+
+    def _lay_out(
+        self, target: Any, original: Any, add_pictures: Callable[[], Any]
+    ) -> tuple[Any, dict[int, Any], Fraction]:
+        """Make the tracks of the output.
+
+        Returns:
+            That of the pictures; the others by the index of those that they copy; and the seconds by which all of them
+            are moved ahead.
+        """
+        encoding = self.encoding
+        others: dict[int, Any] = {}
+        offset = Fraction(self.start).limit_denominator(1_000_000)
+        if original is None:
+            shown = add_pictures()
+            offset += min(Fraction(0), self._first)
+        else:
+            for key, value in original.metadata.items():
+                if key not in _OF_THE_FILE and key.lower() != "timecode":
+                    target.metadata[key] = value
+            pictures, copied = self.selection.pictures(original), self.selection.copied(original)
+            offset += origin(original, copied, self._first)
+            shown = None
+            for stream in original.streams:
+                if stream is pictures:
+                    made = shown = add_pictures()
+                elif stream in copied:
+                    self._problem = f"a {self.suffix} file cannot hold the input's {stream.type} as it is"
+                    made = others[stream.index] = _add_copy(target, stream)
+                elif stream.type == "attachment" and self.suffix == ".mkv":  # fonts of subtitles
+                    target.add_stream_from_template(stream)
+                    continue
+                else:
+                    continue
+                left_out = {"encoder", "timecode"} | (set() if encoding.alpha else {"alpha_mode"})
+                made.metadata.update(
+                    {key: value for key, value in stream.metadata.items() if key.lower() not in left_out}
+                )
+                made.disposition = stream.disposition
+            self._set_timecode(shown, timecode(original, pictures))
+            target.set_chapters(list(self._chapters(original, offset)))
+        if encoding.alpha and encoding.matroska:
+            shown.metadata["alpha_mode"] = "1"
+        return shown, others, offset
+
+    def _set_timecode(self, shown: Any, text: str | None) -> None:
+        """QuickTime's muxer makes a track of its own of it."""
+        if text is None or not self._timecode:
+            return
+        if self.every > 1:  # its frames are counted at the source's rate
+            self._timecode = False
+            self.say("the time code of the input is left out: it counts frames that --every leaves out")
+            return
+        shown.metadata["timecode"] = moved_timecode(text, round(self.start * self.info.rate), self.info.rate)
+
+    def _chapters(self, original: Any, offset: Fraction) -> Iterator[Any]:
+        """Those of the part that is taken."""
+        span = None if self.end is None else Fraction(self.end - self.start).limit_denominator(1_000_000)
+        for chapter in original.chapters():
+            base = chapter["time_base"]
+            first = max(0, chapter["start"] - round(offset / base))
+            last = chapter["end"] - round(offset / base)
+            last = last if span is None else min(last, round(span / base))
+            if first < last:
+                yield {**chapter, "start": first, "end": last}
+
+    def _add_pictures(self, target: Any, template: Any) -> Any:
+        encoding = self.encoding
+        stream = target.add_stream_from_template(template, opaque=True)
+        stream.time_base = encoding.time_base
+        context = stream.codec_context
+        context.sample_aspect_ratio = encoding.pixel_aspect
+        context.framerate = encoding.rate
+        if self.suffix in _QUICKTIME:  # Apple's players take no other tags
+            if encoding.codec.startswith("prores") and "444" in encoding.pix_fmt:
+                context.codec_tag = "ap4h"
+            elif context.name == "hevc":
+                context.codec_tag = "hvc1"
+        return stream
+
+    def _pictures(self, segments: Sequence[Path], end: int, stream: Any, offset: Fraction) -> Iterator[Any]:
+        """All packets of the segments; the last frame is shown until the end."""
+        last = None
+        for segment in segments:
+            with av.open(str(segment)) as container:
+                for packet in container.demux(container.streams.video[0]):
+                    if packet.size == 0:
+                        continue
+                    packet.dts = packet.pts  # none waits for a later one; demuxers guess that some might
+                    if last is not None:
+                        yield _moved(last, stream, offset)
+                    last = packet
+        if last is not None:
+            length = (end - self.info.start) * self.info.time_base - (last.pts or 0) * last.time_base
+            last.duration = max(1, round(length / last.time_base))
+            yield _moved(last, stream, offset)
+
+    def _others(self, original: Any, others: dict[int, Any], offset: Fraction) -> Iterator[Any]:
+        """The packets of the tracks that are copied, of the part that is taken."""
+        if not others:
+            return
+        wanted = [stream for stream in original.streams if stream.index in others]
+        for packet in self._readable(original, wanted):
+            if packet.size == 0:
+                continue
+            if packet.dts is None and packet.stream.type == "video" and not is_cover(packet.stream):
+                self._untimed += 1  # of pictures below zero in Matroska: nobody knows when they are decoded
+                continue
+            time = float(
+                (packet.pts if packet.pts is not None else packet.dts or 0) * packet.time_base - self._first
+            )
+            if (self.start > 0 and time < self.start) or (self.end is not None and time >= self.end):
+                continue
+            yield self._rising(_moved(packet, others[packet.stream.index], offset))
+
+    def _readable(self, original: Any, streams: list[Any]) -> Iterator[Any]:
+        unreadable = 0
+        while True:
+            try:
+                yield from original.demux(streams)
+                return
+            except av.error.FFmpegError:
+                unreadable += 1
+                if not self.skip_damaged or unreadable > _MOST_UNREADABLE:
+                    self._problem = "sound or subtitles of the input are damaged"
+                    raise
+
+    def _rising(self, packet: Any) -> Any:
+        """A packet that is decoded after the one before it in its track, as muxers demand."""
+        if packet.dts is None:
+            return packet
+        index = packet.stream.index
+        least = self._last.get(index, packet.dts - 1) + 1
+        if packet.dts < least:
+            self._moved_back += 1
+            packet.dts = least
+            packet.pts = max(packet.pts, least) if packet.pts is not None else None
+        self._last[index] = packet.dts
+        return packet
+
+
+def constant_rate(source: Path, selection: Selection, info: VideoInfo) -> Fraction | None:
+    """Frames a second of a video whose frames are all shown as long, or None of another."""
+    with explained(source), av.open(str(source), metadata_errors="replace") as container:
+        stream = selection.pictures(container)
+        packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
+        times = [packet.pts if packet.pts is not None else packet.dts for packet in packets]
+        rates = [stream.average_rate, stream.guessed_rate, info.rate]
+    stamps = np.sort(np.array([time for time in times if time is not None], np.float64))
+    if len(stamps) < 2:
+        return info.rate
+    seconds = (stamps - stamps[0]) * float(info.time_base)
+    measured = Fraction((len(stamps) - 1) / seconds[-1]).limit_denominator(1001)
+    for rate in (*rates, measured):
+        if rate and np.abs(seconds * float(rate) - np.arange(len(stamps))).max() < _OFF_THE_GRID:
+            return Fraction(rate)
+    return None
+
+
+_OFF_THE_GRID = 0.45  # frames; Matroska's milliseconds are off by up to 0.03 at 60 a second
+
+
+def _add_copy(target: Any, stream: Any) -> Any:
+    made = target.add_stream_from_template(stream, opaque=True)
+    made.time_base = stream.time_base
+    if stream.type == "audio" and "channels" in stream.layout.name:  # AVI does not say which; QuickTime must
+        made.codec_context.layout = _LAYOUTS.get(stream.layout.nb_channels, stream.layout)
+    return made
+
+
+def _muxer_options(out: Path, original: Any, encoding: Encoding) -> dict[str, str]:
+    if out.suffix not in _QUICKTIME:
+        return {}
+    time_bases = [encoding.time_base]
+    options = {"movflags": "+faststart"}
+    if original is not None:
+        time_bases += [stream.time_base for stream in original.streams if stream.time_base]
+        cover = any(is_cover(stream) for stream in original.streams.video)
+        unusual = original.metadata.keys() - _USUAL_TAGS - set(_OF_THE_FILE)
+        if out.suffix == ".mov" or (unusual and not cover):
+            options["movflags"] += "+use_metadata_tags"
+    # Where a track starts is written in ticks of the movie: they must divide those of every track.
+    movie = math.lcm(*(time_base.denominator for time_base in time_bases))
+    return options | {
+        "movie_timescale": str(movie if movie <= _LARGEST_TIMESCALE else 90_000),
+        "video_track_timescale": str(encoding.time_base.denominator),
+    }
+
+
+def _moved(packet: Any, stream: Any, offset: Fraction) -> Any:
+    packet.stream = stream
+    ticks = round(offset / packet.time_base)
+    if packet.pts is not None:
+        packet.pts -= ticks
+    if packet.dts is not None:
+        packet.dts -= ticks
+    return packet
