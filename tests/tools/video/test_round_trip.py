@@ -405,7 +405,7 @@ def test_parts_of_an_animation(tmp_path: Path, suffix: str) -> None:
 def test_transparency_of_an_animation_survives_a_resize(tmp_path: Path, suffix: str) -> None:
     source = make_animation(tmp_path / f"in{suffix}", [50, 70, 200], transparent=True)
     out = tmp_path / f"out{suffix}"
-    translatekit.translate(source, Identity(), out, size="48x64")
+    translatekit.translate(source, Identity(), out, size="64x48")
     with Image.open(out) as image:
         for index in range(3):
             image.seek(index)
