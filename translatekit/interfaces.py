@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +111,13 @@ class DataOptions:
     strict: bool = False
 
 
+class PaletteClass(TypedDict):
+    """A class of label maps: its name, and its colour as sRGB levels in [0, 255]."""
+
+    name: str
+    color: list[int]
+
+
 class Dataset(Protocol):
     """Training images. Its constructor is ``(root: Path | None, options: DataOptions, **its own options)``.
 
@@ -125,6 +132,9 @@ class Dataset(Protocol):
         color: what the channels mean (`Color`); ``lab`` is L in, ab out, each scaled to [-1, 1].
         skipped: the files that could not be read, with the reason.
         remarks: what is worth knowing before training on it, one sentence each.
+
+    One that knows what the colours of its label maps mean may have ``palettes`` as well: lists of `PaletteClass` by
+    the key of an image in an item. Models, the painting page and reports take the names from there.
     """
 
     options: DataOptions

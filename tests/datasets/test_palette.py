@@ -65,6 +65,7 @@ def test_a_dataset_has_the_palette_of_its_input() -> None:
         data = make_dataset("demo", None, options, {"count": 30})
         palette = palette_of(data, "G")
         assert (palette is not None) == has
+        assert [item["name"] for item in palette or []] == (list(PALETTE) if has else [])
         data.set_epoch(3)
         assert palette_of(data, "G") == palette
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -17,6 +18,7 @@ from translatekit_tools.gallery import GalleryRow, write_gallery
 
 from translatekit.cli.train import train
 from translatekit.config import RunConfig
+from translatekit.datasets.facades import PALETTE
 from translatekit.errors import OptionError, TranslatekitError
 
 
@@ -66,6 +68,26 @@ def test_the_page_shows_each_held_out_facade_beside_its_target(
         assert len({path.name for path in trio}) == 1
         assert {Image.open(path).size for path in trio} == {(64, 64)}
     assert all(path.is_file() for path in targets(page, "href"))
+
+
+def test_the_evaluation_shows_the_best_and_worst_as_the_link_says(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = finished
+    page = (folder / "runs/demo/evaluation.html").read_text(encoding="utf-8")
+    assert "<h2>Best</h2>" in page
+    assert (
+        page.count('src="data:image/png') == 4 * 2 * 4
+    )  # input, output, error and target of 4 best and 4 worst
+
+
+def test_the_trained_model_knows_the_classes_by_name(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, _ = finished
+    for model in ("run/model.safetensors", "model.onnx"):
+        content = json.loads(translatekit("info", f"runs/demo/{model}", "--json", cwd=folder).stdout)
+        assert [item["name"] for item in content["data"]["palette"]] == list(PALETTE)
 
 
 def test_the_figures_say_that_outputs_resemble_their_targets(

@@ -145,6 +145,9 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_weights(
     assert same(first["optimizers"], second["optimizers"])
     steps = [entry["step"] for entry in entries(run, "train")]
     assert steps == sorted(set(steps))
+    seconds = [entry["seconds"] for entry in entries(run, "train")]
+    assert seconds[0] > 0
+    assert seconds == sorted(seconds)  # of training: they go on where the killed session stood
 
 
 def _newest(run: Path) -> int:

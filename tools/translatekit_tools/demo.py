@@ -24,7 +24,6 @@ from translatekit.training.metrics import MetricMean, image_metrics
 from translatekit.training.report import sample_grid
 from translatekit_tools.compile import compile_model
 from translatekit_tools.evaluate import evaluate
-from translatekit_tools.evaluate.page import write_report
 from translatekit_tools.gallery import GalleryRow, write_gallery
 from translatekit_tools.prepare.segment import segment
 
@@ -113,7 +112,7 @@ def run_demo(
 
     report = folder / "evaluation.html"
     say(_command("evaluate", run, "--report", report))
-    write_report(report, evaluate(run))
+    evaluate(run, report=str(report))
 
     model = run
     if _has_onnx():

@@ -14,7 +14,7 @@ from translatekit.datasets.remarks import find_remarks
 from translatekit.datasets.transforms import check_sizes, item_rng, loaded
 from translatekit.errors import DataError
 from translatekit.images import UnreadableImageError, read_picture, read_size
-from translatekit.interfaces import Color, DataOptions
+from translatekit.interfaces import Color, DataOptions, PaletteClass
 
 Files = tuple[Path, ...]
 Arrays = tuple[np.ndarray, ...]
@@ -36,6 +36,7 @@ class BaseDataset:
     channels: Mapping[str, int]
     class_names: tuple[str, ...] = ()
     color: Color = "rgb"
+    palettes: Mapping[str, list[PaletteClass]] = {}
 
     def __init__(self, options: DataOptions) -> None:
         check_sizes(options)

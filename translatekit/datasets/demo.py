@@ -46,6 +46,10 @@ class Demo(BaseDataset):
     ) -> None:
         super().__init__(options)
         self.set_channels(input=3, target=3)
+        labels = "input" if options.direction == "AtoB" else "target"
+        self.palettes = {
+            labels: [{"name": name, "color": list(color)} for name, color in PALETTE.items()],
+        }
         self._count = count if options.split == "train" else max(1, count // 10)
         self._seeds = _facade_seeds(options.split, self._count, data_seed)
         self._size = (options.load_size if options.split == "train" else None) or options.crop_size

@@ -7,15 +7,27 @@ file is ``{"format": 1, "classes": [...]}``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.interfaces import Dataset
+from translatekit.interfaces import Dataset, PaletteClass
+
+__all__ = [
+    "MAX_COLOURS",
+    "PALETTE_FILE",
+    "PaletteClass",
+    "as_palette",
+    "known_palette",
+    "learn_palette",
+    "palette_of",
+    "read_palette",
+    "stored_palette",
+]
 
 PALETTE_FILE = "palette.json"
 MAX_COLOURS = 64
@@ -28,13 +40,6 @@ _SEAM = 6  # levels between neighbours of one flat region
 _RARE = 0.001  # of all flat pixels: less is noise
 _MIN_FLAT = 0.15  # of an image's pixels that lie in flat regions
 _MIN_COVERED = 0.85  # of the flat pixels that have a colour of the palette; gray photographs reach 0.7
-
-
-class PaletteClass(TypedDict):
-    """A class of label maps: its name, and its colour as sRGB levels in [0, 255]."""
-
-    name: str
-    color: list[int]
 
 
 def learn_palette(images: Iterable[np.ndarray]) -> list[PaletteClass] | None:
@@ -79,7 +84,8 @@ def palette_of(data: Dataset, generator: str, root: Path | None = None) -> list[
     Args:
         data: the training images; its epoch is set to 0, so that the answer is the same whenever it is asked for.
         generator: its name. Of unpaired data, ``AtoB`` takes A and ``BtoA`` takes B.
-        root: the images' folder. If it holds a `PALETTE_FILE`, the names are taken from there.
+        root: the images' folder. If it holds a `PALETTE_FILE`, the names are taken from there; else from the
+            dataset, where it knows them.
 
     Raises:
         DataError: the `PALETTE_FILE` is damaged.
@@ -87,12 +93,25 @@ def palette_of(data: Dataset, generator: str, root: Path | None = None) -> list[
     image = "input" if "input" in data.channels else generator[:1]
     if data.color != "rgb" or data.channels.get(image) != 3 or not len(data):
         return None
+    if known := known_palette(data, image):
+        return known
     data.set_epoch(0)
     chosen = np.unique(np.linspace(0, len(data) - 1, _IMAGES).astype(int))
     learned = learn_palette(_to_pixels(data[int(index)][image]) for index in chosen)
     if learned is not None and root is not None and (root / PALETTE_FILE).is_file():
         return read_palette(root / PALETTE_FILE)
     return learned
+
+
+def known_palette(data: Dataset, image: str) -> list[PaletteClass] | None:
+    """The classes of one image of a dataset's items as the dataset itself names them, or None where it does not.
+
+    Args:
+        data: its attribute ``palettes`` is optional: it holds classes by the key of an image, such as ``input``.
+        image: the key.
+    """
+    palettes: Mapping[str, list[PaletteClass]] = getattr(data, "palettes", {})
+    return palettes.get(image) or None
 
 
 def read_palette(path: Path) -> list[PaletteClass]:
@@ -113,6 +132,18 @@ def read_palette(path: Path) -> list[PaletteClass]:
         f"{path} is no palette: it must be "
         '{"format": 1, "classes": [{"name": "window", "color": [0, 0, 170]}]}'
     )
+
+
+def stored_palette(data: Mapping[str, Any]) -> list[PaletteClass] | None:
+    """The palette of a model's inputs as its header keeps it, or None where there is none that can be used.
+
+    Args:
+        data: `translatekit.model_file.ModelInfo.data`.
+    """
+    if data.get("palette"):
+        with suppress(ValueError, TypeError, KeyError):
+            return as_palette(data["palette"])
+    return None
 
 
 def as_palette(classes: Any) -> list[PaletteClass]:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from translatekit.terminal import stderr
+from translatekit.training.diagnosis import read_entries
 
 
 class Reporter:
@@ -29,7 +30,11 @@ class Reporter:
         self.console = stderr()
         self.folder = folder
         self.epochs = epochs
-        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        log = folder / "metrics.jsonl"
+        times = [entry.get("seconds") for entry in read_entries(log)]
+        earlier = [seconds for seconds in times if isinstance(seconds, (int, float))]
+        self._clock_start = time.monotonic() - max(earlier, default=0.0)
+        self._metrics = log.open("a", encoding="utf-8")
         self._board = SummaryWriter(str(folder), purge_step=done_steps + 1 if done_steps else None)
         self._progress: Progress | None = None
         if self.console.is_terminal:
@@ -130,6 +135,8 @@ class Reporter:
             self._board.add_scalar(f"{family}/{name}", value, step)
 
     def _write(self, **entry: Any) -> None:
+        # Of training, the time between two sessions left out: the pages draw curves over it.
+        entry["seconds"] = round(time.monotonic() - self._clock_start, 3)
         self._metrics.write(json.dumps(entry) + "\n")
         self._metrics.flush()
 

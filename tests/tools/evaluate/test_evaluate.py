@@ -24,6 +24,7 @@ from translatekit_tools.evaluate.page import error_map, write_report
 from tests.tools.video.conftest import make_video
 from tests.training.conftest import TINY, draw_pairs
 from translatekit import train
+from translatekit.datasets.facades import PALETTE
 from translatekit.errors import (
     DataError,
     ModelFileError,
@@ -296,6 +297,15 @@ def test_the_demo_needs_no_data(tmp_path: Path) -> None:
     run = train("pix2pix", output=str(tmp_path / "run"), **{**TINY, "max_steps": 2})
     evaluation = evaluate(run, metrics=("l1",), max_images=4)
     assert (evaluation.data, evaluation.images) == ("demo", 4)
+
+
+def test_the_classes_of_a_dataset_that_knows_them_have_their_names(tmp_path: Path) -> None:
+    options = {**TINY, "max_steps": 1, "direction": "BtoA"}
+    run = train("pix2pix", output=str(tmp_path / "run"), **options)
+    report = tmp_path / "page.html"
+    (model,) = evaluate(run, metrics=("l1",), max_images=4, report=str(report)).models
+    assert [item.name for item in model.classes] == list(PALETTE)
+    assert "shutter" in report.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("mode", ["rgb", "lab"])

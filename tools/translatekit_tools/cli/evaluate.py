@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,9 +73,6 @@ def evaluate(
             **options,
         )
     if options.get("report"):
-        from translatekit_tools.evaluate.page import write_report
-
-        write_report(Path(options["report"]).expanduser(), evaluation)
         console.print(f"The report is {options['report']}", soft_wrap=True)
     for note in evaluation.notes:
         console.print(note, soft_wrap=True)

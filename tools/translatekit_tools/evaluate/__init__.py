@@ -19,7 +19,7 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Measure a model, or several, on the images of a dataset.
+    """Measure a model, or several, on the images of a dataset; with the option ``report``, write the page of it.
 
     Args:
         model: a model file of any backend, a run's folder, or a checkpoint in it.
@@ -36,17 +36,23 @@ def evaluate(
         OptionError: an option has an unknown name or a value that does not fit.
         DataError: the images are missing, or not what the model takes.
         ModelFileError: a model is missing or damaged.
-        TranslatekitError: the weights of a network that a metric was asked for needs are not there.
+        TranslatekitError: the weights of a network that a metric was asked for needs are not there, or the page
+            cannot be written.
     """
     from translatekit.options import check_options
     from translatekit_tools.evaluate.measure import measure
     from translatekit_tools.evaluate.options import EvaluateOptions
 
     checked = EvaluateOptions(**check_options(EvaluateOptions, options, "evaluate"))
-    return measure(
+    evaluation = measure(
         [Path(path).expanduser() for path in (model, *compare)],
         None if data is None else Path(data).expanduser(),
         checked,
         videos=[Path(path).expanduser() for path in temporal],
         progress=progress or (lambda done, total: None),
     )
+    if checked.report:
+        from translatekit_tools.evaluate.page import write_report
+
+        write_report(Path(checked.report).expanduser(), evaluation)
+    return evaluation

@@ -14,7 +14,14 @@ from torch import Tensor
 
 from translatekit.datasets import make_dataset
 from translatekit.datasets.layouts import MissingSplitError
-from translatekit.datasets.palette import PALETTE_FILE, PaletteClass, learn_palette, read_palette
+from translatekit.datasets.palette import (
+    PALETTE_FILE,
+    PaletteClass,
+    known_palette,
+    learn_palette,
+    read_palette,
+    stored_palette,
+)
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.interfaces import DataOptions, Dataset, Translator
 from translatekit.model_file import ModelInfo
@@ -114,7 +121,7 @@ def measure(
     _check_directions(paths, translators)
     images = open_images(data, options, translators[0].info)
     notes: list[str] = [f"skipped {path}: {reason}" for path, reason in images.data.skipped]
-    tools = _tools(options, images, data, notes)
+    tools = _tools(options, images, data, translators[0].info, notes)
 
     names = display_names(list(paths))
     total = len(images) * len(paths)
@@ -224,7 +231,9 @@ def _check_directions(paths: Sequence[Path], translators: Sequence[Translator]) 
             )
 
 
-def _tools(options: EvaluateOptions, images: Images, root: Path | None, notes: list[str]) -> Tools:
+def _tools(
+    options: EvaluateOptions, images: Images, root: Path | None, info: ModelInfo, notes: list[str]
+) -> Tools:
     """Asked for by name, a metric that cannot be had is an error; otherwise it is left out with a note."""
     wanted = options.metrics
     if (
@@ -262,6 +271,8 @@ def _tools(options: EvaluateOptions, images: Images, root: Path | None, notes: l
         palette = read_palette(Path(options.palette).expanduser())
     elif root is not None and (root / PALETTE_FILE).is_file():
         palette = read_palette(root / PALETTE_FILE)
+    else:
+        palette = known_palette(images.data, images.source if options.segmenter else images.target)
     some = [images.item(number) for number in range(min(_LABEL_IMAGES, len(images)))]
     segmenter = None
     if options.segmenter is not None:
@@ -273,6 +284,7 @@ def _tools(options: EvaluateOptions, images: Images, root: Path | None, notes: l
             Path(options.segmenter).expanduser(),
             EvaluateOptions(device=options.device, precision=options.precision),
         )
+        palette = palette or stored_palette(info.data)
         palette = palette or learn_palette(item[1] for item in some if item[1].shape[2] == 3)
         if palette is None:
             raise OptionError(

@@ -23,6 +23,9 @@ _STYLE = (
     "<style>.tables{display:grid;gap:.9rem;margin-top:1.3rem}.tables .card{overflow-x:auto}"
     "td,th{padding:.25rem 1rem .25rem 0;text-align:left;font-variant-numeric:tabular-nums;white-space:nowrap}"
     ".gallery .images{align-items:end;margin-bottom:.5rem}.gallery span{overflow-wrap:anywhere}"
+    # an even number of columns: input beside target, and each output beside its error
+    ".gallery .pairs{grid:auto/repeat(4,minmax(0,1fr))}"
+    "@media (max-width:40rem){.gallery .pairs{grid-template-columns:repeat(2,minmax(0,1fr))}}"
     "th{font-weight:600}td small,th small{color:var(--quiet);font-weight:400}</style>"
 )
 
@@ -121,19 +124,17 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _figure(example: Example) -> str:
     several = len(example.outputs) > 1
-    shown: list[tuple[str, np.ndarray | None]] = [("input", example.input)]
-    shown += [(model if several else "output", output) for model, output in example.outputs.items()]
-    rows: list[list[tuple[str, np.ndarray | None]]] = [list(shown)]
+    shown = [("input", example.input)]
     if example.target is not None:
-        errors: list[tuple[str, np.ndarray | None]] = [
-            (f"error of {model}" if several else "error", error_map(output, example.target))
-            for model, output in example.outputs.items()
-        ]
-        rows = [[*shown, ("target", example.target)], [("", None), *errors, ("", None)]]
-    images = "".join(
-        f'<div class="images">{"".join(_picture(example.name, title, pixels) for title, pixels in row)}</div>'
-        for row in rows
-    )
+        shown.append(("target", example.target))
+    for model, output in example.outputs.items():
+        shown.append((model if several else "output", output))
+        if example.target is not None:
+            error = error_map(output, example.target)
+            shown.append((f"error of {model}" if several else "error", error))
+    kind = "images" if example.target is None else "images pairs"
+    pictures = "".join(_picture(example.name, title, pixels) for title, pixels in shown)
+    images = f'<div class="{kind}">{pictures}</div>'
     figures = " · ".join(
         f"{metric_label(name)} {short_number(value)}" for name, value in example.figures.items()
     )
@@ -143,9 +144,7 @@ def _figure(example: Example) -> str:
     )
 
 
-def _picture(name: str, title: str, pixels: np.ndarray | None) -> str:
-    if pixels is None:
-        return "<div></div>"
+def _picture(name: str, title: str, pixels: np.ndarray) -> str:
     label = escape(f"{name}: {title}")
     return f'<div><span>{escape(title)}</span><img src="{_data_url(pixels)}" alt="{label}"></div>'
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from translatekit.config import RunConfig
-from translatekit.datasets.palette import PALETTE_FILE, PaletteClass, as_palette, read_palette
+from translatekit.datasets.palette import PALETTE_FILE, PaletteClass, read_palette, stored_palette
 from translatekit.errors import TranslatekitError
 from translatekit.model_file import ModelInfo
 
@@ -47,13 +47,9 @@ def find_palette(file: Path, info: ModelInfo, given: Path | None = None) -> list
     if (file.parent / PALETTE_FILE).is_file():
         return read_palette(file.parent / PALETTE_FILE)
     config = _config(file.parent)
-    stored = info.data.get("palette")
-    palette = None
-    if stored is None and config is not None:
+    palette = stored_palette(info.data)
+    if info.data.get("palette") is None and config is not None:
         palette = _learn(config, info)
-    elif stored:
-        with suppress(ValueError, TypeError, KeyError):
-            palette = as_palette(stored)
     if palette is not None and config is not None and config.data is not None:
         edited = Path(config.data) / PALETTE_FILE
         if edited.is_file():
