@@ -9,6 +9,7 @@ import subprocess
 import sys
 from html import unescape
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -185,6 +186,21 @@ def test_a_gallery_links_images_wherever_they_are_and_escapes_names(tmp_path: Pa
         assert raw not in text
     for escaped in ("&lt;b&gt;name&lt;/b&gt;", "A &lt;title&gt;", "&lt;0.1", "in &amp; out", "Do &amp; go"):
         assert escaped in text
+
+
+def test_the_images_of_a_gallery_enlarge(browser: Any, tmp_path: Path) -> None:
+    images = {column: tmp_path / f"{column}.png" for column in ("input", "output")}
+    for path in images.values():
+        Image.new("RGB", (32, 32)).save(path)
+    write_gallery(tmp_path / "index.html", [GalleryRow(name="one", images=images)], "title", {})
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto((tmp_path / "index.html").as_uri())
+    page.get_by_role("button", name="Enlarge one: output").press("Enter")
+    dialog = page.get_by_role("dialog")
+    assert dialog.get_by_role("img").bounding_box()["width"] == 32 * 12  # the whole factors that fit into 390
+    page.keyboard.press("ArrowLeft")
+    assert dialog.get_by_role("status").inner_text() == "one: input"
+    page.close()
 
 
 def test_a_page_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:

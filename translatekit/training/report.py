@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Point = tuple[float, float]
+T = TypeVar("T")
 
-POINTS_A_CURVE = 400
+POINTS_A_CURVE = 800
 THUMBNAILS = 40
 EVENTS = 30
-_COLORS = 8
+COLORS = 8
 _LEAST_CELL = 128
 _BACKGROUND, _INK = (92, 97, 104), (255, 255, 255)
 
@@ -111,10 +112,19 @@ def _fit(title: str, font: Any, width: int) -> str:
 
 @dataclass
 class Series:
-    """One curve: its points by step, and whether it is noisy enough to be smoothed, and which of the colours it has."""
+    """One curve.
+
+    Attributes:
+        name: of the loss or metric, or of the run.
+        points: steps and values.
+        seconds: of training, by point; None where they were not logged.
+        smooth: whether it is noisy enough to be smoothed.
+        color: the number of its colour; its place among the curves of its chart where it is None.
+    """
 
     name: str
     points: list[Point] = field(default_factory=list)
+    seconds: list[float | None] = field(default_factory=list)
     smooth: bool = True
     color: int | None = None
 
@@ -128,11 +138,13 @@ class Log:
     step: int = 0
     epoch: int = 0
 
-    def add(self, family: str, name: str, step: int, value: Any, smooth: bool = True) -> None:
-        """Lengthen a curve by a value, unless that is not a number."""
-        if isinstance(value, (int, float)) and math.isfinite(value):
+    def add(self, family: str, name: str, entry: Mapping[str, Any], value: Any, smooth: bool = True) -> None:
+        """Lengthen a curve by the value of a line of the log, unless that is not a number."""
+        if _is_number(value):
             series = self.families.setdefault(family, {}).setdefault(name, Series(name, smooth=smooth))
-            series.points.append((step, float(value)))
+            series.points.append((entry["step"], float(value)))
+            seconds: Any = entry.get("seconds")
+            series.seconds.append(float(seconds) if _is_number(seconds) else None)
 
     def curves(self, family: str) -> list[Series]:
         """All curves of a family, in the order of their first points."""
@@ -243,21 +255,25 @@ def _read_entry(log: Log, entry: Mapping[str, Any], step: int) -> None:
         log.events.append((step, str(entry["text"])))
     elif entry["kind"] == "train":
         for name, value in entry.get("losses", {}).items():
-            log.add("loss", name, step, value)
+            log.add("loss", name, entry, value)
         for name, value in (entry.get("accuracy") or {}).items():
-            log.add("accuracy", name, step, value)
-        log.add("speed", "images/s", step, entry.get("images_per_second"))
-        log.add("rate", "learning rate", step, entry.get("lr"), smooth=False)
+            log.add("accuracy", name, entry, value)
+        log.add("speed", "images/s", entry, entry.get("images_per_second"))
+        log.add("rate", "learning rate", entry, entry.get("lr"), smooth=False)
     elif entry["kind"] == "samples":
         for name, value in entry.get("diversity", {}).items():
-            log.add("diversity", name, step, value, smooth=False)
+            log.add("diversity", name, entry, value, smooth=False)
     elif entry["kind"] == "failure":
         log.events.append((step, f"{entry['loss']} became {entry['value']}: the run ended"))
     elif entry["kind"] == "validation":
         for name, value in entry.get("metrics", {}).items():
-            log.add("validation", name, step, value, smooth=False)
+            log.add("validation", name, entry, value, smooth=False)
     log.step = max(log.step, step)
     log.epoch = max(log.epoch, int(entry.get("epoch", 0)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def read_samples(folder: Path) -> list[tuple[int, str]]:
@@ -382,7 +398,7 @@ def _charts(log: Log) -> str:
         training.append(chart("Learning rate", rate, floor=0.0))
     if training:
         groups.append(f'<h2>Training</h2><div class="charts">{"".join(training)}</div>')
-    return "".join(groups)
+    return chart_controls() + "".join(groups) if groups else ""
 
 
 def chart(
@@ -393,7 +409,7 @@ def chart(
     floor: float | None = None,
     wide: bool = False,
 ) -> str:
-    """One chart as HTML. The curves are SVG, stretched to the space there is; the labels are text beside.
+    """One chart as HTML, which the page's script draws; the latest values stand in the legend without it.
 
     Args:
         title: plain text.
@@ -402,68 +418,59 @@ def chart(
         floor: what the vertical axis starts from at the latest.
         wide: take the whole width.
     """
-    drawn = [(curve, _thin(_smoothed(curve.points) if curve.smooth else curve.points)) for curve in curves]
-    xs = [x for curve in curves for x in (curve.points[0][0], curve.points[-1][0])]
-    ys = [y for _, points in drawn for _, y in points]
-    x0, x1 = min(xs), max(xs)
-    logarithmic = bounds is None and len(curves) > 1 and min(ys) > 0 and max(ys) > 20 * min(ys)
-    y0, y1 = bounds or _bounds(ys, floor, logarithmic)
-
-    def left(x: float) -> float:
-        return 100 * (x - x0) / (x1 - x0) if x1 > x0 else 50.0
-
-    def up(y: float) -> float:
-        if logarithmic:
-            return 100 * math.log(max(y, y0 / 100) / y0) / math.log(y1 / y0)
-        return 100 * (y - y0) / (y1 - y0)
-
-    def path(points: Sequence[Point], color: int, kind: str = "") -> str:
-        if len(points) == 1:  # a line of no length and round ends is a dot
-            points = [points[0], points[0]]
-        d = "M" + "L".join(f"{10 * left(x):.1f} {1000 - 10 * up(y):.1f}" for x, y in points)
-        width = ";stroke-width:6" if points[0] == points[-1] else ""
-        return f'<path{kind} d="{d}" style="stroke:var(--c{color}){width}"/>'
-
-    lines, labels, legend = [], [], []
-    for y in _log_ticks(y0, y1) if logarithmic else _ticks(y0, y1):
-        height = up(y)
-        lines.append(f'<line x1="0" x2="1000" y1="{1000 - 10 * height:.1f}" y2="{1000 - 10 * height:.1f}"/>')
-        labels.append(f'<span class="y" style="bottom:{height:.2f}%">{short_number(y)}</span>')
-    for x in _ticks(x0, x1, 5):
-        labels.append(f'<span class="x" style="left:{left(x):.2f}%">{_thousands(x)}</span>')
-    lines.append('<line class="axis" x1="0" x2="1000" y1="1000" y2="1000"/>')
-    for number, (curve, points) in enumerate(drawn):
-        color = (number if curve.color is None else curve.color) % _COLORS
-        if curve.smooth and len(curve.points) > 30:
-            every = math.ceil(len(curve.points) / POINTS_A_CURVE)
-            lines.append(path(curve.points[::every], color, ' class="raw"'))
-        lines.append(path(points, color))
-        legend.append(
-            f'<li><i style="background:var(--c{color})"></i>{escape(curve.name)} '
-            f"<b>{short_number(points[-1][1])}</b></li>"
-        )
-    data = _json(
-        {
-            "x0": x0,
-            "x1": x1,
-            "series": [
-                {
-                    "name": curve.name,
-                    "color": (number if curve.color is None else curve.color) % _COLORS,
-                    "points": [(x, _digits(y)) for x, y in points],
-                }
-                for number, (curve, points) in enumerate(drawn)
-            ],
+    values = [y for curve in curves for _, y in curve.points]
+    logarithmic = bounds is None and len(curves) > 1 and min(values) > 0 and max(values) > 20 * min(values)
+    series, legend = [], []
+    for number, curve in enumerate(curves):
+        color = (number if curve.color is None else curve.color) % COLORS
+        content: dict[str, Any] = {
+            "name": curve.name,
+            "color": color,
+            "smooth": curve.smooth,
+            "points": [(x, _digits(y)) for x, y in _thin(curve.points)],
         }
+        if None not in curve.seconds:
+            content["seconds"] = [round(second or 0.0, 1) for second in _thin(curve.seconds)]
+        series.append(content)
+        legend.append(f"<li>{series_toggle(curve.name, color, short_number(curve.points[-1][1]))}</li>")
+    data = _json(
+        {"title": title, "bounds": bounds, "floor": floor, "log": logarithmic, "series": series},
     )
-    scale = ' <span class="quiet">log scale</span>' if logarithmic else ""
+    label = escape(title)
     return (
-        f'<section class="card{" wide" if wide else ""}"><h3>{escape(title)}{scale}</h3><div class="plot">'
-        '<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" role="img" '
-        f'aria-label="{escape(title)} by step">'
-        f'{"".join(lines)}</svg>{"".join(labels)}<span class="x unit">step</span>'
+        f'<section class="card{" wide" if wide else ""}"><div class="head"><h3>{label}</h3>'
+        f'<button class="scale" aria-pressed="false" aria-label="{label}: log scale">log</button></div>'
+        f'<div class="plot" tabindex="0" role="group" aria-label="{label}; the arrow keys read its values">'
+        '<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" aria-hidden="true"></svg>'
+        '<div class="labels" aria-hidden="true"></div><span class="x unit" aria-hidden="true">step</span>'
+        '<div class="cursor" hidden></div><div class="tip" role="status" hidden></div>'
         f'<script type="application/json">{data}</script></div>'
         f'<ul class="legend">{"".join(legend)}</ul></section>'
+    )
+
+
+def chart_controls() -> str:
+    """How all charts of a page are drawn, as HTML; once a page, before them."""
+    return (
+        '<div class="card chartbar" hidden><label>Smoothing <input type="range" min="0" value="0"><output></output>'
+        '</label><label>Horizontal axis <select><option value="step">step</option>'
+        '<option value="time">time of training</option></select></label></div>'
+        '<noscript><p class="quiet">The curves are drawn by JavaScript: switch it on to see them.</p></noscript>'
+    )
+
+
+def series_toggle(name: str, color: int, value: str = "") -> str:
+    """A button that shows and hides the curves of a name, as HTML.
+
+    Args:
+        name: plain text.
+        color: the number of its colour.
+        value: its latest, as text.
+    """
+    latest = f" <b>{escape(value)}</b>" if value else ""
+    return (
+        f'<button class="series" data-series="{escape(name)}" aria-pressed="true">'
+        f'<i style="background:var(--c{color})"></i>{escape(name)}{latest}</button>'
     )
 
 
@@ -477,42 +484,10 @@ def _smoothed(points: Sequence[Point]) -> list[Point]:
     return result
 
 
-def _thin(points: Sequence[Point]) -> list[Point]:
-    """At most `POINTS_A_CURVE` points, the last one among them."""
-    every = math.ceil(len(points) / POINTS_A_CURVE)
-    return list(points[::-1][::every][::-1])
-
-
-def _bounds(ys: Sequence[float], floor: float | None, logarithmic: bool) -> tuple[float, float]:
-    low, high = min(ys), max(ys)
-    if logarithmic:
-        return low / 1.2, high * 1.2
-    low = low if floor is None else min(floor, low)
-    margin = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
-    return (low if floor is not None else low - margin), high + margin
-
-
-def _ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round values between two bounds."""
-    if high <= low:
-        return [low]
-    rough = (high - low) / about
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-    return [round(index * step, 12) for index in range(math.ceil(low / step), math.floor(high / step) + 1)]
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    factors = (1, 2, 5) if len(decades) <= 4 else (1,)
-    return [tick for power in decades for factor in factors if low <= (tick := factor * 10.0**power) <= high]
-
-
-def _thousands(x: float) -> str:
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if abs(x) >= size:
-            return f"{x / size:g}{letter}"
-    return f"{x:g}"
+def _thin(values: Sequence[T]) -> list[T]:
+    """At most `POINTS_A_CURVE` of the values of a curve, the last one among them."""
+    every = math.ceil(len(values) / POINTS_A_CURVE)
+    return list(values[::-1][::every][::-1])
 
 
 def _digits(value: float) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 from translatekit.errors import TrainingError
 from translatekit.training.diagnosis import Trouble, diagnose, read_entries
 from translatekit.training.report import (
+    COLORS,
     Log,
     Series,
     chart,
+    chart_controls,
     html_page,
     key_figures,
     metric_label,
@@ -22,6 +24,7 @@ from translatekit.training.report import (
     read_samples,
     run_title,
     sample_viewer,
+    series_toggle,
     state_of,
     trouble_cards,
 )
@@ -36,32 +39,34 @@ _FAMILIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 _REFRESH = """
-let shown = document.querySelector("main").dataset.version;
+let current = document.querySelector("main").dataset.version;
 let busy = false;
 
 async function refresh() {
-  if (busy || document.hidden || document.querySelector(".plot:hover")) return;
+  // where there is a mouse; a finger leaves its mark on what it touched last
+  const reading = matchMedia("(hover: hover)").matches && document.querySelector(".plot:hover");
+  if (busy || document.hidden || reading) return;
   busy = true;
   const state = document.querySelector("#live");
   try {
-    const answer = await fetch("/fragment", { headers: { "If-None-Match": shown } });
+    const answer = await fetch("/fragment", { headers: { "If-None-Match": current } });
     if (answer.status === 200) {
       const main = document.querySelector("main");
+      const controls = () => [...main.querySelectorAll("button, input, a, summary, [tabindex]")];
+      const focused = controls().indexOf(document.activeElement);
       const kept = new Map();
       for (const viewer of main.querySelectorAll(".viewer")) {
         const slider = viewer.querySelector("input");
-        if (slider.value !== slider.max) kept.set(viewer.closest("section").id, slider.value);
+        if (slider.value !== slider.max) kept.set(viewer.closest("section").id, Number(slider.value));
       }
       const text = await answer.text();
       const place = window.scrollY;
       main.innerHTML = text;
       enliven(main);
-      for (const [id, value] of kept) {
-        const slider = document.getElementById(id)?.querySelector("input");
-        if (slider) { slider.value = value; slider.dispatchEvent(new Event("input")); }
-      }
+      for (const [id, value] of kept) document.getElementById(id)?.querySelector(".viewer")?.show(value);
+      if (focused >= 0) controls()[focused]?.focus({ preventScroll: true });
       window.scrollTo(0, place);
-      shown = answer.headers.get("ETag");
+      current = answer.headers.get("ETag");
     }
     state.textContent = "live";
   } catch {
@@ -86,6 +91,7 @@ class Run:
         log: its curves and events.
         samples: steps and file names of its sample grids, oldest first.
         troubles: what it suffers from.
+        options: of its configuration by name, flat; where it writes to is left out.
     """
 
     folder: Path
@@ -95,6 +101,7 @@ class Run:
     log: Log
     samples: list[tuple[int, str]]
     troubles: list[Trouble]
+    options: dict[str, str]
 
 
 def check_runs(folders: Sequence[Path]) -> list[Path]:
@@ -130,6 +137,7 @@ def read_run(folder: Path, name: str) -> Run:
         log=log,
         samples=read_samples(folder / "samples"),
         troubles=diagnose(entries),
+        options=dict(_flat(config)),
     )
 
 
@@ -145,7 +153,7 @@ def version(folders: Sequence[Path]) -> str:
     """Changes whenever a run has logged something: an HTTP entity tag."""
     marks: list[Any] = []
     for folder in folders:
-        for path in (folder / "metrics.jsonl", folder / "samples"):
+        for path in (folder / "metrics.jsonl", folder / "samples", folder / "config.toml"):
             try:
                 state = path.stat()
                 marks += [state.st_mtime_ns, state.st_size]
@@ -162,24 +170,19 @@ def whole_page(folders: Sequence[Path]) -> str:
     return html_page(
         title,
         f'<header><h1>{escape(title)}</h1><p class="quiet" id="live" role="status">live</p></header>'
-        f'<main data-version="{tag}">{fragment(runs)}</main>',
+        f'{chart_controls()}<main data-version="{tag}">{fragment(runs)}</main>',
         _REFRESH,
     )
 
 
 def fragment(runs: Sequence[Run]) -> str:
     """What changes while runs go on."""
-    rows = "".join(
-        f'<tr><td><i style="background:var(--c{number % 8})"></i>{escape(run.name)}</td>'
-        f"<td>{escape(run.title)}</td><td>{escape(run.state)}</td>"
-        f"<td>{escape(' · '.join(f'{label} {value}' for label, value in key_figures(run.log).items()))}</td></tr>"
-        for number, run in enumerate(runs)
-    )
-    parts = [f'<div class="card legend" style="overflow-x:auto"><table class="events">{rows}</table></div>']
+    parts = [f'<ul class="runs">{"".join(_card(number, run) for number, run in enumerate(runs))}</ul>']
     for run in runs:
         if run.troubles:
             heading = f"<h3>{escape(run.name)}</h3>" if len(runs) > 1 else ""
             parts.append(heading + trouble_cards(run.troubles))
+    parts.append(_differences(runs))
     parts.append(_samples(runs))
     for family, title, settings in _FAMILIES:
         charts = [
@@ -190,12 +193,57 @@ def fragment(runs: Sequence[Run]) -> str:
     return "".join(parts)
 
 
+def _card(number: int, run: Run) -> str:
+    figures = " · ".join(f"{label} {value}" for label, value in key_figures(run.log).items())
+    return (
+        f'<li class="card">{series_toggle(run.name, number % COLORS)}<p>{escape(run.title)}</p>'
+        f'<p>{escape(run.state)}</p><p class="quiet">{escape(figures)}</p></li>'
+    )
+
+
+def _differences(runs: Sequence[Run]) -> str:
+    """A table of the options in which runs differ."""
+    if len(runs) < 2:
+        return ""
+    names = dict.fromkeys(name for run in runs for name in run.options)
+    rows = [(name, [run.options.get(name, "") for run in runs]) for name in names]
+    differing = [(name, values) for name, values in rows if len(set(values)) > 1]
+    heading = "<h2>Options in which they differ</h2>"
+    if not differing:
+        return f'{heading}<p class="quiet">In none: they have the same options.</p>'
+    head = "".join(f'<th scope="col">{escape(run.name)}</th>' for run in runs)
+    body = "".join(
+        f'<tr><th scope="row">{_breakable(name)}</th>'
+        f"{''.join(f'<td>{escape(value)}</td>' for value in values)}</tr>"
+        for name, values in differing
+    )
+    return (
+        f'{heading}<div class="card scroll" tabindex="0" role="region" aria-label="Options in which they differ">'
+        f'<table class="options"><thead><tr><th scope="col">option</th>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _breakable(name: str) -> str:
+    """A name as HTML that may be broken after its dots and underscores."""
+    return escape(name).replace(".", ".<wbr>").replace("_", "_<wbr>")
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The options of a configuration as text, those in tables with their table's name before them."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from _flat(value, "" if name in ("options", "method_options") else f"{prefix}{name}.")
+        elif name != "output":
+            yield f"{prefix}{name}", str(value)
+
+
 def _by_name(runs: Sequence[Run], family: str) -> dict[str, list[Series]]:
     """The curves of one name together: a curve a run, in the same colour everywhere."""
     names = dict.fromkeys(curve.name for run in runs for curve in run.log.curves(family))
     return {
         name: [
-            Series(run.name, curve.points, curve.smooth, color=number)
+            replace(curve, name=run.name, color=number)
             for number, run in enumerate(runs)
             for curve in run.log.curves(family)
             if curve.name == name
@@ -210,7 +258,8 @@ def _samples(runs: Sequence[Run]) -> str:
         addresses = [(step, f"/runs/{number}/{name}") for step, name in run.samples]
         title = "Samples" if len(runs) == 1 else f"Samples of {run.name}"
         if addresses:
-            columns.append(f'<section id="samples-{number}">{sample_viewer(addresses, title)}</section>')
+            viewer = sample_viewer(addresses, title)
+            columns.append(f'<section id="samples-{number}" data-run="{escape(run.name)}">{viewer}</section>')
     return f'<div class="gallery">{"".join(columns)}</div>' if columns else ""
 
 

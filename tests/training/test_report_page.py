@@ -1,0 +1,190 @@
+"""The page of a run in a real browser, opened as the file that it is."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.training.test_report import train_line
+from translatekit.training.report import write_index
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+from playwright.sync_api import Browser, Locator, Page, expect
+
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+
+
+def make_run(folder: Path, lines: Iterable[Mapping[str, Any]], samples: Iterable[int] = ()) -> str:
+    """The address of the page of a run."""
+    (folder / "samples").mkdir(parents=True)
+    (folder / "config.toml").write_text('method = "pix2pix"\n')
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for step in samples:
+        Image.new("RGB", (60, 40), (step % 256, 0, 0)).save(folder / f"samples/step-{step:08d}.png")
+    write_index(folder)
+    return (folder / "index.html").as_uri()
+
+
+def noisy(steps: int = 300) -> list[dict[str, Any]]:
+    """A loss that jumps between 0 and 10 at every step, and a validation that does."""
+    lines: list[dict[str, Any]] = [
+        {**train_line(step, G=10.0 * (step % 2), D=1.0), "seconds": 12.0 * step}
+        for step in range(1, steps + 1)
+    ]
+    lines += [
+        {"kind": "validation", "step": 100 * i, "epoch": i, "metrics": {"l1": float(i % 2)}}
+        for i in (1, 2, 3)
+    ]
+    return lines
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on(
+        "request", lambda request: None if request.url.startswith("file:") else faults.append(request.url)
+    )
+    yield page
+    assert faults == []
+    context.close()
+
+
+def chart(page: Page, title: str) -> Locator:
+    return page.locator("section", has=page.get_by_role("heading", name=title, exact=True))
+
+
+def heights(section: Locator, kind: str = "curve") -> list[list[float]]:
+    """Of the points of each curve, from 0 at the top to 1000 at the bottom."""
+    paths = [path.get_attribute("d") or "" for path in section.locator(f"path.{kind}").all()]
+    return [[float(y) for y in re.findall(r"[\d.-]+ ([\d.-]+)", path)] for path in paths]
+
+
+def labels(section: Locator, axis: str) -> list[str]:
+    return section.locator(f".labels .{axis}").all_text_contents()
+
+
+@pytest.mark.parametrize("losses", [{"G": 0.0}, {"G": -3.0, "D": 5.0}, {"G": 1e-12}, {"G": 1e30, "D": 1.0}])
+def test_curves_of_any_level_are_drawn_inside_the_chart(
+    page: Page, tmp_path: Path, losses: dict[str, float]
+) -> None:
+    page.goto(make_run(tmp_path / "run", [train_line(1, **losses), train_line(2, **losses)]))
+    drawn = heights(chart(page, "Losses"))
+    assert len(drawn) == len(losses)
+    assert all(math.isfinite(y) and 0 <= y <= 1000 for curve in drawn for y in curve)
+    assert labels(chart(page, "Losses"), "y")
+
+
+def test_losses_are_smoothed_as_far_as_is_chosen_and_validation_never(page: Page, tmp_path: Path) -> None:
+    page.goto(make_run(tmp_path / "run", noisy()))
+    losses = chart(page, "Losses")
+
+    def swing() -> float:
+        curve = heights(losses)[0][100:]
+        return max(curve) - min(curve)
+
+    usual = swing()
+    assert heights(losses, "raw")
+    validation = heights(chart(page, "L1"))
+    slider = page.get_by_label("Smoothing")
+    slider.fill(slider.get_attribute("max") or "")
+    assert swing() < usual / 2
+    slider.fill("0")
+    assert swing() > 800
+    assert heights(losses, "raw") == []
+    assert heights(chart(page, "L1")) == validation
+    assert validation[0][0] < validation[0][1] > validation[0][2]
+
+
+def test_the_scale_is_switched_and_kept_over_a_reload(page: Page, tmp_path: Path) -> None:
+    lines = [train_line(step, G=math.exp(-step / 20), D=1.0) for step in range(1, 201)]
+    page.goto(make_run(tmp_path / "run", lines))
+    button = page.get_by_role("button", name="Losses: log scale")
+    expect(button).to_have_attribute("aria-pressed", "true")  # the levels are far apart
+    assert "1.00e-4" in labels(chart(page, "Losses"), "y")
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    page.reload()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    assert {"0", "0.5"} <= set(labels(chart(page, "Losses"), "y"))
+
+
+def test_a_curve_is_switched_off_and_the_axis_follows_the_rest(page: Page, tmp_path: Path) -> None:
+    page.goto(make_run(tmp_path / "run", [train_line(step, G=30.0, D=3.0) for step in range(1, 50)]))
+    losses = chart(page, "Losses")
+    assert "30" in labels(losses, "y")
+    button = losses.get_by_role("button", name="G 30")
+    button.press("Enter")
+    expect(button).to_have_attribute("aria-pressed", "false")
+    assert len(heights(losses)) == 1
+    assert "30" not in labels(losses, "y")
+    button.press("Enter")
+    assert len(heights(losses)) == 2
+
+
+def test_the_axis_is_the_step_or_the_time(page: Page, tmp_path: Path) -> None:
+    page.goto(make_run(tmp_path / "run", noisy()))
+    losses, axis = chart(page, "Losses"), page.get_by_label("Horizontal axis")
+    assert labels(losses, "x") == ["100", "200", "300"]
+    axis.select_option("time")
+    assert labels(losses, "x") == ["15 min", "30 min", "45 min", "1 h"]
+    assert heights(chart(page, "L1")) == []  # this one logged no times
+
+
+def test_without_times_there_is_only_the_step(page: Page, tmp_path: Path) -> None:
+    page.goto(make_run(tmp_path / "run", [train_line(1), train_line(2)]))
+    expect(page.get_by_label("Horizontal axis")).to_be_disabled()
+
+
+def test_values_are_read_with_the_pointer_and_the_keyboard(page: Page, tmp_path: Path) -> None:
+    page.goto(make_run(tmp_path / "run", noisy()))
+    plot = chart(page, "Losses").locator(".plot")
+    plot.hover()
+    expect(plot.get_by_role("status")).to_contain_text("step 150, 30 min")
+    page.mouse.move(0, 0)
+    expect(plot.locator(".tip")).to_be_hidden()
+    plot.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(plot.get_by_role("status")).to_contain_text("step 144")  # on from where the pointer was
+    page.keyboard.press("ArrowRight")
+    expect(plot.get_by_role("status")).to_contain_text("step 150")
+
+
+def test_samples_enlarge_and_are_leafed_through(page: Page, tmp_path: Path) -> None:
+    page.goto(make_run(tmp_path / "run", [train_line(1)], samples=(50, 100, 150)))
+    image = page.get_by_role("button", name="Enlarge samples at step 150")
+    small = image.bounding_box()
+    image.press("Enter")
+    dialog = page.get_by_role("dialog")
+    large = dialog.get_by_role("img").bounding_box()
+    assert small is not None
+    assert large is not None
+    assert large["width"] >= 10 * small["width"]  # the whole factors of 60x40 that fit
+    assert large["width"] % 60 == 0
+    expect(dialog.get_by_role("status")).to_have_text("step 150")
+    page.keyboard.press("ArrowLeft")
+    expect(dialog.get_by_role("status")).to_have_text("step 100")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(image).to_be_focused()
+
+
+def test_it_fits_a_phone(page: Page, tmp_path: Path) -> None:
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.goto(make_run(tmp_path / "run", noisy(), samples=(50, 100)))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.get_by_role("button", name="Enlarge samples at step 100").click()
+    box = page.get_by_role("dialog").get_by_role("img").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
