@@ -136,7 +136,7 @@ def test_the_page_names_commands_that_go_on_from_here(
 ) -> None:
     folder, _ = finished
     text = (folder / "runs" / "demo" / "index.html").read_text(encoding="utf-8")
-    commands = [shlex.split(unescape(command)) for command in re.findall(r"<pre>(.*?)</pre>", text)]
+    commands = [shlex.split(unescape(command)) for command in re.findall(r"<pre[^>]*>(.*?)</pre>", text)]
     (resume,) = (words for words in commands if "--resume" in words)
     process = translatekit(*resume[1:], "--max-steps", "82", cwd=folder)
     assert process.returncode == 0, process.stderr

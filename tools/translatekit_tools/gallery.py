@@ -67,7 +67,8 @@ def write_gallery(
         parts.append(f'<h2>More</h2><div class="card">{items}</div>')
     if commands:
         blocks = "".join(
-            f"<p>{escape(purpose)}</p><pre>{escape(command)}</pre>" for purpose, command in commands.items()
+            f'<p>{escape(purpose)}</p><pre tabindex="0">{escape(command)}</pre>'
+            for purpose, command in commands.items()
         )
         parts.append(f'<h2>How to go on</h2><div class="card commands">{blocks}</div>')
     write_atomically(path, html_page(title, "\n".join(parts)).encode())

@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from translatekit_tools.compile import compile_model
 from translatekit_tools.evaluate import evaluate
-from translatekit_tools.evaluate.page import error_map, write_report
+from translatekit_tools.evaluate.page import error_map
 
 from tests.tools.video.conftest import make_video
 from tests.training.conftest import TINY, draw_pairs
@@ -236,8 +236,9 @@ def test_the_discriminator_of_a_run_is_asked(run: Path, data: Path) -> None:
 
 
 def test_the_report_holds_everything_it_shows(run: Path, data: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
     evaluation = evaluate(
-        run, data, compare=[run / "best.safetensors"], metrics=("l1", "psnr"), report="r", examples=2
+        run, data, compare=[run / "best.safetensors"], metrics=("l1", "psnr"), report=str(report), examples=2
     )
     errors = [example.figures["l1"] for example in evaluation.examples]
     assert [example.rank for example in evaluation.examples] == ["best", "best", "worst", "worst"]
@@ -249,8 +250,7 @@ def test_the_report_holds_everything_it_shows(run: Path, data: Path, tmp_path: P
         for pixels in (next(iter(example.outputs.values())), example.target)
     )
     assert image_metrics(output, target)["l1"] == pytest.approx(errors[0], rel=1e-4)
-    write_report(tmp_path / "report.html", evaluation)
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = report.read_text(encoding="utf-8")
     for text in ("2 models on data", "PSNR", "higher is better", "Best", "Worst", "error of"):
         assert text.replace("data", evaluation.data) in page
     sources = re.findall(r'src="([^"]*)"', page)

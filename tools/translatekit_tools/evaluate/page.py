@@ -51,6 +51,11 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
         if chosen:
             figures = "".join(_figure(example) for example in chosen)
             parts.append(f'<h2>{heading}</h2><div class="gallery">{figures}</div>')
+    if any(example.target is not None for example in evaluation.examples):
+        parts.append(
+            '<p class="quiet">An error map shows the mean absolute difference of output and target: black where there '
+            f"is none, light yellow from {_FULL_ERROR} of 255 levels on.</p>"
+        )
     write_atomically(path, html_page(title, "\n".join(parts)).encode())
 
 
@@ -119,7 +124,9 @@ def _share(value: float) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="card"><table><tr>{"".join(f"<th>{cell}</th>" for cell in head)}</tr>{body}</table></div>'
+    headings = "".join(f'<th scope="col">{cell}</th>' for cell in head)
+    table = f"<table><tr>{headings}</tr>{body}</table>"
+    return f'<div class="card" tabindex="0" role="region" aria-label="{head[0]}">{table}</div>'
 
 
 def _figure(example: Example) -> str:

@@ -39,7 +39,7 @@ _FAMILIES: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 _REFRESH = """
-let current = document.querySelector("main").dataset.version;
+let current = document.querySelector("#runs").dataset.version;
 let busy = false;
 
 async function refresh() {
@@ -51,18 +51,18 @@ async function refresh() {
   try {
     const answer = await fetch("/fragment", { headers: { "If-None-Match": current } });
     if (answer.status === 200) {
-      const main = document.querySelector("main");
-      const controls = () => [...main.querySelectorAll("button, input, a, summary, [tabindex]")];
+      const runs = document.querySelector("#runs");
+      const controls = () => [...runs.querySelectorAll("button, input, a, summary, [tabindex]")];
       const focused = controls().indexOf(document.activeElement);
       const kept = new Map();
-      for (const viewer of main.querySelectorAll(".viewer")) {
+      for (const viewer of runs.querySelectorAll(".viewer")) {
         const slider = viewer.querySelector("input");
         if (slider.value !== slider.max) kept.set(viewer.closest("section").id, Number(slider.value));
       }
       const text = await answer.text();
       const place = window.scrollY;
-      main.innerHTML = text;
-      enliven(main);
+      runs.innerHTML = text;
+      enliven(runs);
       for (const [id, value] of kept) document.getElementById(id)?.querySelector(".viewer")?.show(value);
       if (focused >= 0) controls()[focused]?.focus({ preventScroll: true });
       window.scrollTo(0, place);
@@ -170,7 +170,7 @@ def whole_page(folders: Sequence[Path]) -> str:
     return html_page(
         title,
         f'<header><h1>{escape(title)}</h1><p class="quiet" id="live" role="status">live</p></header>'
-        f'{chart_controls()}<main data-version="{tag}">{fragment(runs)}</main>',
+        f'{chart_controls()}<div id="runs" data-version="{tag}">{fragment(runs)}</div>',
         _REFRESH,
     )
 
