@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import uvicorn
 from translatekit_tools.paint.batching import Batcher
+from translatekit_tools.paint.models import Models, Opened
 from translatekit_tools.paint.server import Limits, describe, listen, make_app
 
 from translatekit.datasets.palette import PaletteClass
+from translatekit.images import Picture, encode_picture
 from translatekit.model_file import ModelInfo
 
 PALETTE: list[PaletteClass] = [
@@ -53,6 +55,21 @@ class Negative:
         return 255 - batch
 
 
+class Flat:
+    """Examples of one colour each; a surprise has the first on its left and the last on its right."""
+
+    def __init__(self, *colors: tuple[int, ...], size: int = 64) -> None:
+        self._images = [np.full((size, size, 3), color, np.uint8) for color in colors]
+
+    def example(self, number: int) -> bytes:
+        return encode_picture(Picture(self._images[number % len(self._images)]), ".png")
+
+    def surprise(self, seed: int) -> bytes:
+        first, last = self._images[0], self._images[-1]
+        half = first.shape[1] // 2
+        return encode_picture(Picture(np.concatenate([first[:, :half], last[:, half:]], axis=1)), ".png")
+
+
 @contextlib.contextmanager
 def served(
     translator: Any = None,
@@ -60,12 +77,19 @@ def served(
     mode: str = "auto",
     limits: Limits | None = None,
     max_batch: int = 8,
+    examples: Any = None,
+    openers: Mapping[str, Callable[[], Opened]] | None = None,
     **options: Any,
 ) -> Iterator[str]:
     """The address of a server that ends with the context."""
     limits = limits or Limits()
     batcher = Batcher(lambda: translator or Negative(), max_batch)
-    app = make_app(batcher, describe(batcher, "test-model", palette, mode, limits), limits, **options)
+    opened = Opened(
+        batcher=batcher,
+        description=describe(batcher, "test-model", palette, mode, limits),
+        examples=examples,
+    )
+    app = make_app(Models(opened, openers), limits, **options)
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="error", ws="none", lifespan="on", timeout_graceful_shutdown=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -12,8 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from translatekit_tools.paint.batching import Batcher
+from translatekit_tools.paint.models import Opened
+from translatekit_tools.paint.server import Limits, describe
 
-from tests.tools.paint.serving import PALETTE, Negative, served, until
+from tests.tools.paint.serving import PALETTE, Flat, Negative, served, until
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, Download, Page, expect
@@ -33,7 +37,7 @@ def model() -> Negative:
 
 @pytest.fixture(scope="module")
 def url(model: Negative) -> Iterator[str]:
-    with served(model) as address:
+    with served(model, examples=Flat(BACKGROUND)) as address:
         yield address
 
 
@@ -58,7 +62,13 @@ class Screen:
         )
         self.requests: list[str] = []
         page.goto(address)
-        page.wait_for_selector("body[data-ready]")
+        self.begin()
+
+    def begin(self) -> None:
+        """Wait until the page can be used, and shows what it begins with."""
+        self.page.wait_for_selector("body[data-ready]")
+        if self.page.locator("#paint").is_visible():
+            self.page.wait_for_selector("#board[data-begun]")
 
     @property
     def translations(self) -> int:
@@ -244,7 +254,7 @@ def test_stamps_are_the_palettes_classes(screen: Screen, shot: Any) -> None:
 
 def test_without_names_there_are_generic_stamps(browser: Browser) -> None:
     unnamed: Any = [{"name": f"colour {n}", "color": item["color"]} for n, item in enumerate(PALETTE, 1)]
-    with served(palette=unnamed) as address:
+    with served(palette=unnamed, examples=Flat(BACKGROUND)) as address:
         page = browser.new_page()
         screen = Screen(page, address)
         labels = page.locator("#stamp-menu span").all_text_contents()
@@ -375,7 +385,7 @@ def test_everything_that_can_be_used_has_a_name(screen: Screen) -> None:
 
 def test_the_newest_stroke_wins_and_none_between_waits_in_a_queue(browser: Browser, shot: Any) -> None:
     model = Negative()
-    with served(model) as address:
+    with served(model, examples=Flat(BACKGROUND)) as address:
         page = browser.new_page()
         screen = Screen(page, address)
         screen.settle()
@@ -394,6 +404,138 @@ def test_the_newest_stroke_wins_and_none_between_waits_in_a_queue(browser: Brows
         screen.check_translation()
         assert len(model.batches) == calls + 2  # the one that was under way, and the last
         page.close()
+
+
+# --- what there is to start from
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, address: str, **context: Any) -> Iterator[Screen]:
+    """The page in a context of its own, where nothing was drawn before."""
+    own = browser.new_context(viewport={"width": 1280, "height": 800}, **context)
+    screen = Screen(own.new_page(), address)
+    screen.settle()
+    yield screen
+    assert screen.faults == []
+    own.close()
+
+
+def brush(screen: Screen) -> tuple[int, ...]:
+    """The colour of the brush."""
+    title = screen.page.locator("#palette [aria-checked=true]").get_attribute("title")
+    assert title is not None
+    return COLORS[title.split(",")[0]]
+
+
+def test_it_opens_with_an_example_and_offers_more(browser: Browser) -> None:
+    off = (4, 50, 250)  # what JPEG makes of the wall
+    with served(examples=Flat(WALL, off, WINDOW)) as address, opened(browser, address) as screen:
+        assert (screen.drawing == WALL).all()
+        assert brush(screen) != WALL
+        screen.check_translation()
+        screen.page.get_by_role("button", name="An example").click()
+        screen.settle()
+        assert (screen.drawing == WALL).all()  # snapped to the palette
+        screen.keys("x")
+        until(lambda: (screen.drawing == WINDOW).all(), "the third example")
+        screen.check_translation()
+        assert brush(screen) != WINDOW
+        screen.page.get_by_role("button", name="Surprise me").click()
+        until(lambda: not (screen.drawing == WINDOW).all(), "a surprise")
+        assert (screen.drawing[:, :32] == WALL).all()
+        assert (screen.drawing[:, 32:] == WINDOW).all()
+        screen.check_translation()
+        screen.keys("Control+z")
+        assert (screen.drawing == WINDOW).all()
+
+
+def test_without_the_data_it_opens_with_a_composition_of_the_palette(browser: Browser) -> None:
+    with served() as address, opened(browser, address) as screen:
+        used = {tuple(color) for color in screen.drawing.reshape(-1, 3)}
+        assert len(used) > 2
+        assert used <= set(COLORS.values())
+        screen.check_translation()
+        before = screen.drawing
+        screen.page.get_by_role("button", name="An example").click()
+        expect(screen.page.get_by_role("alert")).to_contain_text("are not on this machine")
+        screen.page.get_by_role("button", name="Surprise me").click()
+        until(lambda: (screen.drawing != before).any(), "another composition")
+
+
+def test_the_brush_never_has_the_colour_of_a_cleared_canvas(screen: Screen) -> None:
+    assert brush(screen) != BACKGROUND
+    screen.color("background")
+    screen.keys("Delete")
+    assert brush(screen) != BACKGROUND
+    screen.click(32, 32)
+    assert (screen.drawing != BACKGROUND).any()
+
+
+def test_a_drawing_is_kept_over_a_reload(browser: Browser) -> None:
+    with served(examples=Flat(BACKGROUND)) as address, opened(browser, address) as screen:
+        screen.color("door")
+        screen.drag((5, 40), (60, 12))
+        drawing = screen.drawing
+        for _ in range(2):
+            screen.page.reload()
+            screen.begin()
+            np.testing.assert_array_equal(screen.drawing, drawing)
+            screen.check_translation()
+        assert screen.page.locator("#undo").is_disabled()
+        with served(
+            Negative(size=32), examples=Flat(WALL, size=32)
+        ) as other:  # another model, another drawing
+            screen.page.goto(other)
+            screen.begin()
+            assert (screen.drawing == WALL).all()
+
+
+def test_an_example_that_nobody_drew_on_is_not_kept(browser: Browser) -> None:
+    with served(examples=Flat(WALL)) as address, opened(browser, address) as screen:
+        screen.page.reload()
+        screen.begin()
+        assert screen.page.evaluate("localStorage.length") == 0
+
+
+def test_directions_are_switched_and_each_keeps_its_drawing(browser: Browser) -> None:
+    def back() -> Opened:
+        batcher = Batcher(lambda: Negative(direction="BtoA", data={"palette": PALETTE}))
+        described = describe(batcher, "test-model", PALETTE, "paint", Limits())
+        return Opened(batcher=batcher, description=described, examples=Flat(WINDOW))  # type: ignore[arg-type]
+
+    with served(examples=Flat(WALL), openers={"BtoA": back}) as address, opened(browser, address) as screen:
+        direction = screen.page.get_by_label("Direction")
+        expect(direction).to_have_value("AtoB")
+        screen.color("door")
+        screen.click(32, 32)
+        drawing = screen.drawing
+        direction.select_option("BtoA")
+        screen.page.wait_for_url("**direction=BtoA*")
+        screen.begin()
+        expect(direction).to_have_value("BtoA")
+        assert (screen.drawing == WINDOW).all()
+        screen.check_translation()
+        direction.select_option("AtoB")
+        screen.page.wait_for_url("**direction=AtoB*")
+        screen.begin()
+        np.testing.assert_array_equal(screen.drawing, drawing)
+
+
+def test_a_model_of_one_direction_offers_none(screen: Screen) -> None:
+    expect(screen.page.get_by_label("Direction")).to_be_hidden()
+
+
+def test_photographs_open_with_an_example_too(browser: Browser) -> None:
+    with (
+        served(Negative(size=32, data={}), palette=None, examples=Flat(WALL, WINDOW, size=32)) as address,
+        opened(browser, address) as screen,
+    ):
+        until(lambda: screen.pixels("#before").shape == (32, 32, 3), "the first example")
+        assert (screen.pixels("#before") == WALL).all()
+        screen.page.get_by_role("button", name="Example").click()
+        until(
+            lambda: bool((screen.pixels("#after") == 255 - np.array(WINDOW)).all()), "the second, translated"
+        )
 
 
 def test_translating_while_drawing_can_be_switched_off(screen: Screen) -> None:
@@ -439,7 +581,7 @@ def test_it_fits_a_phone_and_is_drawn_on_with_a_finger(screen: Screen, shot: Any
     shot(page, "phone")
     page.click("#tab-photo")
     shot(page, "phone-photo")
-    for name in ("#photo-open", "#webcam", "#photo-size", "#photo-save"):
+    for name in ("#photo-open", "#photo-example", "#webcam", "#photo-size", "#photo-save"):
         box = page.locator(name).bounding_box()
         assert box["x"] >= 0, name
         assert box["x"] + box["width"] <= PHONE[0], name
@@ -506,7 +648,7 @@ def test_the_webcam_is_translated_live(browser: Browser, shot: Any) -> None:
 
 def test_a_servers_refusal_and_its_end_are_said(browser: Browser) -> None:
     page = browser.new_page()
-    with served(hosts=None, token="secret") as address:
+    with served(hosts=None, token="secret", examples=Flat(BACKGROUND)) as address:
         page.goto(address)
         expect(page.locator("#toast")).to_contain_text("The token is missing or wrong")
         page.goto("about:blank")

@@ -14,10 +14,12 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from translatekit_tools.paint.server import PAGE_FILES, Limits, listen
+from translatekit_tools.paint.batching import Batcher
+from translatekit_tools.paint.models import Opened
+from translatekit_tools.paint.server import PAGE_FILES, Limits, describe, listen
 
-from tests.tools.paint.serving import PALETTE, Negative, served, until
-from translatekit.errors import DataError, OptionError
+from tests.tools.paint.serving import PALETTE, Flat, Negative, served, until
+from translatekit.errors import DataError, ModelFileError, OptionError
 
 
 def picture(size: tuple[int, int] = (64, 64), seed: int = 0) -> np.ndarray:
@@ -227,6 +229,57 @@ def test_model_tells_what_the_page_needs_and_no_path(client: httpx.Client) -> No
         assert len(model["palette"]) > 5
 
 
+def test_examples_are_counted_through_and_surprises_made_of_them() -> None:
+    with served(examples=Flat((1, 2, 3), (4, 5, 6))) as address:
+        for number, color in ((0, (1, 2, 3)), (1, (4, 5, 6)), (2, (1, 2, 3)), (-1, (4, 5, 6))):
+            assert (decoded(httpx.get(f"{address}/example?number={number}")) == color).all()
+        surprise = decoded(httpx.get(f"{address}/example?surprise=7"))
+        assert (surprise[:, :32] == (1, 2, 3)).all()
+        assert (surprise[:, 32:] == (4, 5, 6)).all()
+        answer = httpx.get(f"{address}/example?number=one")
+        assert (answer.status_code, "whole number" in answer.json()["error"]) == (422, True)
+
+
+def test_where_there_are_no_examples_the_answer_is_empty(client: httpx.Client) -> None:
+    answer = client.get("/example")
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_each_direction_has_its_model_which_is_opened_when_it_is_asked_for() -> None:
+    opened = []
+
+    def back() -> Opened:
+        opened.append("BtoA")
+        batcher = Batcher(lambda: Negative(size=32, direction="BtoA"))
+        return Opened(batcher=batcher, description=describe(batcher, "back", PALETTE, "auto", Limits()))
+
+    with served(openers={"BtoA": back}) as address:
+        assert httpx.get(f"{address}/model").json()["directions"] == ["AtoB", "BtoA"]
+        assert opened == []
+        for _ in range(2):
+            assert httpx.get(f"{address}/model?direction=BtoA").json()["name"] == "back"
+        image = encoded(picture())
+        answer = httpx.post(f"{address}/translate?direction=BtoA", content=image)
+        np.testing.assert_array_equal(decoded(answer), 255 - picture())
+        assert opened == ["BtoA"]
+        for path in ("model", "example"):
+            refused = httpx.get(f"{address}/{path}?direction=up")
+            assert (refused.status_code, "AtoB, BtoA" in refused.json()["error"]) == (404, True)
+
+
+def test_a_direction_that_cannot_be_opened_is_said_and_the_other_goes_on() -> None:
+    def broken() -> Opened:
+        raise ModelFileError("the model file is damaged: train it again")
+
+    with served(openers={"BtoA": broken}) as address:
+        refused = httpx.get(f"{address}/model?direction=BtoA")
+        assert (refused.status_code, refused.json()["error"]) == (
+            422,
+            "the model file is damaged: train it again",
+        )
+        assert httpx.post(f"{address}/translate", content=encoded(picture())).status_code == 200
+
+
 # --- what can be read through it --------------------------------------------------------------------------------
 
 
@@ -329,13 +382,13 @@ def test_a_name_that_was_made_to_lead_here_is_refused(client: httpx.Client, path
 
 def test_with_a_token_only_its_holder_gets_at_the_model() -> None:
     with served(hosts=None, token="secret") as address, httpx.Client(base_url=address) as client:
-        for path in ("/model", "/translate"):
+        for path in ("/model", "/translate", "/example"):
             assert ask(client, path) == 401
             assert ask(client, path, authorization="Bearer wrong") == 401
             assert ask(client, path, authorization="secret") == 401
             assert ask(client, f"{path}?token=secret") in (401, 405)
-            assert ask(client, path, authorization="Bearer secret") == 200
-            assert ask(client, path, authorization="Bearer secret", host="any.example") == 200
+            assert ask(client, path, authorization="Bearer secret") in (200, 204)
+            assert ask(client, path, authorization="Bearer secret", host="any.example") in (200, 204)
             assert ask(client, path, authorization="Bearer secret", origin="https://evil.example") == 403
         assert ask(client, "/") == 200
         assert ask(client, "/app.js") == 200

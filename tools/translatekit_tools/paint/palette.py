@@ -46,7 +46,7 @@ def find_palette(file: Path, info: ModelInfo, given: Path | None = None) -> list
         return read_palette(given)
     if (file.parent / PALETTE_FILE).is_file():
         return read_palette(file.parent / PALETTE_FILE)
-    config = _config(file.parent)
+    config = run_config(file)
     palette = stored_palette(info.data)
     if info.data.get("palette") is None and config is not None:
         palette = _learn(config, info)
@@ -57,11 +57,13 @@ def find_palette(file: Path, info: ModelInfo, given: Path | None = None) -> list
     return palette
 
 
-def _config(folder: Path) -> RunConfig | None:
-    if not (folder / "config.toml").is_file():
+def run_config(file: Path) -> RunConfig | None:
+    """The configuration of the run that a model file lies in, or None where it lies in none that can be read."""
+    config = file.parent / "config.toml"
+    if not config.is_file():
         return None
     with suppress(TranslatekitError):  # such as a method whose plugin is not installed any more
-        return RunConfig.from_toml(folder / "config.toml")
+        return RunConfig.from_toml(config)
     return None
 
 

@@ -13,6 +13,7 @@ import time
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,14 @@ from translatekit.datasets.palette import PaletteClass
 from translatekit.errors import OptionError, TranslatekitError
 from translatekit.images import Picture, UnreadableImageError, encode_picture, read_picture, read_size
 from translatekit_tools.bulk.geometry import fit_pixels
-from translatekit_tools.bulk.model import check_channels, find_model_file, open_model
+from translatekit_tools.bulk.model import check_channels, open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher, Translated
+from translatekit_tools.paint.examples import Examples
 from translatekit_tools.paint.guard import LOCAL_NAMES, Guard
+from translatekit_tools.paint.models import Models, Opened, find_directions
 from translatekit_tools.paint.options import PaintOptions
-from translatekit_tools.paint.palette import NEUTRAL, find_palette
+from translatekit_tools.paint.palette import NEUTRAL, find_palette, run_config
 
 PAGE_FILES: dict[str, str] = {
     "index.html": "text/html; charset=utf-8",
@@ -77,24 +80,53 @@ class Limits:
 class _Service:
     """What the routes do."""
 
-    def __init__(self, batcher: Batcher, description: dict[str, Any], limits: Limits) -> None:
-        self._batcher = batcher
-        self._description = description
+    def __init__(self, models: Models, limits: Limits) -> None:
+        self._models = models
         self._limits = limits
         self._under_way = 0
         self._decoding = asyncio.Semaphore(limits.decoding)
 
     async def health(self, request: Request) -> Response:
         return JSONResponse(
-            {"status": "ok", "waiting": self._under_way, "translated": self._batcher.translated}
+            {"status": "ok", "waiting": self._under_way, "translated": self._models.translated}
         )
 
     async def model(self, request: Request) -> Response:
-        return JSONResponse(self._description)
+        model = await self._model(request)
+        return JSONResponse({**model.description, "directions": self._models.directions})
+
+    async def example(self, request: Request) -> Response:
+        """A start for a drawing: ``number=N`` counts through the examples, ``surprise=SEED`` makes one of two."""
+        model = await self._model(request)
+        query = request.query_params
+        make = None
+        if model.examples is not None:
+            make = model.examples.surprise if "surprise" in query else model.examples.example
+        try:
+            number = int(query.get("surprise", query.get("number", "0"))[:18])
+        except ValueError:
+            raise HTTPException(422, "the number of an example is a whole number, such as number=0") from None
+        png = None
+        if make is not None:
+            async with self._decoding:
+                png = await asyncio.to_thread(make, number)
+        return Response(status_code=204) if png is None else Response(png, media_type="image/png")
+
+    async def _model(self, request: Request) -> Opened:
+        """The model of the direction that is asked for."""
+        direction = request.query_params.get("direction")
+        try:
+            return await self._models.get(direction)
+        except KeyError:
+            there = ", ".join(self._models.directions)
+            raise HTTPException(404, f"this model has no direction {direction!r}: it has {there}") from None
+        except TranslatekitError as error:
+            raise HTTPException(422, str(error)) from None
 
     async def translate(self, request: Request) -> Response:
+        batcher = (await self._model(request)).batcher
         if self._under_way >= self._limits.waiting:
-            seconds = max(1, math.ceil(self._under_way * self._batcher.seconds))
+            seconds = max(1, math.ceil(self._under_way * batcher.seconds))
             raise HTTPException(
                 503,
                 f"{self._under_way} images are being translated: try again in {seconds} s",
@@ -103,7 +135,7 @@ class _Service:
         self._under_way += 1
         try:
             data = await self._upload(request)
-            return await _unless_left(request, self._answer(data))
+            return await _unless_left(request, self._answer(batcher, data))
         except ClientDisconnect:
             return Response(status_code=_CLIENT_CLOSED)
         finally:
@@ -118,15 +150,15 @@ class _Service:
                 408, f"the upload took more than {self._limits.seconds:g} s: send a smaller image"
             ) from None
 
-    async def _answer(self, data: bytes) -> Response:
+    async def _answer(self, batcher: Batcher, data: bytes) -> Response:
         began = time.perf_counter()
-        info = self._batcher.translator.info
+        info = batcher.translator.info
         async with self._decoding:
-            picture = await asyncio.to_thread(self._decode, data)
+            picture = await asyncio.to_thread(self._decode, data, info.image_in_channels)
         decoded = time.perf_counter()
         fitted = fit_pixels(picture.pixels, info.size_multiple, "pad")
         try:
-            result = await self._batcher.translate(fitted.pixels)
+            result = await batcher.translate(fitted.pixels)
         except TranslatekitError as error:
             raise HTTPException(422, str(error)) from None
         encoding = time.perf_counter()
@@ -136,7 +168,7 @@ class _Service:
         timing = _server_timing(decoded - began, result, time.perf_counter() - encoding)
         return Response(png, media_type="image/png", headers={"server-timing": timing})
 
-    def _decode(self, data: bytes) -> Picture:
+    def _decode(self, data: bytes, channels: int) -> Picture:
         try:
             height, width = read_size(data)
             if height * width > self._limits.pixels:
@@ -145,24 +177,21 @@ class _Service:
                     f"the image has {width}x{height} pixels, and {self._limits.pixels:,} are the limit: "
                     "make it smaller",
                 )
-            channels = self._batcher.translator.info.image_in_channels
             return read_picture(data, 1 if channels == 1 else 3, deep=False)
         except UnreadableImageError as error:
             raise HTTPException(422, str(error)) from None
 
 
 def make_app(
-    batcher: Batcher,
-    description: dict[str, Any],
+    models: Models,
     limits: Limits | None = None,
     hosts: frozenset[str] | None = LOCAL_NAMES,
     token: str | None = None,
 ) -> Starlette:
-    """The application: the page, ``POST /translate``, ``GET /model`` and ``GET /health``.
+    """The application: the page, ``POST /translate``, ``GET /model``, ``GET /example`` and ``GET /health``.
 
     Args:
-        batcher: the model; the application starts and ends it.
-        description: what ``GET /model`` answers (see `describe`).
+        models: the model, or those of a run's directions; the application starts and ends them.
         limits: the defaults when not given.
         hosts: names that the server goes by; None for any, where there is a token.
         token: see `translatekit_tools.paint.guard.Guard`.
@@ -170,13 +199,14 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with batcher:
+        async with models:
             yield
 
-    service = _Service(batcher, description, limits or Limits())
+    service = _Service(models, limits or Limits())
     routes = [
         Route("/translate", service.translate, methods=["POST"]),
         Route("/model", service.model),
+        Route("/example", service.example),
         Route("/health", service.health),
         Route("/", _page_file("index.html")),
         *(Route(f"/{name}", _page_file(name)) for name in PAGE_FILES if name != "index.html"),
@@ -241,25 +271,30 @@ def serve(
     run_options = RunOptions(
         direction=options.direction, best=options.best, device=options.device, precision=options.precision
     )
-    file = find_model_file(model, run_options)
+    files = find_directions(model, run_options)
     limits = Limits(options.max_pixels, options.max_megabytes * 1_000_000, options.max_waiting)
     with listen(options.host, options.port) as listener:
-        batcher = Batcher(lambda: open_model(file, run_options), options.batch_size)
-        info = batcher.translator.info
-        check_channels(batcher.translator)
-        palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
-        name = _name(file)
-        description = describe(batcher, name, palette, options.mode, limits)
+        openers = {
+            name: partial(_open, file, name or options.direction, options, limits)
+            for name, file in files.items()
+        }
+        file, open_first = next(iter(files.values())), next(iter(openers.values()))
+        first = open_first()
+        info, description = first.batcher.translator.info, first.description
+        models = Models(first, openers if len(openers) > 1 else None)
         is_local = _is_loopback(listener)
         token = None if is_local else secrets.token_urlsafe(16)
         hosts = LOCAL_NAMES | {options.host.lower()} if is_local else None
-        app = make_app(batcher, description, limits, hosts, token)
+        app = make_app(models, limits, hosts, token)
         address = _address(listener, options.host) + ("" if token is None else f"#token={token}")
         if say is not None:
             say(
                 address,
-                f"{name}: {info.generator}, {info.size} pixels, on {description['device'] or file.suffix}",
+                f"{description['name']}: {info.generator}, {info.size} pixels, "
+                f"on {description['device'] or file.suffix}",
             )
+        # The page asks for an example as soon as it is open; finding the data can take seconds.
+        threading.Thread(target=lambda: first.examples and first.examples.example(0), daemon=True).start()
         if options.open:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         config = uvicorn.Config(
@@ -273,6 +308,17 @@ def serve(
             timeout_graceful_shutdown=5,
         )
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limits) -> Opened:
+    """Open a model file for the page."""
+    run_options = RunOptions(direction=direction, device=options.device, precision=options.precision)
+    batcher = Batcher(lambda: open_model(file, run_options), options.batch_size)
+    info = batcher.translator.info
+    check_channels(batcher.translator)
+    palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
+    description = describe(batcher, _name(file), palette, options.mode, limits)
+    return Opened(batcher=batcher, description=description, examples=Examples(info, run_config(file)))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -105,6 +105,18 @@ function listen() {
   });
 }
 
+/** Models of several directions are switched by opening the page for another; each keeps its own drawing. */
+function offerDirections(model) {
+  const select = $("direction");
+  for (const name of model.directions) select.add(new Option(name.replace(/^(.)to(.)$/, "$1 → $2"), name, false, name === model.direction));
+  $("directions").hidden = model.directions.length < 2;
+  select.addEventListener("change", () => {
+    const address = new URL(location.href);
+    address.searchParams.set("direction", select.value);
+    location.assign(address);
+  });
+}
+
 try {
   const model = await (await ask("/model")).json();
   const direction = model.direction ? ` · ${model.direction}` : "";
@@ -114,6 +126,7 @@ try {
   const where = model.device ? ` on ${model.device}` : "";
   $("about").textContent = `${model.name}: ${model.generator} trained by ${model.method} at ${model.size} pixels${where}. translatekit ${model.version}`;
   modes = { paint: new Painting(model, ui), photo: new Photos(model, ui) };
+  offerDirections(model);
   listen();
   show(model.mode);
   document.body.dataset.ready = "";

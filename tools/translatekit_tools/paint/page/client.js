@@ -6,6 +6,13 @@ function authorization() {
   return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
+/** An address of the server for the direction that the page shows, which stands in the page's own address. */
+function place(path, query = {}) {
+  const direction = new URLSearchParams(location.search).get("direction");
+  const words = new URLSearchParams({ ...(direction && { direction }), ...query }).toString();
+  return words ? `${path}?${words}` : path;
+}
+
 /** An error whose message is a sentence for the user. */
 export class ServerError extends Error {
   constructor(message, status, retryAfter) {
@@ -15,10 +22,10 @@ export class ServerError extends Error {
   }
 }
 
-export async function ask(path, options = {}) {
+export async function ask(path, options = {}, query = {}) {
   let response;
   try {
-    response = await fetch(path, { ...options, headers: { ...options.headers, ...authorization() } });
+    response = await fetch(place(path, query), { ...options, headers: { ...options.headers, ...authorization() } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ServerError("the server does not answer: is translatekit paint still running?", 0);
@@ -27,6 +34,14 @@ export async function ask(path, options = {}) {
   const answer = await response.json().catch(() => ({}));
   throw new ServerError(answer.error ?? `the server answered ${response.status}`, response.status, Number(response.headers.get("Retry-After")));
 }
+
+/** An example of the data, or a surprise made of some, as a Blob; null where the data are not there. */
+export async function askExample(query) {
+  const response = await ask("/example", {}, query);
+  return response.status === 204 ? null : response.blob();
+}
+
+export const randomNumber = () => Math.floor(Math.random() * 2 ** 31);
 
 function modelTime(response) {
   const part = /model;dur=([\d.]+)/.exec(response.headers.get("Server-Timing") ?? "");

@@ -1,8 +1,8 @@
 // The drawing on the left and its translation on the right.
 
-import { Live, download, toBlob } from "./client.js";
+import { Live, askExample, download, randomNumber, toBlob } from "./client.js";
 import { History, Raster, pack, unpack } from "./raster.js";
-import { makeStamps } from "./stamps.js";
+import { compose, makeStamps } from "./stamps.js";
 
 const $ = (id) => document.getElementById(id);
 const TOOLS = ["brush", "eraser", "rectangle", "polygon", "fill", "stamp", "pick"];
@@ -21,6 +21,8 @@ export class Painting {
   #cursor = null; // of the keyboard, in canvas pixels
   #hover = null; // of the pointer
   #drawing = false; // a frame is asked for
+  #example = 0; // the number of the next one
+  #own = false; // something on the canvas is the reader's
 
   constructor(model, ui) {
     this.model = model;
@@ -28,7 +30,9 @@ export class Painting {
     this.palette = model.palette.map((item) => ({ ...item, packed: pack(item.color) }));
     const background = this.palette.find(({ name }) => /^(background|void)$/i.test(name)) ?? this.palette[0];
     this.background = background.packed;
-    this.color = (this.palette.find((item) => item !== background) ?? background).packed;
+    this.color = this.background;
+    const colors = this.palette.map(({ packed }) => packed.toString(36));
+    this.kept = ["translatekit paint", model.name, model.direction, model.size, ...colors].join(" ");
     this.raster = new Raster(model.size, model.size, this.background);
     this.history = new History(this.raster);
     this.stamps = makeStamps(this.palette);
@@ -52,15 +56,110 @@ export class Painting {
     this.#makePalette();
     this.#makeStampMenu();
     this.#listen();
+    this.#chooseBrush();
     this.#refresh();
     this.#render();
     this.#overlayFits();
   }
 
   /** Called when the page comes to the front. */
-  start() {
+  async start() {
     this.#overlayFits();
+    await (this.begun ??= this.#begin());
     this.translate();
+  }
+
+  // What there is to start from
+
+  /** Fill the canvas with what was drawn before the page was loaded, an example of the data, or a composition. */
+  async #begin() {
+    let pixels = null;
+    try {
+      const kept = localStorage.getItem(this.kept);
+      pixels = kept && (await this.#pixelsOf(await picture(kept), false));
+      this.#own = pixels !== null;
+    } catch { /* a browser without a store, or with one that holds something else */ }
+    try {
+      pixels ??= await this.#examplePixels({ number: this.#example++ });
+    } catch (error) {
+      this.ui.fail(error);
+    }
+    if (!this.history.position && !this.#gesture && !this.#corners) {
+      if (pixels) this.raster.restore(pixels);
+      else compose(this.raster, this.palette, this.background);
+      this.history = new History(this.raster);
+      this.#chooseBrush();
+      this.#render();
+    } // else the reader was quicker
+    $("hint").hidden = true;
+    this.board.dataset.begun = "";
+  }
+
+  /** The pixels of what the server gives to start from, or null where the data are not there. */
+  async #examplePixels(query) {
+    const blob = await askExample(query);
+    return blob && this.#pixelsOf(await createImageBitmap(blob, { colorSpaceConversion: "none" }), this.model.palette_known);
+  }
+
+  /** A picture stretched to the canvas, as training does. */
+  #pixelsOf(source, snap) {
+    const canvas = new OffscreenCanvas(this.raster.width, this.raster.height);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = !snap; // mixed colours would snap to a third
+    context.imageSmoothingQuality = "high";
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(source, 0, 0, canvas.width, canvas.height);
+    const raster = new Raster(canvas.width, canvas.height, 0);
+    raster.restore(new Uint32Array(context.getImageData(0, 0, canvas.width, canvas.height).data.buffer));
+    if (snap) raster.snap(this.palette.map(({ packed }) => packed));
+    return raster.pixels;
+  }
+
+  async example() {
+    await this.#startFrom({ number: this.#example++ }, () => {
+      throw new Error("the images that this model was trained on are not on this machine: try a surprise, or open an image");
+    });
+  }
+
+  async surprise() {
+    await this.#startFrom({ surprise: randomNumber() }, () => compose(this.raster, this.palette, this.background));
+  }
+
+  async #startFrom(query, otherwise) {
+    this.#giveUp();
+    try {
+      const pixels = await this.#examplePixels(query);
+      this.#giveUp();
+      if (pixels) this.raster.restore(pixels);
+      else otherwise();
+      this.#commit();
+      this.#chooseBrush();
+    } catch (error) {
+      this.ui.fail(error);
+    }
+  }
+
+  /** Never draw in the colour that most of the canvas has: nothing would be seen. */
+  #chooseBrush() {
+    const counts = new Map();
+    for (const color of this.raster.pixels) counts.set(color, (counts.get(color) ?? 0) + 1);
+    const [commonest] = [...counts].reduce((one, other) => (other[1] > one[1] ? other : one));
+    const others = this.palette.map(({ packed }) => packed).filter((packed) => packed !== commonest);
+    if (this.color === commonest && others.length) {
+      this.color = others.find((packed) => packed !== this.background) ?? others[0];
+    }
+    this.#refresh();
+  }
+
+  /** Keep the drawing for when the page is loaded again. */
+  #keep() {
+    if (!this.#own && !this.history.position) return;
+    try {
+      localStorage.setItem(this.kept, this.board.toDataURL());
+    } catch {
+      // the store is full, or there is none: the drawing ends with the page, as it always did
+    }
   }
 
   /** Called when it is left. */
@@ -109,6 +208,7 @@ export class Painting {
     this.#giveUp();
     this.raster.pixels.fill(this.background);
     this.#commit();
+    this.#chooseBrush();
   }
 
   /** Start from a picture, stretched to the canvas as training does. */
@@ -121,17 +221,9 @@ export class Painting {
       return;
     }
     this.#giveUp();
-    const canvas = new OffscreenCanvas(this.raster.width, this.raster.height);
-    const context = canvas.getContext("2d");
-    context.imageSmoothingEnabled = !this.#snap; // mixed colours would snap to a third
-    context.imageSmoothingQuality = "high";
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-    this.raster.restore(new Uint32Array(data.buffer));
-    if (this.#snap) this.raster.snap(this.palette.map(({ packed }) => packed));
+    this.raster.restore(this.#pixelsOf(bitmap, this.#snap));
     this.#commit();
+    this.#chooseBrush();
   }
 
   /** Save the drawing, the translation, or both side by side. */
@@ -202,6 +294,8 @@ export class Painting {
       "[": () => this.resize(Math.min(this.size - 1, this.size / 1.25)),
       "]": () => this.resize(Math.max(this.size + 1, this.size * 1.25)),
       o: () => $("open").click(),
+      x: () => this.example(),
+      u: () => this.surprise(),
       m: () => this.toggleSnap(),
       l: () => this.toggleLive(),
       t: () => this.translate(),
@@ -488,6 +582,10 @@ export class Painting {
     $("redo").addEventListener("click", () => this.redo());
     $("clear").addEventListener("click", () => this.clear());
     $("live").addEventListener("click", () => this.toggleLive());
+    $("example").addEventListener("click", () => this.example());
+    $("surprise").addEventListener("click", () => this.surprise());
+    addEventListener("pagehide", () => this.#keep());
+    document.addEventListener("visibilitychange", () => document.hidden && this.#keep());
     $("snap").addEventListener("click", () => this.toggleSnap());
     $("open").addEventListener("click", () => this.ui.chooseFile((file) => this.open(file)));
     for (const button of document.querySelectorAll("[data-save]")) {
@@ -526,6 +624,14 @@ export class Painting {
     });
     new ResizeObserver(() => this.#overlayFits()).observe(overlay);
   }
+}
+
+/** A picture from its address. */
+async function picture(address) {
+  const image = new Image();
+  image.src = address;
+  await image.decode();
+  return image;
 }
 
 /** Arrow keys go from button to button of a group, as in any group of radio buttons. */

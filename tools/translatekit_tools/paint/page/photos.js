@@ -1,6 +1,6 @@
 // Pictures and the webcam: before on the left of the seam, after on its right.
 
-import { Live, download, toBlob, wait } from "./client.js";
+import { Live, askExample, download, toBlob, wait } from "./client.js";
 
 const $ = (id) => document.getElementById(id);
 const SIDES = [128, 256, 384, 512, 768, 1024, 1536, 2048];
@@ -9,6 +9,7 @@ export class Photos {
   #source = null; // the picture at its full size
   #stream = null;
   #frames = []; // when the last frames of the webcam were shown
+  #example = -1; // the number of the one that was shown last
 
   constructor(model, ui) {
     this.model = model;
@@ -34,11 +35,28 @@ export class Photos {
     $("photo-open").addEventListener("click", () => ui.chooseFile((file) => this.open(file)));
     $("choose").addEventListener("click", () => ui.chooseFile((file) => this.open(file)));
     $("photo-save").addEventListener("click", () => this.save());
+    $("photo-example").addEventListener("click", () => this.example());
     $("webcam").addEventListener("click", () => (this.#stream ? this.#stopWebcam() : this.#startWebcam()));
     $("split").addEventListener("input", (event) => $("compare").style.setProperty("--split", `${event.target.value}%`));
   }
 
-  start() {}
+  /** Called when the page comes to the front: there is something to see from the first moment on. */
+  start() {
+    if (this.#example < 0 && !this.#source) this.example(true);
+  }
+
+  /** Show the next picture of the data. */
+  async example(quiet = false) {
+    try {
+      this.#example += 1;
+      const blob = await askExample({ number: this.#example });
+      if (quiet && (this.#source || this.#stream)) return; // the reader was quicker
+      if (blob) await this.open(blob);
+      else if (!quiet) throw new Error("the pictures that this model was trained on are not on this machine: open one of your own");
+    } catch (error) {
+      this.ui.fail(error);
+    }
+  }
 
   stop() {
     this.#stopWebcam();
@@ -47,7 +65,7 @@ export class Photos {
 
   key(event) {
     const key = event.key.toLowerCase();
-    const action = event.ctrlKey || event.metaKey ? { s: () => this.save() }[key] : { o: () => $("photo-open").click(), w: () => $("webcam").click() }[key];
+    const action = event.ctrlKey || event.metaKey ? { s: () => this.save() }[key] : { o: () => $("photo-open").click(), x: () => this.example(), w: () => $("webcam").click() }[key];
     action?.();
     return Boolean(action);
   }

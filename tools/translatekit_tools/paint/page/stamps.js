@@ -88,6 +88,29 @@ const GENERIC = [
   },
 ];
 
+/** A random drawing of a palette's classes, where there is no data to take one from. */
+export function compose(raster, palette, background) {
+  const pick = (from, to) => from + Math.random() * (to - from);
+  const others = palette.map(({ packed }) => packed).filter((packed) => packed !== background);
+  const color = () => others[Math.floor(Math.random() * others.length)] ?? background;
+  const { width, height } = raster;
+  raster.pixels.fill(background);
+  raster.rectangle(0, pick(0.6, 0.85) * height, width, height, color());
+  raster.rectangle(pick(0.05, 0.25) * width, pick(0.15, 0.35) * height, pick(0.7, 0.95) * width, pick(0.8, 0.95) * height, color());
+  for (const stamp of [...makeStamps(palette)].sort(() => Math.random() - 0.5).slice(0, 3)) {
+    const inside = color();
+    const tall = pick(0.12, 0.22) * height;
+    const rows = Math.ceil(pick(0, 2));
+    for (let row = 0; row < rows; row++) {
+      const top = (0.3 + 0.25 * row) * height;
+      for (const x of [0.32, 0.5, 0.68]) {
+        const half = Math.min(0.08 * width, (tall * stamp.aspect) / 2);
+        stamp.draw(raster, { x0: x * width - half, y0: top, x1: x * width + half, y1: top + tall }, inside);
+      }
+    }
+  }
+}
+
 /** The stamps for a palette: {label, aspect, draw(raster, box, current colour)}; those of unknown classes left out. */
 export function makeStamps(palette) {
   const classes = findClasses(palette);

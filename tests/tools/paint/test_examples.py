@@ -1,0 +1,83 @@
+"""Examples to start from, out of the data of a run, and the models of its directions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.paint.examples import Examples
+from translatekit_tools.paint.models import find_directions
+from translatekit_tools.paint.palette import run_config
+
+from tests.tools.test_run import save
+from translatekit.datasets.facades import PALETTE
+from translatekit.images import read_picture
+from translatekit.model_file import ModelInfo, read_info
+
+
+def pixels(png: bytes | None) -> np.ndarray:
+    assert png is not None
+    return read_picture(png, 3, deep=False).pixels
+
+
+def unpaired(root: Path) -> Path:
+    """Red images in A, blue ones in B."""
+    for split in ("train", "val"):
+        for side, color in (("A", (200, 0, 0)), ("B", (0, 0, 200))):
+            (root / f"{split}{side}").mkdir(parents=True)
+            for number in range(3):
+                image = Image.new("RGB", (32, 32), color)
+                image.putpixel((number, 0), (255, 255, 255))
+                image.save(root / f"{split}{side}" / f"{number}.png")
+    return root
+
+
+def test_a_model_of_the_demo_needs_no_run_to_have_examples() -> None:
+    info = ModelInfo(method="test", generator="unet", size=64, data={"dataset": "demo"})
+    examples = Examples(info, None)
+    first, second = pixels(examples.example(0)), pixels(examples.example(1))
+    assert first.shape == (64, 64, 3)
+    assert {tuple(color) for color in first.reshape(-1, 3)} <= set(PALETTE.values())
+    assert (first != second).any()
+    surprise = pixels(examples.surprise(3))
+    assert {tuple(color) for color in surprise.reshape(-1, 3)} <= set(PALETTE.values())
+    np.testing.assert_array_equal(surprise, pixels(examples.surprise(3)))
+    assert any((surprise != pixels(examples.surprise(seed))).any() for seed in range(4))
+
+
+def test_each_direction_of_a_run_has_its_file_and_its_side_of_the_data(tmp_path: Path) -> None:
+    run, data = tmp_path / "run", unpaired(tmp_path / "data")
+    for name, direction in (("model", "AtoB"), ("model-BtoA", "BtoA")):
+        save(run / f"{name}.safetensors", direction=direction, size=32)
+    (run / "config.toml").write_text(
+        f'method = "cyclegan"\ndata = "{data}"\n[options]\ndataset = "unaligned"\n'
+    )
+    assert list(find_directions(run, RunOptions())) == ["AtoB", "BtoA"]
+    assert list(find_directions(run, RunOptions(direction="BtoA"))) == ["BtoA", "AtoB"]
+    assert list(find_directions(run / "model-BtoA.safetensors", RunOptions()).values()) == [
+        run / "model-BtoA.safetensors"
+    ]
+    for file, channel in (("model", 0), ("model-BtoA", 2)):
+        path = run / f"{file}.safetensors"
+        example = pixels(Examples(read_info(path), run_config(path)).example(0))
+        assert example[10, 10, channel] == 200
+        assert example[10, 10].sum() == 200
+
+
+@pytest.mark.parametrize("data", [{}, {"dataset": "aligned"}, {"dataset": "of a plugin that is gone"}])
+def test_where_the_data_are_not_known_there_are_none(data: dict[str, str]) -> None:
+    examples = Examples(ModelInfo(method="test", generator="unet", data=data), None)
+    assert examples.example(0) is None
+    assert examples.surprise(0) is None
+
+
+def test_data_that_are_gone_or_of_other_channels_give_none(tmp_path: Path) -> None:
+    save(tmp_path / "run/model.safetensors")
+    (tmp_path / "run/config.toml").write_text('method = "pix2pix"\ndata = "/nowhere"\n')
+    path = tmp_path / "run/model.safetensors"
+    assert Examples(read_info(path), run_config(path)).example(0) is None
+    gray = ModelInfo(method="test", generator="unet", in_channels=1, data={"dataset": "demo"})
+    assert Examples(gray, None).example(0) is None
