@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 from translatekit_tools.cli.import_checkpoint import import_checkpoint as command
 from translatekit_tools.importer import (
@@ -280,6 +281,11 @@ def write_zip(path: Path) -> None:
         archive.writestr("photo.txt", "hello")
 
 
+def write_torchscript(path: Path) -> None:
+    with pytest.warns(FutureWarning):
+        torch.jit.script(nn.Conv2d(1, 1, 1)).save(path)
+
+
 def write_cut(path: Path, zipped: bool) -> None:
     torch.save({"model.model.0.weight": torch.randn(100, 100)}, path, _use_new_zipfile_serialization=zipped)
     path.write_bytes(path.read_bytes()[:20000])
@@ -304,6 +310,22 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "training state": (
         lambda path: torch.save({"epoch": 3, "weights": {}}, path),
         r"holds more than weights \('epoch' is not a tensor\)",
+    ),
+    "weights within": (
+        lambda path: torch.save({"epoch": 3, "netG": {"a": torch.zeros(3)}}, path),
+        r"torch\.save\(torch\.load\('latest_net_G\.pth'\)\['netG'\], 'latest_net_G\.pth'\) and import that",
+    ),
+    "optimizer": (
+        lambda path: torch.save(torch.optim.Adam([torch.zeros(3)]).state_dict(), path),
+        r"it is an optimizer's state; give the generator's own file",
+    ),
+    "TorchScript": (
+        lambda path: write_torchscript(path),
+        "is a TorchScript program",
+    ),
+    "model file": (
+        lambda path: path.write_bytes(save_safetensors({"a": torch.zeros(3)})),
+        "is a safetensors file and needs no import",
     ),
     "other network": (
         lambda path: torch.save({"layer1.weight": torch.zeros(3)}, path),
@@ -367,3 +389,261 @@ def test_pickle_that_torch_did_not_write_is_not_executed_either(tmp_path, recwar
         import_checkpoint(path)
     assert not trap.exists()
     assert not recwarn.list
+
+
+# Files that torch reads without a word, and not as what they are.
+
+
+def repack(
+    path: Path,
+    compression: int = zipfile.ZIP_STORED,
+    change: Callable[[str, bytes], bytes] = lambda name, data: data,
+) -> None:
+    """Pack a checkpoint's records anew, each changed."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in records.items():
+            archive.writestr(name, change(name, data))
+
+
+def same_weights(path: Path, unet: ReferenceUNet) -> None:
+    state, expected = read_checkpoint(path), unet.state_dict()
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+
+
+def test_a_compressed_checkpoint_is_read_as_it_was(checkpoint, unet):
+    size = checkpoint.stat().st_size
+    repack(checkpoint, zipfile.ZIP_DEFLATED)
+    assert checkpoint.stat().st_size < size
+    same_weights(checkpoint, unet)
+
+
+def test_a_compressed_checkpoint_gives_the_references_outputs(data_dir, tmp_path):
+    path = tmp_path / "latest_net_G.pth"
+    path.write_bytes((data_dir / "checkpoints/reference/unet_128_batch_ngf4_net_G.pth").read_bytes())
+    repack(path, zipfile.ZIP_DEFLATED)
+    network, _ = load_network(import_checkpoint(path))
+    expected = np.load(data_dir / "checkpoints/reference/unet_128_batch_ngf4_expected.npz")
+    with torch.inference_mode():
+        output = network(torch.from_numpy(expected["x"])).numpy()
+    np.testing.assert_allclose(output, expected["per_image"], rtol=0, atol=1e-5)
+
+
+def test_the_other_byte_order_is_read_as_it_was(checkpoint, unet):
+    """As a machine of the other byte order would have saved it."""
+    sizes = {value.untyped_storage().nbytes(): value.element_size() for value in unet.state_dict().values()}
+
+    def swap(name: str, data: bytes) -> bytes:
+        if name.endswith("byteorder"):
+            return b"big"
+        if "/data/" not in name:
+            return data
+        return np.frombuffer(data, f"u{sizes[len(data)]}").byteswap().tobytes()
+
+    repack(checkpoint, change=swap)
+    same_weights(checkpoint, unet)
+
+
+def test_checkpoints_without_checksums_are_read(checkpoint, unet):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(unet.state_dict(), checkpoint)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert {record.CRC for record in zipfile.ZipFile(checkpoint).infolist()} == {0}
+    same_weights(checkpoint, unet)
+
+
+def shorten(name: str, data: bytes) -> bytes:
+    return data[:-4] if name.endswith("data/0") else data
+
+
+def lengthen(name: str, data: bytes) -> bytes:
+    return data + b"1234" if name.endswith("data/0") else data
+
+
+def flip_a_bit(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        place = archive.getinfo(f"{path.stem}/data/0").header_offset
+    data = bytearray(path.read_bytes())
+    data[place + 400] ^= 64
+    path.write_bytes(data)
+
+
+def add_a_second(path: Path) -> None:
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr(f"{path.stem}/data/0", archive.read(f"{path.stem}/data/0"))
+
+
+def write_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x/data/0", "w") as record:
+        for _ in range(1025):
+            record.write(bytes(2**20))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda path: repack(path, change=shorten), "is truncated or damaged: copy it again"),
+        (lambda path: repack(path, change=lengthen), "is truncated or damaged: copy it again"),
+        (flip_a_bit, "is truncated or damaged: copy it again"),
+        (add_a_second, "holds two records of one name"),
+        (lambda path: repack(path, zipfile.ZIP_LZMA), "packed in a way that PyTorch does not read"),
+        (write_bomb, "would grow to 1 GB when unpacked"),
+    ],
+    ids=["short", "long", "flipped bit", "twice", "lzma", "bomb"],
+)
+def test_a_damaged_archive_is_refused(checkpoint, damage, words):
+    damage(checkpoint)
+    with pytest.raises(ModelFileError, match=words):
+        import_checkpoint(checkpoint)
+    assert not checkpoint.with_suffix(".safetensors").exists()
+
+
+FIRST = "model.model.0.weight"  # (4, 2, 4, 4)
+
+
+def quantized(tensor: Tensor) -> Tensor:
+    return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, of what it will not have any more
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        (FIRST, lambda tensor: tensor.index_fill(0, torch.tensor(1), torch.nan), "not all finite .*NaN"),
+        (
+            FIRST,
+            lambda tensor: tensor.index_fill(0, torch.tensor(1), -torch.inf),
+            "not all finite .*infinity",
+        ),
+        (FIRST, lambda tensor: tensor.double() * 1e300, "not all finite .*infinity"),
+        ("model.model.1.model.2.running_mean", lambda tensor: tensor / 0 * 0, "not all finite .*NaN"),
+        ("model.model.1.model.2.running_var", lambda tensor: -tensor, "a variance is negative"),
+        (FIRST, lambda tensor: tensor.to(torch.complex64), "as complex numbers"),
+        (FIRST, lambda tensor: tensor.to_sparse(), r"a sparse tensor: save it as its to_dense\(\)"),
+        (FIRST, lambda tensor: (tensor * 100).to(torch.int8), "as int8, and weights are float16"),
+        (FIRST, lambda tensor: tensor > 0, "as bool, and weights are float16"),
+        (
+            FIRST,
+            lambda tensor: tensor.to(torch.float8_e4m3fn),
+            "as float8_e4m3fn, and weights are float16|is truncated or damaged",
+        ),
+        (FIRST, quantized, "as qint8, and weights are float16"),
+        (FIRST, lambda tensor: tensor.to("meta"), "a tensor without values"),
+        (FIRST, lambda tensor: torch.ones(1).expand(4, 2, 4, 4), "as fewer numbers than its shape"),
+        (FIRST, lambda tensor: tensor[:1], "resembles a unet"),
+        (
+            FIRST,
+            lambda tensor: tensor[:, :, :1, :1],
+            r"encoder\.0\.conv\.weight is torch\.float32 \(4, 2, 1, 1\)",
+        ),
+        ("model.model.3.bias", lambda tensor: tensor[:1], r"decoder\.2\.conv\.bias is torch\.float32 \(1,\)"),
+        ("model.model.3.bias", lambda tensor: tensor[None], r"is torch\.float32 \(1, 3\) in place of"),
+        (
+            "model.model.1.model.2.num_batches_tracked",
+            lambda tensor: tensor.repeat(2),
+            r"is torch\.int64 \(2,\)",
+        ),
+        (
+            "model.model.1.model.2.num_batches_tracked",
+            lambda tensor: tensor.float(),
+            r"is torch\.float32 \(\)",
+        ),
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_weights_that_are_none_are_refused(unet, tmp_path, name, change, words, zipped):
+    path = tmp_path / "latest_net_G.pth"
+    state = unet.state_dict()
+    state[name] = change(state[name])
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ModelFileError, match=words) as error:
+        import_checkpoint(path)
+    assert str(path) in str(error.value)
+    assert not path.with_suffix(".safetensors").exists()
+
+
+def bits_beyond(path: Path) -> None:
+    """A tensor that says it has twice the rows that its storage holds."""
+    repack(path, change=lambda name, data: data.replace(b"K\x04K\x02K\x04K\x04t", b"K\x08K\x02K\x04K\x04t"))
+
+
+def test_a_shape_beyond_the_storage_is_refused(checkpoint):
+    before = zipfile.ZipFile(checkpoint).read("latest_net_G/data.pkl")
+    bits_beyond(checkpoint)
+    assert zipfile.ZipFile(checkpoint).read("latest_net_G/data.pkl") != before
+    with pytest.raises(ModelFileError, match="is truncated or damaged"):
+        import_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: {name: tensor.double() if tensor.dim() else tensor for name, tensor in state.items()},
+        lambda state: {f"module._orig_mod.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"_orig_mod.module.{name}": tensor for name, tensor in state.items()},
+        lambda state: {
+            name: nn.Parameter(tensor, tensor.is_floating_point()) for name, tensor in state.items()
+        },
+        lambda state: {
+            name: tensor.mT.contiguous().mT if tensor.dim() > 1 else tensor for name, tensor in state.items()
+        },
+        lambda state: {
+            name: tensor.to(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+            for name, tensor in state.items()
+        },
+        lambda state: {name: torch.stack([tensor, tensor])[1] for name, tensor in state.items()},
+    ],
+    ids=["double", "module", "compiled", "parameters", "transposed", "channels last", "views"],
+)
+def test_weights_in_another_form_are_the_same(unet, tmp_path, change):
+    path = tmp_path / "latest_net_G.pth"
+    torch.save(change(unet.state_dict()), path)
+    network, _ = load_network(import_checkpoint(path, norm_inference="running"))
+    x = torch.randn(2, 2, 16, 16)
+    torch.testing.assert_close(network(x), unet(x))
+
+
+def test_half_precision_weights_are_imported_as_they_are(unet, tmp_path):
+    path = tmp_path / "latest_net_G.pth"
+    for dtype in (torch.float16, torch.bfloat16):
+        torch.save(unet.to(dtype).state_dict(), path)
+        network, _ = load_network(import_checkpoint(path, norm_inference="running", overwrite=True))
+        assert torch.equal(network.encoder[0].conv.weight, unet.model.model[0].weight.float())
+
+
+def test_prefixes_of_a_part_only_are_no_wrapper(unet, tmp_path):
+    path = tmp_path / "latest_net_G.pth"
+    state = unet.state_dict()
+    torch.save({**state, **{f"module.{name}": tensor for name, tensor in state.items()}}, path)
+    with pytest.raises(ModelFileError, match=r"module\.model\..* is not part of it"):
+        import_checkpoint(path)
+
+
+def test_tied_weights_are_read_but_not_multiplied_without_end(unet, tmp_path):
+    path = tmp_path / "latest_net_G.pth"
+    state = unet.state_dict()
+    means = [name for name in state if name.endswith("model.2.running_mean") or name.endswith("model.2.bias")]
+    assert len(means) == 2
+    state[means[0]] = state[means[1]]
+    torch.save(state, path)
+    network, _ = load_network(import_checkpoint(path))
+    assert torch.equal(network.encoder[1].norm.bias, network.encoder[1].norm.running_mean)
+    torch.save(dict.fromkeys((f"model.{n}" for n in range(1000)), torch.zeros(100)), path)
+    with pytest.raises(ModelFileError, match="gives the same stored weights under many names"):
+        read_checkpoint(path)
+
+
+def test_a_name_with_a_giant_number_is_no_loop():
+    state = {"model.0.weight": torch.zeros(4, 3, 4, 4), f"model.{10**15}.weight": torch.zeros(1, 4, 4, 4)}
+    with pytest.raises(ModelFileError, match="is not part of it"):
+        convert_discriminator(state)
+
+
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_folders_are_no_checkpoints(name):
+    with pytest.raises(ModelFileError, match=r"cannot be read .*: give a checkpoint file"):
+        import_checkpoint(name)

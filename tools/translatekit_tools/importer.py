@@ -10,6 +10,7 @@ import re
 import textwrap
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from torch import Tensor
 import translatekit
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.interfaces import Color, Direction, NormInference
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import ModelInfo, find_not_finite, save_model
+from translatekit.model_header import brief
 from translatekit.networks import make_discriminator, make_generator
 from translatekit.networks.layers import Norm
 
@@ -30,6 +32,10 @@ _ZIP = b"PK\x03\x04"  # how torch's files begin since 1.6
 _LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # and before
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _WRAPPERS = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_COUNT = "num_batches_tracked"
+_INFLATED = 20  # times the file's size; weights hardly compress at all
+_REUSED = 4  # times that a network may use each of its stored numbers, on average
 
 
 def import_checkpoint(
@@ -59,14 +65,14 @@ def import_checkpoint(
         `out`.
 
     Raises:
-        ModelFileError: the file is missing, damaged, holds more than weights, is no generator of the
-            reference implementation, or `out` exists.
+        ModelFileError: the file is missing, damaged, holds more than weights or weights that are not finite, is no
+            generator of the reference implementation, or `out` exists.
     """
     source = Path(source)
+    state = _strip_wrappers(read_checkpoint(source))
     out = source.with_suffix(".safetensors") if out is None else Path(out)
     if out.is_dir():
         out = out / source.with_suffix(".safetensors").name
-    state = _strip_wrappers(read_checkpoint(source))
     if _is_discriminator(state):
         name, arguments, _ = convert_discriminator(state, str(source))
         raise ModelFileError(
@@ -74,6 +80,11 @@ def import_checkpoint(
             "import the file that was saved beside it as latest_net_G.pth"
         )
     generator, arguments, weights = convert_generator(state, str(source))
+    wrong = find_not_finite(weights)
+    if wrong is not None:
+        raise ModelFileError(
+            f"{source} cannot be used, since {wrong}: import the checkpoint of an earlier epoch"
+        )
     if out.exists() and not overwrite:
         raise ModelFileError(f"{out} exists already: pass --force to replace it, or another path with -o")
     with torch.device("meta"):
@@ -116,10 +127,17 @@ def read_checkpoint(path: str | Path) -> State:
         raise ModelFileError(f"{path} is empty: copy it again from where it came from")
     if start.startswith(_LFS):
         raise ModelFileError(f"{path} is a Git LFS pointer, not the checkpoint itself: run git lfs pull")
+    if start[8:9] == b"{":
+        raise ModelFileError(
+            f"{path} is a safetensors file and needs no import if translatekit wrote it: see translatekit info {path}"
+        )
+    if start.startswith(_ZIP):
+        _check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the pickle protocol, in files that are refused anyway
-            state = torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP))
+            # Not memory-mapped: that takes a compressed or short record for the weights themselves.
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:
         raise _explain(path, error, start) from None
     if not isinstance(state, Mapping) or not state:
@@ -129,10 +147,99 @@ def read_checkpoint(path: str | Path) -> State:
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise ModelFileError(
-                f"{path} holds more than weights ({textwrap.shorten(repr(name), 40)} is not a tensor): "
-                "save the generator's state_dict() alone and import that"
+                f"{path} holds more than weights ({brief(name)} is not a tensor): {_remedy(path, state)}"
             )
+        _check_tensor(path, name, value)
+    stored = {
+        value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in state.values()
+    }
+    if sum(value.nbytes for value in state.values()) > _REUSED * sum(stored.values()):
+        raise ModelFileError(
+            f"{path} gives the same stored weights under many names, which no generator does: "
+            "save the generator's state_dict() and import that"
+        )
     return dict(state)
+
+
+def _check_archive(path: Path) -> None:
+    """Hold the records of a zip file against their checksums, which torch does not look at.
+
+    Raises:
+        ModelFileError: it is damaged, ambiguous, or larger than any checkpoint once it is unpacked.
+    """
+    copy = "copy it again from where it came from"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+            if len({record.filename for record in records}) < len(records):
+                raise ModelFileError(
+                    f"{path} holds two records of one name, of which torch reads either: {copy}"
+                )
+            unpacked = sum(record.file_size for record in records)
+            if unpacked > max(2**30, _INFLATED * path.stat().st_size):
+                raise ModelFileError(
+                    f"{path} would grow to {unpacked / 1e9:.0f} GB when unpacked, and weights do not: {copy}"
+                )
+            for record in records:
+                if record.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise NotImplementedError
+                if record.CRC == 0:  # what torch writes where it was told not to compute them
+                    continue
+                with archive.open(record) as file:
+                    while file.read(2**20):
+                        pass
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+        raise ModelFileError(f"{path} is truncated or damaged: {copy}") from None
+    except (NotImplementedError, RuntimeError):  # another compression, or a password
+        raise ModelFileError(
+            f"{path} is packed in a way that PyTorch does not read: unpack it, and pack it again without compression"
+        ) from None
+
+
+def _check_tensor(path: Path, name: str, tensor: Tensor) -> None:
+    """See that a tensor holds numbers that a network can be given as they are.
+
+    Raises:
+        ModelFileError: it does not.
+    """
+    what = f"{path} holds {brief(name)} as"
+    if tensor.is_quantized or (
+        tensor.dtype not in _FLOATS and not tensor.is_complex() and not name.endswith(_COUNT)
+    ):
+        raise ModelFileError(
+            f"{what} {str(tensor.dtype).removeprefix('torch.')}, and weights are float16, bfloat16, float32 or "
+            "float64: save the state_dict() of the network before it was quantized, or dequantize() it"
+        )
+    if tensor.is_complex():
+        raise ModelFileError(
+            f"{what} complex numbers, which no generator has: save real weights, as view_as_real() gives them"
+        )
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        raise ModelFileError(f"{what} a sparse tensor: save it as its to_dense()")
+    if tensor.device.type != "cpu":
+        raise ModelFileError(
+            f"{what} a tensor without values (on the device {tensor.device}): save the real one"
+        )
+    if tensor.nbytes > tensor.untyped_storage().nbytes():
+        raise ModelFileError(
+            f"{what} fewer numbers than its shape {brief(tuple(tensor.shape))} has: save it as its contiguous()"
+        )
+
+
+def _remedy(path: Path, state: Mapping[Any, Any]) -> str:
+    """What to do with a file that holds something beside weights."""
+    if {"state", "param_groups"} <= state.keys():
+        return "it is an optimizer's state; give the generator's own file, such as latest_net_G.pth"
+    for name, value in state.items():
+        weights = (
+            isinstance(value, Mapping) and bool(value) and all(isinstance(v, Tensor) for v in value.values())
+        )
+        if weights and isinstance(name, str) and name.isprintable() and len(name) < 60:
+            return (
+                f"the weights are in its entry {name!r}, so save them alone with "
+                f"torch.save(torch.load({path.name!r})[{name!r}], 'latest_net_G.pth') and import that"
+            )
+    return "save the generator's state_dict() alone and import that"
 
 
 def convert_generator(state: State, source: str = "the checkpoint") -> tuple[str, dict[str, Any], State]:
@@ -285,6 +392,8 @@ def _resnet(state: State) -> tuple[str, dict[str, Any], _Reader]:
 def _patch(state: State) -> tuple[str, dict[str, Any], _Reader]:
     # Modules: conv 0, LeakyReLU 1, then (conv, norm, LeakyReLU) from 2 on, and a last conv: the same as ours.
     last = max(int(match[1]) for name in state if (match := re.fullmatch(r"model\.(\d+)\.weight", name)))
+    if last > 3 * len(state):
+        raise ValueError(f"model.{last}.weight is not part of it")
     reader = _Reader(state, "model.2", "model.3")
     reader.conv("model.0", "model.0")
     for index in range(2, last, 3):
@@ -316,10 +425,16 @@ def _finish(
         reader.fill(network.state_dict())
         if reader.left:
             raise ValueError(f"{next(iter(reader.left))} is not part of it")
+        for key, tensor in network.state_dict().items():
+            found = reader.found.get(key, tensor)
+            if found.shape != tensor.shape or found.is_floating_point() != tensor.is_floating_point():
+                raise ValueError(
+                    f"{key} is {found.dtype} {tuple(found.shape)} in place of {tensor.dtype} {tuple(tensor.shape)}"
+                )
         network.load_state_dict(reader.found, assign=True)
     except (KeyError, IndexError, ValueError, RuntimeError, OptionError) as error:
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-        reason = reason.strip().splitlines()[-1].strip().rstrip(".")
+        reason = textwrap.shorten(reason.strip().splitlines()[-1].strip().rstrip("."), 200)
         raise ModelFileError(
             f"{source} resembles a {read.__name__[1:]} of the reference implementation, but differs "
             f"({reason}): only unchanged architectures can be imported"
@@ -335,7 +450,7 @@ def _finish(
 def _strip_wrappers(state: State) -> State:
     for prefix in _WRAPPERS:
         if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+            return _strip_wrappers({name.removeprefix(prefix): tensor for name, tensor in state.items()})
     return state
 
 
@@ -353,6 +468,15 @@ def _explain(path: Path, error: Exception, start: bytes) -> ModelFileError:
             f"{path} holds more than weights and would run {code[1]} when loaded, so nothing was loaded: "
             "save the generator's state_dict() and import that"
         )
-    if start.startswith(_LEGACY) or (start.startswith(_ZIP) and not zipfile.is_zipfile(path)):
+    if "TorchScript" in str(error):
+        return ModelFileError(
+            f"{path} is a TorchScript program, which would have to be run: "
+            "save the generator's state_dict() and import that"
+        )
+    damaged = start.startswith(_LEGACY)
+    if start.startswith(_ZIP):
+        with zipfile.ZipFile(path) as archive:
+            damaged = any(name.endswith("data.pkl") for name in archive.namelist())
+    if damaged:
         return ModelFileError(f"{path} is truncated or damaged: copy it again from where it came from")
     return ModelFileError(f"{path} is not a PyTorch checkpoint: give a .pth file that torch saved")
