@@ -20,6 +20,7 @@ _MOST_STEPS = 2**53  # beyond, JSON's numbers are not exact everywhere
 _MOST_TEXT = 1000  # characters
 _MOST_ITEMS = 2**16
 _MOST_DEPTH = 16  # of lists and objects in each other
+_SIZES = re.compile(r"any|\d{1,5}x\d{1,5}( to \d{1,5}x\d{1,5})?")  # of images that a compiled file takes
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")  # as PyPI has them
 
 
@@ -187,7 +188,16 @@ _TEXT, _SIDE, _CHANNELS, _STEPS = (
     _whole(0, _MOST_STEPS),
 )
 _TEXTS = _all("a list of texts", list, _TEXT)
-_SHAPES = _Rule("a text or a list of texts", lambda value: _TEXT.holds(value) or _TEXTS.holds(value))
+_SHAPES = _Rule(
+    "any, or sizes such as 256x256",
+    lambda value: (
+        (isinstance(value, str) and _SIZES.fullmatch(value) is not None)
+        or (
+            isinstance(value, list)
+            and all(isinstance(item, str) and _SIZES.fullmatch(item) for item in value)
+        )
+    ),
+)
 _OBJECT = _object("an object of finite values")
 _RULES: dict[str, _Rule] = {
     "method": _text(1),
@@ -222,7 +232,7 @@ _RULES: dict[str, _Rule] = {
         lambda value: isinstance(value, str) and (not value or _DISTRIBUTION.fullmatch(value) is not None),
     ),
     "compiled": _object(
-        "an object of finite values, in which backend and precision are texts, shapes texts and parity an object",
+        "an object of finite values, in which backend and precision are texts, shapes sizes and parity an object",
         backend=_TEXT,
         precision=_TEXT,
         shapes=_SHAPES,

@@ -51,6 +51,52 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max())
 
 
+class Overflows(nn.Module):
+    """Gives NaN where an image is white, as a network does that overflows on it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / (x.amin((1, 2, 3), keepdim=True) < 1).float()
+
+
+@pytest.mark.parametrize("color", ["rgb", "lab"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_output_that_is_no_number_is_refused_and_not_black(color: Any, dtype: Any) -> None:
+    channels = (1, 2) if color == "lab" else (3, 3)
+
+    class Network(Overflows):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).expand(-1, channels[1], -1, -1)
+
+    info = ModelInfo(
+        method="x", generator="y", color=color, in_channels=channels[0], out_channels=channels[1]
+    )
+    translator = TorchTranslator(Network(), info, torch.device("cpu"), torch.float32)
+    image = np.zeros((1, 8, 8, channels[0]), dtype)
+    assert translator(image).shape == (1, 8, 8, 3)
+    image[:] = 255 if dtype == np.uint8 else 1
+    with pytest.raises(
+        DataError, match="the output of y is not a finite number, which would be written as black"
+    ):
+        translator(image)
+
+
+def test_an_image_that_overflows_fails_alone(tmp_path: Path) -> None:
+    from PIL import Image
+    from translatekit_tools.bulk import translate
+
+    for name, level in (("black", 0), ("white", 255)):
+        Image.new("RGB", (8, 8), (level,) * 3).save(tmp_path / f"{name}.png")
+    translator = TorchTranslator(
+        Overflows(), ModelInfo(method="x", generator="y"), torch.device("cpu"), torch.float32
+    )
+    summary = translate(tmp_path, translator, tmp_path / "out")
+    assert [path.name for path in summary.outputs] == ["black.png"]
+    assert [(path.name, "is not a finite number" in reason) for path, reason in summary.failed] == [
+        ("white.png", True)
+    ]
+    assert not (tmp_path / "out" / "white.png").exists()
+
+
 class Same(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x

@@ -12,14 +12,17 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 # What a constructor may make and throw away again, such as the classifier of a backbone, beside what is kept.
-_SPARE_ELEMENTS = 2**28  # 1 GB in float32
-_SPARE_TENSORS = 10_000
-_SPARE_MODULES = 50_000
+_SPARE_ELEMENTS = 2**27  # half a gigabyte in float32, as much as VGG's classifier
+_SPARE_TENSORS = 4_000
+_SPARE_MODULES = 10_000
 _TIMES = 3  # of what is kept
 
 
-class OverBudgetError(Exception):
-    """A network would become larger than the weights that are there for it."""
+class OverBudgetError(BaseException):
+    """A network would become larger than the weights that are there for it.
+
+    No `Exception`, because a constructor that handles those would go on.
+    """
 
 
 @contextmanager

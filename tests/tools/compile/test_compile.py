@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from translatekit_tools.compile import compile_model
+from translatekit_tools.compile import compile_model, onnx_file, openvino
 from translatekit_tools.compile.onnx_file import read_info as read_onnx_info
+from translatekit_tools.compile.parity import compare_outputs
 from translatekit_tools.compile.subpixel import end_in_convolution
 
 import translatekit
@@ -367,3 +369,91 @@ class TestRefusals:
         shutil.copy(compiled("unet running", ".xml").path, tmp_path)
         with pytest.raises(ModelFileError, match=r"has no model\.bin beside it"):
             translatekit.load(tmp_path / "model.xml")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        (
+            [(np.full((1, 2, 2, 3), np.nan), np.zeros((1, 2, 2, 3)))],
+            "outputs that are not finite numbers cannot",
+        ),
+        (
+            [(np.zeros((1, 2, 2, 3)), np.full((1, 2, 2, 3), np.inf))],
+            "outputs that are not finite numbers cannot",
+        ),
+        (
+            [(np.zeros((1, 2, 2, 3)), np.zeros((1, 2, 2, 1)))],
+            r"outputs of \(1, 2, 2, 1\) cannot be",
+        ),
+        ([], "there is nothing to compare outputs on: pass --check DIR"),
+    ],
+)
+def test_outputs_that_are_no_numbers_have_no_parity(outputs: Any, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        compare_outputs(outputs, "torch fp32")
+
+
+def spoiled(path: Path, out: Path) -> Path:
+    """A model file with a NaN among its weights."""
+    data = bytearray(path.read_bytes())
+    data[-4:] = np.float32(np.nan).tobytes()
+    out.write_bytes(data)
+    return out
+
+
+def test_weights_that_are_not_finite_are_not_compiled(
+    models: dict[str, Path], compiled: Compiled, tmp_path: Path
+) -> None:
+    import onnx
+
+    source = spoiled(models["unet running"], tmp_path / "spoiled.safetensors")
+    with pytest.raises(ModelFileError, match="its weights are not all finite"):
+        compile_model(source, tmp_path / "model.onnx")
+    graph = onnx.load(str(compiled("resnet instance", ".onnx").path))
+    weights = next(item for item in graph.graph.initializer if len(item.dims) == 4)
+    values = onnx.numpy_helper.to_array(weights).copy()
+    values.flat[0] = np.nan
+    weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
+    onnx.save(graph, str(tmp_path / "spoiled.onnx"))
+    with pytest.raises(ModelFileError, match="its weights are not all finite"):
+        compile_model(tmp_path / "spoiled.onnx", tmp_path / "model.xml")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["spoiled.onnx", "spoiled.safetensors"]
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+@pytest.mark.parametrize(
+    "change", [{"in_channels": 1}, {"out_channels": 1}, {"compiled": {"precision": "fp7"}}]
+)
+def test_a_compiled_file_whose_header_lies_is_refused(
+    compiled: Compiled, tmp_path: Path, suffix: str, change: dict[str, Any]
+) -> None:
+    from translatekit.model_file import read_any_info
+
+    source = compiled("resnet instance", suffix).path
+    for file in source.parent.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    path = tmp_path / source.name
+    info = dataclasses.replace(read_any_info(path), generator_options={}, **change)
+    write = onnx_file.write_info if suffix == ".onnx" else openvino.write_info
+    write(path, info)
+    assert read_any_info(path) == info
+    if suffix == ".onnx" and "compiled" in change:
+        return  # the graph computes in what it computes in
+    with pytest.raises(ModelFileError, match="compile the model again"):
+        translatekit.load(path)
+
+
+def test_what_a_runtime_raises_is_a_sentence(compiled: Compiled, tmp_path: Path) -> None:
+    """A header that lets through sizes that the network does not take."""
+    for suffix, write in ((".onnx", onnx_file.write_info), (".xml", openvino.write_info)):
+        source = compiled("unet per_image", suffix).path
+        for file in source.parent.iterdir():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+        path = tmp_path / source.name
+        translator = translatekit.load(path)
+        write(path, dataclasses.replace(translator.info, size_multiple=1))
+        with pytest.raises(
+            ModelFileError, match=r"the compiled unet could not be run \(.*\): compile the model again"
+        ):
+            translatekit.load(path)(np.zeros((1, 40, 40, 3), np.uint8))

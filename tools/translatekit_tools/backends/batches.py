@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from translatekit.errors import DataError
+from translatekit.errors import DataError, ModelFileError
 from translatekit.model_file import ModelInfo
 
 
@@ -38,6 +40,36 @@ def check_batch(batch: np.ndarray, info: ModelInfo) -> None:
         raise DataError(
             f"the compiled model takes images of {shapes} only, got {width}x{height}: pass --size {shapes}"
         )
+
+
+def check_graph(path: object, info: ModelInfo, taken: Sequence[object], given: Sequence[object]) -> None:
+    """Hold the header of a compiled file against its graph.
+
+    Args:
+        path: of the file.
+        info: its header.
+        taken, given: shapes of the graph's input and output, (N, H, W, C); a size that is no number is free.
+
+    Raises:
+        ModelFileError: they differ.
+    """
+    for what, shape, channels in (
+        ("takes", taken, info.image_in_channels),
+        ("gives", given, info.image_out_channels),
+    ):
+        if len(shape) != 4 or (isinstance(shape[3], int) and shape[3] != channels):
+            raise ModelFileError(
+                f"the header of {path} says that it {what} images of {channels} channels, but its graph {what} arrays "
+                f"{tuple(shape)}: compile the model again"
+            )
+
+
+def failed(error: Exception, info: ModelInfo) -> ModelFileError:
+    """What a runtime said when it could not run a compiled file, in a sentence."""
+    reason = " ".join(str(error).split())[:200]
+    return ModelFileError(
+        f"the compiled {info.generator} could not be run ({reason}): compile the model again"
+    )
 
 
 def to_uint8(batch: np.ndarray) -> np.ndarray:

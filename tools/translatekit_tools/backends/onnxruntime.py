@@ -16,9 +16,16 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-from translatekit.errors import DataError, ModelFileError, OptionError
+from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitError
 from translatekit.model_file import ModelInfo
-from translatekit_tools.backends.batches import check_batch, check_precision, like, to_uint8
+from translatekit_tools.backends.batches import (
+    check_batch,
+    check_graph,
+    check_precision,
+    failed,
+    like,
+    to_uint8,
+)
 from translatekit_tools.backends.held import Held, Parts
 from translatekit_tools.backends.onnx_held import HeldGraph
 from translatekit_tools.compile.onnx_file import INPUT, read_info
@@ -53,13 +60,16 @@ class OnnxTranslator:
 
         Raises:
             DataError: the batch is not of such a shape, or too large for the memory.
+            ModelFileError: ONNX Runtime cannot run the graph.
         """
         check_batch(batch, self.info)
         try:
             output = self._run(to_uint8(batch))
+        except TranslatekitError:
+            raise
         except Exception as error:  # ONNX Runtime's own errors share no base but this
             if "memory" not in str(error).lower() and "alloc" not in str(error).lower():
-                raise
+                raise failed(error, self.info) from None
             height, width = batch.shape[1:3]
             raise DataError(
                 f"{len(batch)} of {width}x{height} pixels do not fit into the memory of {self.device}: "
@@ -131,4 +141,9 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Onnx
         return session
 
     where = "cpu" if kind == "cpu" else f"cuda:{number or 0}"
-    return OnnxTranslator(open_session(str(path)), info, where, partial(HeldGraph, path, open_session))
+    session = open_session(str(path))
+    taken, given = session.get_inputs(), session.get_outputs()
+    if [(item.name, item.type) for item in taken] != [(INPUT, "tensor(uint8)")] or not given:
+        raise ModelFileError(f"{path} is no graph from images to images: compile the model again")
+    check_graph(path, info, taken[0].shape, given[0].shape)
+    return OnnxTranslator(session, info, where, partial(HeldGraph, path, open_session))

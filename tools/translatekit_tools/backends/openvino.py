@@ -15,7 +15,14 @@ import openvino
 from translatekit.cache import writable_cache
 from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
 from translatekit.model_file import ModelInfo
-from translatekit_tools.backends.batches import check_batch, check_precision, like, to_uint8
+from translatekit_tools.backends.batches import (
+    check_batch,
+    check_graph,
+    check_precision,
+    failed,
+    like,
+    to_uint8,
+)
 from translatekit_tools.backends.held import Held, Parts
 from translatekit_tools.backends.openvino_held import HeldModel
 from translatekit_tools.backends.openvino_speeds import HINTS, openvino_speeds
@@ -55,9 +62,13 @@ class OpenVinoTranslator:
 
         Raises:
             DataError: the batch is not of such a shape.
+            ModelFileError: OpenVINO cannot run the graph.
         """
         check_batch(batch, self.info)
-        return like(self._run(to_uint8(batch)), batch)
+        try:
+            return like(self._run(to_uint8(batch)), batch)
+        except RuntimeError as error:
+            raise failed(error, self.info) from None
 
     def _infer(self, batch: np.ndarray) -> np.ndarray:
         return np.array(self._request.infer([batch], share_inputs=True)[0])
@@ -110,6 +121,10 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
         raise ModelFileError(
             f"{path} has no {path.stem}.bin beside it: copy both, or compile the model again"
         )
+    if own not in _HINTS:
+        raise ModelFileError(
+            f"the header of {path} names the precision {own!r}, which OpenVINO has not: compile the model again"
+        )
     core = openvino.Core()
     finished = "parity" in info.compiled  # else it is a file under a temporary name, not to be opened again
     chosen = _choose(core, path, own, precision) if finished else own
@@ -125,6 +140,13 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
     if cache is not None:
         _make_room(cache)
     settings.pop("CACHE_DIR", None)
+    if len(model.inputs) != 1 or not model.outputs:
+        raise ModelFileError(f"{path} is no graph from images to images: compile the model again")
+    taken, given = (
+        [side.get_length() if side.is_static else str(side) for side in port.partial_shape]
+        for port in (model.inputs[0], model.outputs[0])
+    )
+    check_graph(path, info, taken, given)
     return OpenVinoTranslator(model, info, partial(HeldModel, core, path, settings))
 
 

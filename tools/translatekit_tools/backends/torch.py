@@ -18,7 +18,7 @@ from translatekit.precision import torch_slowness
 from translatekit_tools.backends.batches import check_batch
 from translatekit_tools.backends.held import Parts
 from translatekit_tools.backends.statistics import hold_statistics
-from translatekit_tools.deployable import Deployable
+from translatekit_tools.deployable import Deployable, NotFiniteError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -41,7 +41,7 @@ class TorchTranslator:
             for module in network.modules():
                 if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
                     module.to(dtype)
-        model = Deployable(network, info.color).to(device).eval()
+        model = Deployable(network, info.color, checks=True).to(device).eval()
         if device.type != "cpu":  # a CPU's convolutions reorder their weights anyway; images are NHWC already
             model = model.to(memory_format=torch.channels_last)
         self._model = model
@@ -68,7 +68,7 @@ class TorchTranslator:
         """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
 
         Raises:
-            DataError: the batch is not of such a shape, or too large for the memory.
+            DataError: the batch is not of such a shape, too large for the memory, or the output no finite number.
         """
         check_batch(batch, self.info)
         if self._noise is None:
@@ -102,6 +102,16 @@ class TorchTranslator:
             ):
                 output: np.ndarray = self._model(_as_tensor(batch).to(device)).contiguous().cpu().numpy()
                 return output
+        except NotFiniteError:
+            lower = self._dtype != torch.float32
+            raise DataError(
+                f"the output of {self.info.generator} is not a finite number, which would be written as black: "
+                + (
+                    "pass --precision fp32"
+                    if lower
+                    else "its weights are damaged; take an earlier checkpoint"
+                )
+            ) from None
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise

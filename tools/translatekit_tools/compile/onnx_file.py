@@ -36,6 +36,23 @@ def read_info(path: Path) -> ModelInfo:
     return ModelInfo.from_json(text, path)
 
 
+def check_weights(path: Path) -> None:
+    """See that the numbers in an ``.onnx`` file are finite.
+
+    Raises:
+        ModelFileError: one is not.
+    """
+    import numpy as np
+    import onnx
+
+    for tensor in onnx.load(str(path)).graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ModelFileError(
+                f"{path} cannot be compiled, since its weights are not all finite: compile a model file in its place"
+            )
+
+
 def write_info(path: Path, info: ModelInfo) -> None:
     """Put a header into an ``.onnx`` file, in place of the one that it has."""
     import onnx

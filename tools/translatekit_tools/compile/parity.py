@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from translatekit.errors import DataError
 from translatekit.interfaces import Translator
 
 MOST_PSNR = 120.0
@@ -48,14 +49,31 @@ def compare(
 
 
 def compare_outputs(pairs: Iterable[tuple[np.ndarray, np.ndarray]], name: str) -> Parity:
-    """Compare outputs, pairs of uint8 arrays of one shape, the reference's first."""
+    """Compare outputs, pairs of arrays of 8-bit levels of one shape, the reference's first.
+
+    Raises:
+        DataError: outputs have different shapes or are no finite numbers, or there are none.
+    """
+    name = name or "the reference"
     squares = above = values = count = worst = 0
     for expected, got in pairs:
+        if expected.shape != got.shape:
+            raise DataError(
+                f"outputs of {got.shape} cannot be compared with those of {expected.shape}, which {name} gives: "
+                "compile the model again"
+            )
+        if not (np.isfinite(expected).all() and np.isfinite(got).all()):
+            raise DataError(
+                f"outputs that are not finite numbers cannot be compared with those of {name}: "
+                "choose another --precision, or train again"
+            )
         error = np.abs(expected.astype(np.int32) - got.astype(np.int32))
         squares += int(np.square(error).sum())
         above += int((error > 2).sum())
         worst = max(worst, int(error.max(initial=0)))
         values += error.size
         count += len(expected)
+    if not values:
+        raise DataError("there is nothing to compare outputs on: pass --check DIR with images")
     psnr = MOST_PSNR if squares == 0 else min(MOST_PSNR, 10 * math.log10(255**2 * values / squares))
     return Parity(psnr=psnr, max_error=worst, share_above_2=above / values, images=count, reference=name)

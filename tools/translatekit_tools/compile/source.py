@@ -63,7 +63,7 @@ class Source:
         in that.
 
         Raises:
-            ModelFileError: the network cannot be exported.
+            ModelFileError: the network cannot be exported, or its weights are not finite.
         """
         if precision not in self._made:
             out = Path(self._folder.name) / f"{precision}.onnx"
@@ -76,6 +76,7 @@ class Source:
 
                 self.info = export_onnx(self.path, out)
             else:
+                onnx_file.check_weights(self.path)
                 out = self.path
             self._made[precision] = out
         return self._made[precision]
