@@ -121,7 +121,7 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
         raise ModelFileError(
             f"{path} has no {path.stem}.bin beside it: copy both, or compile the model again"
         )
-    if own not in _HINTS:
+    if own not in HINTS:
         raise ModelFileError(
             f"the header of {path} names the precision {own!r}, which OpenVINO has not: compile the model again"
         )
