@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from itertools import chain
@@ -19,18 +19,26 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from translatekit.errors import DataError, TranslatekitError
-from translatekit.images import Picture, encode_picture, read_picture, resize
+from translatekit.images import (
+    Picture,
+    UnreadableImageError,
+    encode_picture,
+    read_picture,
+    read_size,
+    resize,
+)
 from translatekit.interfaces import Translator
 from translatekit_tools.bulk.find import Job, find_jobs
 from translatekit_tools.bulk.geometry import Fitted, crop_centre, fit_pixels
 from translatekit_tools.bulk.manifest import Entry, hash_bytes, hash_file, hash_options
+from translatekit_tools.bulk.memory import Allowance, Planner, bytes_a_pixel
 from translatekit_tools.bulk.model import batch_size, check_channels, find_model_file, open_model
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.stages import background, batch_by, in_order, ordered_map
+from translatekit_tools.bulk.stages import Pause, background, batch_by, in_order, ordered_map
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
 from translatekit_tools.bulk.tiles import TiledTranslator
-from translatekit_tools.bulk.video.kinds import moves
+from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, moves
 
 if TYPE_CHECKING:
     from translatekit_tools.bulk.video.line import VideoResult
@@ -38,6 +46,7 @@ if TYPE_CHECKING:
 _THREADS = min(8, (os.cpu_count() or 1) + 2)  # more than cores: some wait for the disk
 _AHEAD = 2 * _THREADS  # length of each queue between stages
 _READY = 2  # decoded batches that wait for the translator
+_SMALL_FILE = 2**25  # bytes; files up to this are read ahead
 _IN_FLIGHT = 3  # batches: one on its way to the device, one computed, one on its way back
 
 
@@ -54,6 +63,9 @@ class _Item:
     picture: Picture | None = None
     fitted: Fitted | None = None
     output: np.ndarray | None = None
+    translator: Translator | None = None
+    batch: int = 1
+    give_back: Callable[[], None] | None = None
     bytes_read: int = 0
     bytes_written: int = 0
     video: VideoResult | None = None
@@ -61,6 +73,9 @@ class _Item:
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         self.outcome, self.reason = outcome, reason
         self.data, self.picture, self.fitted, self.output = b"", None, None, None
+        if self.give_back is not None:
+            self.give_back()
+            self.give_back = None
 
 
 def translate_images(
@@ -76,14 +91,15 @@ def translate_images(
     model_file = find_model_file(model, options) if isinstance(model, str | Path) else None
     findings = find_jobs(inputs, out, options)
     summary.left_out = findings.left_out
+    say = getattr(progress, "say", _ignore)
     for note in findings.notes():
-        getattr(progress, "say", _ignore)(note)
+        say(note)
     total = sum(1 + len(job.rivals) for job in findings.jobs)
     if options.frames is not None:
         _place_frames(findings.jobs, Path(options.frames).expanduser())
     if not options.dry_run:
         _prepare_folders(findings.jobs)
-    line = _Line(options, model_file, None if isinstance(model, str | Path) else model)
+    line = _Line(options, model_file, None if isinstance(model, str | Path) else model, say)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="translatekit")
     try:
         for item in line.rounds(findings.jobs, pool, progress):
@@ -111,8 +127,15 @@ def translate_images(
 class _Line:
     """The stages, and what they share."""
 
-    def __init__(self, options: RunOptions, model_file: Path | None, translator: Translator | None) -> None:
+    def __init__(
+        self,
+        options: RunOptions,
+        model_file: Path | None,
+        translator: Translator | None,
+        say: Callable[[str], object],
+    ) -> None:
         self.options = options
+        self.say = say
         self.model_file = model_file
         self.model_hash = hash_file(model_file) if model_file is not None else ""
         self.options_hash = hash_options(options.of_result())
@@ -122,6 +145,8 @@ class _Line:
             if options.tile is not None:
                 translator = TiledTranslator(translator, options.tile, options.overlap)
         self._translator = translator
+        self._planner: Planner | None = None
+        self._told_of_tiles = False
 
     @property
     def translator(self) -> Translator:
@@ -131,6 +156,18 @@ class _Line:
             self._translator = open_model(self.model_file, self.options)
             check_channels(self._translator)
         return self._translator
+
+    @property
+    def planner(self) -> Planner:
+        """Says how images are translated within the memory there is, once the model is loaded."""
+        if self._planner is None:
+            self._planner = Planner(self.translator, self.options.memory, self._fresh_translator)
+        return self._planner
+
+    def _fresh_translator(self) -> Translator:
+        if self.model_file is None:
+            return getattr(self.translator, "within", self.translator)
+        return open_model(self.model_file, replace(self.options, tile=None, overlap=None))
 
     def rounds(
         self, jobs: Sequence[Job], pool: ThreadPoolExecutor, progress: Progress | None
@@ -155,15 +192,19 @@ class _Line:
         if self.options.dry_run:
             yield from self.pretend(read)
             return
-        decoded = ordered_map(self._stage("decode", self.decode), self.with_model(read), pool, _AHEAD)
+        allowance = Allowance()
+        decoded = ordered_map(
+            self._stage("decode", self.decode), self.admitted(read, allowance), pool, _AHEAD
+        )
         batches = batch_by(
-            _batch_key, decoded, self.batch_size, window=_AHEAD + 2 * (self.options.batch_size or 8)
+            _batch_key, decoded, _batch_size, window=_AHEAD + 2 * (self.options.batch_size or 8)
         )
         # Threads of their own: the translator waits neither for a file to be flushed nor, as long as a batch is
         # ready, for one to be decoded.
         with (
             closing(background(batches, _READY)) as ready,
             closing(background(self.translate(ready), _AHEAD)) as translated,
+            closing(allowance),
         ):
             yield from in_order(ordered_map(_guarded(self.write), translated, pool, _AHEAD))
 
@@ -179,13 +220,18 @@ class _Line:
         job = item.job
         if job.problem is not None:
             raise DataError(job.problem)
+        data = b""
         try:
-            data = job.source.read_bytes()
+            item.bytes_read = job.source.stat().st_size
+            if item.bytes_read > _SMALL_FILE:  # decoded from where it is, when its turn comes
+                item.input_hash = hash_file(job.source)
+            else:
+                data = job.source.read_bytes()
+                item.input_hash, item.bytes_read = hash_bytes(data), len(data)
         except OSError as error:
             raise DataError(
                 f"the file cannot be read ({error.strerror}): check it and its permissions"
             ) from None
-        item.input_hash, item.bytes_read = hash_bytes(data), len(data)
         if self._is_done(item):
             item.finish("skipped")
         elif not self.options.dry_run:
@@ -216,17 +262,50 @@ class _Line:
                 item.finish("translated")
             yield item
 
-    def with_model(self, items: Iterable[_Item]) -> Iterator[_Item]:
-        """Load the model once, before the first item that needs it goes on."""
+    def admitted(self, items: Iterable[_Item], allowance: Allowance) -> Iterator[_Item | Pause]:
+        """The items, each when there is memory for it; before the first that needs the model, that is loaded."""
         for item in items:
             if item.outcome is None:
-                _ = self.translator
+                yield from self._admit(item, allowance)
             yield item
+
+    def _admit(self, item: _Item, allowance: Allowance) -> Iterator[Pause]:
+        planner = self.planner
+        height, width, held = self._extent(item)
+        if planner.must_measure(height, width):
+            yield Pause()
+            allowance.wait_until_idle()
+        try:
+            most = batch_size(self.translator, self.options, height, width)
+            item.translator, item.batch = planner.plan(height, width, held, most)
+        except TranslatekitError as error:
+            item.finish("failed", str(error))
+            return
+        if item.translator is not self.translator and not self._told_of_tiles:
+            self._told_of_tiles = True
+            self.say(f"{item.job.source}: {planner.why_tiles(height, width, item.translator)}")
+        if not allowance.fits(held, planner.limit // 2):
+            yield Pause()
+        item.give_back = allowance.take(held, planner.limit // 2)
+
+    def _extent(self, item: _Item) -> tuple[int, int, int]:
+        """Height and width in pixels as the network takes them at most; and the bytes that the image takes itself."""
+        source = item.data or item.job.source
+        try:
+            height, width = read_size(source)
+        except UnreadableImageError:  # decoding says what is wrong with it
+            return 1, 1, 0
+        pixels = height * width
+        height, width = self.options.height_width() or (height, width)
+        multiple = self.translator.info.size_multiple
+        height, width = (-(-side // multiple) * multiple for side in (height, width))
+        each = bytes_a_pixel(source, item.job.output.suffix.lower())
+        return height, width, max(pixels, height * width) * each
 
     def decode(self, item: _Item) -> None:
         """From the file's bytes to pixels of a size that the network takes."""
         info = self.translator.info
-        picture = read_picture(item.data, cast(Literal[1, 3], info.image_in_channels))
+        picture = read_picture(item.data or item.job.source, cast(Literal[1, 3], info.image_in_channels))
         item.data = b""
         size = self.options.height_width()
         pixels, alpha = picture.pixels, picture.alpha
@@ -264,6 +343,8 @@ class _Line:
             return
         report, say = (getattr(progress, name, _ignore) for name in ("frames", "say"))
         made_from = (item.input_hash, self.model_hash, self.options_hash)
+        if job.source.suffix.lower() in ANIMATION_SUFFIXES:  # opening it decodes a whole frame
+            self.planner.for_frames(*read_size(job.source), self.options)
 
         def commit(made: Path) -> None:
             with made.open("rb+") as file:
@@ -276,7 +357,7 @@ class _Line:
                 item.video = write_frames(
                     job.source,
                     job.frames,
-                    self.translator,
+                    self.planner,
                     self.options,
                     made_from,
                     report,
@@ -288,7 +369,7 @@ class _Line:
                 item.video = translate_video(
                     job.source,
                     job.output,
-                    self.translator,
+                    self.planner,
                     self.options,
                     made_from,
                     commit=commit,
@@ -316,19 +397,18 @@ class _Line:
             )
         )
 
-    def batch_size(self, key: Hashable) -> int:
-        """Images of one shape at once."""
-        height, width = cast(tuple[tuple[int, int, int], str], key)[0][:2]
-        return batch_size(self.translator, self.options, height, width)
-
     def translate(self, batches: Iterable[list[_Item]]) -> Iterator[_Item]:
         """Run the model, batch by batch; where it can be given several at once, three are under way."""
         waiting: deque[tuple[list[_Item], Any]] = deque()
         for batch in self._timed(batches):
+            if not batch:  # a pause
+                while waiting:
+                    yield from self._take(*waiting.popleft())
+                continue
             if batch[0].outcome is not None:
                 yield from batch
                 continue
-            submit = getattr(self.translator, "submit", None)
+            submit = getattr(batch[0].translator, "submit", None)
             if submit is None:
                 self._translate_batch(batch)
                 yield from batch
@@ -358,14 +438,13 @@ class _Line:
         except TranslatekitError:
             self._translate_batch(batch)  # says which of them is at fault
         else:
-            for item, output in zip(batch, outputs, strict=True):
-                item.output = output
+            _put(batch, outputs)
         return batch
 
     def _translate_batch(self, batch: list[_Item]) -> None:
         try:
             with self.clock.stage("translate"):
-                outputs = self.translator(_stack(batch))
+                outputs = cast(Translator, batch[0].translator)(_stack(batch))
         except TranslatekitError as error:
             if len(batch) == 1:
                 batch[0].finish("failed", str(error))
@@ -373,8 +452,7 @@ class _Line:
             for item in batch:  # one that fails, or too little memory for all, is not the others' fault
                 self._translate_batch([item])
             return
-        for item, output in zip(batch, outputs, strict=True):
-            item.output = output
+        _put(batch, outputs)
 
     def write(self, item: _Item) -> None:
         """Cut back to size, encode, and write, whole or not at all."""
@@ -409,7 +487,15 @@ def _ignore(*_: object) -> None:
 
 
 def _stack(batch: Iterable[_Item]) -> np.ndarray:
-    return np.stack([item.fitted.pixels for item in batch if item.fitted is not None])
+    pixels = [item.fitted.pixels for item in batch if item.fitted is not None]
+    return pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
+
+
+def _put(batch: Iterable[_Item], outputs: Iterable[np.ndarray]) -> None:
+    """What became of each item, in place of what it was."""
+    for item, output in zip(batch, outputs, strict=True):
+        assert item.fitted is not None
+        item.output, item.fitted = output, replace(item.fitted, pixels=_NO_PIXELS)
 
 
 def _tried(submit: Callable[[np.ndarray], Any], pixels: np.ndarray) -> Any:
@@ -451,7 +537,14 @@ def _next_rivals(item: _Item) -> list[Job]:
 
 
 def _batch_key(item: _Item) -> Hashable | None:
-    return None if item.fitted is None else (item.fitted.pixels.shape, item.fitted.pixels.dtype.str)
+    if item.fitted is None:
+        return None
+    return item.fitted.pixels.shape, item.fitted.pixels.dtype.str, id(item.translator), item.batch
+
+
+def _batch_size(key: Hashable) -> int:
+    """Images with one key at once."""
+    return cast(tuple[object, str, int, int], key)[-1]
 
 
 def _place_frames(jobs: Iterable[Job], folder: Path) -> None:

@@ -16,6 +16,50 @@ from translatekit_tools.bulk.video.tracks import Selection
 SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 """From ``--format`` to the suffix of the files it writes."""
 
+_PREFIXES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_PREFIXES |= {f"{prefix}I": 2 ** (10 * power) for power, prefix in enumerate("KMGT", 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """How much memory may be taken: ``8GB`` in all, or ``0.7`` of what is free.
+
+    Attributes:
+        size: in bytes, or None.
+        share: of what is free, in (0, 1]; where there is no size.
+    """
+
+    size: int | None
+    share: float = 1.0
+
+    @classmethod
+    def parse(cls, value: Any) -> Memory:
+        """From such as ``0.7``, ``"70%"``, ``"8GB"`` or ``"512 MiB"``.
+
+        Raises:
+            ValueError: it is none of these, or less than a megabyte.
+        """
+        if isinstance(value, cls):
+            return value
+        found = re.fullmatch(r"\s*(\d*\.?\d+)\s*(%|[KMGT]?I?B?)\s*", str(value).upper(), re.ASCII)
+        if found:
+            number, unit = float(found[1]), found[2].removesuffix("B")
+            share = number / 100 if unit == "%" else number
+            if found[2] in ("", "%") and 0 < share <= 1:
+                return cls(None, share)
+            if unit in _PREFIXES and number * _PREFIXES[unit] >= 10**6:
+                return cls(int(number * _PREFIXES[unit]))
+        raise ValueError(f"{value!r} is not {cls.words()}")
+
+    @staticmethod
+    def words() -> str:
+        """What can be parsed, in words."""
+        return "a size such as 8GB (1MB at least), or a share of what is free such as 0.7"
+
+    def __str__(self) -> str:
+        """As `parse` takes it."""
+        return f"{self.share:g}" if self.size is None else f"{self.size}B"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -169,6 +213,13 @@ class RunOptions:
         "Hardware",
         minimum=1,
         maximum=4096,
+    )
+    memory: Memory = option(
+        Memory(None, 0.7),
+        "The most memory to take: a size such as 8GB, or a share of what is free. Images that need more are "
+        "translated in tiles, or refused.",
+        "Hardware",
+        metavar="SIZE|SHARE",
     )
     device: str = option("auto", "cpu, cuda, cuda:1, mps or auto.", "Hardware")
     precision: Precision = option(

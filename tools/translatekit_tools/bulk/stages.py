@@ -13,10 +13,18 @@ from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from queue import Full, Queue
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast, overload
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Pause:
+    """Stands between two items: what waits in a stage leaves it before the next item is asked for.
+
+    Whoever makes the items yields one before it waits for those on their way to be finished; else they would wait, in
+    a batch that is not full yet, for the next.
+    """
 
 
 class Numbered(Protocol):
@@ -31,7 +39,17 @@ class Numbered(Protocol):
 N = TypeVar("N", bound=Numbered)
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T], pool: Executor, ahead: int) -> Iterator[R]:
+@overload
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T], pool: Executor, ahead: int
+) -> Iterator[R]: ...
+@overload
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T | Pause], pool: Executor, ahead: int
+) -> Iterator[R | Pause]: ...
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T | Pause], pool: Executor, ahead: int
+) -> Iterator[R | Pause]:
     """`function` of each item, computed in the pool, in the order of the items.
 
     Args:
@@ -43,6 +61,11 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], pool: Executor, 
     queue: deque[Future[R]] = deque()
     try:
         for item in items:
+            if isinstance(item, Pause):
+                while queue:
+                    yield queue.popleft().result()
+                yield item
+                continue
             queue.append(pool.submit(function, item))
             if len(queue) >= ahead:
                 yield queue.popleft().result()
@@ -54,7 +77,10 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], pool: Executor, 
 
 
 def batch_by(
-    key: Callable[[T], Hashable | None], items: Iterable[T], size: Callable[[Hashable], int], window: int
+    key: Callable[[T], Hashable | None],
+    items: Iterable[T | Pause],
+    size: Callable[[Hashable], int],
+    window: int,
 ) -> Iterator[list[T]]:
     """Batches of items with one key.
 
@@ -67,10 +93,18 @@ def batch_by(
         items: to be batched.
         size: of a full batch with that key.
         window: how many items may come after one that waits.
+
+    Returns:
+        The batches, and an empty one for each pause.
     """
     waiting: dict[Hashable, list[T]] = {}  # in the order in which each batch's first item came
     since: dict[Hashable, int] = {}
     for position, item in enumerate(items):
+        if isinstance(item, Pause):
+            yield from waiting.values()
+            waiting, since = {}, {}
+            yield []
+            continue
         item_key = key(item)
         if item_key is None:
             yield [item]

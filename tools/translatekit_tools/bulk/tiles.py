@@ -50,6 +50,8 @@ class TiledTranslator:
     Attributes:
         info: of the translator within.
         device: likewise.
+        within: that translator.
+        tile: the side of a tile, in pixels.
         preferred_batch: 1; tiles are what is translated at once.
     """
 
@@ -69,7 +71,7 @@ class TiledTranslator:
         """
         self.info: ModelInfo = translator.info
         self.device = getattr(translator, "device", "cpu")
-        self._translator = translator
+        self.within = translator
         multiple = self.info.size_multiple
         if tile % multiple or tile < 1:
             raise OptionError(
@@ -83,7 +85,7 @@ class TiledTranslator:
                 f"--overlap must be a multiple of {multiple} below the tile's {tile}, got {overlap}: "
                 "leave it out for a quarter of the tile"
             )
-        self._tile, self._overlap = tile, overlap
+        self.tile, self._overlap = tile, overlap
         self._hold: Callable[..., AbstractContextManager[object]] | None = None
         if not normalizes_by_constants(self.info):
             self._hold = getattr(translator, "hold_statistics", None)
@@ -95,25 +97,36 @@ class TiledTranslator:
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Translate (N, H, W, C), an image at a time, in tiles where it is larger than one."""
-        if max(batch.shape[1:3]) <= self._tile:
-            return self._translator(batch)
-        return np.stack([self._translate(image) for image in batch])
+        if max(batch.shape[1:3]) <= self.tile:
+            return self.within(batch)
+        outputs = [self._translate(image) for image in batch]
+        return outputs[0][None] if len(outputs) == 1 else np.stack(outputs)
 
     def _translate(self, image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]
-        tiles = list(split(height, width, self._tile, self._overlap))
+        tiles = list(split(height, width, self.tile, self._overlap))
 
         def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for tile in tiles:
                 yield image[tile.place][None], tile.weights
 
-        output = np.zeros((height, width, self.info.image_out_channels), np.float32)
+        channels = self.info.image_out_channels
+        output = np.empty((height, width, channels), image.dtype)
+        # Tiles come row by row: what is above the next row's tiles is finished.
+        sums, top = np.zeros((min(self.tile, height), width, channels), np.float32), 0
         with self._hold(parts) if self._hold is not None else nullcontext():
             for tile, (part, weights) in zip(tiles, parts(), strict=True):
-                output[tile.place] += self._translator(part)[0] * weights[:, :, None]
-        if image.dtype == np.uint8:
-            return np.rint(output).clip(0, 255).astype(np.uint8)
+                if (done := tile.top - top) > 0:
+                    output[top : tile.top] = _finished(sums[:done], image.dtype)
+                    sums = np.concatenate([sums[done:], np.zeros_like(sums[:done])])
+                    top = tile.top
+                sums[:, tile.place[1]] += self.within(part)[0] * weights[:, :, None]
+        output[top:] = _finished(sums, image.dtype)
         return output
+
+
+def _finished(sums: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return np.rint(sums).clip(0, 255).astype(np.uint8) if dtype == np.uint8 else sums
 
 
 def normalizes_by_constants(info: ModelInfo) -> bool:

@@ -19,11 +19,10 @@ import numpy as np
 
 from translatekit.errors import DataError
 from translatekit.images import Picture, encode_picture, resize, to_gray
-from translatekit.interfaces import Translator
 from translatekit.model_file import write_atomically
 from translatekit_tools.bulk.geometry import Fitted, crop_centre, fit_pixels
 from translatekit_tools.bulk.manifest import Entry, Manifest, hash_bytes, hash_file, hash_options
-from translatekit_tools.bulk.model import batch_size
+from translatekit_tools.bulk.memory import Planner
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 from translatekit_tools.bulk.stages import background
 from translatekit_tools.bulk.stats import Clock
@@ -80,7 +79,7 @@ class _Pair:
 def translate_video(
     source: Path,
     out: Path,
-    translator: Translator,
+    planner: Planner,
     options: RunOptions,
     made_from: MadeFrom,
     *,
@@ -94,7 +93,7 @@ def translate_video(
     Args:
         source: the video.
         out: what is written: its suffix says the format, and the unfinished work is kept beside it.
-        translator: for the frames.
+        planner: says what translates frames of their size.
         options: those of the group Video, and the size.
         made_from: segments of another model, input or options are not used.
         commit: called with the whole file, which it moves to its place.
@@ -108,7 +107,7 @@ def translate_video(
     folder = out.with_name(f".{blake2b(os.fsencode(out.name), digest_size=8).hexdigest()}.translatekit.video")
     made = folder / f"made{out.suffix.lower()}"
     with closing(_open(source, options)) as reader:
-        line = _Line(reader, translator, options, report, clock or Clock(), say)
+        line = _Line(reader, planner, options, report, clock or Clock(), say)
         if isinstance(reader, AnimationReader) and made.suffix in ANIMATION_SUFFIXES:
             _make_animation(reader, line, made)
         else:
@@ -185,7 +184,7 @@ def _selection(options: RunOptions) -> Selection:
 def write_frames(
     source: Path,
     folder: Path,
-    translator: Translator,
+    planner: Planner,
     options: RunOptions,
     made_from: MadeFrom,
     report: Report = lambda done, total: None,
@@ -216,7 +215,7 @@ def write_frames(
         return bool(made_from[1]) and made_from == (entry.input_hash, entry.model_hash, entry.options_hash)
 
     with closing(_open(source, options)) as reader:
-        line = _Line(reader, translator, options, report, clock or Clock(), say)
+        line = _Line(reader, planner, options, report, clock or Clock(), say)
         # The smoother must see every frame.
         with closing(line.frames(is_done=None if options.smooth else is_done)) as frames:
             for frame in frames:
@@ -262,7 +261,7 @@ class _Line:
     def __init__(
         self,
         reader: Reader,
-        translator: Translator,
+        planner: Planner,
         options: RunOptions,
         report: Report,
         clock: Clock,
@@ -272,12 +271,13 @@ class _Line:
         self.options = options
         self.clock = clock
         self.done = 0
-        self._reader, self._translator, self._report, self._say = reader, translator, report, say
+        self._reader, self._report, self._say = reader, report, say
+        self._translator, self._batch = planner.for_frames(reader.info.height, reader.info.width, options)
         self._smoother: Smoother | None = None
         self._depth_is_checked = False
         height, width = self._prepare(np.zeros((reader.info.height, reader.info.width), np.uint8)).shape
         self._height, self._width = height, width
-        self._ahead = max(2, min(_AHEAD, _AHEAD_PIXELS // (height * width)))
+        self._ahead = max(1, min(_AHEAD, _AHEAD_PIXELS // (height * width)))
 
     def size(self) -> tuple[int, int]:
         """Height and width of the frames that are written, in pixels."""
@@ -420,9 +420,8 @@ class _Line:
 
     def _batches(self, pairs: Iterator[_Pair]) -> Iterator[list[_Pair]]:
         """Batches that do not reach over the end of a segment: a run that goes on then makes the same ones."""
-        size = batch_size(self._translator, self.options, self._height, self._width)
         left = SEGMENT_FRAMES
-        while batch := list(islice(pairs, min(size, left))):
+        while batch := list(islice(pairs, min(self._batch, left))):
             yield batch
             left = left - len(batch) or SEGMENT_FRAMES
 
