@@ -38,6 +38,7 @@ from translatekit_tools.bulk.stages import Pause, background, batch_by, in_order
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
 from translatekit_tools.bulk.tiles import TiledTranslator
+from translatekit_tools.bulk.unfinished import MOST_TIMES
 from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, moves
 
 if TYPE_CHECKING:
@@ -76,6 +77,19 @@ class _Item:
         if self.give_back is not None:
             self.give_back()
             self.give_back = None
+            self.job.manifest.unfinished.finish(self.name)
+        elif outcome == "skipped" and self.times:
+            self.job.manifest.unfinished.finish(self.name)
+
+    @property
+    def name(self) -> str:
+        """Its input's, in the output folder's notes."""
+        return self.job.manifest.relative(self.job.source)
+
+    @property
+    def times(self) -> int:
+        """How many runs have ended without a word while it was on its way."""
+        return self.job.manifest.unfinished.times[self.name]
 
 
 def translate_images(
@@ -119,6 +133,8 @@ def translate_images(
                 progress(result)
     finally:  # whatever happened: what is being written is finished, the rest is dropped
         pool.shutdown(wait=True, cancel_futures=True)
+        for manifest in {id(job.manifest): job.manifest for job in findings.jobs}.values():
+            manifest.unfinished.close()
     summary.seconds = time.perf_counter() - start
     summary.stats = line.clock.stats(_THREADS)
     return summary
@@ -176,14 +192,31 @@ class _Line:
         while jobs:
             still: list[Job] = []
             moving: list[Job] = []
+            suspects: list[Job] = []
             for job in jobs:
-                (moving if job.problem is None and moves(job.source, job.output) else still).append(job)
+                kind = moving if job.problem is None and moves(job.source, job.output) else still
+                (suspects if kind is still and _Item(0, job).times else kind).append(job)
             following: list[Job] = []
-            with closing(self.items(still, pool)) as images, closing(self.videos(moving, progress)) as videos:
-                for item in chain(images, videos):
+            with (
+                closing(self.items(still, pool)) as images,
+                closing(self.videos(moving, progress)) as videos,
+                closing(self.one_by_one(suspects, pool)) as others,
+            ):
+                for item in chain(images, videos, others):
                     following += _next_rivals(item)
                     yield item
             jobs = following
+
+    def one_by_one(self, jobs: Sequence[Job], pool: ThreadPoolExecutor) -> Generator[_Item, None, None]:
+        """Those that an earlier run may have died of: last, and alone, the likeliest at the end."""
+        for times, job in sorted(((_Item(0, job).times, job) for job in jobs), key=lambda pair: pair[0]):
+            if times >= MOST_TIMES and not self.options.force:
+                job.problem = (
+                    f"{times} runs have ended without a word while it was on its way, as those do that are killed for "
+                    "memory: replace or remove it, or pass --force to try again"
+                )
+            with closing(self.items([job], pool)) as items:
+                yield from items
 
     def items(self, jobs: Iterable[Job], pool: ThreadPoolExecutor) -> Generator[_Item, None, None]:
         """All jobs, finished, in order."""
@@ -277,7 +310,9 @@ class _Line:
             allowance.wait_until_idle()
         try:
             most = batch_size(self.translator, self.options, height, width)
-            item.translator, item.batch = planner.plan(height, width, held, most)
+            item.translator, item.batch = planner.plan(
+                height, width, held, most, part=0.5 ** max(0, item.times - 1)
+            )
         except TranslatekitError as error:
             item.finish("failed", str(error))
             return
@@ -286,7 +321,13 @@ class _Line:
             self.say(f"{item.job.source}: {planner.why_tiles(height, width, item.translator)}")
         if not allowance.fits(held, planner.limit // 2):
             yield Pause()
+        if item.times:
+            self.say(
+                f"{item.job.source}: an earlier run ended without a word while it was on its way: "
+                "it is translated after the others, by itself"
+            )
         item.give_back = allowance.take(held, planner.limit // 2)
+        item.job.manifest.unfinished.start(item.name)
 
     def _extent(self, item: _Item) -> tuple[int, int, int]:
         """Height and width in pixels as the network takes them at most; and the bytes that the image takes itself."""

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from translatekit_tools.bulk.unfinished import Unfinished
 from translatekit_tools.journal import Journal
 
 MANIFEST_NAME = ".translatekit-manifest.jsonl"
@@ -58,11 +59,16 @@ class Manifest:
 
     An entry is added before its output gets its name: whatever the moment a run is killed, every output that
     is there is known. A torn line is ignored, and so is an entry whose output is missing or has changed.
+
+    Attributes:
+        folder: the output folder.
+        unfinished: which inputs were on their way when an earlier run was killed.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would follow a link that is an output)
         self._journal = Journal(self.folder / MANIFEST_NAME)
+        self.unfinished = Unfinished(self.folder)
         self._entries: dict[str, list[Entry]] = defaultdict(list)
         for record in self._journal.records:
             try:

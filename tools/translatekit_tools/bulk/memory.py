@@ -238,13 +238,16 @@ class Planner:
         """Whether `plan` for an image of that size would measure the model, which wants nothing else to go on."""
         return self._need is UNMEASURED and self._cost(1, height, width) > self.limit // 2
 
-    def plan(self, height: int, width: int, held: int, most: int) -> tuple[Translator, int]:
+    def plan(
+        self, height: int, width: int, held: int, most: int, part: float = 1.0
+    ) -> tuple[Translator, int]:
         """How an image is translated.
 
         Args:
             height, width: as the network takes it, in pixels.
             held: bytes that the image takes by itself.
             most: images of that size that would be translated at once.
+            part: of the limit that it may take.
 
         Returns:
             The translator, in tiles where the image does not fit whole; and how many images at once.
@@ -252,15 +255,16 @@ class Planner:
         Raises:
             DataError: it does not fit at all.
         """
-        if held > self.limit:
+        limit = int(self.limit * part)
+        if held > limit:
             raise DataError(
                 f"an image of {width}x{height} pixels takes about {describe(held)}, "
-                f"more than the {describe(self.limit)} that --memory leaves: pass a smaller --size, or more --memory"
+                f"more than the {describe(limit)} that --memory leaves: pass a smaller --size, or more --memory"
             )
         if self.must_measure(height, width):
             self._need = measure(self._fresh())
         # Half for the images on their way, half for the model; an image that needs more than half goes alone.
-        left = self.limit // 2 if held <= self.limit // 2 else self.limit - held
+        left = limit // 2 if held <= limit // 2 else limit - held
         for count in range(most, 0, -1):
             if self._cost(count, height, width) <= left:
                 return self._translator, count
