@@ -72,7 +72,8 @@ class AdversarialLoss(Protocol):
     ) -> torch.Tensor | None:
         """A regularizer of the discriminator, such as a gradient penalty: a scalar, or None where there is none.
 
-        `real` and `fake` are batches of what the discriminator sees, of one shape.
+        `real` and `fake` are batches of what the discriminator sees, of one shape. `discriminator` calls the bare
+        network: gradients of gradients want fp32, and the wrapping for other precisions refuses them.
         """
         ...
 

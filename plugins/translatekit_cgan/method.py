@@ -57,7 +57,7 @@ class CGAN(Method):
         fake_logits, real_logits = D(fake.detach(), *c), D(real, *c)
         D_real, D_fake = self.adversarial.discriminator(real_logits, fake_logits)
         loss_D = D_real + D_fake
-        penalty = self.adversarial.penalty(lambda x: D(x, *c), real, fake.detach())
+        penalty = self.adversarial.penalty(lambda x: self.bare["D"](x, *c), real, fake.detach())
         if penalty is not None:
             loss_D = loss_D + penalty
         self.update(loss_D, "D")

@@ -72,7 +72,7 @@ class CycleGAN(Method):
             D = self.networks[name]
             real_logits, fake_logits = D(real), D(fake)
             losses[name] = torch.stack(self.adversarial.discriminator(real_logits, fake_logits)).mean()
-            penalty = self.adversarial.penalty(D, real, fake)
+            penalty = self.adversarial.penalty(self.bare[name], real, fake)
             self.update(losses[name] if penalty is None else losses[name] + penalty, name)
             accuracies |= {
                 f"{key}_{name}": value for key, value in accuracy(real_logits, fake_logits).items()

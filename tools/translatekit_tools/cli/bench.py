@@ -97,5 +97,5 @@ def _figure(figure: Figure | None, digits: int) -> str:
 
 def _print_problems(console: Console, rows: list[Row]) -> None:
     for row in rows:
-        if row.problem:
-            console.print(f"{row.backend} {row.precision}: {row.problem}", soft_wrap=True)
+        for text in [row.problem] if row.problem else row.notes:
+            console.print(f"{row.backend} {row.precision}: {text}", soft_wrap=True)
