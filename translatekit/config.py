@@ -161,6 +161,12 @@ class TrainOptions:
     checkpoint_every: int | None = option(
         None, "Steps between checkpoints; every epoch when not given.", "Output", minimum=1
     )
+    checkpoint_minutes: float = option(
+        5.0,
+        "Minutes between further checkpoints, the first after the first step; 0 for none.",
+        "Output",
+        minimum=0,
+    )
     keep_checkpoints: int = option(2, "How many checkpoints are kept.", "Output", minimum=1)
     validate_every: int = option(1, "Epochs between validations; 0 for none.", "Output", minimum=0)
 
@@ -174,7 +180,16 @@ class TrainOptions:
     devices: Annotated[
         str, Pattern(r"auto|[1-9]\d{0,3}|\d{1,4}(,\d{1,4})*,?", "a number, numbers such as 0,1, or auto")
     ] = option("1", "How many devices, which ones (0,1), or auto.", "Hardware")
-    strategy: str = option("auto", "How several devices work together, such as ddp.", "Hardware")
+    strategy: Literal["auto", "ddp"] = option(
+        "auto", "How devices work together: auto is ddp wherever there are several.", "Hardware"
+    )
+    process_timeout: float = option(
+        30.0,
+        "Minutes that one of several processes waits for another before the run ends.",
+        "Hardware",
+        exclusive_minimum=0,
+        maximum=100_000,
+    )
     num_nodes: int = option(1, "How many hosts.", "Hardware", minimum=1)
     channels_last: bool | None = option(
         None,

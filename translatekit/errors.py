@@ -3,6 +3,8 @@
 The command line prints the sentence and exits with status 1; it never shows a traceback for one of these.
 """
 
+import signal
+
 
 class TranslatekitError(Exception):
     """Base of every error that is the user's to mend."""
@@ -30,3 +32,15 @@ class ModelFileError(TranslatekitError):
 
 class TrainingError(TranslatekitError):
     """A training run cannot start or go on: a loss that is not a number, a full disk, an occupied folder."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that asks the program to end. Whatever tidies up after Ctrl-C does so after the others, too.
+
+    Attributes:
+        status: what the program exits with: 128 and the signal's number, as shells have it.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.status = 128 + number

@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from translatekit.cli._signals import Stopped, command_line, stops_on_signals
+from translatekit.cli._signals import command_line, stops_on_signals
+from translatekit.errors import Stopped
 
 SLOW_TO_STOP = """
 import sys, time

@@ -60,14 +60,15 @@ class Program(rich_click.RichGroup):
         super().invoke(ctx)
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Run the program and exit: 0, 1 for a user's error, 2 for wrong usage, 130 when interrupted."""
+        """Run the program and exit: 0, 1 for a user's error, 2 for wrong usage, 128 and the
+        number of the signal that stopped it."""
         kwargs["standalone_mode"] = False
         warnings.simplefilter("default", TranslatekitWarning)
         warnings.showwarning = _show_warning
         try:
             status = super().main(*args, **kwargs)
-        except click.Abort:
-            status = INTERRUPTED
+        except click.Abort as abort:
+            status = getattr(abort.__cause__, "status", INTERRUPTED)  # of an `errors.Stopped`
         except click.ClickException as error:
             print(f"Error: {printable(error.format_message(), lines=True)}", file=sys.stderr)
             if isinstance(error, click.UsageError) and error.ctx:

@@ -13,17 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-
-class Stopped(KeyboardInterrupt):
-    """A signal that asks the program to end. Whatever tidies up after Ctrl-C does so after the others, too.
-
-    Attributes:
-        status: what the program exits with: 128 and the signal's number, as shells have it.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.status = 128 + number
+from translatekit.errors import Stopped
 
 
 @contextlib.contextmanager

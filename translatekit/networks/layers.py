@@ -167,6 +167,19 @@ def _draw(weight: Tensor, init: Init, gain: float) -> None:
         nn.init.orthogonal_(weight, gain)
 
 
+class SidesError(DataError):
+    """Images of a size that a network cannot take, in words that suit what runs it.
+
+    Attributes:
+        problem: the sentence without its remedy.
+        size: pixels a side that it could take.
+    """
+
+    def __init__(self, problem: str, size: int) -> None:
+        super().__init__(f"{problem}: pass --fit pad or --size {size}")
+        self.problem, self.size = problem, size
+
+
 def check_sides(x: Tensor, owner: str, multiple: int, smallest: int = 1) -> None:
     """Refuse images whose sides a network cannot take. Not checked while a graph is traced.
 
@@ -177,18 +190,14 @@ def check_sides(x: Tensor, owner: str, multiple: int, smallest: int = 1) -> None
         smallest: the least number of pixels a side.
 
     Raises:
-        DataError: names the size as width x height.
+        SidesError: names the size as width x height.
     """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return
     height, width = x.shape[-2:]
     if height % multiple or width % multiple:
         size = max(smallest, multiple, round(max(height, width) / multiple) * multiple)
-        raise DataError(
-            f"{owner} needs sides that are multiples of {multiple}, got {width}x{height}: "
-            f"pass --fit pad or --size {size}"
-        )
+        raise SidesError(f"{owner} needs sides that are multiples of {multiple}, got {width}x{height}", size)
     if min(height, width) < smallest:
-        raise DataError(
-            f"{owner} needs sides of at least {smallest} pixels, got {width}x{height}: use larger images"
-        )
+        size = -(-smallest // multiple) * multiple
+        raise SidesError(f"{owner} needs sides of at least {smallest} pixels, got {width}x{height}", size)

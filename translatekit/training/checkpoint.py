@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -61,9 +62,24 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     Raises:
         TrainingError: there is none, or it is damaged.
     """
+    state = newest_checkpoint(folder)
+    if state is None:
+        raise TrainingError(
+            f"{folder.parent} holds no checkpoint yet: "
+            f"go on with it by translatekit train --resume {quote(str(folder.parent))}"
+        )
+    return state
+
+
+def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The newest checkpoint of a folder, or None where there is none yet.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
     paths = sorted(folder.glob("step-*.pt"))
     if not paths:
-        raise TrainingError(f"{folder.parent} holds no checkpoint to go on from: start the training again")
+        return None
     try:
         state: dict[str, Any] = torch.load(paths[-1], map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):

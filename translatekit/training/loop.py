@@ -5,36 +5,42 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from shlex import quote
+from statistics import fmean
+from typing import Any, NoReturn
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.distributed import ReduceOp
 from torch.utils.data import DataLoader
 
 import translatekit
 from translatekit.datasets.color_torch import lab_to_rgb
 from translatekit.datasets.palette import PaletteClass, palette_of
-from translatekit.errors import TrainingError
+from translatekit.errors import OptionError, Stopped, TrainingError, TranslatekitError
 from translatekit.model_file import ModelInfo, save_model, write_atomically
+from translatekit.networks.layers import SidesError
 from translatekit.precision import FABRIC
 from translatekit.registry import registry
 from translatekit.training.checkpoint import (
     gather_ranks,
-    load_checkpoint,
+    newest_checkpoint,
     random_state,
     save_checkpoint,
     set_random_state,
 )
 from translatekit.training.diagnosis import diagnose_run
+from translatekit.training.processes import Processes
 from translatekit.training.progress import Reporter, forget_after
 from translatekit.training.report import sample_grid, write_index
-from translatekit.training.sampling import EpochBatches
 from translatekit.training.setup import (
+    build,
     collate,
+    make_batches,
     make_fabric,
     make_loader,
     prepare,
@@ -43,7 +49,7 @@ from translatekit.training.setup import (
     to_channels_last,
     use_channels_last,
 )
-from translatekit.training.signals import stop_on_signal
+from translatekit.training.signals import Stop, stop_on_signal
 from translatekit.training.state import Progress, Training
 from translatekit.training.validation import diversity
 
@@ -73,48 +79,40 @@ def run(
     torch.set_flush_denormal(True)
     notes = settle_precision(resolved.options)
     fabric = make_fabric(resolved.options)
-    fabric.launch()
-    _agree_on_precision(fabric, resolved.options.precision)
-    try:
-        training = prepare(resolved, folder, fabric)
+    processes = Processes(fabric, resolved.options.process_timeout, folder)
+    with stop_on_signal(processes.kill) as stop, processes.together(), _in_sentences(folder):
+        parts = build(resolved, fabric)  # before any other process is there, so that one alone refuses
+        processes.start()
+        fabric.launch()
+        folder = fabric.broadcast(folder)
+        processes.agree("images", len(parts.data))
+        _agree_on_precision(fabric, resolved.options.precision)
+        training = prepare(parts, resolved, folder, fabric)
         training.notes = notes
-        if fabric.is_global_zero and resume is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / "config.toml", resolved.to_toml().encode())
         if resume is not None:
             _restore(training)
-        _loop(training)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise TrainingError(
-            f"the disk that holds {folder} is full: free some space, "
-            f"then go on with translatekit train --resume {folder}"
-        ) from None
+        with _leaving_nothing(training) if resume is None else nullcontext():
+            _loop(training, processes, stop)
     return folder
 
 
-def _loop(training: Training) -> None:
+def _loop(training: Training, processes: Processes, stop: Stop) -> None:
     options, fabric, method, progress = training.options, training.fabric, training.method, training.progress
-    batches = EpochBatches(
-        len(training.data), options.batch_size, options.seed, fabric.global_rank, fabric.world_size
-    )
+    batches = make_batches(training.data, options, fabric)
     loader = make_loader(training, batches)
     epochs = options.epochs + options.epochs_decay
-    total = batches.batches_per_epoch * epochs
+    total = progress.step + batches.batches_per_epoch * (epochs - progress.epoch) - progress.batch
     total = min(total, options.max_steps or total)
     sample_every = options.sample_every or batches.batches_per_epoch
     checkpoint_every = options.checkpoint_every or batches.batches_per_epoch
     fixed = _fixed_samples(training)
     training.palettes = _palettes(training)
     channels_last = use_channels_last(options, fabric.device)
+    saving = _Timer(options.checkpoint_minutes)
 
-    with (
-        _reporter(training, total, epochs) as report,
-        _noting_failure(training, report),
-        stop_on_signal() as stop,
-    ):
+    with _reporter(training, total, epochs) as report, _noting_failure(training, report):
         _announce(training, report, batches.batches_per_epoch, total)
+        stop.between_steps = True
         while progress.step < total and not _out_of_patience(training):
             _set_learning_rate(training, progress.epoch)
             training.data.set_epoch(progress.epoch)
@@ -128,10 +126,10 @@ def _loop(training: Training) -> None:
                 progress.batch += 1
                 _average(training)
                 last = progress.step == total
-                stopping = _anyone(fabric, stop.requested)
+                signal_number, due = _agree(fabric, stop.number, saving.due or progress.step == 1)
                 if report:
                     report.step(progress.step, progress.epoch)
-                if progress.step % options.log_every == 0 or last or stopping:
+                if progress.step % options.log_every == 0 or last or signal_number:
                     values = _drain(training)
                     seconds = time.perf_counter() - clock
                     images = (progress.step - since) * options.batch_size * fabric.world_size
@@ -141,18 +139,12 @@ def _loop(training: Training) -> None:
                 if progress.step % sample_every == 0 or last:
                     _sample(training, report, fixed)
                 ends_epoch = last or progress.batch == batches.batches_per_epoch
-                if stopping or (not ends_epoch and progress.step % checkpoint_every == 0):
+                if signal_number or (not ends_epoch and (due or progress.step % checkpoint_every == 0)):
                     _save(training)
-                if stopping:
-                    if report:
-                        report.event(
-                            progress.step,
-                            progress.epoch,
-                            f"stopped and saved at step {progress.step}; "
-                            f"go on with translatekit train --resume {training.folder}",
-                        )
-                        write_index(training.folder)
-                    raise KeyboardInterrupt
+                    saving.start()
+                if signal_number:
+                    processes.stopping = True
+                    _stopped(training, report, signal_number)
                 if last:
                     break
             if progress.batch == batches.batches_per_epoch:
@@ -161,10 +153,14 @@ def _loop(training: Training) -> None:
                 progress.epoch % options.validate_every == 0 or progress.step == total
             ):
                 _validate(training, report)
-            if progress.step % checkpoint_every == 0 or progress.step == total or _out_of_patience(training):
+            due = _agree(fabric, 0, saving.due or progress.step == 1)[1]
+            ending = progress.step == total or _out_of_patience(training)
+            if due or ending or progress.step % checkpoint_every == 0:
                 _save(training)
+                saving.start()
             if report:
                 write_index(training.folder)
+        stop.between_steps = False
         if report:
             why = (
                 "" if progress.step >= total else f" after {progress.waited} validations without a better one"
@@ -175,6 +171,72 @@ def _loop(training: Training) -> None:
             for trouble in diagnose_run(training.folder):
                 report.say(str(trouble))
             write_index(training.folder)
+
+
+def _stopped(training: Training, report: Reporter | None, number: int) -> NoReturn:
+    """Say how to go on with a run that was asked to stop and is saved."""
+    if report:
+        step = training.progress.step
+        again = f"translatekit train --resume {quote(str(training.folder))}"
+        report.event(step, training.progress.epoch, f"stopped and saved at step {step}; go on with {again}")
+        write_index(training.folder)
+    raise Stopped(number)
+
+
+@contextmanager
+def _in_sentences(folder: Path) -> Iterator[None]:
+    """What a user's machine or images refuse, in a sentence.
+
+    Raises:
+        TrainingError: a full disk, or too little memory.
+        OptionError: images of a size that a network cannot take.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise TrainingError(
+            f"the disk that holds {folder} is full: free some space, "
+            f"then go on with translatekit train --resume {quote(str(folder))}"
+        ) from None
+    except SidesError as error:
+        raise OptionError(
+            f"{error.problem}: pass --crop-size {error.size}, with a --load-size of no less, or other -G options"
+        ) from None
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the memory of the device is too small ({str(error).splitlines()[0]}): pass a smaller --batch-size or "
+            "--crop-size, narrower networks (-G width=32), or --precision bf16-mixed"
+        ) from None
+
+
+@contextmanager
+def _leaving_nothing(training: Training) -> Iterator[None]:
+    """Make the run's folder, and take it away again if the training is refused before a step is done."""
+    if not training.fabric.is_global_zero:
+        yield
+        return
+    folder = training.folder
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"the folder {folder} cannot be made ({error.strerror}): choose another with -o"
+        ) from None
+    write_atomically(folder / "config.toml", training.config.to_toml().encode())
+    try:
+        yield
+    except (TranslatekitError, KeyboardInterrupt):
+        if training.progress.step == 0:
+            for name in ("config.toml", "metrics.jsonl", "index.html", "events.out.tfevents.*"):
+                for path in folder.glob(name):
+                    path.unlink()
+            with suppress(OSError):  # somebody else has put something there
+                for path in made:
+                    path.rmdir()
+        raise
 
 
 @contextmanager
@@ -193,10 +255,17 @@ def _noting_failure(training: Training, report: Reporter | None) -> Iterator[Non
 
 
 def _drain(training: Training) -> dict[str, float]:
-    """The means of what was logged since the last time; the first loss that is not a number ends the run."""
+    """The means of what the steps gave since the last time."""
+    _check(training)
+    checked, training.checked = training.checked, []
+    return {name: fmean(losses[name] for losses in checked) for name in checked[0]} if checked else {}
+
+
+def _check(training: Training) -> None:
+    """Bring the losses from the device; the first that is not a number ends the run."""
     pending, training.pending = training.pending, []
     if not pending:
-        return {}
+        return
     names = list(pending[0][1])
     values = torch.stack([torch.stack([losses[name].float() for name in names]) for _, losses in pending])
     values = (
@@ -210,23 +279,25 @@ def _drain(training: Training) -> dict[str, float]:
         name, value, step = names[column], values[row, column].item(), pending[row][0]
         raise LossError(
             f"the loss {name} is {value} at step {step}: start again with "
-            f"--config {training.folder / 'config.toml'} and a lower --lr"
+            f"--config {quote(str(training.folder / 'config.toml'))} and a lower --lr"
             + ("" if training.options.precision == "fp32" else " or --precision fp32"),
             name,
             value,
             step,
         )
-    return dict(zip(names, values.mean(0).tolist(), strict=True))
+    training.checked += [dict(zip(names, row, strict=True)) for row in values.tolist()]
 
 
 def _save(training: Training) -> None:
     """Write a checkpoint and the model files; a run whose losses are not numbers never gets here."""
-    _drain(training)
+    _check(training)
     fabric, method = training.fabric, training.method
     ranks = gather_ranks(fabric, {"random": random_state(), "extra": method.extra_state()})
     if fabric.is_global_zero:
         state = {
             "progress": {item.name: getattr(training.progress, item.name) for item in fields(Progress)},
+            "images": len(training.data),
+            "losses": training.checked,
             "metrics": training.metrics,
             "networks": {name: network.state_dict() for name, network in method.bare.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
@@ -269,7 +340,7 @@ def _validate(training: Training, report: Reporter | None) -> None:
         if judge.score(training.metrics) < progress.best:
             progress.best, progress.waited = judge.score(training.metrics), 0
             _save_models(training, "best")
-    training.fabric.barrier()
+    progress.best, progress.waited = training.fabric.broadcast((progress.best, progress.waited))
 
 
 def _sample(training: Training, report: Reporter | None, fixed: dict[str, Any] | None) -> None:
@@ -291,8 +362,11 @@ def _sample(training: Training, report: Reporter | None, fixed: dict[str, Any] |
 
 @contextmanager
 def _evaluating(training: Training) -> Iterator[None]:
-    """Networks in evaluation mode, the averaged weights in place where there are any; everything back after."""
-    bare = training.method.bare
+    """Networks in evaluation mode, the averaged weights in place where there are any; everything back after.
+
+    They are the bare ones, without what several processes wrap them in, so that one process alone may use them.
+    """
+    bare, wrapped = training.method.bare, training.method.networks
     modes = {name: network.training for name, network in bare.items()}
     kept: dict[str, dict[str, Tensor]] = {}
     for name, network in bare.items():
@@ -300,10 +374,12 @@ def _evaluating(training: Training) -> Iterator[None]:
         if name in training.averages:
             kept[name] = {key: value.clone() for key, value in network.state_dict().items()}
             network.load_state_dict(training.averages[name].module.state_dict())
+    training.method.networks = dict(bare)
     try:
         with torch.no_grad():
             yield
     finally:
+        training.method.networks = wrapped
         for name, network in bare.items():
             if name in kept:
                 network.load_state_dict(kept[name])
@@ -339,9 +415,26 @@ def _rate(training: Training) -> float:
 
 
 def _restore(training: Training) -> None:
-    fabric, method = training.fabric, training.method
-    state = load_checkpoint(training.folder / "checkpoints")
-    own = state["ranks"][fabric.global_rank if len(state["ranks"]) == fabric.world_size else 0]
+    """Go on from the newest checkpoint; from the start, where the run was ended before it had one."""
+    fabric = training.fabric
+    state = newest_checkpoint(training.folder / "checkpoints")
+    if state is not None:
+        _load(training, state)
+    if fabric.is_global_zero:
+        forget_after(training.folder, training.progress.step)
+        for unfinished in training.folder.rglob(".*.tmp"):  # what was being written when the run was killed
+            unfinished.unlink()
+    fabric.barrier()
+
+
+def _load(training: Training, state: dict[str, Any]) -> None:
+    fabric, method, ranks = training.fabric, training.method, state["ranks"]
+    if state.get("images", len(training.data)) != len(training.data):
+        raise TrainingError(
+            f"{training.folder} was trained on {state['images']} images and there are {len(training.data)} now: "
+            "put them as they were, or start again with "
+            f"--config {quote(str(training.folder / 'config.toml'))}"
+        )
     try:
         for name, network in method.bare.items():
             network.load_state_dict(state["networks"][name])
@@ -354,15 +447,14 @@ def _restore(training: Training) -> None:
             f"the checkpoint does not fit the networks of {training.folder} "
             f"({str(error).splitlines()[-1].strip()}): install the plugin versions that trained it"
         ) from None
-    method.load_extra_state(fabric.to_device(own["extra"]))
-    set_random_state(own["random"])
+    method.load_extra_state(fabric.to_device(ranks[fabric.global_rank % len(ranks)]["extra"]))
     training.progress = Progress(**state["progress"])
     training.metrics = state["metrics"]
-    if fabric.is_global_zero:
-        forget_after(training.folder, training.progress.step)
-        for unfinished in training.folder.rglob(".*.tmp"):  # what was being written when the run was killed
-            unfinished.unlink()
-    fabric.barrier()
+    training.checked = state.get("losses", [])
+    if len(ranks) == fabric.world_size:
+        set_random_state(ranks[fabric.global_rank]["random"])
+    else:  # as far into the epoch, in other batches
+        training.progress.batch = training.progress.batch * len(ranks) // fabric.world_size
 
 
 def _fixed_samples(training: Training) -> dict[str, Any] | None:
@@ -463,13 +555,32 @@ def _agree_on_precision(fabric: Fabric, precision: str) -> None:
 
 
 def _out_of_patience(training: Training) -> bool:
-    """Whether the last validations brought nothing better; process 0, which validates, decides for all."""
+    """Whether the last validations brought nothing better."""
     patience = training.options.patience
-    return patience is not None and _anyone(training.fabric, training.progress.waited >= patience)
+    return patience is not None and training.progress.waited >= patience
 
 
-def _anyone(fabric: Fabric, requested: bool) -> bool:
-    """Whether any process was asked to stop; all must agree, or some would wait for the others for ever."""
+def _agree(fabric: Fabric, number: int, due: bool) -> tuple[int, bool]:
+    """The signal by which any process was asked to stop, and whether a checkpoint is due by any one's clock.
+
+    All must agree, or some would wait for the others for ever.
+    """
     if fabric.world_size == 1:
-        return requested
-    return bool(fabric.all_reduce(torch.tensor(float(requested)), reduce_op="sum") > 0)
+        return number, due
+    wishes = fabric.all_reduce(torch.tensor([float(number), float(due)]), reduce_op=ReduceOp.MAX)
+    return int(wishes[0]), bool(wishes[1] > 0)
+
+
+class _Timer:
+    """Says when some minutes have passed since it was started; never, where they are 0."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = 60 * minutes
+        self.start()
+
+    def start(self) -> None:
+        self._since = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        return 0 < self._seconds <= time.monotonic() - self._since

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, default_collate
 
@@ -28,6 +31,7 @@ from translatekit.precision import FABRIC, choose_for_training, torch_slowness, 
 from translatekit.registry import registry
 from translatekit.training.metrics import SET_METRICS
 from translatekit.training.sampling import EpochBatches
+from translatekit.training.signals import ignore_in_worker
 from translatekit.training.state import Training
 from translatekit.training.validation import Judge
 
@@ -136,21 +140,28 @@ def make_fabric(options: TrainOptions) -> Fabric:
     Raises:
         OptionError: there are no such devices.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it says in other words what we say
-    # Each process keeps its own running statistics: broadcasting them would change tensors between two
-    # forward passes of one network, of which a GAN's step has several.
-    strategy: Any = DDPStrategy(broadcast_buffers=False) if options.strategy == "ddp" else options.strategy
-    devices = (
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it says in other words what we say
+    devices: Any = (
         [int(part) for part in options.devices.split(",")] if "," in options.devices else options.devices
     )
+    make = functools.partial(
+        Fabric,
+        accelerator=options.accelerator,
+        devices=devices,
+        num_nodes=options.num_nodes,
+        precision=FABRIC[options.precision],
+    )
     try:
-        return Fabric(
-            accelerator=options.accelerator,
-            devices=devices,
-            strategy=strategy,
-            num_nodes=options.num_nodes,
-            precision=FABRIC[options.precision],
-        )
+        fabric = make(strategy=options.strategy)
+        if not isinstance(fabric.strategy, DDPStrategy):
+            return fabric
+        # Each process keeps its own running statistics: sending them around would change tensors between two forward
+        # passes of one network, of which a GAN's step has several, and would make each forward pass a collective, which
+        # one process alone must be free to do.
+        known = inspect.signature(DistributedDataParallel).parameters
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        limit = timedelta(minutes=options.process_timeout)
+        return make(strategy=DDPStrategy(timeout=limit, **{buffers: False}))
     except (ValueError, RuntimeError) as error:  # Fabric's MisconfigurationException among them
         raise OptionError(
             f"these devices cannot be used ({str(error).splitlines()[0]}): check the Hardware options"
@@ -161,8 +172,23 @@ def make_fabric(options: TrainOptions) -> Fabric:
         raise OptionError(f"these devices cannot be used ({error}): check the Hardware options") from None
 
 
-def prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
-    """Open the data, make the method with its networks, and put everything on its device.
+@dataclass
+class Parts:
+    """What a run is made of, before any device is used.
+
+    Attributes:
+        data, validation, judge: see `translatekit.training.state.Training`.
+        method: with its networks.
+    """
+
+    data: Dataset
+    validation: Dataset | None
+    judge: Judge | None
+    method: Method
+
+
+def build(config: RunConfig, fabric: Fabric) -> Parts:
+    """Open the data, and make the method with its networks: all that can be refused.
 
     Raises:
         OptionError: an option does not fit.
@@ -171,6 +197,7 @@ def prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
     options = config.options
     data = _open_data(config, "train")
     validation, judge = _open_validation(config)
+    make_batches(data, options, fabric)
     torch.manual_seed(options.seed)  # every process starts from the same weights
     factory = Networks(
         generator_name=str(options.generator),
@@ -183,19 +210,36 @@ def prepare(config: RunConfig, folder: Path, fabric: Fabric) -> Training:
     method: Method = registry("method").load(config.method)(config.method_options, factory, data)
     for network in method.deployed().values():
         set_norm_inference(network, options.norm_inference)
+    return Parts(data, validation, judge, method)
+
+
+def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric) -> Training:
+    """Put everything on its device; every process must call this."""
+    options, method = config.options, parts.method
     method.setup(
         fabric,
         functools.partial(make_optimizer, options=options),
         functools.partial(wrap_network, options=options, device=fabric.device),
     )
-    torch.manual_seed(options.seed + 1 + fabric.global_rank)  # and each draws noise of its own
+    torch.manual_seed(options.seed + 1 + fabric.global_rank)  # each process draws noise of its own
     averages = {}
     if options.ema is not None:
         average = get_ema_multi_avg_fn(options.ema)
         averages = {
             name: AveragedModel(network, multi_avg_fn=average) for name, network in method.deployed().items()
         }
-    return Training(folder, config, fabric, data, validation, method, averages=averages, judge=judge)
+    return Training(
+        folder, config, fabric, parts.data, parts.validation, method, averages=averages, judge=parts.judge
+    )
+
+
+def make_batches(data: Dataset, options: TrainOptions, fabric: Fabric) -> EpochBatches:
+    """Which images this process takes, in which order.
+
+    Raises:
+        DataError: one step needs more images than there are.
+    """
+    return EpochBatches(len(data), options.batch_size, options.seed, fabric.global_rank, fabric.world_size)
 
 
 def _open_validation(config: RunConfig) -> tuple[Dataset | None, Judge | None]:
@@ -275,7 +319,7 @@ def make_loader(training: Training, batches: EpochBatches) -> Any:
         num_workers=training.options.workers,
         collate_fn=collate,
         pin_memory=training.fabric.device.type == "cuda",
-        worker_init_fn=_one_thread if training.options.workers else None,
+        worker_init_fn=_start_worker if training.options.workers else None,
         generator=torch.Generator(),  # else each start of an epoch would draw from the noise of the training
     )
     return training.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
@@ -286,6 +330,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     return dict(default_collate(items))
 
 
-def _one_thread(worker: int) -> None:
-    """Keep readers from taking the cores that the training computes on."""
+def _start_worker(worker: int) -> None:
+    """Keep readers from taking the cores that the training computes on, and from hearing its signals."""
     torch.set_num_threads(1)
+    ignore_in_worker()

@@ -34,7 +34,12 @@ class Progress:
 
 @dataclass
 class Training:
-    """A run in progress: everything the loop works with."""
+    """A run in progress: everything the loop works with.
+
+    Attributes:
+        pending: steps and their losses that are still on the device.
+        checked: losses since the last line of the log that are known to be numbers.
+    """
 
     folder: Path
     config: RunConfig
@@ -49,6 +54,7 @@ class Training:
     notes: list[str] = field(default_factory=list)
     palettes: dict[str, list[PaletteClass]] = field(default_factory=dict)
     pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
+    checked: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def options(self) -> TrainOptions:

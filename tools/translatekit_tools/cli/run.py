@@ -11,8 +11,8 @@ import click
 import rich_click
 
 from translatekit.cli._options import collect, options_from_dataclass
-from translatekit.cli._signals import Stopped, command_line, stops_on_signals
-from translatekit.errors import OptionError
+from translatekit.cli._signals import command_line, stops_on_signals
+from translatekit.errors import OptionError, Stopped
 from translatekit.terminal import echo, stderr
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import BESIDE

@@ -1,0 +1,320 @@
+"""Several processes that train one model: started together, and ended together, whichever of them fails.
+
+Each is a rank, as the field has it; rank 0 is the one that the user started, and alone speaks and writes. A rank that
+ends, or that keeps the others waiting, ends the run with a sentence that names it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from shlex import quote
+from typing import Any, TypeVar
+
+import torch.distributed
+from lightning_fabric import Fabric
+
+from translatekit.errors import Stopped, TrainingError, TranslatekitError
+from translatekit.training.signals import end_at_once
+
+T = TypeVar("T")
+
+_children: dict[int, subprocess.Popen[bytes]] = {}  # by rank; of this program, which may train more than once
+
+_LAUNCHER = "TRANSLATEKIT_LAUNCHER"  # the process that started this one as a further rank
+_POLL = 0.1  # seconds between two looks at the other processes of this host
+_GRACE = 5.0  # seconds in which a rank is to notice by itself that another has ended
+_ANSWER = 3.0  # seconds in which ranks tell each other that they wait
+
+
+class Processes:
+    """The ranks of a run, as one of them sees them.
+
+    Args:
+        fabric: the engine, not launched yet.
+        timeout: minutes that one rank waits for another.
+        folder: of the run, for the sentence that says how to go on.
+
+    Attributes:
+        stopping: whether all ranks have agreed to stop.
+    """
+
+    def __init__(self, fabric: Fabric, timeout: float, folder: Path) -> None:
+        self._fabric, self._timeout, self._folder = fabric, timeout, folder
+        self._ended: dict[int, int] = {}  # exit statuses of ranks that failed
+        launcher = os.environ.get(_LAUNCHER)
+        self._launcher = int(launcher) if launcher and self.several else None
+        self._done = threading.Event()
+        self.stopping = False
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one rank."""
+        return self._fabric.world_size > 1
+
+    def start(self) -> None:
+        """Start the other ranks of this host, unless a scheduler or launcher has done it, and keep an eye on them."""
+        strategy: Any = self._fabric.strategy
+        if not self.several:
+            return
+        if not strategy.cluster_environment.creates_processes_externally:
+            self._start_children(strategy.num_processes, strategy.cluster_environment)
+        if any(child.poll() is not None for child in _children.values()):
+            raise TrainingError(
+                "the other processes of this program have ended with an earlier training: start it again"
+            )
+        if _children or self._launcher is not None:
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def kill(self) -> None:
+        """End the ranks that were started here, at once: they may be waiting for this one."""
+        for child in _children.values():
+            with suppress(OSError):
+                child.kill()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """End all ranks where one fails within; rank 0 says why.
+
+        Raises:
+            TrainingError: another rank has failed or does not answer.
+        """
+        try:
+            yield
+            self._fabric.barrier()  # nobody leaves while others need this process
+        except BaseException as error:
+            if not self.several:
+                raise
+            if self._launcher is not None:
+                self._give_up(error)
+            reason = None
+            if isinstance(error, RuntimeError) and _is_of_communication(error):
+                reason = self._explain(error)
+            elif not isinstance(error, Stopped):
+                self._publish(error)
+            self.kill()
+            if reason is not None:
+                raise reason from None
+            raise
+        finally:
+            self._done.set()
+
+    def agree(self, what: str, value: T) -> T:
+        """Rank 0's value, which every rank must have.
+
+        Raises:
+            TrainingError: a rank has another.
+        """
+        if self.several:
+            values: list[Any] = [None] * self._fabric.world_size
+            torch.distributed.all_gather_object(values, value)
+            for rank, other in enumerate(values):
+                if other != values[0]:
+                    raise TrainingError(
+                        f"rank {rank} has {other} {what} and rank 0 has {values[0]}: "
+                        "give all processes the same data and options"
+                    )
+        return value
+
+    # --- starting and watching -----------------------------------------------------------------------------------
+
+    def _start_children(self, count: int, environment: Any) -> None:
+        os.environ["MASTER_ADDR"] = environment.main_address
+        os.environ["MASTER_PORT"] = str(environment.main_port)
+        os.environ["NODE_RANK"] = str(environment.node_rank())
+        os.environ["WORLD_SIZE"] = str(self._fabric.world_size)
+        os.environ["LOCAL_RANK"] = "0"  # so that nobody starts them again
+        for local_rank in range(1, count):
+            _children[self._fabric.global_rank + local_rank] = subprocess.Popen(
+                _this_program(),
+                env={**os.environ, "LOCAL_RANK": str(local_rank), _LAUNCHER: str(os.getpid())},
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # a terminal's Ctrl-C comes to rank 0 alone, which tells the others
+            )
+        atexit.register(_leave_none)
+
+    def _watch(self) -> None:
+        while not self._done.wait(_POLL):
+            if self._launcher is not None and os.getppid() != self._launcher:
+                if self._fabric.local_rank == 1:
+                    _say(self._sentence(f"rank {self._rank_of_launcher} was ended from outside"))
+                end_at_once(1)
+            for rank, child in _children.items():
+                if child.poll():
+                    self._ended[rank] = child.returncode
+            if self._ended:
+                self.kill()  # so that this rank, too, finds the connection closed
+                if not self._done.wait(_GRACE):
+                    _say(str(self._explain(None)))
+                    end_at_once(1)
+                return
+
+    @property
+    def _rank_of_launcher(self) -> int:
+        return self._fabric.global_rank - self._fabric.local_rank
+
+    # --- failing -------------------------------------------------------------------------------------------------
+
+    def _give_up(self, error: BaseException) -> None:
+        """End a rank that rank 0 has started: that one speaks for it, except where it is the one that is missing."""
+        if isinstance(error, (Stopped, SystemExit)):
+            end_at_once(0 if self.stopping else 1)
+        if isinstance(error, RuntimeError) and _is_of_communication(error):
+            self._publish(None)
+            time.sleep(_GRACE + 2 * _ANSWER)  # in which rank 0 ends this process
+            if self._fabric.local_rank == 1:
+                missing = f"rank {self._rank_of_launcher} did not answer within {self._timeout:g} minutes"
+                _say(self._sentence(missing, slow=True))
+            with suppress(OSError):
+                os.kill(self._launcher or 0, signal.SIGKILL)
+        else:
+            if not isinstance(error, TranslatekitError):
+                traceback.print_exception(error)
+            self._publish(error)
+        end_at_once(1)
+
+    def _publish(self, error: BaseException | None) -> None:
+        """Tell all ranks that this one has failed, or that it waits for another in vain."""
+        if error is None:
+            text = ""
+        elif isinstance(error, TranslatekitError):
+            text = str(error)
+        else:
+            text = f"{type(error).__name__}: {error}".splitlines()[0]
+        _within(_ANSWER, lambda: _store().set(_key(self._fabric.global_rank), text), None)
+
+    def _published(self) -> dict[int, str]:
+        """What ranks that have failed say, and '' of those that wait, by rank."""
+        own = self._fabric.global_rank
+        said: dict[int, str] = {}
+        others = [rank for rank in range(self._fabric.world_size) if rank != own]
+
+        end = time.monotonic() + _ANSWER
+        while len(said) < len(others) and time.monotonic() < end:
+            for rank in others:
+                if (text := _said_by(rank)) is not None:
+                    said[rank] = text
+            time.sleep(_POLL)
+        return said
+
+    def _explain(self, error: RuntimeError | None) -> TrainingError:
+        """Which rank is at fault for a connection that broke or timed out."""
+        slow = error is not None and _is_timeout(error)
+        if not slow:
+            end = time.monotonic() + 10 * _POLL
+            while _children and not self._ended and time.monotonic() < end:
+                time.sleep(_POLL)
+        self._publish(None)
+        if self._ended:
+            rank, status = min(self._ended.items())
+            said = _said_by(rank)
+            return TrainingError(
+                self._sentence(f"rank {rank} {f'failed ({said})' if said else _ending(status)}")
+            )
+        said_by = self._published()
+        for rank, text in sorted(said_by.items()):
+            if text:
+                return TrainingError(self._sentence(f"rank {rank} failed ({text})"))
+        silent = [
+            rank
+            for rank in range(self._fabric.world_size)
+            if rank not in said_by and rank != self._fabric.global_rank
+        ]
+        if not silent:
+            return TrainingError(self._sentence("the connection between the processes broke"))
+        names = f"rank{'s' * (len(silent) > 1)} {', '.join(map(str, silent))}"
+        what = f"did not answer within {self._timeout:g} minutes" if slow else "cannot be reached"
+        return TrainingError(self._sentence(f"{names} {what}", slow=slow))
+
+    def _sentence(self, what: str, slow: bool = False) -> str:
+        more = ", with a longer --process-timeout if it was only slow" if slow else ""
+        return (
+            f"{what}, which ended the training on {self._fabric.world_size} processes: "
+            f"go on with translatekit train --resume {quote(str(self._folder))}{more}"
+        )
+
+
+# --- small things -----------------------------------------------------------------------------------------------
+
+
+def _leave_none() -> None:
+    for child in _children.values():
+        try:
+            child.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def _this_program() -> Sequence[str]:
+    """The command that starts this program again."""
+    import __main__
+
+    spec = getattr(__main__, "__spec__", None)
+    if spec is None:
+        return [sys.executable, str(Path(sys.argv[0]).absolute()), *sys.argv[1:]]
+    name = spec.name.removesuffix(".__main__")
+    return [sys.executable, "-m", name, *sys.argv[1:]]
+
+
+def _store() -> Any:
+    """Where the ranks found each other; it outlives their connections."""
+    return torch.distributed.distributed_c10d._get_default_store()
+
+
+def _key(rank: int) -> str:
+    return f"translatekit/{rank}"
+
+
+def _said_by(rank: int) -> str | None:
+    """What a rank has published; None where that is nothing, or cannot be read."""
+
+    def ask() -> str | None:
+        store = _store()
+        return store.get(_key(rank)).decode(errors="replace") if store.check([_key(rank)]) else None
+
+    return _within(_ANSWER, ask, None)
+
+
+def _within(seconds: float, act: Callable[[], T], otherwise: T) -> T:
+    """What a function gives, or `otherwise` where it fails or takes longer: the other side may be gone."""
+    results: list[T] = []
+
+    def run() -> None:
+        with suppress(Exception):
+            results.append(act())
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return results[0] if results else otherwise
+
+
+def _is_of_communication(error: RuntimeError) -> bool:
+    """Whether it comes from the connection between processes rather than from what they compute."""
+    return isinstance(error, torch.distributed.DistError) or any(
+        word in str(error) for word in ("gloo", "NCCL", "ProcessGroup", "Connection closed by peer")
+    )
+
+
+def _is_timeout(error: RuntimeError) -> bool:
+    return "imed out" in str(error) or "timeout" in str(error).lower()
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    name = signal.Signals(-status).name
+    return f"was ended by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else "")
+
+
+def _say(sentence: str) -> None:
+    print(f"Error: {sentence}", file=sys.stderr, flush=True)
