@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
@@ -135,7 +135,7 @@ class Processes:
         os.environ["LOCAL_RANK"] = "0"  # so that nobody starts them again
         for local_rank in range(1, count):
             _children[self._fabric.global_rank + local_rank] = subprocess.Popen(
-                _this_program(),
+                [sys.executable, *sys.orig_argv[1:]],
                 env={**os.environ, "LOCAL_RANK": str(local_rank), _LAUNCHER: str(os.getpid())},
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C comes to rank 0 alone, which tells the others
@@ -236,11 +236,12 @@ class Processes:
         return TrainingError(self._sentence(f"{names} {what}", slow=slow))
 
     def _sentence(self, what: str, slow: bool = False) -> str:
+        if not (self._folder / "config.toml").exists():
+            again = "start it again"
+        else:
+            again = f"go on with translatekit train --resume {quote(str(self._folder))}"
         more = ", with a longer --process-timeout if it was only slow" if slow else ""
-        return (
-            f"{what}, which ended the training on {self._fabric.world_size} processes: "
-            f"go on with translatekit train --resume {quote(str(self._folder))}{more}"
-        )
+        return f"{what}, which ended the training on {self._fabric.world_size} processes: {again}{more}"
 
 
 # --- small things -----------------------------------------------------------------------------------------------
@@ -252,17 +253,6 @@ def _leave_none() -> None:
             child.wait(_GRACE)
         except subprocess.TimeoutExpired:
             child.kill()
-
-
-def _this_program() -> Sequence[str]:
-    """The command that starts this program again."""
-    import __main__
-
-    spec = getattr(__main__, "__spec__", None)
-    if spec is None:
-        return [sys.executable, str(Path(sys.argv[0]).absolute()), *sys.argv[1:]]
-    name = spec.name.removesuffix(".__main__")
-    return [sys.executable, "-m", name, *sys.argv[1:]]
 
 
 def _store() -> Any:
