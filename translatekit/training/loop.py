@@ -24,7 +24,6 @@ from translatekit.datasets.palette import PaletteClass, palette_of
 from translatekit.errors import OptionError, Stopped, TrainingError, TranslatekitError
 from translatekit.model_file import ModelInfo, save_model, write_atomically
 from translatekit.networks.layers import SidesError
-from translatekit.precision import FABRIC
 from translatekit.registry import registry
 from translatekit.training.checkpoint import (
     gather_ranks,
@@ -545,13 +544,11 @@ def _agree_on_precision(fabric: Fabric, precision: str) -> None:
     Raises:
         TrainingError: they would.
     """
-    if fabric.world_size == 1:
-        return
-    names = list(FABRIC)
-    numbers = fabric.all_gather(torch.tensor(names.index(precision)))
-    if numbers.min() != numbers.max():
-        chosen = " and ".join(names[number] for number in sorted(set(numbers.tolist())))
-        raise TrainingError(f"the processes of this run would compute in {chosen}: pass --precision fp32")
+    chosen = sorted({state["precision"] for state in gather_ranks(fabric, {"precision": precision})})
+    if len(chosen) > 1:
+        raise TrainingError(
+            f"the processes of this run would compute in {' and '.join(chosen)}: pass --precision fp32"
+        )
 
 
 def _out_of_patience(training: Training) -> bool:
