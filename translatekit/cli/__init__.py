@@ -15,7 +15,7 @@ import click
 import rich_click
 
 from translatekit import __version__
-from translatekit.errors import PluginError, TranslatekitError, TranslatekitWarning
+from translatekit.errors import PluginError, Stopped, TranslatekitError, TranslatekitWarning
 from translatekit.plugins import installed
 from translatekit.registry import registry
 from translatekit.terminal import printable
@@ -57,7 +57,10 @@ class Program(rich_click.RichGroup):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command; what it returns is not an exit status."""
-        super().invoke(ctx)
+        try:
+            super().invoke(ctx)
+        except Stopped as stopped:  # before click makes of it what Ctrl-C is
+            raise SystemExit(stopped.status) from None
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the program and exit: 0, 1 for a user's error, 2 for wrong usage, 128 and the
@@ -67,8 +70,8 @@ class Program(rich_click.RichGroup):
         warnings.showwarning = _show_warning
         try:
             status = super().main(*args, **kwargs)
-        except click.Abort as abort:
-            status = getattr(abort.__cause__, "status", INTERRUPTED)  # of an `errors.Stopped`
+        except click.Abort:
+            status = INTERRUPTED
         except click.ClickException as error:
             print(f"Error: {printable(error.format_message(), lines=True)}", file=sys.stderr)
             if isinstance(error, click.UsageError) and error.ctx:
