@@ -125,7 +125,7 @@ def test_processes_on_machines_of_two_kinds_do_not_mix_precisions(pairs: Path, t
     try:
         for process in processes:
             said = process.communicate(timeout=120)[0]
-            assert "the processes of this run would compute in fp32 and bf16: pass --precision fp32" in said
+            assert "the processes of this run would compute in bf16 and fp32: pass --precision fp32" in said
     finally:
         for process in processes:
             process.kill()
