@@ -632,7 +632,7 @@ def test_interlaced_frames_are_made_whole_and_it_is_said(tmp_path: Path, deinter
 
 @pytest.mark.parametrize(
     "suffix",
-    [".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".mxf", ".flv", ".wmv", ".3gp", ".nut"],
+    [".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".mxf", ".flv", ".wmv", ".3gp", ".nut", ".y4m"],
 )
 def test_every_ending_that_can_be_written_can_be_read(tmp_path: Path, suffix: str) -> None:
     source = make_video(tmp_path / "in.mp4", frames=130)

@@ -13,12 +13,22 @@ from translatekit.errors import DataError, OptionError
 from translatekit.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
+from translatekit_tools.bulk.video.addresses import (
+    STANDARD,
+    check_url,
+    is_sequence,
+    is_stream,
+    name_of,
+    shown,
+)
 from translatekit_tools.bulk.video.kinds import (
     ANIMATION_SUFFIXES,
     KEPT_VIDEO_SUFFIXES,
+    STREAMED,
     VIDEO_SUFFIXES,
     WRITABLE_VIDEO_SUFFIXES,
     is_animation,
+    moves,
 )
 
 BESIDE = "-translated"
@@ -72,6 +82,7 @@ class Job:
         problem: why it cannot be done, where that is known before it is read.
         rivals: other inputs that would have the same output, in order: the first of them is done where this one fails.
         frames: the folder that is written instead, of a video's frames as images.
+        address: what is read in place of the source: a URL, or ``-`` for standard input.
     """
 
     source: Path
@@ -80,6 +91,17 @@ class Job:
     problem: str | None = None
     rivals: list[Job] = field(default_factory=list)
     frames: Path | None = None
+    address: str | None = None
+
+    @property
+    def to_standard_output(self) -> bool:
+        """Whether the output is written as it comes, and is no file."""
+        return str(self.output) == STANDARD
+
+    @property
+    def shown_source(self) -> str | Path:
+        """The input as the user named it, but without a password."""
+        return self.source if self.address is None else shown(self.address)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -139,6 +161,8 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
     """
     if not inputs:
         raise DataError("there is nothing to translate: name image files, folders or globs")
+    if any(is_stream(str(text)) for text in inputs) or str(out) == STANDARD:
+        return Findings(jobs=[_streamed_job(inputs, out, options)])
     is_folder = out is not None and str(out).endswith(("/", os.sep))
     out = Path(out).expanduser() if out is not None else None
     findings = Findings()
@@ -164,6 +188,52 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
     return findings
 
 
+def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options: RunOptions) -> Job:
+    """A video that comes from standard input or a URL, or goes to standard output."""
+    text = str(inputs[0])
+    if len(inputs) > 1:
+        raise OptionError(f"a stream is translated by itself, got {len(inputs)} inputs: name one")
+    address = text if is_stream(text) else None
+    if address is not None:
+        check_url(address)
+        source = Path(name_of(address))
+        if source.suffix.lower() in IMAGE_SUFFIXES - ANIMATION_SUFFIXES:
+            raise OptionError(
+                f"{shown(text)} is an image, and only videos are read from where they are: download it"
+            )
+    else:
+        source = Path(text).expanduser()
+        if not source.is_file() and not is_sequence(source):
+            raise OptionError(f"-o - takes one video, and {source} is no file: name one, or a folder with -o")
+        if not moves(source, Path("out.mkv")):
+            raise OptionError(f"-o - writes a video, and {source} is none: name a file with -o")
+    if options.raw is not None and address != STANDARD:
+        raise OptionError("--raw says what standard input is: name the input -")
+    name = source.stem + (options.suffix or (BESIDE if out is None else "")) + _ending(source, options)
+    if str(out) == STANDARD:
+        container = options.container or STREAMED[0]
+        if container not in STREAMED:
+            raise OptionError(
+                f"{container} is not written to standard output, where nothing can be sought in: "
+                f"choose --container among {', '.join(STREAMED)}"
+            )
+        return Job(source=source, output=Path(STANDARD), manifest=Manifest(Path()), address=address)
+    if out is None:
+        if address == STANDARD and options.frames is None:
+            raise OptionError("a video from standard input has no name: pass -o with a file, or -o -")
+        output = Path(name)
+    else:
+        output = Path(out).expanduser()
+        if output.is_dir() or str(out).endswith(("/", os.sep)) or not output.suffix:
+            output = output / name
+    if output.suffix.lower() not in WRITABLE_VIDEO_SUFFIXES:
+        raise OptionError(
+            f"videos cannot be written as {output.suffix!r}: "
+            f"let the output end in one of {', '.join(sorted(WRITABLE_VIDEO_SUFFIXES))}"
+        )
+    return Job(source=source, output=output, manifest=Manifest(output.parent), address=address)
+
+
 def _names_a_file(out: Path, inputs: Sequence[str | Path]) -> bool:
     """Whether an output that is no folder yet is meant as one file: a folder of several may have a dot in its name."""
     if out.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
@@ -173,7 +243,8 @@ def _names_a_file(out: Path, inputs: Sequence[str | Path]) -> bool:
 
 def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOptions) -> Job:
     files = list(_distinct(_expand(inputs, None, Findings())))
-    if len(files) != 1 or not Path(inputs[0]).expanduser().is_file():
+    only = Path(inputs[0]).expanduser()
+    if len(files) != 1 or not (only.is_file() or is_sequence(only)):
         raise OptionError(f"the output {out} is one file, but the input is not one: name a folder with -o")
     what, writable = _writable(files[0].source)
     if out.suffix.lower() not in writable:
@@ -181,9 +252,9 @@ def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOption
             f"{what} cannot be written as {out.suffix!r}: let the output end in one of {', '.join(sorted(writable))}, "
             f"or in a slash where it is a folder: -o {out}/"
         )
-    if options.suffix or options.format != "keep":
+    if options.suffix or options.format != "keep" or options.container is not None:
         raise OptionError(
-            f"the output {out} has a name and a format already: leave out --suffix and --format"
+            f"the output {out} has a name and a format already: leave out --suffix, --format and --container"
         )
     job = Job(source=files[0].source, output=out, manifest=Manifest(out.parent))
     return _with_rivals([job])[0]
@@ -191,7 +262,7 @@ def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOption
 
 def _writable(source: Path) -> tuple[str, frozenset[str]]:
     """What a file is, and the endings that its translation may have."""
-    if source.suffix.lower() in VIDEO_SUFFIXES:
+    if source.suffix.lower() in VIDEO_SUFFIXES or is_sequence(source):
         return "videos", WRITABLE_VIDEO_SUFFIXES
     if is_animation(source):
         return "animations", ANIMATION_SUFFIXES | WRITABLE_VIDEO_SUFFIXES | WRITABLE_SUFFIXES
@@ -221,7 +292,7 @@ def _expand(inputs: Sequence[str | Path], out: Path | None, findings: Findings) 
                     f"name one with {_some_suffixes()} files"
                 )
             yield from files
-        elif path.is_file():
+        elif path.is_file() or is_sequence(path):
             yield _Found(source=path, relative=Path(path.name), default_out=path.parent, beside=True)
         elif path.exists():
             raise DataError(f"{path} is neither a file nor a folder: name image files, folders or globs")
@@ -347,6 +418,14 @@ def _place(path: Path) -> str:
 
 
 def _ending(source: Path, options: RunOptions) -> str:
+    if options.container is not None and (source.suffix.lower() in VIDEO_SUFFIXES or is_sequence(source)):
+        return f".{options.container}"
+    if (
+        is_sequence(source)
+        or is_stream(str(source))
+        or source.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    ):
+        return ".mp4"
     if source.suffix.lower() in VIDEO_SUFFIXES:
         return source.suffix if source.suffix.lower() in KEPT_VIDEO_SUFFIXES else ".mp4"
     if options.format == "keep" and is_animation(source):

@@ -39,7 +39,8 @@ from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
 from translatekit_tools.bulk.tiles import TiledTranslator
 from translatekit_tools.bulk.unfinished import MOST_TIMES
-from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, moves
+from translatekit_tools.bulk.video.addresses import is_sequence, sequence_files
+from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, RAW_SUFFIXES, moves
 
 if TYPE_CHECKING:
     from translatekit_tools.bulk.video.line import VideoResult
@@ -119,7 +120,7 @@ def translate_images(
         for item in line.rounds(findings.jobs, pool, progress):
             assert item.outcome is not None
             result = Result(
-                source=item.job.source,
+                source=item.job.shown_source,
                 output=item.job.frames or item.job.output,
                 outcome=item.outcome,
                 reason=item.reason,
@@ -194,7 +195,7 @@ class _Line:
             moving: list[Job] = []
             suspects: list[Job] = []
             for job in jobs:
-                kind = moving if job.problem is None and moves(job.source, job.output) else still
+                kind = moving if job.problem is None and _moves(job) else still
                 (suspects if kind is still and _Item(0, job).times else kind).append(job)
             following: list[Job] = []
             with (
@@ -286,7 +287,8 @@ class _Line:
                 "pass --force to overwrite it, or choose another name with -o or --suffix"
             )
         made_from = (entry.input_hash, entry.model_hash, entry.options_hash)
-        return bool(self.model_hash) and made_from == (item.input_hash, self.model_hash, self.options_hash)
+        known = bool(self.model_hash and item.input_hash)
+        return known and made_from == (item.input_hash, self.model_hash, self.options_hash)
 
     def pretend(self, items: Iterable[_Item]) -> Iterator[_Item]:
         """Finish what a dry run does not go on with."""
@@ -367,16 +369,16 @@ class _Line:
 
     def translate_video(self, item: _Item, progress: Progress | None) -> None:
         """From a video or an animation to a file like it, or to its frames as images."""
-        from translatekit_tools.bulk.video.line import translate_video, write_frames
+        from translatekit_tools.bulk.video.line import translate_stream, translate_video, write_frames
 
         job = item.job
         try:
-            item.input_hash, item.bytes_read = hash_file(job.source), job.source.stat().st_size
+            item.input_hash, item.bytes_read = _hash_video(job)
         except OSError as error:
             raise DataError(
                 f"the file cannot be read ({error.strerror}): check it and its permissions"
             ) from None
-        if job.frames is None and self._is_done(item):
+        if job.frames is None and not job.to_standard_output and self._is_done(item):
             item.finish("skipped")
             return
         if self.options.dry_run:
@@ -404,6 +406,21 @@ class _Line:
                     report,
                     say,
                     self.clock,
+                    job.address,
+                )
+            elif (
+                job.address is not None or job.to_standard_output or job.output.suffix.lower() in RAW_SUFFIXES
+            ):
+                item.video = translate_stream(
+                    job.source,
+                    job.address,
+                    None if job.to_standard_output else job.output,
+                    self.planner,
+                    self.options,
+                    commit=commit,
+                    report=report,
+                    say=say,
+                    clock=self.clock,
                 )
             else:
                 job.output.parent.mkdir(parents=True, exist_ok=True)
@@ -418,6 +435,8 @@ class _Line:
                     say=say,
                     clock=self.clock,
                 )
+        except BrokenPipeError:
+            raise DataError("whoever reads standard output has ended: nothing more was translated") from None
         except OSError as error:
             raise DataError(_explain(error, job.frames or job.output)) from None
         item.finish("translated")
@@ -588,12 +607,32 @@ def _batch_size(key: Hashable) -> int:
     return cast(tuple[object, str, int, int], key)[-1]
 
 
+def _moves(job: Job) -> bool:
+    """Whether a job is translated frame by frame."""
+    return job.address is not None or job.to_standard_output or moves(job.source, job.output)
+
+
+def _hash_video(job: Job) -> tuple[str, int]:
+    """The hash of a video's bytes, empty where nobody knows them before they are read; and how many there are.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    if job.address is not None:
+        return "", 0
+    if not is_sequence(job.source):
+        return hash_file(job.source), job.source.stat().st_size
+    files = sequence_files(job.source)
+    hashes = [[number, hash_file(path)] for number, path in files.items()]
+    return hash_options({"images": hashes}), sum(path.stat().st_size for path in files.values())
+
+
 def _place_frames(jobs: Iterable[Job], folder: Path) -> None:
     """Give the frames of each video a folder of their own below this one."""
     sources: dict[Path, Path] = {}
     for job in jobs:
         for each in (job, *job.rivals):
-            if each.problem is None and moves(each.source, each.output):
+            if each.problem is None and _moves(each):
                 below = Path(each.manifest.relative(each.output)).parent
                 each.frames = folder / below / each.source.stem
         if job.frames is None:
@@ -611,7 +650,9 @@ def _prepare_folders(jobs: Iterable[Job]) -> None:
     Raises:
         DataError: one cannot.
     """
-    for folder in dict.fromkeys(job.manifest.folder for job in jobs if job.frames is None):
+    for folder in dict.fromkeys(
+        job.manifest.folder for job in jobs if job.frames is None and not job.to_standard_output
+    ):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not os.access(folder, os.W_OK | os.X_OK):

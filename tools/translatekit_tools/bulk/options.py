@@ -11,6 +11,7 @@ from translatekit.errors import OptionError
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 from translatekit.precision import Precision
 from translatekit.sizes import Size
+from translatekit_tools.bulk.video.addresses import RawFrames, parse_rate
 from translatekit_tools.bulk.video.tracks import Selection
 
 SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
@@ -140,6 +141,45 @@ class RunOptions:
 
     stats: bool = option(False, "Print where the time went, and which stage the others wait for.", "Output")
 
+    container: (
+        Literal[
+            "mp4",
+            "mov",
+            "mkv",
+            "webm",
+            "avi",
+            "ts",
+            "m2ts",
+            "mpg",
+            "mxf",
+            "flv",
+            "wmv",
+            "3gp",
+            "nut",
+            "y4m",
+            "raw",
+        ]
+        | None
+    ) = option(
+        None,
+        "Format of videos; the input's, or MP4 where that is only read, when not given, and MKV for -o -.",
+        "Video",
+    )
+    fps: str | None = option(
+        None,
+        "Frames a second of numbered images (frames/%06d.png) and of --raw: 25, 29.97 or 30000/1001.",
+        "Video",
+        metavar="RATE",
+        result=True,
+    )
+    raw: str | None = option(
+        None,
+        "What the frames on standard input are, where they have no header: 640x480, or 640x480:yuv420p; rgb24 "
+        "when not given.",
+        "Video",
+        metavar="WxH[:FMT]",
+        result=True,
+    )
     codec: str | None = option(
         None, "FFmpeg's encoder; libx264, or libvpx-vp9 for .webm, when not given.", "Video", result=True
     )
@@ -236,6 +276,14 @@ class RunOptions:
             raise OptionError(f"--end must come after --start {self.start:g}, got {self.end:g}")
         if self.overlap is not None and self.tile is None:
             raise OptionError("--overlap says how far tiles overlap: pass --tile with it")
+        if self.fps is not None:
+            parse_rate(self.fps)
+        if self.raw is not None:
+            RawFrames.parse(self.raw)
+            if self.fps is None:
+                raise OptionError(
+                    "--raw says what a frame is, and not how long it is shown: pass --fps with it"
+                )
         if self.map is not None:
             Selection(map=self.map).terms()
 

@@ -131,10 +131,17 @@ def in_order(items: Iterable[N]) -> Iterator[N]:
             following += 1
 
 
-def background(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
+def background(
+    items: Iterable[T], ahead: int, stop: Callable[[], None] = lambda: None
+) -> Generator[T, None, None]:
     """The items, made in a thread of their own, up to `ahead` of them before they are taken.
 
     An exception in the thread is raised where the items are taken; when no more are taken, the thread ends.
+
+    Args:
+        items: pulled in the thread.
+        ahead: length of the queue.
+        stop: called when no more are taken, before the thread is waited for: it lets go on whatever `items` wait for.
     """
     queue: Queue[tuple[bool, T | BaseException | None]] = Queue(ahead)
     stopped = threading.Event()
@@ -167,4 +174,5 @@ def background(items: Iterable[T], ahead: int) -> Generator[T, None, None]:
                 raise cast(BaseException, item)
     finally:
         stopped.set()
+        stop()
         thread.join()

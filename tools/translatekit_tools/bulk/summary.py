@@ -20,7 +20,7 @@ class Result:
     """What became of one input.
 
     Attributes:
-        source: the input.
+        source: the input; text where it is a URL.
         output: where its translation is or would be.
         outcome: ``skipped`` is one that an earlier run has done.
         reason: one sentence, of a failed one.
@@ -29,7 +29,7 @@ class Result:
         video: of a video or an animation, how many frames it has and how much they flicker.
     """
 
-    source: Path
+    source: Path | str
     output: Path
     outcome: Outcome
     reason: str = ""
@@ -64,7 +64,7 @@ class Summary:
 
     translated: int = 0
     skipped: int = 0
-    failed: list[tuple[Path, str]] = field(default_factory=list)
+    failed: list[tuple[Path | str, str]] = field(default_factory=list)
     outputs: list[Path] = field(default_factory=list)
     seconds: float = 0.0
     dry_run: bool = False
@@ -73,7 +73,7 @@ class Summary:
     stats: Stats | None = None
     frames: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
-    flicker: dict[Path, tuple[float, float]] = field(default_factory=dict)
+    flicker: dict[Path | str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float:

@@ -16,6 +16,7 @@ from translatekit.errors import OptionError, Stopped
 from translatekit.terminal import echo, stderr
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import BESIDE
+from translatekit_tools.bulk.video.addresses import STANDARD
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +51,8 @@ _SECONDS_BETWEEN_LINES = 5.0
 def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json: bool, **params: Any) -> None:
     """Translate images and videos with a trained model.
 
-    INPUT is a file, a folder (taken recursively and mirrored under OUT) or a quoted glob. Without -o, a
+    INPUT is a file, a folder (taken recursively and mirrored under OUT) or a quoted glob; or a video: - for
+    standard input, a URL, or numbered images (frames/%06d.png). -o - writes a video to standard output. Without -o, a
     folder's outputs go to FOLDER-translated and a file's to NAME-translated beside it. Originals are never
     overwritten. A rerun skips what is done, so a run that was stopped goes on when the same command is given
     again. Ctrl-C, SIGTERM and SIGHUP stop it after what is being translated; a second one ends it at once.
@@ -63,10 +65,17 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
         raise OptionError(
             "no model is given: pass --model with a model file or the folder of a run of translatekit train"
         )
+    to_stdout = output == STANDARD
+    if to_stdout and as_json:
+        raise OptionError("-o - and --json both want standard output: leave one of them out")
+    if to_stdout and sys.stdout.isatty():
+        raise OptionError(
+            "-o - writes a video, and standard output is a terminal: pipe it into a program or a file"
+        )
     from translatekit_tools.bulk import translate
 
     console = stderr()
-    reporter = _Reporter(console, print_outputs=not as_json)
+    reporter = _Reporter(console, print_outputs=not as_json and not to_stdout)
     try:
         with stops_on_signals(), reporter:
             summary = translate(inputs, model, output, progress=reporter, **options)

@@ -28,7 +28,6 @@ _USUAL_CODECS = {
     ".webm": "libvpx-vp9",
     **dict.fromkeys((".mpg", ".mpeg", ".vob", ".mxf"), "mpeg2video"),
     ".wmv": "wmv2",
-    ".y4m": "wrapped_avframe",
 }
 """Of endings that libx264 is not the first choice for."""
 _IN_BAND = (".ts", ".mts", ".m2ts", ".avi", ".flv")
@@ -134,7 +133,21 @@ def choose_encoding(
             f"the encoder {asked} does not take {size[1]}x{size[0]} pixels with these options ({problem}): "
             "change --codec, --pix-fmt, --crf or --preset"
         )
-    for lost in _losses(info, encoding, suffix):
+    for lost in _losses(info, encoding):
+        say(lost)
+    return encoding
+
+
+def raw_encoding(
+    info: VideoInfo, size: tuple[int, int], suffix: str, options: RunOptions, say: Callable[[str], None]
+) -> Encoding:
+    """Frames that are not encoded, as `choose_encoding` has those that are."""
+    depth = "yuv420p10le" if info.deep else "yuv420p"
+    if suffix == ".raw":
+        depth = "rgb48le" if info.deep else "rgb24"
+    made_for = replace(info, rate=info.rate / options.every)
+    encoding = _encoding("rawvideo", options.pix_fmt or depth, {}, made_for, size, suffix)
+    for lost in _losses(info, encoding):
         say(lost)
     return encoding
 
@@ -159,7 +172,7 @@ def _bits(kind: Any) -> int:
     return max(component.bits for component in kind.components)
 
 
-def _losses(info: VideoInfo, encoding: Encoding, suffix: str) -> Iterator[str]:
+def _losses(info: VideoInfo, encoding: Encoding) -> Iterator[str]:
     """What the source has and the output has not, a sentence each."""
     if info.alpha and not encoding.alpha:
         yield (
@@ -335,12 +348,24 @@ def write_segment(path: Path, frames: Iterable[Frame], encoding: Encoding) -> in
         stream: Any = container.add_stream(encoding.codec, rate=encoding.rate, options=encoding.options)
         configure(stream.codec_context, encoding)
         stream.time_base = encoding.time_base
-        for frame in chain(frames, [None]):
-            count += frame is not None
-            for packet in stream.encode(None if frame is None else to_av(frame, encoding)):
-                packet.dts = packet.pts  # none waits for a later one; some encoders allow for it all the same
-                container.mux(packet)
+
+        def counted() -> Iterator[Frame]:
+            nonlocal count
+            for frame in frames:
+                count += 1
+                yield frame
+
+        for packet in encoded(counted(), stream, encoding):
+            container.mux(packet)
     return count
+
+
+def encoded(frames: Iterable[Frame], stream: Any, encoding: Encoding) -> Iterator[Any]:
+    """The packets of frames."""
+    for frame in chain(frames, [None]):
+        for packet in stream.encode(None if frame is None else to_av(frame, encoding)):
+            packet.dts = packet.pts  # none waits for a later one; some encoders allow for it all the same
+            yield packet
 
 
 def _holds(kind: str, codec: str) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from translatekit_tools.bulk.video.addresses import is_sequence
+
 VIDEO_SUFFIXES = frozenset(
     {
         *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"),
@@ -15,16 +17,25 @@ VIDEO_SUFFIXES = frozenset(
 KEPT_VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Suffixes that an output takes from its input; those of other videos become MP4 where nobody says otherwise."""
 
-CONSTANT_RATE_SUFFIXES = frozenset({".avi", ".mxf", ".mpg", ".mpeg", ".vob", ".y4m"})
+CONSTANT_RATE_SUFFIXES = frozenset({".avi", ".mxf", ".mpg", ".mpeg", ".vob", ".y4m", ".raw"})
 """Suffixes of the formats that count frames, and know no other time."""
 
 WRITABLE_VIDEO_SUFFIXES = (
-    KEPT_VIDEO_SUFFIXES | CONSTANT_RATE_SUFFIXES | {".ts", ".mts", ".m2ts", ".flv", ".wmv", ".3gp", ".nut"}
+    KEPT_VIDEO_SUFFIXES
+    | CONSTANT_RATE_SUFFIXES - {".raw"}
+    | {".ts", ".mts", ".m2ts", ".flv", ".wmv", ".3gp", ".nut"}
 )
 """Suffixes of the videos that can be written."""
 
 ANIMATION_SUFFIXES = frozenset({".gif", ".webp"})
 """Suffixes of images that may move, and of those that can be written moving."""
+
+
+STREAMED = ("mkv", "webm", "ts", "nut", "mp4", "mov", "flv", "y4m", "raw")
+"""Formats that can be written where nothing can be sought in, as ``--container`` names them."""
+
+RAW_SUFFIXES = frozenset({".y4m", ".raw"})
+"""Suffixes of frames as they are, without anything else."""
 
 
 def is_animation(path: Path) -> bool:
@@ -42,7 +53,7 @@ def is_animation(path: Path) -> bool:
 
 def moves(source: Path, output: Path) -> bool:
     """Whether a file is translated frame by frame, and not as one picture."""
-    if source.suffix.lower() in VIDEO_SUFFIXES:
+    if source.suffix.lower() in VIDEO_SUFFIXES or is_sequence(source):
         return True
     written = output.suffix.lower() in ANIMATION_SUFFIXES | WRITABLE_VIDEO_SUFFIXES
     return written and is_animation(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from translatekit.errors import DataError
+from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import Picture, encode_picture, resize, to_gray
 from translatekit.model_file import write_atomically
 from translatekit_tools.bulk.geometry import Fitted, crop_centre, fit_pixels
@@ -26,13 +27,23 @@ from translatekit_tools.bulk.memory import Planner
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 from translatekit_tools.bulk.stages import background
 from translatekit_tools.bulk.stats import Clock
+from translatekit_tools.bulk.video.addresses import RawFrames, is_sequence, parse_rate
 from translatekit_tools.bulk.video.animation import AnimationReader, write_animation
-from translatekit_tools.bulk.video.encoding import choose_encoding, write_segment
+from translatekit_tools.bulk.video.encoding import Encoding, choose_encoding, raw_encoding, write_segment
 from translatekit_tools.bulk.video.flow import Smoother
-from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, CONSTANT_RATE_SUFFIXES, is_animation
+from translatekit_tools.bulk.video.kinds import (
+    ANIMATION_SUFFIXES,
+    CONSTANT_RATE_SUFFIXES,
+    RAW_SUFFIXES,
+    STREAMED,
+    is_animation,
+)
 from translatekit_tools.bulk.video.muxing import Muxer, constant_rate
+from translatekit_tools.bulk.video.pipes import at_constant_rate, check_raw, write_raw
 from translatekit_tools.bulk.video.reader import Frame, Reader, VideoReader
 from translatekit_tools.bulk.video.segments import SEGMENT_FRAMES, Segments
+from translatekit_tools.bulk.video.sequence import SequenceReader
+from translatekit_tools.bulk.video.standard import StandardOutput
 from translatekit_tools.bulk.video.tracks import Selection
 
 _AHEAD = 8  # frames in each queue between threads
@@ -104,7 +115,7 @@ def translate_video(
     Raises:
         TranslatekitError: the video cannot be read, or not be written so.
     """
-    folder = out.with_name(f".{blake2b(os.fsencode(out.name), digest_size=8).hexdigest()}.translatekit.video")
+    folder = _hidden_folder(out)
     made = folder / f"made{out.suffix.lower()}"
     with closing(_open(source, options)) as reader:
         line = _Line(reader, planner, options, report, clock or Clock(), say)
@@ -115,6 +126,11 @@ def translate_video(
         commit(made)
     shutil.rmtree(folder, ignore_errors=True)
     return line.result()
+
+
+def _hidden_folder(out: Path) -> Path:
+    """Where unfinished work lies, beside the output."""
+    return out.with_name(f".{blake2b(os.fsencode(out.name), digest_size=8).hexdigest()}.translatekit.video")
 
 
 def _make_animation(reader: AnimationReader, line: _Line, made: Path) -> None:
@@ -132,29 +148,16 @@ def _make_video(
     reader: Reader, line: _Line, made: Path, made_from: MadeFrom, say: Callable[[str], None]
 ) -> None:
     options, suffix = line.options, made.suffix
-    selection = _selection(options)
-    source = None if isinstance(reader, AnimationReader) else line.source
     rate = None
-    if suffix in CONSTANT_RATE_SUFFIXES and source is not None:
-        rate = constant_rate(source, selection, reader.info)
+    if suffix in CONSTANT_RATE_SUFFIXES and isinstance(reader, VideoReader):
+        rate = constant_rate(line.source, reader.selection, reader.info)
         if rate is None:
             raise DataError(
                 f"the frame rate of the video varies, and a {suffix} file has one for all: "
                 "let the output end in .mkv or .mp4"
             )
     encoding = choose_encoding(reader.info, line.size(), suffix, options, say, rate)
-    muxer = Muxer(
-        source=source,
-        info=reader.info,
-        encoding=encoding,
-        suffix=suffix,
-        selection=selection,
-        start=options.start,
-        end=options.end,
-        every=options.every,
-        skip_damaged=options.skip_damaged,
-        say=say,
-    )
+    muxer = _muxer(reader, line, encoding, suffix)
     muxer.check()
     plan = {
         "made_from": [*made_from[:2], hash_options(options.of_frames())],
@@ -177,6 +180,113 @@ def _make_video(
         raise type(error)(f"{error} (the {segments.frames} frames before are kept for it)") from None
 
 
+_FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".m2ts": "mpegts", ".mts": "mpegts"}
+"""FFmpeg's names of formats that are not their endings."""
+
+
+def translate_stream(
+    source: Path,
+    address: str | None,
+    out: Path | None,
+    planner: Planner,
+    options: RunOptions,
+    *,
+    commit: Callable[[Path], None],
+    report: Report = lambda done, total: None,
+    say: Callable[[str], None] = lambda text: None,
+    clock: Clock | None = None,
+) -> VideoResult:
+    """Translate a video as it comes: from standard input or a URL, or to standard output. A stopped run begins again.
+
+    Args:
+        source: the video, or what it is called.
+        address: what is read in its place: ``-`` or a URL.
+        out: what is written; None for standard output.
+        planner: says what translates frames of their size.
+        options: those of the group Video, and the size.
+        commit: called with the whole file, which it moves to its place; not for standard output.
+        report: told of progress.
+        say: told what the user should know.
+        clock: told how long each stage is busy.
+
+    Raises:
+        TranslatekitError: the video cannot be read, or not be written so.
+    """
+    with contextlib.ExitStack() as stack:
+        suffix = f".{options.container or STREAMED[0]}" if out is None else out.suffix.lower()
+        tracks = suffix not in RAW_SUFFIXES
+        reader = stack.enter_context(closing(_open(source, options, address, tracks)))
+        line = _Line(reader, planner, options, report, clock or Clock(), say)
+        if out is None:
+            file = StandardOutput()
+            try:
+                _write_stream(reader, line, file, suffix)
+            except TranslatekitError:
+                if file.failure is not None:
+                    raise file.failure from None
+                raise
+            return line.result()
+        folder = _hidden_folder(out)
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+        folder.mkdir(parents=True)
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        made = folder / f"made{suffix}"
+        if suffix in RAW_SUFFIXES:
+            with made.open("wb") as whole:
+                _write_stream(reader, line, whole, suffix)
+        else:
+            _write_stream(reader, line, str(made), suffix)
+        commit(made)
+        return line.result()
+
+
+def _write_stream(reader: Reader, line: _Line, file: Any, suffix: str) -> None:
+    options, say = line.options, line.say
+    changes = [0, 0]
+    if suffix in RAW_SUFFIXES:
+        if isinstance(reader, VideoReader) and reader.selection.copied(reader.container) and options.audio:
+            say(f"{suffix[1:]} holds pictures only: sound and subtitles are left out")
+        encoding = raw_encoding(reader.info, line.size(), suffix, options, say)
+        check_raw(encoding.pix_fmt)
+        with closing(line.frames()) as frames:
+            write_raw(file, at_constant_rate(frames, encoding, changes), encoding, suffix == ".y4m")
+    else:
+        encoding = choose_encoding(reader.info, line.size(), suffix, options, say)
+        muxer = _muxer(reader, line, encoding, suffix)
+        if isinstance(reader, VideoReader):
+            muxer.container = reader.container
+        muxer.check()
+        passing = reader.passing if isinstance(reader, VideoReader) else deque()
+        with closing(line.frames()) as frames:
+            rated = (
+                frames
+                if suffix not in CONSTANT_RATE_SUFFIXES
+                else at_constant_rate(frames, encoding, changes)
+            )
+            muxer.stream(file, rated, lambda: line.end, passing, _FORMATS.get(suffix, suffix[1:]))
+    if any(changes):
+        say(
+            f"the frame rate of the video varies, and {suffix[1:]} has one for all: "
+            f"{changes[0]} frames are repeated, {changes[1]} left out"
+        )
+
+
+def _muxer(reader: Reader, line: _Line, encoding: Encoding, suffix: str) -> Muxer:
+    options = line.options
+    return Muxer(
+        source=line.source if isinstance(reader, VideoReader) else None,
+        info=reader.info,
+        encoding=encoding,
+        suffix=suffix,
+        selection=_selection(options),
+        start=options.start,
+        end=options.end,
+        every=options.every,
+        skip_damaged=options.skip_damaged,
+        say=line.say,
+    )
+
+
 def _selection(options: RunOptions) -> Selection:
     return Selection(map=options.map, audio=options.audio)
 
@@ -190,6 +300,7 @@ def write_frames(
     report: Report = lambda done, total: None,
     say: Callable[[str], None] = lambda text: None,
     clock: Clock | None = None,
+    address: str | None = None,
 ) -> VideoResult:
     """Translate the frames of a video or an animation into image files, numbered as in the video: ``000000.png``.
 
@@ -214,7 +325,7 @@ def write_frames(
             )
         return bool(made_from[1]) and made_from == (entry.input_hash, entry.model_hash, entry.options_hash)
 
-    with closing(_open(source, options)) as reader:
+    with closing(_open(source, options, address)) as reader:
         line = _Line(reader, planner, options, report, clock or Clock(), say)
         # The smoother must see every frame.
         with closing(line.frames(is_done=None if options.smooth else is_done)) as frames:
@@ -240,11 +351,24 @@ def write_frames(
     return line.result()
 
 
-def _open(source: Path, options: RunOptions) -> Reader:
-    if is_animation(source):
+def _open(source: Path, options: RunOptions, address: str | None = None, tracks: bool = False) -> Reader:
+    if address is None and is_animation(source):
         return AnimationReader(source)
+    if address is None and is_sequence(source):
+        if options.fps is None:
+            raise OptionError(
+                f"{source} names images, and not how long each is shown: pass --fps, such as --fps 25"
+            )
+        return SequenceReader(source, parse_rate(options.fps), skip_damaged=options.skip_damaged)
     return VideoReader(
-        source, _selection(options), skip_damaged=options.skip_damaged, deinterlace=options.deinterlace
+        source,
+        _selection(options),
+        skip_damaged=options.skip_damaged,
+        deinterlace=options.deinterlace,
+        address=address,
+        tracks=tracks,
+        raw=None if options.raw is None else RawFrames.parse(options.raw),
+        rate=None if options.fps is None else parse_rate(options.fps),
     )
 
 
@@ -255,6 +379,7 @@ class _Line:
         source: the video.
         options: the user's.
         clock: told how long each stage is busy.
+        say: told what the user should know.
         done: how many frames have left the line, those of an earlier run included.
     """
 
@@ -271,7 +396,7 @@ class _Line:
         self.options = options
         self.clock = clock
         self.done = 0
-        self._reader, self._report, self._say = reader, report, say
+        self._reader, self._report, self.say = reader, report, say
         self._translator, self._batch = planner.for_frames(reader.info.height, reader.info.width, options)
         self._smoother: Smoother | None = None
         self._depth_is_checked = False
@@ -322,12 +447,13 @@ class _Line:
         self.done = skip
         if self._reader.info.interlaced:
             how = "their fields are woven as they are" if not options.deinterlace else "each is deinterlaced"
-            self._say(f"the video is interlaced, its frames hold two fields each: {how} (--[no-]deinterlace)")
+            self.say(f"the video is interlaced, its frames hold two fields each: {how} (--[no-]deinterlace)")
         self._smoother = Smoother(options.smooth, state) if options.smooth else None
         total = self._total()
+        stop = getattr(self._reader, "stop", lambda: None)
         with (
-            closing(background(self._sources(skip, is_done), self._ahead)) as sources,
-            closing(background(self._translated(sources), self._ahead)) as pairs,
+            closing(background(self._sources(skip, is_done), self._ahead, stop)) as sources,
+            closing(background(self._translated(sources), self._ahead, stop)) as pairs,
         ):
             for pair in pairs:
                 output = pair.output
@@ -342,7 +468,7 @@ class _Line:
         if damaged := self._reader.damaged:
             places = ", ".join(f"{seconds:.2f}" for seconds in damaged[:_MOST_PLACES])
             more = f" and {len(damaged) - _MOST_PLACES} more" if len(damaged) > _MOST_PLACES else ""
-            self._say(
+            self.say(
                 f"{len(damaged)} damaged frames are left out, at {places}{more} s: the one before stays longer"
             )
         if self.done == 0:
@@ -409,7 +535,7 @@ class _Line:
         if self._reader.info.deep and not self._depth_is_checked:
             self._depth_is_checked = True
             if _in_steps_of_8_bits(outputs):
-                self._say(
+                self.say(
                     "the model gives 8 bits a channel: of the video's greater depth, 256 levels are left "
                     "(a .safetensors model computes with all)"
                 )

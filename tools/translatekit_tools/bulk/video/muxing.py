@@ -6,7 +6,8 @@ import contextlib
 import heapq
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
@@ -17,7 +18,16 @@ import av
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit_tools.bulk.video.encoding import NO_SPACE, Encoding, reason_of, usual_codec, write_segment
+from translatekit_tools.bulk.video.encoding import (
+    NO_SPACE,
+    Encoding,
+    configure,
+    encoded,
+    explained_encoder,
+    reason_of,
+    usual_codec,
+    write_segment,
+)
 from translatekit_tools.bulk.video.kinds import WRITABLE_VIDEO_SUFFIXES
 from translatekit_tools.bulk.video.reader import Frame, VideoInfo, explained
 from translatekit_tools.bulk.video.tracks import (
@@ -31,6 +41,7 @@ from translatekit_tools.bulk.video.tracks import (
 
 _QUICKTIME = (".mp4", ".m4v", ".mov", ".3gp")
 _OTHER_SUFFIXES = (".mkv", ".mov", ".mp4", ".wmv", ".avi", ".ts")  # where a format cannot hold a track
+_FRAGMENTS = "+frag_keyframe+delay_moov+default_base_moof"  # delayed: only then tracks may begin apart
 _LARGEST_TIMESCALE = 2**31 - 1
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}  # what players take channels for
 _PROBED = 1000  # packets of the other tracks that are written on trial
@@ -81,6 +92,7 @@ class Muxer:
         every: how many frames of the source become one.
         skip_damaged: whether what cannot be read of the other tracks is left out.
         say: told what the user should know.
+        container: the source, where it is open already, and can be read only once.
     """
 
     source: Path | None
@@ -93,6 +105,7 @@ class Muxer:
     every: int = 1
     skip_damaged: bool = False
     say: Callable[[str], None] = lambda text: None
+    container: Any = None
     _timecode: bool = True
     _problem: str = ""
     _moved_back: int = 0
@@ -173,8 +186,8 @@ class Muxer:
 
     def _join_explained(self, segments: Sequence[Path], end: int, out: Path, most: int | None = None) -> None:
         with contextlib.ExitStack() as stack:
-            original = None
-            if self.source is not None:
+            original = self.container
+            if self.source is not None and original is None:
                 with explained(self.source):
                     original = stack.enter_context(av.open(str(self.source), metadata_errors="replace"))
             self._problem = f"a {self.suffix} file cannot hold what {self.encoding.codec} writes"
@@ -210,7 +223,7 @@ class Muxer:
     def _join(self, segments: Sequence[Path], end: int, original: Any, out: Path, most: int | None) -> None:
         with (
             av.open(str(segments[0])) as sample,
-            av.open(str(out), "w", options=_muxer_options(out, original, self.encoding)) as target,
+            av.open(str(out), "w", options=_muxer_options(self.suffix, original, self.encoding)) as target,
         ):
             shown, others, offset = self._lay_out(
                 target, original, lambda: self._add_pictures(target, sample.streams.video[0])
@@ -227,6 +240,71 @@ class Muxer:
             )
             for packet in packets:
                 target.mux(packet)
+
+    def stream(
+        self,
+        file: Any,
+        frames: Iterable[Frame],
+        end: Callable[[], int],
+        passing: deque[Any],
+        format: str,
+    ) -> None:
+        """Encode frames and write them as they come, with what passes by of the other tracks.
+
+        Args:
+            file: a binary file, or a path.
+            frames: of the source.
+            end: asked, after the last frame, when that one ends, in ticks of the source.
+            passing: packets of the other tracks, added to while the frames come.
+            format: FFmpeg's name of the output's.
+
+        Raises:
+            DataError: the output's format cannot hold a track of the source.
+            OptionError: the encoder does not take the frames.
+        """
+        encoding = self.encoding
+        options = _muxer_options(self.suffix, self.container, encoding)
+        if options and not isinstance(file, str):  # what cannot be sought in is written in fragments
+            options["movflags"] = options["movflags"].replace("+faststart", "") + _FRAGMENTS
+        with explained_encoder(encoding.codec), av.open(file, "w", format=format, options=options) as target:
+            shown, others, offset = self._lay_out(target, self.container, lambda: self._add_encoder(target))
+            target.start_encoding()
+            self._last = {}
+            last = None
+            for packet in encoded(frames, shown, encoding):
+                if last is not None:
+                    target.mux(_moved(last, shown, offset - self._first))
+                last = packet
+                target.mux(list(self._passed(passing, others, offset)))
+            if last is not None:
+                length = (end() - self.info.start) * self.info.time_base - (last.pts or 0) * last.time_base
+                last.duration = max(1, round(length / last.time_base))
+                target.mux(_moved(last, shown, offset - self._first))
+            target.mux(list(self._passed(passing, others, offset)))
+
+    def _add_encoder(self, target: Any) -> Any:
+        encoding = self.encoding
+        stream: Any = target.add_stream(encoding.codec, rate=encoding.rate, options=encoding.options)
+        configure(stream.codec_context, encoding)
+        stream.time_base = encoding.time_base
+        if self.suffix in _QUICKTIME and encoding.codec == "libx265":
+            stream.codec_context.codec_tag = "hvc1"
+        return stream
+
+    def _passed(self, passing: deque[Any], others: dict[int, Any], offset: Fraction) -> Iterator[Any]:
+        while passing:
+            packet = passing.popleft()
+            if self._is_taken(packet):
+                yield self._rising(_moved(packet, others[packet.stream.index], offset))
+
+    def _is_taken(self, packet: Any) -> bool:
+        """Whether a packet is of the part that the user wants, and can be placed in time."""
+        if packet.dts is None and packet.stream.type == "video" and not is_cover(packet.stream):
+            self._untimed += 1  # of pictures below zero in Matroska: nobody knows when they are decoded
+            return False
+        stamp = packet.pts if packet.pts is not None else packet.dts or 0
+        time = float(stamp * packet.time_base - self._first)
+        return not ((self.start > 0 and time < self.start) or (self.end is not None and time >= self.end))
 
     def _lay_out(
         self, target: Any, original: Any, add_pictures: Callable[[], Any]
@@ -326,21 +404,12 @@ class Muxer:
 
     def _others(self, original: Any, others: dict[int, Any], offset: Fraction) -> Iterator[Any]:
         """The packets of the tracks that are copied, of the part that is taken."""
-        if not others:
+        if not others or self.container is not None:
             return
         wanted = [stream for stream in original.streams if stream.index in others]
         for packet in self._readable(original, wanted):
-            if packet.size == 0:
-                continue
-            if packet.dts is None and packet.stream.type == "video" and not is_cover(packet.stream):
-                self._untimed += 1  # of pictures below zero in Matroska: nobody knows when they are decoded
-                continue
-            time = float(
-                (packet.pts if packet.pts is not None else packet.dts or 0) * packet.time_base - self._first
-            )
-            if (self.start > 0 and time < self.start) or (self.end is not None and time >= self.end):
-                continue
-            yield self._rising(_moved(packet, others[packet.stream.index], offset))
+            if packet.size and self._is_taken(packet):
+                yield self._rising(_moved(packet, others[packet.stream.index], offset))
 
     def _readable(self, original: Any, streams: list[Any]) -> Iterator[Any]:
         unreadable = 0
@@ -397,8 +466,8 @@ def _add_copy(target: Any, stream: Any) -> Any:
     return made
 
 
-def _muxer_options(out: Path, original: Any, encoding: Encoding) -> dict[str, str]:
-    if out.suffix not in _QUICKTIME:
+def _muxer_options(suffix: str, original: Any, encoding: Encoding) -> dict[str, str]:
+    if suffix not in _QUICKTIME:
         return {}
     time_bases = [encoding.time_base]
     options = {"movflags": "+faststart"}
@@ -406,7 +475,7 @@ def _muxer_options(out: Path, original: Any, encoding: Encoding) -> dict[str, st
         time_bases += [stream.time_base for stream in original.streams if stream.time_base]
         cover = any(is_cover(stream) for stream in original.streams.video)
         unusual = original.metadata.keys() - _USUAL_TAGS - set(_OF_THE_FILE)
-        if out.suffix == ".mov" or (unusual and not cover):
+        if suffix == ".mov" or (unusual and not cover):
             options["movflags"] += "+use_metadata_tags"
     # Where a track starts is written in ticks of the movie: they must divide those of every track.
     movie = math.lcm(*(time_base.denominator for time_base in time_bases))

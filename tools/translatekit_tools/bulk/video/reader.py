@@ -6,6 +6,7 @@ PyAV itself, and not imageio's plugin for it, which rounds time stamps to a cons
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,7 +19,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from translatekit.errors import DataError
+from translatekit_tools.bulk.video.addresses import STANDARD, RawFrames
 from translatekit_tools.bulk.video.hdr import HLG, PQ, Hdr, hdr_of
+from translatekit_tools.bulk.video.standard import StandardInput
 from translatekit_tools.bulk.video.tracks import EVERYTHING, Selection
 
 RGB, UNSAID = 0, 2
@@ -36,6 +39,11 @@ MATRICES = {
     10: Colorspace.BT2020,
 }
 """From a matrix of ISO/IEC 23091-2 to what FFmpeg's converter calls it."""
+
+_HTTP_SECONDS = (30.0, 60.0)  # to open, and to read on
+_OVER_HTTP = {
+    "protocol_whitelist": "http,https,tcp,tls,crypto,httpproxy"
+}  # a playlist must not name local files
 
 INTERLACED = "bwdif=mode=send_frame:parity=auto:deint=interlaced"
 """FFmpeg's filter for frames that hold two fields: one frame of each, at its time; others pass as they are."""
@@ -154,6 +162,10 @@ class VideoReader:
         *,
         skip_damaged: bool = False,
         deinterlace: bool = True,
+        address: str | None = None,
+        tracks: bool = False,
+        raw: RawFrames | None = None,
+        rate: Fraction | None = None,
     ) -> None:
         """Open a file.
 
@@ -162,6 +174,10 @@ class VideoReader:
             selection: which of its video tracks is read.
             skip_damaged: leave out frames that cannot be decoded whole, instead of raising an error.
             deinterlace: make one picture of the two fields of each interlaced frame.
+            address: what is read in its place, a single time: a URL, or ``-`` for standard input.
+            tracks: keep what comes of the tracks that are copied in `passing`, for whoever takes it from there.
+            raw: what the frames are, where they have no header.
+            rate: how many of those are a second.
 
         Raises:
             UnreadableVideoError: it is no video, or holds no frame.
@@ -169,13 +185,19 @@ class VideoReader:
         self.path = path
         self.damaged: list[float] = []
         self.selection = selection
+        self.passing: deque[Any] = deque()
+        self._address, self._tracks, self._raw, self._rate = address, tracks, raw, rate
+        self._copied: list[Any] = []
+        self._first: Iterator[Any] | None = None
         self._skip_damaged, self._deinterlace = skip_damaged, deinterlace
         self._first_seconds = 0.0
-        with explained(path):
-            if path.stat().st_size == 0:
+        self._input: StandardInput | None = None
+        with explained(path, address):
+            if address is None and path.stat().st_size == 0:
                 raise UnreadableVideoError("the video is empty: replace or remove it")
             self._open()
-            first = next(self._decode(), None)
+            decoded = self._decode()
+            first = next(decoded, None)
             if first is None:
                 raise UnreadableVideoError(
                     "the video holds no frame that can be decoded: replace or remove it"
@@ -184,21 +206,56 @@ class VideoReader:
             self._first_seconds = float((first.pts or 0) * self._stream.time_base)
             self.info = self._describe(first)
             self._size = first.width, first.height
-            self.close()
-            self._open()
+            if address is None and not tracks:
+                self.close()
+                self._open()
+            else:
+                self._first = chain([first], decoded)
         self.end = self.info.start
 
     def _open(self) -> None:
-        self._container: Any = av.open(str(self.path), metadata_errors="replace")
+        self._container: Any = self._opened()
         stream = self.selection.pictures(self._container)
         if stream is None:
             raise UnreadableVideoError("the file holds no video: replace or remove it")
         self._stream: Any = stream
+        if self._tracks:
+            self._copied = self.selection.copied(self._container)
         stream.thread_type = "AUTO"
         self._decoder = _decoder_with_alpha(stream) or stream.codec_context
 
+    def _opened(self) -> Any:
+        if self._address is None:
+            return av.open(str(self.path), metadata_errors="replace")
+        if self._address != STANDARD:
+            return av.open(
+                self._address, metadata_errors="replace", options=_OVER_HTTP, timeout=_HTTP_SECONDS
+            )
+        self._input = StandardInput()
+        options = {}
+        if self._raw is not None:
+            size = f"{self._raw.width}x{self._raw.height}"
+            options = {"video_size": size, "pixel_format": self._raw.pix_fmt, "framerate": str(self._rate)}
+        try:
+            kind = "rawvideo" if self._raw is not None else None
+            return av.open(self._input, format=kind, options=options, metadata_errors="replace")
+        finally:
+            if self._input.failure is not None:
+                raise self._input.failure
+
+    @property
+    def container(self) -> Any:
+        """What is read, open."""
+        return self._container
+
+    def stop(self) -> None:
+        """Let a thread that waits for standard input go on."""
+        if self._input is not None:
+            self._input.close()
+
     def close(self) -> None:
         """Close the file."""
+        self.stop()
         self._container.close()
 
     def _describe(self, first: Any) -> VideoInfo:
@@ -245,7 +302,7 @@ class VideoReader:
 
     def _whole_frames(self) -> Iterator[Any]:
         """What the decoder gives; damage is an error, or noted and left out."""
-        packets = self._container.demux(self._stream)
+        packets = self._container.demux([self._stream, *self._copied])
         packet, last = None, None
         while True:
             try:
@@ -254,6 +311,12 @@ class VideoReader:
             except av.error.FFmpegError as error:  # nothing more can be read
                 self._note_damage(last, error)
                 packet, size = None, 0
+            if self._input is not None and self._input.failure is not None:
+                raise self._input.failure
+            if packet is not None and packet.stream is not self._stream:
+                if size:
+                    self.passing.append(packet)
+                continue
             try:
                 frames = self._decoder.decode(packet if size else None)
             except EOFError:
@@ -294,10 +357,10 @@ class VideoReader:
     def _pictures(self) -> Iterator[Any]:
         """The frames, their fields made one picture where they hold two."""
         if not self._deinterlace:
-            yield from self._decode()
+            yield from self._first or self._decode()
             return
         fields: _Deinterlacer | None = None
-        for frame in self._decode():
+        for frame in self._first or self._decode():
             if fields is None and not frame.interlaced_frame:
                 yield frame
                 continue
@@ -318,7 +381,7 @@ class VideoReader:
         info = self.info
         usual = max(1, round(1 / (info.rate * info.time_base)))
         self.damaged = []
-        with explained(self.path):
+        with explained(self.path, self._address):
             last = None
             for number, raw in enumerate(self._pictures()):
                 pts = raw.pts
@@ -439,14 +502,25 @@ def _decoder_with_alpha(stream: Any) -> Any:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what PyAV raises into one sentence."""
+def explained(path: Path, address: str | None = None) -> Iterator[None]:
+    """Turn what PyAV raises into one sentence.
+
+    Args:
+        path: what is read.
+        address: what is read in its place, if anything.
+    """
     try:
         yield
-    except FileNotFoundError:
-        raise UnreadableVideoError(f"there is no video {path}: check the path") from None
+    except BrokenPipeError:
+        raise
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadableVideoError(
-            f"the file cannot be read as a video, or is damaged ({reason}): replace or remove it"
-        ) from None
+        if address == STANDARD:
+            problem = f"standard input cannot be read as a video ({reason}): pipe one in, or pass --raw"
+        elif address is not None:
+            problem = f"the video cannot be read from there, or is damaged ({reason}): check the address"
+        elif isinstance(error, FileNotFoundError):
+            problem = f"there is no video {path}: check the path"
+        else:
+            problem = f"the file cannot be read as a video, or is damaged ({reason}): replace or remove it"
+        raise UnreadableVideoError(problem) from None
