@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from translatekit_tools.bulk import Result, translate
 from translatekit_tools.bulk.geometry import fit_pixels
 from translatekit_tools.bulk.manifest import MANIFEST_NAME
 
+from translatekit.cli import program
 from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.images import IMAGE_SUFFIXES, Picture, encode_picture, read_picture
 from translatekit.model_file import ModelInfo
@@ -168,15 +170,51 @@ def test_of_two_inputs_with_one_output_the_good_one_is_translated(tmp_path: Path
     assert translate(source, identity(), tmp_path / "dry", format="png", dry_run=True).translated == 2
 
 
+class Told(list[str]):
+    say = list[str].append
+
+    def __call__(self, result: Result) -> None:
+        pass
+
+
+def test_an_image_without_pixels_is_a_failed_file(tmp_path: Path) -> None:
+    write(tmp_path / "in/a.png", Picture(noise_image(20, 20)))
+    data = bytearray((tmp_path / "in/a.png").read_bytes())
+    for place in (16, 20):  # width, height
+        damaged = bytearray(data)
+        damaged[place : place + 4] = bytes(4)
+        (tmp_path / f"in/{place}.png").write_bytes(damaged)
+    summary = translate(tmp_path / "in", identity(), tmp_path / "out")
+    assert (summary.translated, len(summary.failed)) == (1, 2)
+
+
+@pytest.mark.parametrize(("direction", "left"), [("AtoB", 0), ("BtoA", 20)])
+def test_a_pair_side_by_side_is_translated_with_a_hint(tmp_path: Path, direction: str, left: int) -> None:
+    for name in ("a b", "c"):
+        write(tmp_path / f"in/{name}.png", Picture(noise_image(20, 40)))
+    write(tmp_path / "in/0.png", Picture(noise_image(20, 39)))
+    model = identity()
+    hints = {}
+    for dataset in ("aligned", "unaligned"):
+        model.info = replace(model.info, direction=direction, data={"dataset": dataset})
+        told = Told()
+        assert translate(tmp_path / "in", model, tmp_path / dataset, progress=told).translated == 3
+        hints[dataset] = told
+    assert hints["unaligned"] == []
+    (hint,) = hints["aligned"]
+    assert hint.startswith(f"{tmp_path / 'in/a b.png'} is twice as wide as high")
+    words = shlex.split(hint.partition("takes: ")[2].replace("HALVES", str(tmp_path / "halves")))
+    assert words[:4] == ["translatekit", "prepare", "crop", str(tmp_path / "in/a b.png")]
+    with pytest.raises(SystemExit) as ended:
+        program.main(words[1:])
+    assert not ended.value.code
+    half = read_picture(tmp_path / "halves/a b.png").pixels
+    np.testing.assert_array_equal(half, read_picture(tmp_path / "in/a b.png").pixels[:, left : left + 20])
+
+
 def test_what_nothing_reads_is_told_and_counted(tmp_path: Path) -> None:
     write(tmp_path / "in/a.png", Picture(noise_image(20, 20)))
     (tmp_path / "in/b.psd").touch()
-
-    class Told(list[str]):
-        say = list[str].append
-
-        def __call__(self, result: Result) -> None:
-            pass
 
     told = Told()
     summary = translate(tmp_path / "in", identity(), tmp_path / "out", progress=told)

@@ -20,6 +20,7 @@ from translatekit_tools.bulk import translate
 from translatekit_tools.bulk.manifest import MANIFEST_NAME
 
 from translatekit.errors import ModelFileError, OptionError
+from translatekit.images import Picture, encode_picture
 from translatekit.model_file import ModelInfo, save_model
 from translatekit.networks.factory import make_generator
 
@@ -283,3 +284,16 @@ def test_names_that_are_no_text_are_printed(model: Path, tmp_path: Path) -> None
     assert result.returncode == 1
     assert result.stdout.strip().endswith(name)
     assert b"Traceback" not in result.stderr
+
+
+def test_decoders_own_remarks_are_not_shown(model: Path, tmp_path: Path) -> None:
+    source = images(tmp_path / "in", 1)
+    data = bytearray(
+        encode_picture(Picture(np.random.default_rng(0).random((40, 56, 3), np.float32)), ".png")
+    )
+    data[len(data) // 2] ^= 255  # of which libpng says "IDAT: CRC error" on the process's stderr
+    (source / "deep.png").write_bytes(data)
+    result = run(source, "-m", model, "-o", tmp_path / "out")
+    assert result.returncode == 1
+    ours = (f"{source / 'deep.png'}: the image cannot be read", "Translated 1, 1 failed", "1/2", "2/2")
+    assert [line for line in result.stderr.splitlines() if not line.startswith(ours)] == []

@@ -67,5 +67,5 @@ def _end_at_once(number: int) -> NoReturn:
 def _say(text: str) -> None:
     """Write to stderr what a signal's handler has to say: a buffered stream may be in the middle of a write."""
     clear = "\r\x1b[2K" if sys.stderr.isatty() else ""  # the progress bar, which is drawn again below
-    with contextlib.suppress(OSError):
-        os.write(2, (clear + text).encode())
+    with contextlib.suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), (clear + text).encode())

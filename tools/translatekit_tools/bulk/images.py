@@ -14,6 +14,7 @@ from functools import partial
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -163,7 +164,7 @@ class _Line:
                 translator = TiledTranslator(translator, options.tile, options.overlap)
         self._translator = translator
         self._planner: Planner | None = None
-        self._told_of_tiles = False
+        self._told: set[str] = set()
 
     @property
     def translator(self) -> Translator:
@@ -318,9 +319,8 @@ class _Line:
         except TranslatekitError as error:
             item.finish("failed", str(error))
             return
-        if item.translator is not self.translator and not self._told_of_tiles:
-            self._told_of_tiles = True
-            self.say(f"{item.job.source}: {planner.why_tiles(height, width, item.translator)}")
+        if item.translator is not self.translator:
+            self._say_once("tiles", f"{item.job.source}: {planner.why_tiles(height, width, item.translator)}")
         if not allowance.fits(held, planner.limit // 2):
             yield Pause()
         if item.times:
@@ -331,13 +331,30 @@ class _Line:
         item.give_back = allowance.take(held, planner.limit // 2)
         item.job.manifest.unfinished.start(item.name)
 
+    def _say_once(self, about: str, sentence: str) -> None:
+        """What holds for many images is said of the first."""
+        if about not in self._told:
+            self._told.add(about)
+            self.say(sentence)
+
     def _extent(self, item: _Item) -> tuple[int, int, int]:
         """Height and width in pixels as the network takes them at most; and the bytes that the image takes itself."""
         source = item.data or item.job.source
         try:
             height, width = read_size(source)
-        except UnreadableImageError:  # decoding says what is wrong with it
+        except UnreadableImageError:
+            height = width = 0
+        if not height * width:  # decoding says what is wrong with it
             return 1, 1, 0
+        if width == 2 * height and self.translator.info.data.get("dataset") == "aligned":
+            left = 0 if self.translator.info.direction == "AtoB" else height
+            self._say_once(
+                "pairs",
+                f"{item.job.source} is twice as wide as high, as the model's training pairs are that stand side by "
+                "side in one file; it is translated as one image. Where it is such a pair, cut out the half that the "
+                f"model takes: translatekit prepare crop {quote(str(item.job.source))} -o HALVES "
+                f"--box {left},0,{height},{height}",
+            )
         pixels = height * width
         height, width = self.options.height_width() or (height, width)
         multiple = self.translator.info.size_multiple

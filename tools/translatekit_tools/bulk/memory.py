@@ -283,7 +283,7 @@ class Planner:
             height, width: of the video.
             options: say what they are resized to.
         """
-        to = options.height_width() or (height, width)
+        to = options.height_width() or (max(1, height), max(1, width))
         padded = [_multiple(side, self._translator.info.size_multiple) for side in to]
         held = max(height * width, padded[0] * padded[1]) * _FRAMES
         return self.plan(padded[0], padded[1], held, batch_size(self._translator, options, *to))

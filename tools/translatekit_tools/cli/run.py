@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import rich_click
 
+from translatekit.cli._natives import natives_are_silent
 from translatekit.cli._options import collect, options_from_dataclass
 from translatekit.cli._signals import command_line, stops_on_signals
 from translatekit.errors import OptionError, Stopped
@@ -77,7 +78,7 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
     console = stderr()
     reporter = _Reporter(console, print_outputs=not as_json and not to_stdout)
     try:
-        with stops_on_signals(), reporter:
+        with natives_are_silent(), stops_on_signals(), reporter:
             summary = translate(inputs, model, output, progress=reporter, **options)
     except Stopped as stopped:
         reporter.say(f"Stopped after {reporter.done} files, none of them partial. To go on: {command_line()}")
