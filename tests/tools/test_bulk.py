@@ -17,6 +17,7 @@ from PIL import Image
 from translatekit_tools.bulk import Result, translate
 from translatekit_tools.bulk.geometry import fit_pixels
 from translatekit_tools.bulk.manifest import MANIFEST_NAME
+from translatekit_tools.bulk.video.kinds import several_pictures
 
 from translatekit.cli import program
 from translatekit.errors import DataError, ModelFileError, OptionError
@@ -252,6 +253,8 @@ def test_real_files_of_every_kind_come_back_with_their_pixels(tmp_path: Path, da
             for path in source.iterdir()
             if path.stem == output.stem.removesuffix("_t") and path.name not in clashes
         )
+        if several_pictures(original):  # whose frames are compared in tests/tools/video
+            continue
         before, after = read_picture(original, 3), read_picture(output, 3)
         np.testing.assert_array_equal(after.pixels, before.pixels)
         if before.alpha is not None:

@@ -18,6 +18,9 @@ WRITABLE_SUFFIXES: frozenset[str] = frozenset(
 )
 """Suffixes that `encode_picture` writes."""
 
+_WHOLE_CHROMA = 90
+"""Quality from which chroma is not subsampled."""
+
 _LONGEST_JPEG = 65_500
 """Pixels of a side that the JPEG library writes."""
 
@@ -52,7 +55,7 @@ def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compress
     if samples.dtype != np.uint8 and suffix == ".png":
         return _encode_png16(to_uint16(samples), picture.icc_profile, compression)
     # 4:4:4 where quality is asked for: subsampled chroma bleeds over the hard edges of label maps.
-    whole_chroma = quality >= 90
+    whole_chroma = quality >= _WHOLE_CHROMA
     is_jpeg = suffix in (".jpg", ".jpeg")
     if is_jpeg and picture.icc_profile is None and max(samples.shape) <= _LONGEST_JPEG:
         return _encode_plain_jpeg(to_uint8(samples), quality, whole_chroma)
@@ -69,6 +72,8 @@ def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compress
         options = {"format": "BMP"}
     else:
         options |= {"format": suffix[1:].upper(), "quality": quality}
+        if suffix == ".avif":
+            options["subsampling"] = avif_subsampling(quality)
         image = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
         options["icc_profile"] = fitting_profile(picture.icc_profile, 3)
     buffer = io.BytesIO()
@@ -80,6 +85,11 @@ def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compress
             "choose another format, such as .png"
         ) from None
     return buffer.getvalue()
+
+
+def avif_subsampling(quality: int) -> str:
+    """How the chroma of an AVIF is stored at a quality from 1 to 100."""
+    return "4:4:4" if quality >= _WHOLE_CHROMA else "4:2:0"
 
 
 def _encode_plain_jpeg(pixels: np.ndarray, quality: int, whole_chroma: bool) -> bytes:

@@ -42,7 +42,10 @@ class OnnxTranslator:
         info: the model file's header.
         device: ``cpu``, or such as ``cuda:0``.
         preferred_batch: images a batch that are quickest here.
+        bits: 8, whatever comes in: the graph takes and gives 8 bits a channel.
     """
+
+    bits = 8
 
     def __init__(self, session: Session, info: ModelInfo, device: str, open_held: Callable[[], Held]) -> None:
         self.info = info

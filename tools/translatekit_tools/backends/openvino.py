@@ -43,7 +43,10 @@ class OpenVinoTranslator:
         info: the model file's header.
         device: ``cpu``.
         preferred_batch: images a batch that are quickest here.
+        bits: 8, whatever comes in: the graph takes and gives 8 bits a channel.
     """
+
+    bits = 8
 
     device = "cpu"
 

@@ -67,7 +67,10 @@ class TensorRTTranslator:
         info: the model file's header.
         device: where it runs, such as ``cuda:0``.
         preferred_batch: images a batch that the engine was tuned for.
+        bits: 8, whatever comes in: the graph takes and gives 8 bits a channel.
     """
+
+    bits = 8
 
     def __init__(self, plan: bytes, header: EngineHeader, path: Path, gpu: Gpu) -> None:
         """Load an engine onto a GPU.

@@ -23,10 +23,13 @@ from translatekit.errors import DataError, TranslatekitError
 from translatekit.images import (
     Picture,
     UnreadableImageError,
+    count_pages,
     encode_picture,
     read_picture,
     read_size,
     resize,
+    to_uint8,
+    write_pages,
 )
 from translatekit.interfaces import Translator
 from translatekit_tools.bulk.find import Job, find_jobs
@@ -41,7 +44,13 @@ from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
 from translatekit_tools.bulk.tiles import TiledTranslator
 from translatekit_tools.bulk.unfinished import MOST_TIMES
 from translatekit_tools.bulk.video.addresses import is_sequence, sequence_files
-from translatekit_tools.bulk.video.kinds import ANIMATION_SUFFIXES, RAW_SUFFIXES, moves
+from translatekit_tools.bulk.video.kinds import (
+    ANIMATION_SUFFIXES,
+    RAW_SUFFIXES,
+    moves,
+    several_pictures,
+    turns_pages,
+)
 
 if TYPE_CHECKING:
     from translatekit_tools.bulk.video.line import VideoResult
@@ -115,6 +124,8 @@ def translate_images(
         _place_frames(findings.jobs, Path(options.frames).expanduser())
     if not options.dry_run:
         _prepare_folders(findings.jobs)
+    for note in _dropped(findings.jobs):
+        say(note)
     line = _Line(options, model_file, None if isinstance(model, str | Path) else model, say)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="translatekit")
     try:
@@ -196,7 +207,8 @@ class _Line:
             moving: list[Job] = []
             suspects: list[Job] = []
             for job in jobs:
-                kind = moving if job.problem is None and _moves(job) else still
+                several = _moves(job) or turns_pages(job.source, job.output)
+                kind = moving if job.problem is None and several else still
                 (suspects if kind is still and _Item(0, job).times else kind).append(job)
             following: list[Job] = []
             with (
@@ -337,11 +349,11 @@ class _Line:
             self._told.add(about)
             self.say(sentence)
 
-    def _extent(self, item: _Item) -> tuple[int, int, int]:
+    def _extent(self, item: _Item, page: int = 0) -> tuple[int, int, int]:
         """Height and width in pixels as the network takes them at most; and the bytes that the image takes itself."""
         source = item.data or item.job.source
         try:
-            height, width = read_size(source)
+            height, width = read_size(source, page)
         except UnreadableImageError:
             height = width = 0
         if not height * width:  # decoding says what is wrong with it
@@ -364,25 +376,76 @@ class _Line:
 
     def decode(self, item: _Item) -> None:
         """From the file's bytes to pixels of a size that the network takes."""
-        info = self.translator.info
-        picture = read_picture(item.data or item.job.source, cast(Literal[1, 3], info.image_in_channels))
+        channels = cast(Literal[1, 3], self.translator.info.image_in_channels)
+        picture = read_picture(item.data or item.job.source, channels)
         item.data = b""
+        item.fitted, item.picture = self._fit(picture)
+
+    def _fit(self, picture: Picture) -> tuple[Fitted, Picture]:
+        """Pixels of a size that the network takes; and alpha and profile of the output."""
+        info = self.translator.info
+        if picture.pixels.dtype != np.uint8 and getattr(self.translator, "bits", None) == 8:
+            alpha = None if picture.alpha is None else to_uint8(picture.alpha)
+            picture = Picture(to_uint8(picture.pixels), alpha, picture.icc_profile)
+            self._say_once(
+                "depth",
+                "this compiled model computes with 8 bits a channel: images of more are written with 8; "
+                "the .safetensors model keeps their depth",
+            )
         size = self.options.height_width()
         pixels, alpha = picture.pixels, picture.alpha
         if size is not None:
             pixels = resize(pixels, size)
             alpha = resize(alpha, size) if alpha is not None else None
-        item.fitted = fit_pixels(pixels, info.size_multiple, self.options.fit)
+        fitted = fit_pixels(pixels, info.size_multiple, self.options.fit)
         if alpha is not None and self.options.fit == "crop":
             alpha = crop_centre(alpha, info.size_multiple)
         # A profile says what the numbers mean: it holds for the output where that has the same channels.
         icc = picture.icc_profile if info.image_out_channels == info.image_in_channels else None
-        item.picture = Picture(_NO_PIXELS, alpha, icc)
+        return fitted, Picture(_NO_PIXELS, alpha, icc)
 
     def videos(self, jobs: Sequence[Job], progress: Progress | None) -> Generator[_Item, None, None]:
         """All videos and animations, one after the other, finished."""
         for index, job in enumerate(jobs):
-            yield _guarded(partial(self.translate_video, progress=progress))(_Item(index, job))
+            translate = self.translate_pages if turns_pages(job.source, job.output) else self.translate_video
+            yield _guarded(partial(translate, progress=progress))(_Item(index, job))
+
+    def translate_pages(self, item: _Item, progress: Progress | None) -> None:
+        """From a TIFF of several pages to one of as many, each of its own size and depth."""
+        self.read(item)
+        if item.outcome is not None or self.options.dry_run:
+            if item.outcome is None:
+                item.finish("translated")
+            return
+        job, source = item.job, item.data or item.job.source
+        report = getattr(progress, "frames", _ignore)
+        channels = cast(Literal[1, 3], self.translator.info.image_in_channels)
+        extents = [self._extent(item, page) for page in range(count_pages(source))]
+
+        def pages() -> Iterator[Picture]:
+            for page, (height, width, held) in enumerate(extents):
+                translator, _ = self.planner.plan(height, width, held, 1)
+                with self.clock.stage("decode"):
+                    fitted, rest = self._fit(read_picture(source, channels, page=page))
+                with self.clock.stage("translate"):
+                    output = translator(fitted.pixels[None])[0]
+                yield Picture(fitted.restore(output), rest.alpha, rest.icc_profile)
+                report(page + 1, len(extents))
+
+        big = sum(height * width for height, width, _ in extents) * 8 > 2**32 - 2**24  # RGBA of 16 bits
+        temporary = _temporary(job.output)
+        try:
+            job.output.parent.mkdir(parents=True, exist_ok=True)
+            write_pages(temporary, pages(), self.options.compression, big)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            self._enter(item, hash_file(temporary), temporary.stat().st_size)
+            temporary.replace(job.output)
+        except OSError as error:
+            raise DataError(_explain(error, job.output)) from None
+        finally:
+            temporary.unlink(missing_ok=True)
+        item.finish("translated")
 
     def translate_video(self, item: _Item, progress: Progress | None) -> None:
         """From a video or an animation to a file like it, or to its frames as images."""
@@ -556,6 +619,24 @@ class _Line:
         item.finish("translated")
 
 
+def _dropped(jobs: Iterable[Job]) -> Iterator[str]:
+    """A sentence on the inputs of several frames or pages of which the output's format holds one."""
+    cut = [
+        job
+        for job in jobs
+        if job.problem is None
+        and not _moves(job)
+        and not turns_pages(job.source, job.output)
+        and several_pictures(job.source)
+    ]
+    if cut:
+        names = ", ".join(str(job.source) for job in cut[:3]) + (" and more" if len(cut) > 3 else "")
+        yield (
+            f"only the first frame or page of {names} is translated, since the output's format holds one: "
+            "another --format, or ending of -o, keeps all"
+        )
+
+
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
@@ -680,13 +761,15 @@ def _prepare_folders(jobs: Iterable[Job]) -> None:
             ) from None
 
 
-def _write_file(path: Path, data: bytes, before_rename: Callable[[], None]) -> None:
-    """Write under a temporary name, flush to the disk, rename; nothing is left behind if that fails.
-
-    The temporary name is made from the path alone, so that a rerun replaces what a killed run has left.
-    """
+def _temporary(path: Path) -> Path:
+    """Where a file is written before it is renamed: made from the path alone, so that a rerun replaces what is left."""
     name = blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
-    temporary = path.with_name(f".{name}.translatekit.tmp")
+    return path.with_name(f".{name}.translatekit.tmp")
+
+
+def _write_file(path: Path, data: bytes, before_rename: Callable[[], None]) -> None:
+    """Write under a temporary name, flush to the disk, rename; nothing is left behind if that fails."""
+    temporary = _temporary(path)
     try:
         with temporary.open("wb") as file:
             file.write(data)

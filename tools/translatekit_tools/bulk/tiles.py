@@ -49,7 +49,7 @@ class TiledTranslator:
 
     Attributes:
         info: of the translator within.
-        device: likewise.
+        device, bits: likewise.
         within: that translator.
         tile: the side of a tile, in pixels.
         preferred_batch: 1; tiles are what is translated at once.
@@ -71,6 +71,7 @@ class TiledTranslator:
         """
         self.info: ModelInfo = translator.info
         self.device = getattr(translator, "device", "cpu")
+        self.bits = getattr(translator, "bits", None)
         self.within = translator
         multiple = self.info.size_multiple
         if tile % multiple or tile < 1:

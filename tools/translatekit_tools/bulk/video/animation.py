@@ -1,10 +1,13 @@
-"""Animated GIF and WebP: frames with durations of their own, transparency and the number of repetitions kept.
+"""Animated GIF, WebP, PNG and AVIF: each frame's duration, transparency and the number of repetitions are kept.
 
-Pillow reads and writes both; FFmpeg reads no animated WebP, and gives a GIF one palette for all of its frames.
+Pillow reads all of them. It also writes them, but a frame that equals the one before becomes a longer one, and an
+animation of equal frames a still. So Pillow encodes single frames here, which `containers` puts together.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,18 +16,27 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from translatekit.images import to_uint8
+from translatekit.images import UnreadableImageError, to_uint8
+from translatekit.images.writing import avif_subsampling
+from translatekit_tools.bulk.video import containers
 from translatekit_tools.bulk.video.reader import Frame, UnreadableVideoError, VideoInfo, Wanted
 
-_DEFAULT_DURATION = 100  # milliseconds, where a file says 0 or nothing, as browsers have it
-_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+_DEFAULT_DURATION = Fraction(1, 10)  # seconds, where a file says 0 or nothing, as browsers have it
+_DAMAGE = (
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error),
+    *(Image.DecompressionBombError, UnreadableImageError),
+)
+_FINEST = 1_000_000  # ticks a second; PNG's fractions may ask for more
 
 
 class AnimationReader:
-    """An animated image, open for reading (see `translatekit_tools.bulk.video.reader.Reader`); a tick is 1 ms.
+    """An animated image, open for reading (see `translatekit_tools.bulk.video.reader.Reader`).
 
     Attributes:
-        settings: what else the file says: ``loop``, the number of repetitions, where it does; profiles and comments.
+        settings: what else the file says: profiles and comments.
+        plays: how often it is shown; 0 for ever.
+        cut: whether it has more than 8 bits a channel, of which 8 are read.
+        damaged: none; a damaged animation is refused.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,29 +47,40 @@ class AnimationReader:
         """
         self.path = path
         self.damaged: list[float] = []
+        durations: list[Fraction] = []
         try:
             self._image = Image.open(path)
-            kept = ("loop", "icc_profile", "exif", "xmp", "comment")
+            # A GIF's later frames may reach beyond its screen, and then Pillow enlarges it; viewers don't.
+            self._width, self._height = self._image.size
+            kept = ("icc_profile", "exif", "xmp", "comment")
             self.settings = {
                 key: self._image.info[key] for key in kept if self._image.info.get(key) is not None
             }
-            self._durations = []
-            alpha = False
+            self.plays = _plays(self._image)
+            deep = _is_deep(path, self._image)
+            self.cut = deep and self._image.format != "PNG"
             for frame in self._images():
-                self._durations.append(int(frame.info.get("duration", 0)) or _DEFAULT_DURATION)
-                alpha = alpha or frame.convert("RGBA").getchannel("A").getextrema()[0] != 255
+                milliseconds = Fraction(frame.info.get("duration") or 0)
+                durations.append((milliseconds / 1000).limit_denominator(65535) or _DEFAULT_DURATION)
+            alpha = any(_is_transparent(pixels) for pixels in self._pixels())
         except _DAMAGE as error:
             raise self._damaged(error) from None
-        total = sum(self._durations)
+        ticks = math.lcm(1000, *(duration.denominator for duration in durations))
+        ticks = ticks if ticks <= _FINEST else 1000
+        ends = [0]
+        for moment in _sums(durations):
+            ends.append(max(ends[-1] + 1, round(moment * ticks)))
+        self._durations = np.diff(ends).tolist()
         self.end = 0
         self.info = VideoInfo(
-            width=self._image.width,
-            height=self._image.height,
-            time_base=Fraction(1, 1000),
-            rate=Fraction(1000 * len(self._durations), total).limit_denominator(1001),
-            frames=len(self._durations),
-            seconds=total / 1000,
+            width=self._width,
+            height=self._height,
+            time_base=Fraction(1, ticks),
+            rate=Fraction(ticks * len(durations), ends[-1]).limit_denominator(1001),
+            frames=len(durations),
+            seconds=ends[-1] / ticks,
             alpha=alpha,
+            deep=deep and not self.cut,
         )
 
     def close(self) -> None:
@@ -65,10 +88,21 @@ class AnimationReader:
         self._image.close()
 
     def _images(self) -> Iterator[Image.Image]:
-        for number in range(getattr(self._image, "n_frames", 1)):
+        # A PNG may begin with an image for programs that show no animations, which is none of its frames.
+        first = 1 if getattr(self._image, "default_image", False) else 0
+        for number in range(first, getattr(self._image, "n_frames", 1)):
             self._image.seek(number)
-            self._image.load()  # a WebP's duration is known no earlier
+            if self._image.format != "PNG":
+                self._image.load()  # a WebP's duration is known no earlier
             yield self._image
+
+    def _pixels(self) -> Iterator[np.ndarray]:
+        """The frames as RGBA."""
+        if self._image.format == "PNG":
+            yield from containers.read_png(self.path.read_bytes())
+            return
+        for image in self._images():
+            yield np.asarray(image.convert("RGBA"))[: self._height, : self._width]
 
     def _damaged(self, error: Exception) -> UnreadableVideoError:
         return UnreadableVideoError(f"the animation is damaged ({error}): replace or remove it")
@@ -81,13 +115,12 @@ class AnimationReader:
         """
         try:
             self.end = 0
-            for number, image in enumerate(self._images()):
+            for number, rgba in enumerate(self._pixels()):
                 pts, duration = self.end, self._durations[number]
                 self.end = pts + duration
-                if wanted is not None and not wanted(number, pts / 1000):
+                if wanted is not None and not wanted(number, float(pts * self.info.time_base)):
                     yield None
                     continue
-                rgba = np.asarray(image.convert("RGBA"))
                 alpha = np.ascontiguousarray(rgba[:, :, 3]) if self.info.alpha else None
                 yield Frame(np.ascontiguousarray(rgba[:, :, :3]), alpha, pts, duration, number)
         except _DAMAGE as error:
@@ -97,51 +130,92 @@ class AnimationReader:
 def write_animation(
     path: Path, frames: Iterable[Frame], reader: AnimationReader, end: Callable[[], int], quality: int
 ) -> None:
-    """Write frames into a GIF or WebP, by the path's suffix, with the repetitions of the one they come from.
+    """Write frames into a GIF, WebP, PNG or AVIF, by the path's suffix, repeated as often as what they come from.
 
-    A frame is shown until the next one.
+    A frame is shown until the next one. Durations that a format cannot say exactly (GIF counts in hundredths of a
+    second, WebP and AVIF in thousandths) are rounded so that the errors don't add up.
 
     Args:
         path: the file.
-        frames: with time stamps in milliseconds.
+        frames: with time stamps in ticks of the reader's time base.
         reader: what the frames were read from.
         end: asked, after the last frame, when that one ends.
-        quality: of WebP, 1 to 100.
-    """
-    webp = path.suffix.lower() == ".webp"
-    step = 1 if webp else 10  # milliseconds that the format counts in
-    durations: list[int] = []
+        quality: of WebP and AVIF, 1 to 100.
 
-    def images() -> Iterator[Image.Image]:
+    Raises:
+        DataError: the format cannot hold such a duration.
+    """
+
+    suffix = path.suffix.lower()
+
+    def timed() -> Iterator[containers.Timed]:
+        for samples, start, stop in shown():
+            yield samples if suffix in (".png", ".apng") else to_uint8(samples), start, stop
+
+    def shown() -> Iterator[containers.Timed]:
         before: Frame | None = None
         for frame in frames:
             if before is not None:
-                durations.append(_ticks(before.pts, frame.pts, step))
-                yield _to_pillow(before)
+                yield _timed(before, frame.pts, reader)
             before = frame
         if before is not None:
-            durations.append(_ticks(before.pts, end(), step))
-            yield _to_pillow(before)
+            yield _timed(before, end(), reader)
 
-    settings: dict[str, Any] = dict(reader.settings)
-    if webp:
-        settings.pop("comment", None)
-        settings |= {"loop": settings.get("loop", 1), "quality": quality, "method": 4}
+    settings, plays, alpha = reader.settings, reader.plays, reader.info.alpha
+    if suffix == ".gif":
+        containers.write_gif(path, timed(), plays, alpha, settings.get("comment"))
+    elif suffix == ".webp":
+        containers.write_webp(path, timed(), plays, alpha, settings, quality)
+    elif suffix == ".avif":
+        _write_avif(path, timed(), settings, quality)
     else:
-        settings = {key: settings[key] for key in ("loop", "comment") if key in settings}
-        settings |= {"disposal": 2 if reader.info.alpha else 1, "optimize": False}
-    made = images()
-    # Pillow takes the frames, and each one's duration, when it comes to them.
-    next(made).save(path, save_all=True, append_images=made, duration=durations, **settings)
+        containers.write_png(path, timed(), plays, settings.get("icc_profile"))
 
 
-def _ticks(start: int, end: int, step: int) -> int:
-    """A duration in milliseconds that the format can hold; rounding does not add up over the frames."""
-    return max(step, round(end / step) * step - round(start / step) * step)
+def _write_avif(
+    path: Path, frames: Iterable[containers.Timed], settings: dict[str, Any], quality: int
+) -> None:
+    images, durations = [], []
+    for pixels, start, stop in frames:
+        images.append(Image.fromarray(pixels))
+        durations.append(containers.units(start, stop, 1000))
+    kept: dict[str, Any] = {key: settings[key] for key in ("icc_profile", "exif", "xmp") if key in settings}
+    kept |= {"quality": quality, "subsampling": avif_subsampling(quality)}
+    images[0].save(path, "AVIF", save_all=True, append_images=images[1:], duration=durations, **kept)
 
 
-def _to_pillow(frame: Frame) -> Image.Image:
-    pixels = to_uint8(frame.pixels)
+def _timed(frame: Frame, stop: int, reader: AnimationReader) -> containers.Timed:
+    """A frame's samples, and when they are shown, in seconds."""
+    samples = frame.pixels
     if frame.alpha is not None:
-        pixels = np.concatenate([pixels, to_uint8(frame.alpha)[:, :, None]], axis=2)
-    return Image.fromarray(np.ascontiguousarray(pixels))
+        samples = np.concatenate([samples, frame.alpha[:, :, None]], axis=2)
+    base = reader.info.time_base
+    return np.ascontiguousarray(samples), frame.pts * base, stop * base
+
+
+def _is_transparent(rgba: np.ndarray) -> bool:
+    return bool(rgba[:, :, 3].min() < (255 if rgba.dtype == np.uint8 else 1))
+
+
+def _sums(durations: Iterable[Fraction]) -> Iterator[Fraction]:
+    total = Fraction(0)
+    for duration in durations:
+        total += duration
+        yield total
+
+
+def _plays(image: Image.Image) -> int:
+    """How often an animation is shown, 0 for ever."""
+    loop = image.info.get("loop")
+    if image.format == "GIF":  # which counts the repetitions after the first time, where it says anything
+        return 1 if loop is None else 0 if loop == 0 else int(loop) + 1
+    return 0 if loop is None else int(loop)
+
+
+def _is_deep(path: Path, image: Image.Image) -> bool:
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if image.format == "PNG":
+        return head[24] > 8
+    start = head.find(b"av1C")
+    return image.format == "AVIF" and 0 <= start < len(head) - 6 and bool(head[start + 6] & 0x40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from translatekit_tools.bulk.video.addresses import is_sequence
 
@@ -27,7 +28,7 @@ WRITABLE_VIDEO_SUFFIXES = (
 )
 """Suffixes of the videos that can be written."""
 
-ANIMATION_SUFFIXES = frozenset({".gif", ".webp"})
+ANIMATION_SUFFIXES = frozenset({".gif", ".webp", ".png", ".apng", ".avif"})
 """Suffixes of images that may move, and of those that can be written moving."""
 
 
@@ -37,17 +38,63 @@ STREAMED = ("mkv", "webm", "ts", "nut", "mp4", "mov", "flv", "y4m", "raw")
 RAW_SUFFIXES = frozenset({".y4m", ".raw"})
 """Suffixes of frames as they are, without anything else."""
 
+_TIFF = frozenset({".tif", ".tiff"})
+
 
 def is_animation(path: Path) -> bool:
-    """Whether a file is a GIF or WebP of several frames."""
+    """Whether a file is a GIF, WebP, PNG or AVIF of several frames."""
     if path.suffix.lower() not in ANIMATION_SUFFIXES:
         return False
-    from PIL import Image
-
     try:
+        if not _may_move(path):
+            return False
+        from PIL import Image
+
         with Image.open(path) as image:
             return bool(getattr(image, "is_animated", False))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # decoders raise nearly anything on damaged files
+        return False  # whoever reads it says what is wrong with it
+
+
+def _may_move(path: Path) -> bool:
+    """Whether the start of a file leaves it open that there are several frames, which takes no decoder to tell."""
+    with path.open("rb") as file:
+        head = file.read(64)
+        if head.startswith(b"\x89PNG"):  # acTL comes before the first IDAT
+            place = 8
+            while len(chunk := _read_at(file, place, 8)) == 8 and chunk[4:] not in (b"IDAT", b"IEND"):
+                if chunk[4:] == b"acTL":
+                    return True
+                place += 12 + int.from_bytes(chunk[:4], "big")
+            return False
+    if head[4:8] == b"ftyp":
+        return b"avis" in head
+    if head[8:12] == b"WEBP":
+        return head[12:16] == b"VP8X" and bool(head[20] & 2)
+    return True
+
+
+def _read_at(file: BinaryIO, place: int, count: int) -> bytes:
+    file.seek(place)
+    return file.read(count)
+
+
+def turns_pages(source: Path, output: Path) -> bool:
+    """Whether a file is a TIFF of several pages, and its output can be one."""
+    return output.suffix.lower() in _TIFF and source.suffix.lower() in _TIFF and several_pictures(source)
+
+
+def several_pictures(source: Path) -> bool:
+    """Whether an image file has several frames or pages."""
+    if source.suffix.lower() in VIDEO_SUFFIXES:
+        return False
+    if source.suffix.lower() not in _TIFF:
+        return is_animation(source)
+    from translatekit.images import UnreadableImageError, count_pages
+
+    try:
+        return count_pages(source) > 1
+    except UnreadableImageError:
         return False  # whoever reads it says what is wrong with it
 
 

@@ -119,6 +119,8 @@ def translate_video(
     made = folder / f"made{out.suffix.lower()}"
     with closing(_open(source, options)) as reader:
         line = _Line(reader, planner, options, report, clock or Clock(), say)
+        if isinstance(reader, AnimationReader) and reader.cut:
+            say(f"{source} has more than 8 bits a channel, of which an animation keeps 8")
         if isinstance(reader, AnimationReader) and made.suffix in ANIMATION_SUFFIXES:
             _make_animation(reader, line, made)
         else:

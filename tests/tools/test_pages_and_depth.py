@@ -1,0 +1,182 @@
+"""TIFFs of several pages, and the depth of what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from translatekit_tools.bulk.tiles import TiledTranslator
+
+import translatekit
+from translatekit.errors import TranslatekitError
+from translatekit.images import Picture, count_pages, encode_picture, read_picture, write_pages
+from translatekit.model_file import ModelInfo
+
+
+class Inverse:
+    """A translator to the negative."""
+
+    def __init__(self, bits: int | None = None, **info: object) -> None:
+        self.info = ModelInfo(**{"method": "test", "generator": "inverse", "size_multiple": 4} | info)  # type: ignore[arg-type]
+        self.bits = bits
+        self.dtypes: set[str] = set()
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        self.dtypes.add(batch.dtype.name)
+        return 255 - batch if batch.dtype == np.uint8 else 1 - batch
+
+
+class Told:
+    """What a user is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __call__(self, result: object) -> None: ...
+
+    def frames(self, done: int, total: int) -> None: ...
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def noise(height: int, width: int, channels: int, dtype: type, seed: int = 0) -> np.ndarray:
+    values = np.random.default_rng(seed).integers(0, 65536, (height, width, channels))
+    return (values // 257).astype(np.uint8) if dtype is np.uint8 else (values / 65535).astype(np.float32)
+
+
+PAGES = [
+    Picture(noise(20, 30, 3, np.uint8)),
+    Picture(noise(41, 17, 1, np.float32, 1)),
+    Picture(noise(8, 9, 3, np.float32, 2), noise(8, 9, 1, np.float32, 3)[:, :, 0]),
+    Picture(noise(20, 30, 1, np.uint8, 4), noise(20, 30, 1, np.uint8, 5)[:, :, 0]),
+]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".tiff"])
+def test_every_page_is_translated_at_its_own_size_and_depth(tmp_path: Path, suffix: str) -> None:
+    source, out = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    write_pages(source, PAGES, compression=4)
+    summary = translatekit.translate(source, Inverse(), out)
+    assert summary.translated == 1
+    assert count_pages(out) == len(PAGES)
+    for number, page in enumerate(PAGES):
+        again = read_picture(out, 3, page=number)
+        wanted = np.broadcast_to(page.pixels, again.pixels.shape)
+        assert again.pixels.dtype == page.pixels.dtype
+        negative = 255 - wanted if wanted.dtype == np.uint8 else 1 - wanted
+        np.testing.assert_allclose(
+            again.pixels, negative, rtol=0, atol=1.01 / 65535 if wanted.dtype != np.uint8 else 0
+        )
+        assert (again.alpha is None) == (page.alpha is None)
+        if page.alpha is not None:
+            np.testing.assert_array_equal(again.alpha, page.alpha)
+    with tifffile.TiffFile(out) as tiff:  # and another reader sees the same pages
+        assert [page.shape[:2] for page in tiff.pages] == [page.pixels.shape[:2] for page in PAGES]
+    assert translatekit.translate(source, Inverse(), out, force=True).translated == 1
+
+
+def test_a_file_of_pages_is_entered_into_the_manifest(tmp_path: Path) -> None:
+    from translatekit_tools.bulk.manifest import Manifest
+
+    write_pages(tmp_path / "in.tif", PAGES[:2], compression=0)
+    first = translatekit.translate(tmp_path / "in.tif", Inverse(), tmp_path / "out")
+    assert first.outputs == [tmp_path / "out" / "in.tif"]
+    assert Manifest(tmp_path / "out").source_of(tmp_path / "out" / "in.tif").resolve() == tmp_path / "in.tif"
+
+
+def test_thumbnails_and_masks_are_no_pages(tmp_path: Path) -> None:
+    path = tmp_path / "in.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(np.full((4, 6), 9, np.uint8), subfiletype=1, contiguous=False)
+        tiff.write(np.full((16, 24), 100, np.uint8), contiguous=False)
+        tiff.write(np.full((8, 12), 50, np.uint8), subfiletype=1, contiguous=False)
+        tiff.write(np.ones((16, 24), bool), subfiletype=4, contiguous=False)
+        tiff.write(np.full((12, 20), 200, np.uint8), subfiletype=2, contiguous=False)
+    assert count_pages(path) == 2
+    assert read_picture(path).pixels.shape == (16, 24, 1)
+    assert read_picture(path, page=1).pixels.max() == 200
+    translatekit.translate(path, Inverse(), tmp_path / "out.tif")
+    assert count_pages(tmp_path / "out.tif") == 2
+
+
+def test_a_page_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    write_pages(tmp_path / "in.tif", PAGES[:2], compression=0)
+    with pytest.raises(TranslatekitError, match="2 pages, and no page 3"):
+        read_picture(tmp_path / "in.tif", page=2)
+    with pytest.raises(TranslatekitError, match="no page 2"):
+        read_picture(encode_picture(PAGES[0], ".png"), page=1)
+
+
+def test_a_damaged_page_fails_the_file_and_leaves_no_output(tmp_path: Path) -> None:
+    source = tmp_path / "in.tif"
+    write_pages(source, PAGES[:3], compression=4)
+    with tifffile.TiffFile(source) as tiff:
+        page = tiff.pages[1]
+        place, length = page.dataoffsets[0], page.databytecounts[0]
+    data = bytearray(source.read_bytes())
+    data[place : place + length] = bytes(length)
+    source.write_bytes(data)
+    summary = translatekit.translate(source, Inverse(), tmp_path / "out")
+    assert len(summary.failed) == 1
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.suffix == ".tif"] == []
+
+
+@pytest.mark.parametrize("output", ["out.png", "out.jpg"])
+def test_pages_that_the_output_cannot_hold_are_said(tmp_path: Path, output: str) -> None:
+    write_pages(tmp_path / "in.tif", PAGES[:2], compression=0)
+    told = Told()
+    translatekit.translate(tmp_path / "in.tif", Inverse(), tmp_path / output, progress=told)
+    assert any("only the first frame or page" in text and "in.tif" in text for text in told.said)
+
+
+def test_an_animation_that_becomes_a_still_is_said(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), (90 * index, 0, 0)) for index in range(3)]
+    frames[0].save(tmp_path / "in.gif", save_all=True, append_images=frames[1:], duration=100)
+    told = Told()
+    translatekit.translate(tmp_path / "in.gif", Inverse(), tmp_path / "out.jpg", progress=told)
+    assert any("in.gif" in text for text in told.said)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_model_of_8_bits_writes_8_bits_and_says_so_once(tmp_path: Path, suffix: str) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    deep = Picture(noise(16, 16, 3, np.float32), noise(16, 16, 1, np.float32, 1)[:, :, 0])
+    for name in "abc":
+        (source / f"{name}{suffix}").write_bytes(encode_picture(deep, suffix))
+    told, model = Told(), Inverse(bits=8)
+    translatekit.translate(source, model, tmp_path / "out", progress=told)
+    assert sum("8 bits a channel" in text for text in told.said) == 1
+    assert model.dtypes == {"uint8"}
+    for name in "abc":
+        assert read_picture(tmp_path / "out" / f"{name}{suffix}").pixels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_model_of_floats_keeps_16_bits_and_says_nothing(tmp_path: Path, suffix: str) -> None:
+    picture = Picture(noise(16, 16, 3, np.float32))
+    (tmp_path / f"in{suffix}").write_bytes(encode_picture(picture, suffix))
+    told = Told()
+    translatekit.translate(tmp_path / f"in{suffix}", Inverse(), tmp_path / f"out{suffix}", progress=told)
+    assert told.said == []
+    again = read_picture(tmp_path / f"out{suffix}").pixels
+    np.testing.assert_allclose(again, 1 - picture.pixels, rtol=0, atol=1.01 / 65535)
+    assert np.unique(again).size > 256
+
+
+def test_tiles_of_a_model_of_8_bits_have_8_bits() -> None:
+    info = {"generator_options": {"norm": "none"}}
+    assert TiledTranslator(Inverse(bits=8, **info), 64).bits == 8
+    assert TiledTranslator(Inverse(**info), 64).bits is None
+
+
+def test_every_compiled_backend_says_that_it_has_8_bits() -> None:
+    from translatekit_tools.backends.onnxruntime import OnnxTranslator
+    from translatekit_tools.backends.openvino import OpenVinoTranslator
+    from translatekit_tools.backends.tensorrt import TensorRTTranslator
+
+    assert {OnnxTranslator.bits, OpenVinoTranslator.bits, TensorRTTranslator.bits} == {8}
