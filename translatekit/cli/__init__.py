@@ -98,7 +98,7 @@ def _show_warning(
 ) -> None:
     """One of ours as one line, without the place in the code."""
     if issubclass(category, TranslatekitWarning):
-        print(f"Warning: {message}", file=sys.stderr)
+        print(f"Warning: {printable(str(message))}", file=sys.stderr)
     else:
         _show_others(message, category, filename, lineno, file, line)
 

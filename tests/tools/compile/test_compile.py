@@ -418,6 +418,8 @@ def test_weights_that_are_not_finite_are_not_compiled(
     onnx.save(graph, str(tmp_path / "spoiled.onnx"))
     with pytest.raises(ModelFileError, match="its weights are not all finite"):
         compile_model(tmp_path / "spoiled.onnx", tmp_path / "model.xml")
+    with pytest.raises(ModelFileError, match="its weights are not all finite"):
+        translatekit.load(tmp_path / "spoiled.onnx")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["spoiled.onnx", "spoiled.safetensors"]
 
 
@@ -457,3 +459,49 @@ def test_what_a_runtime_raises_is_a_sentence(compiled: Compiled, tmp_path: Path)
             ModelFileError, match=r"the compiled unet could not be run \(.*\): compile the model again"
         ):
             translatekit.load(path)(np.zeros((1, 40, 40, 3), np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["FLOAT", "FLOAT16", "BFLOAT16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.0])
+def test_weights_of_an_onnx_file_are_looked_at_in_every_precision(
+    tmp_path: Path, kind: str, value: float
+) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    number = getattr(TensorProto, kind)
+    weights = [helper.make_tensor(f"w{n}", number, [3], [0.0, 1.0, value if n else 2.0]) for n in range(2)]
+    if kind == "FLOAT":  # as torch writes them
+        weights = [onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(w), w.name) for w in weights]
+    else:
+        weights = [
+            helper.make_tensor(w.name, number, [3], onnx.numpy_helper.to_array(w).tobytes(), raw=True)
+            for w in weights
+        ]
+    graph = helper.make_graph([], "weights", [], [], weights)
+    onnx.save(helper.make_model(graph), str(tmp_path / "model.onnx"))
+    if value == 1.0:
+        onnx_file.check_weights(tmp_path / "model.onnx")
+    else:
+        with pytest.raises(ModelFileError, match="its weights are not all finite"):
+            onnx_file.check_weights(tmp_path / "model.onnx")
+
+
+def test_weights_of_an_openvino_file_are_looked_at(compiled: Compiled, tmp_path: Path) -> None:
+    source = compiled("resnet instance", ".xml").path
+    for file in source.parent.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    openvino.check_weights(tmp_path / source.name)
+    numbers = (tmp_path / source.name).with_suffix(".bin")
+    data = numbers.read_bytes()
+    places = [
+        int(item.get("offset", "0"))
+        for item in openvino._tree(source).iterfind("layers/layer[@type='Const']/data")
+        if item.get("element_type") == "f32" and int(item.get("size", "0")) > 1000
+    ]
+    numbers.write_bytes(data[: places[0]] + np.float32(np.nan).tobytes() + data[places[0] + 4 :])
+    with pytest.raises(ModelFileError, match="its weights are not all finite"):
+        translatekit.load(tmp_path / source.name)
+    numbers.write_bytes(data[:-100])
+    with pytest.raises(ModelFileError, match="is truncated"):
+        translatekit.load(tmp_path / source.name)

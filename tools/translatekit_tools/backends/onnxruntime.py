@@ -28,7 +28,7 @@ from translatekit_tools.backends.batches import (
 )
 from translatekit_tools.backends.held import Held, Parts
 from translatekit_tools.backends.onnx_held import HeldGraph
-from translatekit_tools.compile.onnx_file import INPUT, read_info
+from translatekit_tools.compile.onnx_file import INPUT, check_weights, read_info
 
 Session: TypeAlias = onnxruntime.InferenceSession
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -117,6 +117,7 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Onnx
     """
     info = read_info(path)
     check_precision(path, info, precision)
+    check_weights(path)
     there = onnxruntime.get_available_providers()
     if device == "auto":
         device = "cuda" if _CUDA in there else "cpu"

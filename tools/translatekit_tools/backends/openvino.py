@@ -27,7 +27,7 @@ from translatekit_tools.backends.held import Held, Parts
 from translatekit_tools.backends.openvino_held import HeldModel
 from translatekit_tools.backends.openvino_speeds import HINTS, openvino_speeds
 from translatekit_tools.compile.openvino import check_precision as check_cpu
-from translatekit_tools.compile.openvino import read_info
+from translatekit_tools.compile.openvino import check_weights, read_info
 
 _OF_FP32 = ("bf16", "fp16")
 """What a file is compiled for and can still be run in fp32: its weights are rounded by the processor, or hardly."""
@@ -128,6 +128,7 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
         raise ModelFileError(
             f"the header of {path} names the precision {own!r}, which OpenVINO has not: compile the model again"
         )
+    check_weights(path)
     core = openvino.Core()
     finished = "parity" in info.compiled  # else it is a file under a temporary name, not to be opened again
     chosen = _choose(core, path, own, precision) if finished else own

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from translatekit.errors import ModelFileError
 from translatekit.model_file import ModelInfo
@@ -11,8 +12,11 @@ from translatekit.model_file import ModelInfo
 KEY = "translatekit"
 INPUT, OUTPUT = "image", "translated"
 
-# Field numbers and wire types of ModelProto (onnx.proto) and of Protocol Buffers' encoding.
+# Field numbers, data types and wire types of onnx.proto and of Protocol Buffers' encoding.
 _METADATA_PROPS, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
+_GRAPH, _INITIALIZER, _DATA_TYPE, _FLOAT_DATA, _RAW_DATA = 7, 5, 2, 4, 9
+_BFLOAT16, _BFLOAT16_EXPONENT = 16, 0x7F80
+_FLOATS = {1: "<f4", 10: "<f2", 11: "<f8", _BFLOAT16: "<u2"}  # as numpy names them
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -23,11 +27,11 @@ def read_info(path: Path) -> ModelInfo:
         ModelFileError: it is missing, damaged, or not one of ours.
     """
     try:
-        with path.open("rb") as file:
-            text = _find(file, path.stat().st_size)
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            text = _find(data)
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path") from None
-    except (ValueError, UnicodeDecodeError):
+    except ValueError:
         raise ModelFileError(f"{path} is no ONNX file, or damaged: compile the model again") from None
     if text is None:
         raise ModelFileError(
@@ -37,20 +41,22 @@ def read_info(path: Path) -> ModelInfo:
 
 
 def check_weights(path: Path) -> None:
-    """See that the numbers in an ``.onnx`` file are finite.
+    """See that the numbers in an ``.onnx`` file are finite, without the package onnx.
 
     Raises:
-        ModelFileError: one is not.
+        ModelFileError: one is not, or the file is damaged.
     """
-    import numpy as np
-    import onnx
-
-    for tensor in onnx.load(str(path)).graph.initializer:
-        values = onnx.numpy_helper.to_array(tensor)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ModelFileError(
-                f"{path} cannot be compiled, since its weights are not all finite: compile a model file in its place"
-            )
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            finite = all(map(_is_finite, _weights(data)))
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path") from None
+    except ValueError:
+        raise ModelFileError(f"{path} is no ONNX file, or damaged: compile the model again") from None
+    if not finite:
+        raise ModelFileError(
+            f"{path} cannot be used, since its weights are not all finite: train again, and compile that model"
+        )
 
 
 def write_info(path: Path, info: ModelInfo) -> None:
@@ -70,50 +76,75 @@ def set_info(model: object, info: ModelInfo) -> None:
     entries.add(key=KEY, value=info.to_json())
 
 
-def _find(file: BinaryIO, end: int) -> str | None:
+def _find(data: mmap.mmap) -> str | None:
     """The value of our entry of ``metadata_props``, skipping all other fields of the model."""
     found = None
-    while file.tell() < end:
-        tag = _varint(file)
-        number, wire = tag >> 3, tag & 7
-        if wire == _BYTES:
-            length = _varint(file)
-            if length > end - file.tell():
-                raise ValueError("a field is longer than the file")
-            if number == _METADATA_PROPS:
-                key, value = _entry(file.read(length))
-                found = value if key == KEY else found
-            else:
-                file.seek(length, 1)
-        elif wire == _VARINT:
-            _varint(file)
-        elif wire in (_FIXED64, _FIXED32):
-            file.seek(8 if wire == _FIXED64 else 4, 1)
-        else:
-            raise ValueError(f"wire type {wire}")
+    for number, start, end in _fields(data, 0, len(data)):
+        if number == _METADATA_PROPS:
+            entry = {field: data[first:last].decode() for field, first, last in _fields(data, start, end)}
+            if entry.get(_ENTRY_KEY) == KEY:
+                found = entry.get(_ENTRY_VALUE, "")
     return found
 
 
-def _entry(data: bytes) -> tuple[str, str]:
-    import io
+def _weights(data: mmap.mmap) -> Iterator[tuple[int, bytes]]:
+    """The data type and the bytes of every initializer of floating-point numbers, copied one at a time."""
+    for number, start, end in _fields(data, 0, len(data)):
+        if number != _GRAPH:
+            continue
+        for field, first, last in _fields(data, start, end):
+            if field == _INITIALIZER:
+                kind, raw = 0, b""
+                for part, low, high in _fields(data, first, last):
+                    if part == _DATA_TYPE:
+                        kind = _varint(data, low, high)[0]
+                    elif part in (_RAW_DATA, _FLOAT_DATA):
+                        raw = data[low:high]
+                if kind in _FLOATS:
+                    yield kind, raw
 
-    file = io.BytesIO(data)
-    fields = {_ENTRY_KEY: "", _ENTRY_VALUE: ""}
-    while file.tell() < len(data):
-        tag = _varint(file)
-        if tag & 7 != _BYTES:
-            raise ValueError("an entry holds texts only")
-        fields[tag >> 3] = file.read(_varint(file)).decode()
-    return fields[_ENTRY_KEY], fields[_ENTRY_VALUE]
+
+def _is_finite(weights: tuple[int, bytes]) -> bool:
+    import numpy as np
+
+    kind, raw = weights
+    numbers = np.frombuffer(raw, _FLOATS[kind])
+    if kind == _BFLOAT16:
+        return not bool(((numbers & _BFLOAT16_EXPONENT) == _BFLOAT16_EXPONENT).any())
+    return bool(np.isfinite(numbers).all())
 
 
-def _varint(file: BinaryIO) -> int:
+def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Number, beginning and end of each field of a message between two places.
+
+    Raises:
+        ValueError: it is none.
+    """
+    while place < end:
+        tag, place = _varint(data, place, end)
+        wire, start = tag & 7, place
+        if wire == _BYTES:
+            length, start = _varint(data, place, end)
+            place = start + length
+        elif wire == _VARINT:
+            _, place = _varint(data, place, end)
+        elif wire in (_FIXED64, _FIXED32):
+            place += 8 if wire == _FIXED64 else 4
+        else:
+            raise ValueError(f"wire type {wire}")
+        if place > end:
+            raise ValueError("a field is longer than what it is in")
+        yield tag >> 3, start, place
+
+
+def _varint(data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
+    """A number, and the place behind it."""
     value = shift = 0
-    while True:
-        byte = file.read(1)
-        if not byte or shift > 63:
-            raise ValueError("a number is cut off")
-        value |= (byte[0] & 127) << shift
+    while place < end and shift <= 63:
+        byte = data[place]
+        value |= (byte & 127) << shift
         shift += 7
-        if byte[0] < 128:
-            return value
+        place += 1
+        if byte < 128:
+            return value, place
+    raise ValueError("a number is cut off")

@@ -25,6 +25,7 @@ from translatekit_tools.compile.source import Source
 from translatekit_tools.compile.subpixel import end_in_convolution
 
 CALIBRATION_IMAGES = 300
+_FLOATS = {"f32": "<f4", "f16": "<f2", "f64": "<f8"}  # OpenVINO's names and numpy's
 ACCURACY_IMAGES = 8
 _NOT_QUANTIZED = ["Add", "Multiply", "Subtract", "Divide", "MVN", "ReduceMean", "Sqrt", "Power", "Tanh"]
 
@@ -182,6 +183,33 @@ def read_info(path: Path) -> ModelInfo:
             f"{path} has no translatekit header: give a file that translatekit compile wrote from a model file"
         )
     return ModelInfo.from_json(element.get("value", ""), path)
+
+
+def check_weights(path: Path) -> None:
+    """See that the numbers in the ``.bin`` beside an ``.xml`` file are finite.
+
+    Raises:
+        ModelFileError: one is not, or a file is damaged.
+    """
+    again = "compile the model again"
+    numbers = path.with_suffix(".bin")
+    try:
+        data = np.memmap(numbers, np.uint8, "r") if numbers.stat().st_size else np.empty(0, np.uint8)
+        for constant in _tree(path).iterfind("layers/layer[@type='Const']/data"):
+            dtype = _FLOATS.get(constant.get("element_type", ""))
+            start, size = int(constant.get("offset", "0")), int(constant.get("size", "0"))
+            if start < 0 or size < 0 or start + size > len(data):
+                raise ModelFileError(f"{numbers} is truncated: copy both files again, or {again}")
+            if dtype is not None and not np.isfinite(data[start : start + size].view(dtype)).all():
+                raise ModelFileError(
+                    f"{path} cannot be used, since its weights are not all finite: train again, and compile that model"
+                )
+    except OSError as error:
+        raise ModelFileError(
+            f"{numbers} cannot be read ({error.strerror}): copy both files, or {again}"
+        ) from None
+    except ValueError:
+        raise ModelFileError(f"{path} is no OpenVINO model, or damaged: {again}") from None
 
 
 def write_info(path: Path, info: ModelInfo) -> None:
