@@ -103,18 +103,21 @@ def register_datasets() -> Iterable[DatasetSpec]:
     yield DatasetSpec(
         name="colorization",
         target="translatekit.datasets.colorization:Colorization",
+        directed=False,
         summary="colour images in; learns gray to RGB, or L to ab (mode=rgb or lab)",
         provides="paired",
     )
     yield DatasetSpec(
         name="single",
         target="translatekit.datasets.single:Single",
+        directed=False,
         summary="one folder of images, which are input and target alike",
         provides="paired",
     )
     yield DatasetSpec(
         name="demo",
         target="translatekit.datasets.demo:Demo",
+        folder=False,
         summary="procedural facades and their label maps, drawn from a seed",
         provides="paired",
     )

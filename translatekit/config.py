@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 
-from translatekit.errors import OptionError
+from translatekit.errors import OptionError, TrainingError
 from translatekit.interfaces import Direction, NormInference
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Pattern, check_options
 from translatekit.precision import TrainPrecision
 from translatekit.registry import registry
-from translatekit.specs import MethodSpec
+from translatekit.specs import DatasetSpec, MethodSpec
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -246,6 +246,7 @@ class RunConfig:
             if getattr(options, name) is None:
                 setattr(options, name, default)
         _merge_network_defaults(options, spec, checked)
+        _check_data(spec, options, data)
         if options.epochs + options.epochs_decay == 0:
             raise OptionError(
                 f"{owner}: epochs and epochs_decay are both 0, so nothing would be trained: pass --epochs 1 or more"
@@ -274,19 +275,69 @@ class RunConfig:
         Raises:
             OptionError: the file is missing or is not such a file, or an option does not fit.
         """
-        path = Path(path)
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-            saved = {**content.get("options", {}), **content.get("method_options", {})}
-            method, data = content["method"], content.get("data")
-        except OSError as error:
-            raise OptionError(f"{path} cannot be read ({error.strerror}): give a run's config.toml") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise OptionError(
-                f"{path} is not the configuration of a run ({error!r}): give a run's config.toml"
-            ) from None
+        method, data, saved = read_toml(path)
         given = dict(given or {})
-        return cls.resolve(given.pop("method", method), given.pop("data", data), {**saved, **given})
+        method, data = given.pop("method", method), given.pop("data", data)
+        name = {**saved, **given}.get("dataset")
+        if name not in (None, "none") and not _has_two_sides(registry("dataset").get(str(name))):
+            saved.pop("direction", None)  # which older versions took and ignored
+        return cls.resolve(method, data, {**saved, **given})
+
+
+def read_toml(path: str | Path) -> tuple[str, str | None, dict[str, Any]]:
+    """Method, data and options of a ``config.toml``, as they stand there.
+
+    Raises:
+        OptionError: the file is missing or is not such a file.
+    """
+    path = Path(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        saved = {**content.get("options", {}), **content.get("method_options", {})}
+        return str(content["method"]), content.get("data"), saved
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read ({error.strerror}): give a run's config.toml") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise OptionError(
+            f"{path} is not the configuration of a run ({error!r}): give a run's config.toml"
+        ) from None
+
+
+def run_config(folder: str | Path) -> Path:
+    """The ``config.toml`` of a run.
+
+    Raises:
+        TrainingError: the folder is no run's.
+    """
+    path = Path(folder) / "config.toml"
+    if not path.is_file():
+        raise TrainingError(f"{folder} is not the folder of a run: give one that holds a config.toml")
+    return path
+
+
+def _has_two_sides(dataset: DatasetSpec) -> bool:
+    return dataset.provides == "paired" and dataset.directed
+
+
+def _check_data(method: MethodSpec, options: TrainOptions, data: str | Path | None) -> None:
+    """Refuse what a dataset would ignore.
+
+    Raises:
+        OptionError: a folder for a dataset that reads none, a direction for one that has but one.
+    """
+    dataset = registry("dataset").get(str(options.dataset))
+    if data is not None and not dataset.folder:
+        raise OptionError(
+            f"dataset {dataset.name!r} reads no folder, and {data} would be ignored: leave it out, or pass another "
+            "--dataset, such as aligned"
+        )
+    if options.direction == "BtoA" and not _has_two_sides(dataset):
+        if dataset.provides == "unpaired":
+            raise OptionError(
+                f"{method.name} learns from unpaired images, which have no direction: leave out --direction BtoA, and "
+                "pass it to run for the way back, or swap the two folders"
+            )
+        raise OptionError(f"dataset {dataset.name!r} has one direction only: leave out --direction BtoA")
 
 
 def _merge_network_defaults(options: TrainOptions, spec: MethodSpec, checked: Mapping[str, Any]) -> None:

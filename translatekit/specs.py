@@ -116,10 +116,14 @@ class DatasetSpec(Spec):
 
     Attributes:
         provides: what its items hold: ``"paired"``, ``"unpaired"`` or ``"labelled"`` images.
+        folder: whether it reads a folder that the user names.
+        directed: whether ``--direction`` says which side of its pairs is the input. Only pairs can have two.
     """
 
     kind: ClassVar[str] = "dataset"
     provides: DataKind = "paired"
+    folder: bool = True
+    directed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from typing import Any
 import rich_click as click
 
 from translatekit.cli._options import collect, options_from_dataclass
-from translatekit.errors import OptionError
 from translatekit.registry import registry
 from translatekit.terminal import echo
 
@@ -26,6 +25,10 @@ class Methods(click.RichGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Their names."""
         return registry("method").names()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; a run that is repeated or resumed says itself by which method."""
+        return super().parse_args(ctx, _with_method(args))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """The command of one method.
@@ -46,7 +49,7 @@ class Methods(click.RichGroup):
 
         def callback(data: str | None, config: str | None, resume: str | None, **params: Any) -> None:
             given = {**collect(TrainOptions, params), **collect(own, params)}
-            _train(None if resume else cmd_name, data, config, resume, given)
+            _train(cmd_name, data, config, resume, given)
 
         return click.RichCommand(
             name=cmd_name,
@@ -60,7 +63,8 @@ class Methods(click.RichGroup):
             callback=callback,
             short_help=spec.summary,
             help=f"Train {cmd_name} on the images in DATA: {spec.summary}.\n\n"
-            "Without DATA, a method for pairs trains on the built-in demo.",
+            "Without DATA, a method for pairs trains on the built-in demo. With --resume, DATA says where the images "
+            "of the run are now, if they have moved.",
         )
 
 
@@ -71,14 +75,35 @@ def train(ctx: click.Context, config: str | None, resume: str | None) -> None:
 
     A run is a folder: config.toml repeats it, model.safetensors is what you use, index.html shows how it went.
     """
-    if ctx.invoked_subcommand is not None:
-        if config or resume:
-            raise OptionError("give --config and --resume after the method, or give no method")
-        return
-    if config is None and resume is None:
+    if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
-        return
-    _train(None, None, config, resume, {})
+
+
+def _with_method(args: list[str]) -> list[str]:
+    """Arguments of ``train`` that begin with the method's name.
+
+    Raises:
+        OptionError: ``--config`` names no configuration.
+        TrainingError: ``--resume`` names no run.
+    """
+    from translatekit.config import read_toml, run_config
+
+    if not args or not args[0].startswith("-"):
+        return args
+    for index, arg in enumerate(args):
+        flag, equals, value = arg.partition("=")
+        if flag not in ("--config", "--resume"):
+            continue
+        behind = index + (1 if equals else 2)
+        if not equals:
+            value = "".join(args[index + 1 : behind])
+        if not value:
+            break  # which click explains
+        if args[behind : behind + 1] and args[behind] in registry("method").names():
+            return [args[behind], *args[:behind], *args[behind + 1 :]]
+        method, _, _ = read_toml(run_config(value) if flag == "--resume" else value)
+        return [method, *args]
+    return args
 
 
 def _train(

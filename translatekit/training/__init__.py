@@ -18,7 +18,8 @@ def train(
 
     Args:
         method: such as ``pix2pix``. Not needed with `config` or `resume`.
-        data: the images' folder; without one, a method for pairs trains on the built-in demo data.
+        data: the images' folder; without one, a method for pairs trains on the built-in demo data. With `resume`,
+            where the images of the run are now, if they have moved.
         config: a run's ``config.toml``, whose options hold where `options` does not say otherwise.
         resume: a run's folder: go on from its newest checkpoint, exactly. Only options of output and hardware and
             the number of epochs or steps may then be given.

@@ -90,6 +90,8 @@ def run(
         training.notes = notes
         if resume is not None:
             _restore(training)
+            if fabric.is_global_zero and data is not None:  # they have moved
+                write_atomically(folder / "config.toml", resolved.to_toml().encode())
         with _leaving_nothing(training) if resume is None else nullcontext():
             _loop(training, processes, stop)
     return folder

@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, default_collate
 
-from translatekit.config import RunConfig, TrainOptions
+from translatekit.config import RunConfig, TrainOptions, read_toml, run_config
 from translatekit.datasets import make_dataset
 from translatekit.datasets.layouts import MissingSplitError
 from translatekit.errors import OptionError, TrainingError
@@ -49,8 +49,9 @@ def resolve(
     """The run's configuration and its folder."""
     if resume is not None:
         folder = Path(resume)
-        if not (folder / "config.toml").is_file():
-            raise TrainingError(f"{folder} is not the folder of a run: give one that holds a config.toml")
+        path = run_config(folder)
+        if config is not None:
+            raise OptionError("--resume goes on with a run and --config repeats one: give one of the two")
         may_change = _MAY_CHANGE_ON_RESUME | {
             item.name for item in fields(TrainOptions) if item.metadata["group"] in _MAY_CHANGE_GROUPS
         }
@@ -62,7 +63,15 @@ def resolve(
                 )
         if given.get("precision") == "auto":  # which is what the run was started with, and no new choice
             given = {name: value for name, value in given.items() if name != "precision"}
-        return RunConfig.from_toml(folder / "config.toml", given), folder
+        own_method, own_data, _ = read_toml(path)
+        if method not in (None, own_method):
+            raise OptionError(
+                f"{folder} is a run of {own_method}: leave out {method}, or start anew without --resume"
+            )
+        changed = dict(given)
+        if data is not None:
+            changed["data"] = _moved(folder, own_data, data)
+        return RunConfig.from_toml(path, changed), folder
     if config is not None:
         changed = dict(given)
         changed.setdefault("output", "none")  # a repeated run gets a folder of its own
@@ -79,6 +88,21 @@ def resolve(
     folder = _choose_folder(resolved)
     resolved.options.output = str(folder)
     return resolved, folder
+
+
+def _moved(folder: Path, own: str | None, data: str | Path) -> str:
+    """The images that a run goes on with: its own, wherever they are now.
+
+    Raises:
+        OptionError: they are still where they were, and others are named.
+    """
+    there = str(Path(data).expanduser().resolve())
+    if own is None or (there != own and Path(own).exists()):
+        raise OptionError(
+            f"{folder} goes on with the images that it was trained on ({own or 'the built-in demo'}): "
+            f"leave out {data}, or train on it by --config {folder / 'config.toml'}"
+        )
+    return there
 
 
 def _choose_folder(config: RunConfig) -> Path:

@@ -1,0 +1,150 @@
+"""What a run leaves behind when it is refused or dies, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from translatekit_pix2pix.method import Pix2Pix
+
+from tests.training.conftest import TINY, draw_pairs
+from tests.training.test_loop import entries, same
+from translatekit import train
+from translatekit.config import RunConfig
+from translatekit.errors import OptionError, TrainingError, TranslatekitError
+from translatekit.training import loop
+from translatekit.training.checkpoint import load_checkpoint
+
+SHORT = {**TINY, "epochs": 2, "epochs_decay": 0, "log_every": 5}
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "sentence"),
+    [
+        (
+            "pix2pix",
+            {"crop_size": 33},
+            r"multiples of 32, got 33x33: pass --crop-size 32, with a --load-size",
+        ),
+        ("pix2pix", {"batch_size": 9}, "pass --batch-size 8"),
+        ("pix2pix", {"dataset": "demo"}, "dataset 'demo' reads no folder, and .* would be ignored"),
+        ("pix2pix", {"dataset": "colorization", "direction": "BtoA"}, "one direction only"),
+        ("cyclegan", {"direction": "BtoA"}, "cyclegan learns from unpaired images, which have no direction"),
+        ("pix2pix", {"strategy": "fsdp"}, "strategy"),
+    ],
+)
+def test_a_refused_run_leaves_nothing(
+    pairs: Path, tmp_path: Path, method: str, options: dict[str, Any], sentence: str
+) -> None:
+    output = tmp_path / "runs" / "new" / "run"
+    with pytest.raises(TranslatekitError, match=sentence):
+        train(method, pairs, output=str(output), **{**SHORT, **options})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_refused_run_takes_only_its_own_files_away(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+
+    def refuse(self: Pix2Pix, batch: Any) -> Any:
+        (run / "notes.txt").write_text("precious")
+        raise OptionError("no: try another")
+
+    monkeypatch.setattr(Pix2Pix, "step", refuse)
+    with pytest.raises(OptionError):
+        train("pix2pix", pairs, output=str(run), **SHORT)
+    assert [path.name for path in run.iterdir()] == ["notes.txt"]
+
+
+def test_a_run_that_died_in_its_first_step_is_started_again_by_resume(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train("pix2pix", pairs, output=str(tmp_path / "whole"), **SHORT)
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Pix2Pix, "step", lambda self, batch: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train("pix2pix", pairs, output=str(run), **SHORT)
+    assert (run / "config.toml").exists()
+    assert not (run / "checkpoints").exists()
+    with pytest.raises(TrainingError, match="or go on with that run by --resume"):
+        train("pix2pix", pairs, output=str(run), **SHORT)
+    train(resume=run)
+    assert same(load_file(whole / "model.safetensors"), load_file(run / "model.safetensors"))
+    measured = [[entry["metrics"] for entry in entries(one, "validation")] for one in (whole, run)]
+    assert measured[0] == measured[1]
+
+
+@pytest.fixture(scope="module")
+def often(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 16 steps that was saved after each of them, by the clock."""
+    run = tmp_path_factory.mktemp("often") / "run"
+    options = {**SHORT, "checkpoint_minutes": 1e-9, "keep_checkpoints": 100}
+    return train("pix2pix", pairs, output=str(run), **options)
+
+
+def saved(run: Path) -> list[int]:
+    return sorted(int(path.stem.removeprefix("step-")) for path in (run / "checkpoints").iterdir())
+
+
+def figures(run: Path) -> list[Any]:
+    return [(entry["step"], entry["losses"]) for entry in entries(run, "train")]
+
+
+def test_checkpoints_are_written_at_the_first_step_by_the_clock_and_by_the_epoch(
+    pairs: Path, often: Path, tmp_path: Path
+) -> None:
+    plain = train("pix2pix", pairs, output=str(tmp_path / "plain"), keep_checkpoints=100, **SHORT)
+    assert saved(plain) == [1, 8, 16]
+    assert saved(often) == list(range(1, 17))
+    assert same(load_file(plain / "model.safetensors"), load_file(often / "model.safetensors"))
+    assert figures(plain) == figures(often)
+
+
+@pytest.mark.parametrize("step", [1, 7, 8, 13])
+def test_a_run_goes_on_exactly_wherever_its_checkpoint_fell(often: Path, tmp_path: Path, step: int) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(often, run)
+    for later in range(step + 1, 17):
+        (run / "checkpoints" / f"step-{later:08}.pt").unlink()
+    train(resume=run)
+    assert same(load_file(often / "model.safetensors"), load_file(run / "model.safetensors"))
+    first, second = load_checkpoint(often / "checkpoints"), load_checkpoint(run / "checkpoints")
+    assert same(first, second)
+    assert figures(run) == figures(often)
+
+
+def test_a_run_goes_on_with_images_that_have_moved_and_with_no_others(tmp_path: Path) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    draw_pairs(data / "train", 4)
+    whole = train("pix2pix", data, output=str(tmp_path / "whole"), **SHORT)
+    train("pix2pix", data, output=str(run), **{**SHORT, "max_steps": 5})
+    draw_pairs(tmp_path / "other" / "train", 3)
+    with pytest.raises(OptionError, match=r"leave out .*other, or train on it by --config"):
+        train("pix2pix", tmp_path / "other", resume=run)
+    moved = data.rename(tmp_path / "moved")
+    with pytest.raises(TrainingError, match="was trained on 4 images and there are 3 now"):
+        train("pix2pix", tmp_path / "other", resume=run)
+    assert RunConfig.from_toml(run / "config.toml").data == str(data)
+    train("pix2pix", moved, resume=run, max_steps=None)
+    assert RunConfig.from_toml(run / "config.toml").data == str(moved)
+    assert same(load_file(whole / "model.safetensors"), load_file(run / "model.safetensors"))
+
+
+def test_a_run_of_fewer_devices_keeps_its_place_in_the_epoch(pairs: Path, tmp_path: Path) -> None:
+    run = train("pix2pix", pairs, output=str(tmp_path / "run"), **{**SHORT, "max_steps": 3})
+    path = next((run / "checkpoints").glob("step-00000003.pt"))
+    state = loop.torch.load(path, weights_only=True)
+    state["ranks"] *= 2  # as two processes would have left it after three steps, with six images seen
+    loop.torch.save(state, path)
+    train(resume=run, max_steps=None)
+    assert read_steps(run) == 3 + 2 + 8, "two more images of this epoch, eight of the next"
+
+
+def read_steps(run: Path) -> int:
+    return int(json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"])
