@@ -35,7 +35,7 @@ def test_a_configuration_names_the_method_whose_options_may_follow(
     assert "there is no folder" in refused(capsys, *given, "--lambda-identity", "0", "--lr", "0.001")
     assert "--lambda-identity must be a number" in refused(capsys, *given, "--lambda-identity", "x")
     assert re.search("No such option.*--lambda-l1", refused(capsys, *given, "--lambda-l1", "3"))
-    assert "there is no folder here" in refused(capsys, *given, "--lr", "0.001", "here")
+    assert "/here: check the path" in refused(capsys, *given, "--lr", "0.001", "here")
 
 
 def test_options_may_stand_before_the_configuration(capsys: pytest.CaptureFixture[str], config: Path) -> None:
