@@ -75,8 +75,12 @@ def train(ctx: click.Context, config: str | None, resume: str | None) -> None:
 
     A run is a folder: config.toml repeats it, model.safetensors is what you use, index.html shows how it went.
     """
-    if ctx.invoked_subcommand is None:
+    if ctx.invoked_subcommand is not None:
+        return
+    if config is None and resume is None:
         click.echo(ctx.get_help())
+        return
+    _train(None, None, config, resume, {})
 
 
 def _with_method(args: list[str]) -> list[str]:
@@ -95,6 +99,8 @@ def _with_method(args: list[str]) -> list[str]:
         if flag not in ("--config", "--resume"):
             continue
         behind = index + (1 if equals else 2)
+        if len(args) == behind - index:
+            break  # nothing else is given, so no method's options need to be known
         if not equals:
             value = "".join(args[index + 1 : behind])
         if not value:
