@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import run_program
 from translatekit.model_file import ModelInfo, save_model
-from translatekit.terminal import printable, stderr, stdout
+from translatekit.terminal import native_output_held, printable, stderr, stdout
 
 EVIL = "a\x1b[2J\x07\r\nError: b\u202egnp.\x9b31m\udcff[/red]"
 SAFE = r"a\x1b[2J\x07\r\nError: b\u202egnp.\x9b31m\xff[/red]"
@@ -25,6 +25,42 @@ SAFE = r"a\x1b[2J\x07\r\nError: b\u202egnp.\x9b31m\xff[/red]"
 def test_control_characters_are_written_out() -> None:
     assert printable(EVIL) == SAFE
     assert printable("a\tb\nc\rd", lines=True) == "a\tb\nc\\rd"
+
+
+TALKATIVE = """
+import logging, os, sys, warnings
+from translatekit.cli import program
+from translatekit.terminal import native_output_held
+try:
+    program.main(sys.argv[1:])
+except SystemExit:
+    pass
+warnings.warn("a warning of a library")
+logging.getLogger("library").warning("a line of its log")
+with native_output_held():
+    os.write(2, b"a line of native code\\n")
+"""
+LIBRARY = {"a warning of a library", "a line of its log", "a line of native code"}
+
+
+@pytest.mark.parametrize(("words", "shown"), [(["plugins"], set()), (["--debug", "plugins"], LIBRARY)])
+def test_what_libraries_say_is_for_developers(words: list[str], shown: set[str]) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", TALKATIVE, *words], capture_output=True, text=True, check=True
+    )
+    assert {line for line in LIBRARY if line in process.stderr} == shown
+
+
+def test_what_native_code_said_is_shown_when_it_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    @native_output_held()
+    def fail() -> None:
+        os.write(2, b"the library is missing a symbol\n")
+        raise ImportError
+
+    with pytest.raises(ImportError):
+        fail()
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "the library is missing a symbol\nafter\n"
 
 
 @pytest.mark.parametrize("text", ["façade 窓.png", "👩\u200d🎨 .png", "می\u200cخواهم", "C:\\n\\x1b"])  # noqa: RUF001

@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+DEBUG_VARIABLE = "TRANSLATEKIT_DEBUG"
 PIPE_WIDTH = 160  # columns, where stdout is no terminal and nothing says how wide it is
 
 # C0 and C1 controls, line and paragraph separators, bidirectional marks, embeddings, overrides and isolates,
@@ -41,6 +45,35 @@ def _written(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # how Python holds a byte that is no text
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def debugging() -> bool:
+    """Whether the program was asked to show what is meant for developers: tracebacks, and what libraries say."""
+    return os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+
+
+@contextmanager
+def native_output_held() -> Iterator[None]:
+    """Keep back what a library's native code writes to stderr within; it is shown when it fails, or when debugging.
+
+    Native code writes to the file descriptor itself, so that nothing in Python can filter it.
+    """
+    sys.stderr.flush()
+    if debugging():
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        original = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.lseek(held.fileno(), 0, os.SEEK_SET)
+            os.write(original, held.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
 
 
 def echo(result: str | os.PathLike[str]) -> None:

@@ -51,6 +51,9 @@ def test_the_demo_ends_by_naming_its_page(finished: tuple[Path, subprocess.Compl
     assert process.stdout == "runs/demo/index.html\n"
     assert [path.name for path in folder.iterdir()] == ["runs"]
     assert "on held-out facades L1 0." in process.stderr
+    assert not re.search(
+        r"warn|\[W:|site-packages", process.stderr, re.IGNORECASE
+    )  # nothing of a library's own
     assert "translatekit paint runs/demo/run" in process.stderr
     assert (folder / "runs/demo/model.onnx").is_file()
     assert len(list((folder / "runs/demo/prepared/train/A").iterdir())) == HELD_OUT

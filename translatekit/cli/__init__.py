@@ -5,6 +5,7 @@ Nothing here may import torch, numpy or Pillow: every ``--help`` passes through 
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -18,10 +19,9 @@ from translatekit import __version__
 from translatekit.errors import PluginError, Stopped, TranslatekitError, TranslatekitWarning
 from translatekit.plugins import installed
 from translatekit.registry import registry
-from translatekit.terminal import printable
+from translatekit.terminal import DEBUG_VARIABLE, debugging, printable
 
 INTERRUPTED = 130  # what shells give a program that Ctrl-C ended: 128 + SIGINT
-DEBUG_VARIABLE = "TRANSLATEKIT_DEBUG"
 
 
 class Program(rich_click.RichGroup):
@@ -68,6 +68,7 @@ class Program(rich_click.RichGroup):
         kwargs["standalone_mode"] = False
         warnings.simplefilter("default", TranslatekitWarning)
         warnings.showwarning = _show_warning
+        logging.getLogger().addHandler(logging.NullHandler())  # what libraries log is for developers
         try:
             status = super().main(*args, **kwargs)
         except click.Abort:
@@ -78,7 +79,7 @@ class Program(rich_click.RichGroup):
                 print(f"Try {error.ctx.command_path} --help", file=sys.stderr)
             status = error.exit_code
         except TranslatekitError as error:
-            if os.environ.get(DEBUG_VARIABLE, "") not in ("", "0"):
+            if debugging():
                 print(printable(traceback.format_exc(), lines=True), end="", file=sys.stderr)
             print(f"Error: {printable(str(error))}", file=sys.stderr)
             status = 1
@@ -96,10 +97,10 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """One of ours as one line, without the place in the code."""
+    """One of ours as one line, without the place in the code; those of libraries are for developers."""
     if issubclass(category, TranslatekitWarning):
         print(f"Warning: {printable(str(message))}", file=sys.stderr)
-    else:
+    elif debugging():
         _show_others(message, category, filename, lineno, file, line)
 
 
@@ -112,11 +113,17 @@ def _warn_of_broken_plugins() -> None:
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
-@click.option("--debug", is_flag=True, help=f"Show the traceback of an error, as {DEBUG_VARIABLE}=1 does.")
+@click.option(
+    "--debug",
+    is_flag=True,
+    help=f"Show the traceback of an error and what libraries say, as {DEBUG_VARIABLE}=1 does.",
+)
 def program(debug: bool) -> None:
     """Train image-to-image translators on your own images and run them over folders."""
     if debug:
         os.environ[DEBUG_VARIABLE] = "1"
+    if debugging():
+        logging.getLogger().addHandler(logging.StreamHandler())
 
 
 def main() -> NoReturn:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import io
+import re
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,6 +23,7 @@ from translatekit_tools.paint.models import Opened
 from translatekit_tools.paint.server import PAGE_FILES, Limits, describe, listen
 
 from tests.tools.paint.serving import PALETTE, Flat, Negative, served, until
+from tests.tools.test_run import save
 from translatekit.errors import DataError, ModelFileError, OptionError
 
 
@@ -392,6 +397,37 @@ def test_with_a_token_only_its_holder_gets_at_the_model() -> None:
             assert ask(client, path, authorization="Bearer secret", origin="https://evil.example") == 403
         assert ask(client, "/") == 200
         assert ask(client, "/app.js") == 200
+
+
+def test_the_terminal_is_spared_what_clients_send(tmp_path: Path) -> None:
+    """The whole program: it says its address and that it stopped, whatever nonsense came in between."""
+    model = save(tmp_path / "model.safetensors", size=64)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "translatekit", "paint", str(model), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    where = urlsplit(process.stdout.readline().strip())
+    bomb = encoded(np.zeros((9000, 12000), np.uint8))  # Pillow warns of so many pixels
+    upload = b"POST /translate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n"
+    for sent in (
+        b"\x16\x03\x01\x02\x00no HTTP\r\n\r\n",
+        b"GET /model HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        upload % len(bomb) + bomb,
+    ):
+        with socket.create_connection((where.hostname, where.port), timeout=60) as client:
+            client.sendall(sent)
+            assert client.recv(1000).startswith(b"HTTP/1.1 ")
+    with socket.create_connection((where.hostname, where.port)) as client:
+        client.sendall(upload % 1000 + b"cut off")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.fullmatch(
+        r"model: unet, 64 pixels, on \S+ Open this address in a browser; .*\nStopped.\n", stderr
+    )
 
 
 # --- addresses --------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -136,6 +138,21 @@ def test_the_names_of_this_machine_are_accepted(server: WatchServer, host: str) 
 def test_only_this_machine_is_listened_to(server: WatchServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
     assert server.address == f"http://127.0.0.1:{server.server_address[1]}/"
+
+
+def test_a_browser_that_goes_away_in_the_middle_is_not_spoken_of(
+    server: WatchServer, runs: list[Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    image = runs[0] / "samples/step-00000050.png"
+    image.write_bytes(image.read_bytes() + bytes(8_000_000))  # more than the connection holds
+    for _ in range(3):
+        with socket.create_connection(server.server_address[:2]) as client:
+            client.sendall(b"GET /runs/0/samples/step-00000050.png HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            client.recv(100)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert get(server, "/fragment")[0] == 200
+    server.shutdown()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_taken_port_is_said(server: WatchServer, runs: list[Path]) -> None:

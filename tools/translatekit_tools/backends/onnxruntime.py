@@ -14,7 +14,10 @@ import numpy as np
 # Read once, on import: from 1.29 on, ONNX Runtime otherwise keeps an identifier of the device and reports on its use.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-import onnxruntime
+from translatekit.terminal import native_output_held
+
+with native_output_held():  # it looks for devices on import, and says where it found none
+    import onnxruntime
 
 from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitError
 from translatekit.model_file import ModelInfo
@@ -33,6 +36,7 @@ from translatekit_tools.compile.onnx_file import INPUT, check_weights, read_info
 Session: TypeAlias = onnxruntime.InferenceSession
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _ONLY_ERRORS = 3
+onnxruntime.set_default_logger_severity(_ONLY_ERRORS)  # of what belongs to no session
 
 
 class OnnxTranslator:

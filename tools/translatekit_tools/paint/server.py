@@ -299,7 +299,7 @@ def serve(
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         config = uvicorn.Config(
             app,
-            log_level="warning",
+            log_level="error",  # a warning is about a client that sent nonsense
             access_log=False,
             server_header=False,
             proxy_headers=False,
