@@ -519,6 +519,11 @@ def test_directions_are_switched_and_each_keeps_its_drawing(browser: Browser) ->
         screen.page.wait_for_url("**direction=AtoB*")
         screen.begin()
         np.testing.assert_array_equal(screen.drawing, drawing)
+        screen.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+        for name in ("#direction", "#tab-paint", "#tab-photo", "#status", "#help-button"):
+            box: Any = screen.page.locator(name).bounding_box()
+            assert box["x"] >= 0, name
+            assert box["x"] + box["width"] <= PHONE[0], name
 
 
 def test_a_model_of_one_direction_offers_none(screen: Screen) -> None:
