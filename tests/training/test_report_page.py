@@ -182,6 +182,16 @@ def test_samples_enlarge_and_are_leafed_through(page: Page, tmp_path: Path) -> N
 def test_it_fits_a_phone(page: Page, tmp_path: Path) -> None:
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     page.goto(make_run(tmp_path / "run", noisy(), samples=(50, 100)))
+    for place in (0.1, 0.45, 0.9):
+        plot = chart(page, "Losses").locator(".plot")
+        plot.scroll_into_view_if_needed()
+        where = plot.bounding_box()
+        assert where is not None
+        page.mouse.move(where["x"] + place * where["width"], where["y"] + 50)
+        tip = plot.locator(".tip").bounding_box()
+        assert tip is not None
+        assert tip["x"] >= 0
+        assert tip["x"] + tip["width"] <= 390
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.get_by_role("button", name="Enlarge samples at step 100").click()
     box = page.get_by_role("dialog").get_by_role("img").bounding_box()

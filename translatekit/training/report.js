@@ -186,11 +186,12 @@ function point(plot, wanted) {
   head.textContent = `step ${Math.round(place.step).toLocaleString("en")}${after}`;
   const [cursor, tip] = [plot.querySelector(".cursor"), plot.querySelector(".tip")];
   tip.replaceChildren(head, ...lines);
-  const share = plot.left(place.x);
-  cursor.style.left = `${share}%`;
-  tip.style.left = share < 50 ? `calc(${share}% + 10px)` : "auto";
-  tip.style.right = share < 50 ? "auto" : `calc(${100 - share}% + 10px)`;
   cursor.hidden = tip.hidden = false;
+  cursor.style.left = `${plot.left(place.x)}%`;
+  const [room, width] = [plot.clientWidth, tip.offsetWidth];
+  const x = (plot.left(place.x) * room) / 100;
+  const beside = x + 10 + width <= room ? x + 10 : x - 10 - width;
+  tip.style.left = `${Math.max(-plot.offsetLeft, Math.min(beside, room - width))}px`;
   plot.at = place.x;
 }
 

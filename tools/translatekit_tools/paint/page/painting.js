@@ -145,9 +145,9 @@ export class Painting {
     const counts = new Map();
     for (const color of this.raster.pixels) counts.set(color, (counts.get(color) ?? 0) + 1);
     const [commonest] = [...counts].reduce((one, other) => (other[1] > one[1] ? other : one));
-    const others = this.palette.map(({ packed }) => packed).filter((packed) => packed !== commonest);
-    if (this.color === commonest && others.length) {
-      this.color = others.find((packed) => packed !== this.background) ?? others[0];
+    if (this.color === commonest) {
+      const distance = ({ color }) => color.reduce((sum, level, index) => sum + (level - unpack(commonest)[index]) ** 2, 0);
+      this.color = this.palette.reduce((one, other) => (distance(other) > distance(one) ? other : one)).packed;
     }
     this.#refresh();
   }
