@@ -24,6 +24,20 @@ LOSSY = (".webp", ".avif")
 KINDS = {".png": "PNG", ".apng": "PNG", ".gif": "GIF", ".webp": "WEBP", ".avif": "AVIF"}
 
 
+class Told:
+    """What a user is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __call__(self, result: object) -> None: ...
+
+    def frames(self, done: int, total: int) -> None: ...
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
 def frames(count: int, alpha: bool = False, seed: int = 0) -> list[np.ndarray]:
     """A square that moves over flat colours; with alpha, over nothing."""
     made = []
@@ -174,6 +188,15 @@ def test_an_animated_png_of_16_bits_keeps_them(tmp_path: Path, data_dir: Path) -
         np.testing.assert_allclose(a.pixels, b.pixels, rtol=0, atol=1e-6)
 
 
+def test_a_model_of_8_bits_makes_an_animation_of_8_bits_and_says_so(tmp_path: Path, data_dir: Path) -> None:
+    model, told = Identity(), Told()
+    model.bits = 8  # type: ignore[attr-defined]
+    source = data_dir / "images" / "apng_mode_16bit.png"
+    translatekit.translate(source, model, tmp_path / "out.png", progress=told)
+    assert not AnimationReader(tmp_path / "out.png").info.deep
+    assert any("keeps 8" in text for text in told.said)
+
+
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("disposal", [0, 1, 2])
 @pytest.mark.parametrize("blend", [0, 1])
@@ -200,18 +223,9 @@ def test_a_deep_avif_says_that_it_becomes_8_bits(tmp_path: Path) -> None:
     source = tmp_path / "in.avif"
     source.write_bytes(imagecodecs.avif_encode(stack, bitspersample=10, level=90))
     assert AnimationReader(source).info.frames == 3
-    said: list[str] = []
-
-    class Progress:
-        def __call__(self, result: object) -> None: ...
-
-        def frames(self, done: int, total: int) -> None: ...
-
-        def say(self, text: str) -> None:
-            said.append(text)
-
-    translatekit.translate(source, Identity(), tmp_path / "out.avif", progress=Progress())
-    assert any("more than 8 bits" in text for text in said)
+    told = Told()
+    translatekit.translate(source, Identity(), tmp_path / "out.avif", progress=told)
+    assert any("more than 8 bits" in text for text in told.said)
 
 
 def chunks(path: Path) -> list[tuple[bytes, bytes]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,15 @@ class AnimationReader:
             }
             self.plays = _plays(self._image)
             deep = _is_deep(path, self._image)
-            self.cut = deep and self._image.format != "PNG"
+            is_png = self._image.format == "PNG"
+            self.cut, self._deep = deep and not is_png, deep and is_png
+            alpha = False
             for frame in self._images():
                 milliseconds = Fraction(frame.info.get("duration") or 0)
                 durations.append((milliseconds / 1000).limit_denominator(65535) or _DEFAULT_DURATION)
-            alpha = any(_is_transparent(pixels) for pixels in self._pixels())
+                alpha = alpha or (not is_png and _is_transparent(np.asarray(frame.convert("RGBA"))))
+            if is_png:
+                alpha = any(_is_transparent(pixels) for pixels in self._pixels())
         except _DAMAGE as error:
             raise self._damaged(error) from None
         ticks = math.lcm(1000, *(duration.denominator for duration in durations))
@@ -80,8 +85,17 @@ class AnimationReader:
             frames=len(durations),
             seconds=ends[-1] / ticks,
             alpha=alpha,
-            deep=deep and not self.cut,
+            deep=self._deep,
         )
+
+    def cut_to_8_bits(self, say: Callable[[str], None]) -> None:
+        """Give 8 bits a channel from now on, since the model computes with no more; said where there are more."""
+        if self.info.deep:
+            self._deep, self.info = False, replace(self.info, deep=False)
+            say(
+                f"{self.path} has more than 8 bits a channel, of which this compiled model keeps 8: "
+                "the .safetensors model keeps its depth"
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -99,7 +113,8 @@ class AnimationReader:
     def _pixels(self) -> Iterator[np.ndarray]:
         """The frames as RGBA."""
         if self._image.format == "PNG":
-            yield from containers.read_png(self.path.read_bytes())
+            for frame in containers.read_png(self.path.read_bytes()):
+                yield frame if self._deep else to_uint8(frame)
             return
         for image in self._images():
             yield np.asarray(image.convert("RGBA"))[: self._height, : self._width]

@@ -400,6 +400,8 @@ class _Line:
         self.done = 0
         self._reader, self._report, self.say = reader, report, say
         self._translator, self._batch = planner.for_frames(reader.info.height, reader.info.width, options)
+        if isinstance(reader, AnimationReader) and getattr(self._translator, "bits", None) == 8:
+            reader.cut_to_8_bits(say)
         self._smoother: Smoother | None = None
         self._depth_is_checked = False
         height, width = self._prepare(np.zeros((reader.info.height, reader.info.width), np.uint8)).shape
