@@ -117,9 +117,9 @@ def register_datasets() -> Iterable[DatasetSpec]:
     yield DatasetSpec(
         name="demo",
         target="translatekit.datasets.demo:Demo",
-        folder=False,
         summary="procedural facades and their label maps, drawn from a seed",
         provides="paired",
+        folder=False,
     )
 
 

@@ -116,7 +116,8 @@ class DatasetSpec(Spec):
 
     Attributes:
         provides: what its items hold: ``"paired"``, ``"unpaired"`` or ``"labelled"`` images.
-        folder: whether it reads a folder that the user names.
+        folder: whether it reads a folder that the user names. One that draws its images gets None, and a folder that
+            is named for it is refused.
         directed: whether ``--direction`` says which side of its pairs is the input. Only pairs can have two.
     """
 

@@ -172,6 +172,10 @@ class Random(Data):
 class Empty(Data):
     def __len__(self): return 0
 
+class AnyFolder(Data):
+    def __init__(self, root, options):
+        self.options, self.skipped, self.epoch = options, [], 0
+
 class NoFolder(Data):
     def __init__(self, root, options):
         open(root / "index.txt")
@@ -255,8 +259,9 @@ def register_losses():
 
 @hookimpl
 def register_datasets():
-    for name in ("Data", "Bytes", "BigImages", "ZeroToTwo", "NoTarget", "Random", "Empty", "NoFolder", "Classes"):
+    for name in ("Data", "Bytes", "BigImages", "ZeroToTwo", "NoTarget", "Random", "Empty", "NoFolder", "Classes", "AnyFolder"):
         yield spec(DatasetSpec, name)
+    yield spec(DatasetSpec, "AnyFolder", "drawn", folder=False)
 
 @hookimpl
 def register_methods():
@@ -316,7 +321,8 @@ def broken(kind: str, name: str, only: str | None = None) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("generator", "sound"), ("discriminator", "sound_d"), ("dataset", "data")]
+    ("kind", "name"),
+    [("generator", "sound"), ("discriminator", "sound_d"), ("dataset", "data"), ("dataset", "drawn")],
 )
 def test_the_sound_ones_break_nothing(kind: str, name: str) -> None:
     assert broken(kind, name) == {}
@@ -361,6 +367,7 @@ def test_the_sound_ones_break_nothing(kind: str, name: str) -> None:
         ("dataset", "random", "determinism", "differs when it is read again"),
         ("dataset", "empty", "items", "finds no images in"),
         ("dataset", "nofolder", "errors", "raises FileNotFoundError for a missing folder: raise DataError"),
+        ("dataset", "anyfolder", "errors", "takes a folder that is not there: raise DataError"),
         ("dataset", "classes", "attributes", "provides paired images and names 2 classes"),
         ("method", "lazy", "step", "leaves the network G as it was"),
         ("method", "explodes", "step", "the loss D of method 'explodes' holds values that are not finite"),

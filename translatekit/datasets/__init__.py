@@ -19,17 +19,23 @@ def make_dataset(
 
     Args:
         name: of an installed dataset.
-        root: its folder; None for a dataset that needs none, such as the demo.
+        root: its folder; None for a dataset that reads none, such as the demo.
         options: which split, and how images are read.
         own_options: the dataset's own keyword arguments, as values or as the text a user typed.
 
     Raises:
         PluginError: no such dataset is installed.
-        OptionError: an option is unknown or does not fit.
+        OptionError: an option is unknown or does not fit, or a folder is named for a dataset that reads none.
         MissingSplitError: the folder has images, but none for this split.
         DataError: the folder is missing, empty, or not laid out as this dataset wants it.
     """
-    dataset_type = registry("dataset").load(name)
+    spec = registry("dataset").get(name)
+    if root is not None and not spec.folder:
+        raise OptionError(
+            f"the dataset {name!r} draws its images and would not look into {root}: leave out the folder, "
+            "or pass another --dataset"
+        )
+    dataset_type = spec.load()
     owner = f"dataset {name!r}"
     checked = check_options(dataset_type, own_options or {}, owner, skip=("root", "options"))
     try:

@@ -68,7 +68,7 @@ def determinism(subject: Subject) -> None:
 def errors(subject: Subject) -> None:
     """A folder that is not there, and an option that does not exist, are refused in a sentence."""
     with _folder(subject) as folder:
-        missing = folder / "no_such_folder"
+        missing = (folder or Path()) / "no_such_folder"
         try:
             _open(subject, missing)
         except TranslatekitError as error:
@@ -80,6 +80,10 @@ def errors(subject: Subject) -> None:
                 f"{subject} raises {type(error).__name__} for a missing folder: raise DataError with a "
                 "sentence"
             ) from error
+        else:
+            raise ContractError(
+                f"{subject} takes a folder that is not there: raise DataError, or declare folder=False"
+            )
         check_unknown_option(
             subject, lambda given: make_dataset(subject.spec.name, folder, _data_options(), given)
         )
@@ -92,7 +96,7 @@ def _data_options() -> DataOptions:
     return DataOptions(split="train", load_size=LOAD_SIZE, crop_size=CROP_SIZE)
 
 
-def _open(subject: Subject, folder: Path) -> Dataset:
+def _open(subject: Subject, folder: Path | None) -> Dataset:
     return make_dataset(subject.spec.name, folder, _data_options(), subject.options)
 
 
@@ -138,9 +142,9 @@ def _check_equal(subject: Subject, one: dict[str, Any], other: dict[str, Any], w
 
 
 @contextlib.contextmanager
-def _folder(subject: Subject) -> Iterator[Path]:
-    """The subject's sample folder, or one made in the usual layout of what it provides."""
-    if subject.data is not None:
+def _folder(subject: Subject) -> Iterator[Path | None]:
+    """The subject's sample folder, or one made in the usual layout of what it provides; None if it reads none."""
+    if subject.data is not None or not subject.spec.folder:
         yield subject.data
         return
     with tempfile.TemporaryDirectory(prefix="translatekit-") as name:

@@ -293,10 +293,60 @@ def test_the_command_prints_a_table_and_json_and_writes_the_report(
     assert set(content["models"][0]["metrics"]["l1"]) == {"value", "low", "high"}
 
 
-def test_the_demo_needs_no_data(tmp_path: Path) -> None:
-    run = train("pix2pix", output=str(tmp_path / "run"), **{**TINY, "max_steps": 2})
-    evaluation = evaluate(run, metrics=("l1",), max_images=4)
-    assert (evaluation.data, evaluation.images) == ("demo", 4)
+@pytest.fixture(scope="module")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the demo, which draws its images."""
+    folder = tmp_path_factory.mktemp("demo") / "run"
+    own = {"dataset_options": {"count": 30}, "max_steps": 2}
+    return train("pix2pix", output=str(folder), **{**TINY, **own})
+
+
+def test_a_run_is_measured_on_its_own_data(run: Path, data: Path) -> None:
+    own, named = evaluate(run, metrics=("l1",)), evaluate(run, data, metrics=("l1",))
+    assert own.models[0].metrics == named.models[0].metrics
+    assert own.data == data.name
+    assert own.notes == [f"measured on the run's own data, {data}"]
+    assert named.notes == []
+    for inside in (run / "model.safetensors", next((run / "checkpoints").glob("*.pt"))):
+        assert evaluate(inside, metrics=("l1",)).data == data.name
+
+
+def test_a_run_on_the_demo_is_measured_on_what_was_drawn_for_it(demo_run: Path, tmp_path: Path) -> None:
+    evaluation = evaluate(demo_run, metrics=("l1",))
+    assert (evaluation.data, evaluation.images) == ("demo", 3)  # a tenth of what it was trained on
+    shutil.copy(demo_run / "model.safetensors", tmp_path / "alone.safetensors")
+    alone = evaluate(tmp_path / "alone.safetensors", metrics=("l1",), max_images=5)
+    assert (alone.data, alone.images) == ("demo", 5)
+
+
+def test_data_that_are_named_are_measured_on_whatever_the_model_was_trained_on(
+    demo_run: Path, data: Path, tmp_path: Path
+) -> None:
+    evaluation = evaluate(demo_run, data, metrics=("l1",))
+    assert (evaluation.data, evaluation.images) == (data.name, 6)
+    with pytest.raises(DataError, match=f"there is no folder {tmp_path / 'missing'}"):
+        evaluate(demo_run, tmp_path / "missing", metrics=("l1",))
+
+
+def test_a_folder_for_a_dataset_that_reads_none_is_refused(run: Path, data: Path) -> None:
+    with pytest.raises(OptionError, match=rf"'demo' draws its images and would not look into {data}"):
+        evaluate(run, data, dataset="demo")
+    assert evaluate(run, dataset="demo", metrics=("l1",), max_images=2).data == "demo"
+
+
+def test_data_that_are_gone_or_unknown_are_asked_for(run: Path, data: Path, tmp_path: Path) -> None:
+    shutil.copy(run / "model.safetensors", tmp_path / "alone.safetensors")
+    with pytest.raises(
+        DataError, match=r"alone.safetensors does not say where its images lie: name a folder"
+    ):
+        evaluate(tmp_path / "alone.safetensors")
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    shutil.copy(run / "model.safetensors", moved)
+    config = (run / "config.toml").read_text()
+    (moved / "config.toml").write_text(config.replace(str(data), str(tmp_path / "gone")))
+    with pytest.raises(DataError, match=f"the run's data, {tmp_path / 'gone'}, are not there any more"):
+        evaluate(moved)
 
 
 def test_the_classes_of_a_dataset_that_knows_them_have_their_names(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def evaluate(
     """Measure a model on the images of DATA, with confidence intervals of 95 %.
 
     MODEL is a model file of any kind, a run's folder, or a checkpoint inside of it. DATA is laid out as for training;
-    without it, the built-in demo is taken. Unpaired images are compared as sets, by FID and KID.
+    without it, the run's own data are taken. Unpaired images are compared as sets, by FID and KID.
     """
     options = collect(EvaluateOptions, params)
     if more and not compare:

@@ -23,7 +23,7 @@ def evaluate(
 
     Args:
         model: a model file of any backend, a run's folder, or a checkpoint in it.
-        data: the images' folder; None for the built-in demo.
+        data: the images' folder; None for those of the run that the model lies in.
         compare: further models, measured on the same images and compared with the first.
         temporal: videos to measure the flicker of translations on.
         progress: told how many images of how many are done.

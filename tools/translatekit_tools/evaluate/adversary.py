@@ -16,6 +16,7 @@ from translatekit.networks.factory import Networks
 from translatekit.registry import registry
 from translatekit.training.checkpoint import load_checkpoint
 from translatekit.training.setup import collate, make_fabric
+from translatekit_tools.evaluate.models import run_of
 
 
 def discriminator_accuracy(model: Path, data: Dataset, images: int) -> dict[str, list[float]]:
@@ -34,14 +35,11 @@ def discriminator_accuracy(model: Path, data: Dataset, images: int) -> dict[str,
     Raises:
         TrainingError: there is no run with a checkpoint.
     """
-    folders = [
-        folder for folder in (model, model.parent, model.parent.parent) if (folder / "config.toml").is_file()
-    ]
-    if not folders:
+    run = run_of(model)
+    if run is None:
         raise TrainingError(
             f"{model} is no run, which has a discriminator: name the folder of one, or leave out --discriminator"
         )
-    run = folders[0]
     state = load_checkpoint(run / "checkpoints")
     hardware = {
         "accelerator": "auto",

@@ -56,6 +56,14 @@ def translate(translator: Translator, images: np.ndarray) -> np.ndarray:
     return np.stack([item.restore(output) for item, output in zip(fitted, outputs, strict=True)])
 
 
+def run_of(path: Path) -> Path | None:
+    """The folder of the run that a model is of: the path itself, or where the file or checkpoint lies; or None."""
+    folders = (
+        (path, path.parent, path.parent.parent) if path.parent.name == "checkpoints" else (path, path.parent)
+    )
+    return next((folder for folder in folders if (folder / "config.toml").is_file()), None)
+
+
 def display_names(paths: list[Path]) -> list[str]:
     """Short names that tell the models from each other: as few of the last folders as that takes."""
     for parts in range(1, 6):
