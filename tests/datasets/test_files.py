@@ -85,7 +85,7 @@ def test_an_item_depends_on_seed_epoch_and_index_alone(every: Path, name: str) -
     assert not all(equal(one[index], other.seen[index]) for index in one.seen)
     one.set_epoch(3)
     assert all(equal(one[index], other.seen[index]) for index in one.seen)
-    other = make(name, every, own, seed=6)
+    other = make(name, root, own, seed=6)
     other.set_epoch(3)
     assert not all(equal(one.seen[index], other[index]) for index in one.seen)
 

@@ -259,7 +259,8 @@ def register_losses():
 
 @hookimpl
 def register_datasets():
-    for name in ("Data", "Bytes", "BigImages", "ZeroToTwo", "NoTarget", "Random", "Empty", "NoFolder", "Classes", "AnyFolder"):
+    for name in ("Data", "Bytes", "BigImages", "ZeroToTwo", "NoTarget", "Random", "Empty", "NoFolder", "Classes",
+                 "AnyFolder"):
         yield spec(DatasetSpec, name)
     yield spec(DatasetSpec, "AnyFolder", "drawn", folder=False)
 
