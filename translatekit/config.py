@@ -326,11 +326,7 @@ def _check_data(method: MethodSpec, options: TrainOptions, data: str | Path | No
         OptionError: a folder for a dataset that reads none, a direction for one that has but one.
     """
     dataset = registry("dataset").get(str(options.dataset))
-    if data is not None and not dataset.folder:
-        raise OptionError(
-            f"dataset {dataset.name!r} reads no folder, and {data} would be ignored: leave it out, or pass another "
-            "--dataset, such as aligned"
-        )
+    dataset.check_folder(data)
     if options.direction == "BtoA" and not _has_two_sides(dataset):
         if dataset.provides == "unpaired":
             raise OptionError(

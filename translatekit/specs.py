@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from translatekit.errors import PluginError, TranslatekitError
+from translatekit.errors import OptionError, PluginError, TranslatekitError
 
 DataKind = Literal["paired", "unpaired", "labelled"]
 
@@ -125,6 +125,18 @@ class DatasetSpec(Spec):
     provides: DataKind = "paired"
     folder: bool = True
     directed: bool = True
+
+    def check_folder(self, folder: object) -> None:
+        """Refuse a folder that would be ignored.
+
+        Raises:
+            OptionError: one is named, and this dataset reads none.
+        """
+        if folder is not None and not self.folder:
+            raise OptionError(
+                f"dataset {self.name!r} reads no folder, and {folder} would be ignored: leave it out, or pass another "
+                "--dataset, such as aligned"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,11 +30,7 @@ def make_dataset(
         DataError: the folder is missing, empty, or not laid out as this dataset wants it.
     """
     spec = registry("dataset").get(name)
-    if root is not None and not spec.folder:
-        raise OptionError(
-            f"the dataset {name!r} draws its images and would not look into {root}: leave out the folder, "
-            "or pass another --dataset"
-        )
+    spec.check_folder(root)
     dataset_type = spec.load()
     owner = f"dataset {name!r}"
     checked = check_options(dataset_type, own_options or {}, owner, skip=("root", "options"))

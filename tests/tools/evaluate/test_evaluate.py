@@ -329,7 +329,7 @@ def test_data_that_are_named_are_measured_on_whatever_the_model_was_trained_on(
 
 
 def test_a_folder_for_a_dataset_that_reads_none_is_refused(run: Path, data: Path) -> None:
-    with pytest.raises(OptionError, match=rf"'demo' draws its images and would not look into {data}"):
+    with pytest.raises(OptionError, match=rf"'demo' reads no folder, and {data} would be ignored"):
         evaluate(run, data, dataset="demo")
     assert evaluate(run, dataset="demo", metrics=("l1",), max_images=2).data == "demo"
 

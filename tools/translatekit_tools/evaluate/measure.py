@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -121,8 +121,8 @@ def measure(
     translators = [open_translator(path, options) for path in paths]
     _check_directions(paths, translators)
     notes: list[str] = []
-    data, name, own = choose_data(data, options, paths[0], translators[0].info, notes)
-    images = open_images(data, name, own, options, translators[0].info)
+    data, options = choose_data(data, options, paths[0], translators[0].info, notes)
+    images = open_images(data, options, translators[0].info)
     notes += [f"skipped {path}: {reason}" for path, reason in images.data.skipped]
     tools = _tools(options, images, data, translators[0].info, notes)
 
@@ -148,7 +148,7 @@ def measure(
             result.metrics[key] = around(flicker(translator, video), [])
     examples = _examples(images, translators, names, measured[0], options) if options.report else []
     return Evaluation(
-        data=data.resolve().name if data else name,
+        data=data.resolve().name if data else str(options.dataset),
         split=options.split,
         images=len(images),
         models=results,
@@ -162,8 +162,8 @@ def measure(
 
 def choose_data(
     root: Path | None, options: EvaluateOptions, model: Path, info: ModelInfo, notes: list[str]
-) -> tuple[Path | None, str, dict[str, Any]]:
-    """Which images to measure on: their folder, the dataset's name and its own options.
+) -> tuple[Path | None, EvaluateOptions]:
+    """Which images to measure on: their folder, and the options with the dataset filled in.
 
     Without a folder they are those of the run that the model lies in, or what was drawn for its training.
 
@@ -177,53 +177,43 @@ def choose_data(
     Raises:
         DataError: there is nothing to measure on, or it is not there any more.
     """
-    datasets = registry("dataset")
-    trained_on = info.data.get("dataset")
+    datasets, methods = registry("dataset"), registry("method")
+    name = options.dataset or info.data.get("dataset")
     if root is not None:
-        if options.dataset is not None or (trained_on and datasets.get(trained_on).folder):
-            return root, str(options.dataset or trained_on), options.dataset_options
-        methods = registry("method")
-        usual = methods.get(info.method).dataset if info.method in methods.names() else "aligned"
-        return root, usual, options.dataset_options
-    if options.dataset is not None and not datasets.get(options.dataset).folder:
-        return None, options.dataset, options.dataset_options
-    run = run_of(model)
+        if options.dataset is None and (name is None or not datasets.get(name).folder):
+            name = methods.get(info.method).dataset if info.method in methods.names() else "aligned"
+        return root, replace(options, dataset=name)
+    run = None if options.dataset and not datasets.get(options.dataset).folder else run_of(model)
     if run is not None:
         config = RunConfig.from_toml(run / "config.toml")
-        name = options.dataset or str(config.options.dataset)
-        own = config.options.dataset_options if name == config.options.dataset else {}
-        if config.data is not None and not Path(config.data).is_dir():
-            raise DataError(
-                f"the run's data, {config.data}, are not there any more: name their folder as DATA"
-            )
-        if config.data is not None or not datasets.get(name).folder:
-            notes.append(f"measured on the run's own data, {config.data or name}")
-            return (
-                None if config.data is None else Path(config.data),
-                name,
-                {**own, **options.dataset_options},
-            )
-    if trained_on and not datasets.get(trained_on).folder:
-        notes.append(f"measured on what the model was trained on, {trained_on}")
-        return None, trained_on, options.dataset_options
-    raise DataError(f"{model} does not say where its images lie: name a folder of images as DATA")
+        trained_on = str(config.options.dataset)
+        own = config.options.dataset_options if options.dataset in (None, trained_on) else {}
+        name = options.dataset or trained_on
+        if config.data is not None:
+            root = Path(config.data)
+            if not root.is_dir():
+                raise DataError(f"the run's data, {root}, are not there any more: name their folder as DATA")
+        options = replace(options, dataset_options={**own, **options.dataset_options})
+        notes.append(f"measured on the run's own data, {config.data or name}")
+    if root is None and (name is None or datasets.get(name).folder):
+        raise DataError(f"{model} does not say where its images lie: name a folder of images as DATA")
+    return root, replace(options, dataset=name)
 
 
-def open_images(
-    root: Path | None, name: str, own_options: Mapping[str, Any], options: EvaluateOptions, info: ModelInfo
-) -> Images:
+def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) -> Images:
     """The images of one split, in the model's direction.
 
     Raises:
         OptionError: the dataset has labels and no images to translate.
         DataError: there are no such images.
     """
+    name = options.dataset or info.data.get("dataset") or ("aligned" if root else "demo")
     spec = registry("dataset").get(name)
     if spec.provides == "labelled":
         raise OptionError(
             f"the dataset {name!r} gives images by class and nothing to translate them to: pass another --dataset"
         )
-    own = dict(own_options)
+    own = dict(options.dataset_options)
     if info.color == "lab" and "mode" not in own and name == "colorization":
         own["mode"] = "rgb"  # the model takes gray and gives RGB, whatever its network predicts
     paired = spec.provides == "paired"
