@@ -25,7 +25,7 @@ _STYLE = (
     ".gallery .images{align-items:end;margin-bottom:.5rem}.gallery span{overflow-wrap:anywhere}"
     # an even number of columns: input beside target, and each output beside its error
     ".gallery .pairs{grid:auto/repeat(4,minmax(0,1fr))}"
-    "@media (max-width:40rem){.gallery .pairs{grid-template-columns:repeat(2,minmax(0,1fr))}}"
+    "@media (max-width:40rem){.gallery .pairs{grid-template-columns:repeat(2,minmax(0,1fr))}td small{display:block}}"
     "th{font-weight:600}td small,th small{color:var(--quiet);font-weight:400}</style>"
 )
 
