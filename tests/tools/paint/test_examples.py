@@ -10,10 +10,12 @@ from PIL import Image
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.examples import Examples
 from translatekit_tools.paint.models import find_directions
-from translatekit_tools.paint.palette import run_config
+from translatekit_tools.paint.palette import find_palette, run_config
+from translatekit_tools.palette import Palette
 
 from tests.tools.test_run import save
 from translatekit.datasets.facades import PALETTE
+from translatekit.errors import DataError
 from translatekit.images import read_picture
 from translatekit.model_file import ModelInfo, read_info
 
@@ -81,3 +83,10 @@ def test_data_that_are_gone_or_of_other_channels_give_none(tmp_path: Path) -> No
     assert Examples(read_info(path), run_config(path)).example(0) is None
     gray = ModelInfo(method="test", generator="unet", in_channels=1, data={"dataset": "demo"})
     assert Examples(gray, None).example(0) is None
+
+
+def test_a_palette_of_one_colour_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "palette.json"
+    path.write_text(Palette(("wall", "sky"), ((1, 2, 3), (1, 2, 3))).to_json())
+    with pytest.raises(DataError, match="has one colour"):
+        find_palette(tmp_path / "model.onnx", ModelInfo(method="test", generator="unet"), path)

@@ -17,8 +17,10 @@ from translatekit_tools.paint.options import PaintOptions
 def paint(model: str, **params: Any) -> None:
     """Draw a label map and watch its translation, or drop photographs in: a page served from this machine.
 
-    MODEL is a model file, or a run's folder. The page's address is printed to stdout; Ctrl-C ends the server. It
-    also answers programs: POST /translate takes an image and gives a PNG, GET /model and GET /health tell of it.
+    MODEL is a model file, or a run's folder, whose directions the page can switch. The page opens with an example of
+    the training data. Its address is printed to stdout; Ctrl-C ends the server. It also answers programs: POST
+    /translate takes an image and gives a PNG, GET /example gives one to start from, GET /model and GET /health tell
+    of it.
     """
     options = PaintOptions(**collect(PaintOptions, params))
     from translatekit_tools.paint.server import serve

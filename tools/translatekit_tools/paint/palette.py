@@ -7,7 +7,7 @@ from pathlib import Path
 
 from translatekit.config import RunConfig
 from translatekit.datasets.palette import PALETTE_FILE, PaletteClass, read_palette, stored_palette
-from translatekit.errors import TranslatekitError
+from translatekit.errors import DataError, TranslatekitError
 from translatekit.model_file import ModelInfo
 
 NEUTRAL: list[PaletteClass] = [
@@ -40,12 +40,12 @@ def find_palette(file: Path, info: ModelInfo, given: Path | None = None) -> list
         given: a ``palette.json``.
 
     Raises:
-        DataError: a ``palette.json`` is missing or damaged.
+        DataError: a ``palette.json`` is missing or damaged, or has a single colour.
     """
     if given is not None:
-        return read_palette(given)
+        return _read(given)
     if (file.parent / PALETTE_FILE).is_file():
-        return read_palette(file.parent / PALETTE_FILE)
+        return _read(file.parent / PALETTE_FILE)
     config = run_config(file)
     palette = stored_palette(info.data)
     if info.data.get("palette") is None and config is not None:
@@ -53,7 +53,16 @@ def find_palette(file: Path, info: ModelInfo, given: Path | None = None) -> list
     if palette is not None and config is not None and config.data is not None:
         edited = Path(config.data) / PALETTE_FILE
         if edited.is_file():
-            return read_palette(edited)
+            return _read(edited)
+    return palette
+
+
+def _read(path: Path) -> list[PaletteClass]:
+    palette = read_palette(path)
+    if len({tuple(item["color"]) for item in palette}) < 2:
+        raise DataError(
+            f"{path} has one colour, in which nothing can be drawn on itself: add a class of another"
+        )
     return palette
 
 
