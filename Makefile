@@ -4,13 +4,22 @@ PYTHON ?= python3
 PIP_TIMEOUT ?= 180
 BIN := .venv/bin
 
-.PHONY: demo test lint types contracts wheel check clean
+.PHONY: demo test test-avx2 lint types contracts wheel check clean
 
 demo: .venv/installed
 	@$(BIN)/translatekit demo
 
 test: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# What depends on the processor, as if this one had neither AVX-512 nor VNNI nor bf16.
+test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
+test-avx2: export ATEN_CPU_CAPABILITY = avx2
+test-avx2: export MKL_ENABLE_INSTRUCTIONS = AVX2
+test-avx2: .venv/tested
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/test_precision.py \
+		tests/training/test_precision.py tests/plugins/test_parity.py tests/tools/test_torch_backend.py \
+		tests/tools/compile/test_precision.py tests/tools/compile/test_compile.py
 
 lint: .venv/tested
 	$(BIN)/ruff check .
@@ -27,7 +36,7 @@ wheel: .venv/tested
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python .ci/check_wheel.py dist
 
-check: lint types contracts test wheel
+check: lint types contracts test test-avx2 wheel
 
 .venv/installed: pyproject.toml
 	@test -d .venv || $(PYTHON) -m venv .venv

@@ -21,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from machine import describe
 from PIL import Image
 
 from translatekit.datasets.facades import draw_facade
@@ -159,7 +160,7 @@ def main() -> None:
         results[name] = rates
         print(f"{name}: {rates['decode']:.0f} images/s decoded, {rates['encode']:.0f} encoded", flush=True)
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({"machine": describe(), **results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

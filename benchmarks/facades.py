@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import torch
+from machine import describe
 from torch.utils.data import DataLoader
 
 from translatekit import load_network
@@ -33,7 +34,7 @@ EPOCHS = 16
 SETTINGS = [
     *("--direction", "BtoA", "--load-size", "143", "--crop-size", "128"),
     *("--generator", "unet", "-G", "depth=7", "-G", "width=32", "-D", "width=32"),
-    *("--batch-size", "1", "--precision", "32-true", "--epochs", "8", "--epochs-decay", "8"),
+    *("--batch-size", "1", "--precision", "fp32", "--epochs", "8", "--epochs-decay", "8"),
 ]
 
 
@@ -65,6 +66,7 @@ def main() -> None:
     subprocess.run(command, check=True)
     seconds = time.perf_counter() - start
     results = {
+        "machine": describe(),
         "wall_seconds": seconds,
         "wall_seconds_an_epoch": seconds / EPOCHS,  # starting, samples and checkpoints included
         **{mode: evaluate(arguments.output, arguments.data, mode) for mode in ("per_image", "running")},

@@ -18,7 +18,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from machine import describe
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 256
@@ -469,9 +470,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "gpus": said,
         "query": query,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
+        **describe(),
         "date": time.strftime("%Y-%m-%d"),
     }
 

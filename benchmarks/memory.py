@@ -12,13 +12,14 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from machine import describe
 
 BAR = 1.1  # the peak over many images, as a multiple of the peak over few
 
@@ -105,11 +106,7 @@ def main() -> None:
             "runs": runs,
             "ratio": round(ratio, 4),
             "bar": BAR,
-            "machine": {
-                "cpus": os.cpu_count(),
-                "platform": f"{platform.system()} {platform.machine()}",
-                "python": platform.python_version(),
-            },
+            "machine": describe(),
         }
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(figures, indent=2) + "\n")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import platform
 import re
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import describe
 
 from translatekit.images import Picture, encode_picture
 
@@ -59,7 +59,7 @@ def main() -> None:
         "p99_ms": round(1000 * float(np.percentile(times, 99)), 1),
         "images_per_second": round(len(times) / seconds, 1),
         "model": Path(options.model).suffix if options.model else "small U-Net, PyTorch",
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "machine": describe(),
     }
     print(json.dumps(result, indent=2))
     if options.json is not None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import describe
 from translatekit_tools.bulk import translate
 
 from translatekit.datasets.facades import draw_facade
@@ -73,7 +74,7 @@ def main() -> None:
                     flush=True,
                 )
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({"machine": describe(), **results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -24,10 +22,12 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from machine import describe
 
 from translatekit.config import RunConfig
 from translatekit.networks.factory import Networks
 from translatekit.networks.layers import DoublingConv2d, HalvingConv2d
+from translatekit.precision import FABRIC, torch_slowness
 from translatekit.registry import registry
 from translatekit.training.setup import make_optimizer, to_channels_last, use_channels_last, wrap_network
 
@@ -69,7 +69,7 @@ def build(
     name: str, batch_size: int, size: int, given: dict[str, Any], plain: bool, device: str
 ) -> Callable[[], None]:
     """A function that does one training step."""
-    config = RunConfig.resolve(name, "data", {"batch_size": batch_size, **given})
+    config = RunConfig.resolve(name, "data", {"batch_size": batch_size, "precision": "fp32", **given})
     options = config.options
     torch.manual_seed(0)
     factory = Networks(
@@ -92,7 +92,7 @@ def build(
                 network.parameters(), lr=options.lr, betas=(options.beta1, options.beta2)
             )
     else:
-        fabric = Fabric(accelerator=device, devices=1, precision=options.precision)
+        fabric = Fabric(accelerator=device, devices=1, precision=FABRIC[options.precision])
         method.setup(
             fabric,
             lambda parameters: make_optimizer(parameters, options),
@@ -131,12 +131,15 @@ def measure(case: str, rounds: int, device: str, compiled: bool) -> dict[str, An
     variants = {
         "plain fp32": build(name, batch_size, size, given, plain=True, device=device),
         "fp32": build(name, batch_size, size, given, plain=False, device=device),
-        "bf16": build(
-            name, batch_size, size, {**given, "precision": "bf16-mixed"}, plain=False, device=device
-        ),
     }
+    precisions = ["fp32"] if torch_slowness("bf16", device) else ["fp32", "bf16"]
+    if "bf16" in precisions:
+        variants["bf16"] = build(
+            name, batch_size, size, {**given, "precision": "bf16"}, plain=False, device=device
+        )
     if compiled:
-        for variant, precision in (("fp32 compiled", "32-true"), ("bf16 compiled", "bf16-mixed")):
+        for precision in precisions:
+            variant = f"{precision} compiled"
             variants[variant] = build(
                 name,
                 batch_size,
@@ -163,7 +166,7 @@ def measure(case: str, rounds: int, device: str, compiled: bool) -> dict[str, An
         for variant, values in seconds.items()
     }
     if device == "cpu":
-        for variant in ("plain fp32", "fp32", "bf16"):
+        for variant in ("plain fp32", *precisions):
             figures[variant]["library_seconds"] = within = library_seconds(variants[variant])
             figures[variant]["limit"] = statistics.median(plain) / within
     return figures
@@ -182,16 +185,16 @@ def main() -> None:
     torch.set_flush_denormal(True)
     results: dict[str, Any] = {
         "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
+            **describe(),
             "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "python": sys.version.split()[0],
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         },
         "rounds": arguments.rounds,
         "cases": {},
     }
+    if slow := torch_slowness("bf16", arguments.device):
+        results["left_out"] = {"bf16": slow}
+        print(f"bf16 is left out: {slow}", file=sys.stderr, flush=True)
     for case in arguments.case or CASES:
         results["cases"][case] = measured = measure(
             case, arguments.rounds, arguments.device, arguments.compile

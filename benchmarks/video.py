@@ -23,6 +23,7 @@ from typing import Any
 
 import av
 import numpy as np
+from machine import describe
 
 import translatekit
 from translatekit.datasets.facades import draw_facade
@@ -131,7 +132,7 @@ def main() -> None:
             results["memory"] = memory(Path(folder))
             print(json.dumps(results["memory"]))
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+        arguments.json.write_text(json.dumps({"machine": describe(), **results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ WORTH = 1.2
 _SECONDS = 1.0
 _ROUNDS = 7
 _NOT_AGAIN = 10.0  # times slower than the quickest: certain enough
-_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
 
 
 def asked_for(precision: Any, owner: str) -> str | None:
@@ -110,7 +110,7 @@ def measured(runtime: str, version: str, measure: Callable[[], Mapping[str, floa
         "runtime": runtime,
         "version": version,
         "processor": processor(),
-        "limits": {name: os.environ[name] for name in _LIMITS if name in os.environ},
+        "limits": {name: os.environ[name] for name in LIMITS if name in os.environ},
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = writable_cache("speeds")
