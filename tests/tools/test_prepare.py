@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 from translatekit_tools.cli.prepare import prepare
 from translatekit_tools.palette import Palette
 from translatekit_tools.prepare.check import check_data
@@ -582,3 +583,16 @@ def test_an_image_in_two_splits_is_an_error_and_a_rare_class_a_warning(tmp_path:
     assert "'c'" in report.findings[0].text
     assert run("check", tmp_path / "labels", "--kind", "single").exit_code == 0
     assert run("check", tmp_path / "labels", "--kind", "single", "--strict").exit_code == 1
+
+
+def test_class_numbers_in_gray_are_a_warning(tmp_path: Path) -> None:
+    for side, classes in (("A", 19), ("B", 256)):
+        (tmp_path / "train" / side).mkdir(parents=True)
+        for seed in range(4):
+            levels = np.random.default_rng(seed).integers(0, classes, (4, 4))
+            pixels = np.kron(levels, np.ones((16, 16))).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "train" / side / f"{seed}.png")
+    texts = [finding.text for finding in check_data(tmp_path).findings if finding.kind == "meaning"]
+    assert len(texts) == 1
+    assert "class numbers (0 to" in texts[0]
+    assert "prepare labels" in texts[0]

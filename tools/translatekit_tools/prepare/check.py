@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from translatekit.datasets.layouts import find_images, listed, looks_side_by_side, no_images
 from translatekit.datasets.palette import PALETTE_FILE, learn_palette, read_palette
+from translatekit.datasets.remarks import find_remarks
 from translatekit.errors import DataError
 from translatekit.images import Picture, encode_picture, read_picture, resize
 from translatekit.model_file import write_atomically
@@ -117,7 +118,8 @@ def check_data(
     """Look at every image of a dataset.
 
     Errors are unreadable files, files without partner, pairs of two sizes, and images that are in two splits. Warnings
-    are near-duplicates, sizes unlike the others', images that are small, pairs that do not align, and rare classes.
+    are near-duplicates, sizes unlike the others', images that are small, pairs that do not align, rare classes, and
+    what training says of images that it would take for something else than they are.
 
     Args:
         data: a folder as the datasets read it.
@@ -158,6 +160,7 @@ def check_data(
     if found.kind == "pairs":
         findings += _check_alignment(looked)
     findings += _check_classes(looked, palettes, report)
+    findings += _check_meaning(found)
     findings.sort(key=lambda finding: finding.level)
     if output is not None and sheet is not None:
         write_atomically(sheet, encode_picture(Picture(_contact_sheet(looked, findings)), sheet.suffix))
@@ -409,6 +412,15 @@ def _check_classes(
             if part < _RARE:
                 text = f"class {label!r} of {name} covers {100 * part:.2f}% of all pixels: it will hardly be learnt"
                 findings.append(Finding("warning", "rare_class", text))
+    return findings
+
+
+def _check_meaning(found: _Found) -> list[Finding]:
+    """Images that training takes for something else than they are."""
+    findings = []
+    for split in dict.fromkeys(split for split, _ in found.items):
+        for side in zip(*(item for name, item in found.items if name == split), strict=False):
+            findings += [Finding("warning", "meaning", text) for text in find_remarks(side)]
     return findings
 
 
