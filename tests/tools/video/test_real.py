@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 import translatekit
@@ -167,3 +168,53 @@ def test_a_damaged_spot_can_be_left_out(name: str, data_dir: Path, tmp_path: Pat
     missing = min(set(before["times"]) - set(after["times"]))
     place = float(re.findall(r"at (\d+\.\d\d)", said)[0])
     assert abs(place - float(missing - before["times"][0])) < 0.2
+
+
+def test_an_avi_with_frames_out_of_order(tmp_path: Path) -> None:
+    """AVI has no place for the time at which a frame is shown, and cameras write B-frames into it all the same."""
+    source = tmp_path / "in.avi"
+    with av.open(str(source), "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=25, options={"bf": "2", "flags": "+qscale"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(20):
+            image = np.full((48, 64, 3), index * 12, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    seen: list[float] = []
+    model = Identity(lambda batch: [seen.append(float(image.mean())) for image in batch] and batch)
+    assert translatekit.translate(source, model, tmp_path / "out.mp4").failed == []
+    assert seen == pytest.approx([index * 12 for index in range(20)], abs=4)
+    assert facts(tmp_path / "out.mp4")["times"] == [Fraction(index, 25) for index in range(20)]
+
+
+def test_a_video_that_was_cut_off_is_said_to_end_early(data_dir: Path, tmp_path: Path) -> None:
+    whole = remuxed(data_dir / "videos" / "bunny_480p_audio.mp4", tmp_path / "whole.mkv")
+    data = whole.read_bytes()
+    for share, said in ((1.0, False), (0.6, True)):
+        source, listener = tmp_path / "in.mkv", Listener()
+        source.write_bytes(data[: int(len(data) * share)])
+        assert translated(source, tmp_path / "out.mp4", listener, force=True).failed == []
+        assert any("it was cut off" in text for text in listener.said) == said
+
+
+def test_damaged_sound_is_an_error_or_left_out(data_dir: Path, tmp_path: Path) -> None:
+    """Packets of a broadcast that did not arrive."""
+    whole = remuxed(data_dir / "videos" / "bunny_480p_audio.mp4", tmp_path / "whole.ts")
+    data = whole.read_bytes()
+    packets = [data[start : start + 188] for start in range(0, len(data), 188)]
+    sound = [
+        index for index, packet in enumerate(packets) if packet[1] & 0x5F == 1 and packet[2] == 1
+    ]  # PID 0x101
+    lost = set(sound[len(sound) // 2 :][:3])
+    source = tmp_path / "in.ts"
+    source.write_bytes(b"".join(packet for index, packet in enumerate(packets) if index not in lost))
+    model, listener = Identity(), Listener()
+    ((_, reason),) = translatekit.translate(source, model, tmp_path / "no.mp4").failed
+    assert "pass --skip-damaged" in reason
+    assert "audio is damaged at 2." in reason
+    assert model.batches == []
+    assert translated(source, tmp_path / "out.mp4", listener, skip_damaged=True).failed == []
+    assert any("damaged packets of sound" in text for text in listener.said)
+    times = [facts(path)["times"] for path in (whole, tmp_path / "out.mp4")]
+    since = [[float(time - each[0]) for time in each] for each in times]
+    assert since[1] == pytest.approx(since[0], abs=1e-4)

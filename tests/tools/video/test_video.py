@@ -17,6 +17,7 @@ import pytest
 from translatekit_tools.bulk.video import line
 from translatekit_tools.bulk.video.encoding import write_segment
 from translatekit_tools.bulk.video.flow import Smoother, warp_error
+from translatekit_tools.bulk.video.muxing import Muxer
 
 import translatekit
 from translatekit.errors import OptionError
@@ -194,7 +195,8 @@ def command(source: Path, model: Path, out: Path, *options: str) -> list[str]:
 
 def stopped_run(arguments: list[str], folder: Path, how: signal.Signals) -> int:
     """Run until the first segment is finished; the exit status."""
-    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL)
+    with (folder.parent / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(arguments, stderr=stderr)
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None and not is_begun(folder):
         time.sleep(0.005)
@@ -206,15 +208,19 @@ def is_begun(folder: Path) -> bool:
     return any(len(path.read_bytes().splitlines()) > 1 for path in folder.glob(".*.video/segments.jsonl"))
 
 
-@pytest.mark.parametrize(("how", "smooth"), [(signal.SIGINT, 0.0), (signal.SIGKILL, 0.5)])
+@pytest.mark.parametrize(
+    ("how", "status", "smooth"), [(signal.SIGTERM, 143, 0.0), (signal.SIGKILL, -signal.SIGKILL, 0.5)]
+)
 def test_a_run_that_was_stopped_goes_on_and_gives_the_same_video(
-    tmp_path: Path, how: signal.Signals, smooth: float
+    tmp_path: Path, how: signal.Signals, status: int, smooth: float
 ) -> None:
     source, model = make_video(tmp_path / "in.mp4", frames=300), tmp_path / "model.safetensors"
     small_model(model)
     options = ("--batch-size", "7", *(("--smooth", str(smooth)) if smooth else ()))
     stopped, whole = tmp_path / "stopped" / "out.mp4", tmp_path / "whole" / "out.mp4"
-    assert stopped_run(command(source, model, stopped, *options), stopped.parent, how) != 0
+    assert stopped_run(command(source, model, stopped, *options), stopped.parent, how) == status
+    said = (tmp_path / "stderr").read_text()
+    assert ("To go on: " in said and str(stopped) in said.split("To go on: ")[1]) == (how == signal.SIGTERM)
     assert not stopped.exists()
     (work,) = stopped.parent.glob(".*.video")
     first = (work / "000000.segment").stat()
@@ -406,6 +412,29 @@ def test_tracks_that_are_left_out_later_do_not_cost_the_frames(
     assert sum(written) <= 180
 
 
+def test_frames_outlive_an_output_that_cannot_be_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no trial at the start has found."""
+    small_model(tmp_path / "model.safetensors")
+    source, out = make_video(tmp_path / "in.mp4", frames=130), tmp_path / "out.mp4"
+    with monkeypatch.context() as patched:
+        join = Muxer._join
+
+        def fail(self: Muxer, *args: Any, **kwargs: Any) -> None:
+            join(self, *args, **kwargs)
+            if args[4] is None:
+                raise av.error.ArgumentError(22, "Invalid argument")
+
+        patched.setattr(Muxer, "_join", fail)
+        ((_, reason),) = translatekit.translate(source, tmp_path / "model.safetensors", out).failed
+    assert "(the 130 frames that are translated are kept)" in reason
+    written = segments_written(monkeypatch)
+    assert translatekit.translate(source, tmp_path / "model.safetensors", out).failed == []
+    assert written == []
+    assert times(out) == times(source)
+
+
 def test_the_frames_of_a_video_are_reported_as_their_folder(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     make_video(tmp_path / "in" / "clip.mp4", frames=2)
@@ -421,12 +450,11 @@ def test_the_frames_of_a_video_are_reported_as_their_folder(tmp_path: Path) -> N
         "--frames",
         "frames",
     ]
-    for extra, folder in (["--dry-run"], None), ([], "frames/clip"):
-        done = subprocess.run([*arguments, *extra], capture_output=True, text=True, cwd=tmp_path)
-        assert done.stdout.split() == ["frames/clip"], done.stderr
-        assert folder is None or (tmp_path / folder / "000001.png").is_file()
-    done = subprocess.run([*arguments, "--json", "--force"], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run([*arguments, "--dry-run"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.split() == ["frames/clip"], done.stderr
+    done = subprocess.run([*arguments, "--json"], capture_output=True, text=True, cwd=tmp_path)
     assert json.loads(done.stdout)["outputs"] == ["frames/clip"]
+    assert (tmp_path / "frames" / "clip" / "000001.png").is_file()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frames", "in", "model.safetensors"]
 
 

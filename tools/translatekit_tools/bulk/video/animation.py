@@ -48,6 +48,7 @@ class AnimationReader:
         """
         self.path = path
         self.damaged: list[float] = []
+        self.cut_off: tuple[float, float] | None = None
         durations: list[Fraction] = []
         try:
             self._image = Image.open(path)

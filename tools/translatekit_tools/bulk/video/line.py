@@ -179,7 +179,7 @@ def _make_video(
         if not segments.frames or not made_from[1]:  # nothing that another run could go on with
             shutil.rmtree(made.parent, ignore_errors=True)
             raise
-        raise type(error)(f"{error} (the {segments.frames} frames before are kept for it)") from None
+        raise type(error)(f"{error} (the {segments.frames} frames that are translated are kept)") from None
 
 
 _FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".m2ts": "mpegts", ".mts": "mpegts"}
@@ -469,6 +469,12 @@ class _Line:
                 start = time.perf_counter()
                 yield self._finished(pair.frame, output)
                 self.clock.add("encode", time.perf_counter() - start)
+        if self._reader.cut_off is not None:
+            ends, promised = self._reader.cut_off
+            self.say(
+                f"the video ends at {ends:.2f} s, and by its header at {promised:.2f} s: "
+                "it was cut off, or its header is wrong"
+            )
         if damaged := self._reader.damaged:
             places = ", ".join(f"{seconds:.2f}" for seconds in damaged[:_MOST_PLACES])
             more = f" and {len(damaged) - _MOST_PLACES} more" if len(damaged) > _MOST_PLACES else ""

@@ -110,6 +110,7 @@ class Muxer:
     _problem: str = ""
     _moved_back: int = 0
     _untimed: int = 0
+    _unreadable: int = 0
     _last: dict[int, int] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -140,7 +141,7 @@ class Muxer:
                 self.say(
                     f"the time code of the input is left out: a {self.suffix} file does not take it at this rate"
                 )
-        self._moved_back = self._untimed = 0
+        self._moved_back = self._untimed = self._unreadable = 0
 
     def _holds_pictures(self, out: Path) -> bool:
         with av.open(str(out), "w") as target:
@@ -168,16 +169,9 @@ class Muxer:
         Raises:
             DataError: the output's format cannot hold a track of the source.
         """
-        self._moved_back = self._untimed = 0
+        self._moved_back = self._untimed = self._unreadable = 0
         self._join_explained(segments, end, out)
-        if self._untimed:
-            self.say(
-                f"{self._untimed} packets of further tracks lie below zero without a time stamp, and are left out"
-            )
-        if self._moved_back:
-            self.say(
-                f"{self._moved_back} time stamps of sound or subtitles did not rise, and were moved on by a tick"
-            )
+        self._say_what_was_changed()
 
     @property
     def _first(self) -> Fraction:
@@ -239,7 +233,7 @@ class Muxer:
                 ),
             )
             for packet in packets:
-                target.mux(packet)
+                self._mux(target, packet, shown)
 
     def stream(
         self,
@@ -275,12 +269,43 @@ class Muxer:
                 if last is not None:
                     target.mux(_moved(last, shown, offset - self._first))
                 last = packet
-                target.mux(list(self._passed(passing, others, offset)))
+                for other in self._passed(passing, others, offset):
+                    self._mux(target, other, shown)
             if last is not None:
                 length = (end() - self.info.start) * self.info.time_base - (last.pts or 0) * last.time_base
                 last.duration = max(1, round(length / last.time_base))
                 target.mux(_moved(last, shown, offset - self._first))
-            target.mux(list(self._passed(passing, others, offset)))
+            for other in self._passed(passing, others, offset):
+                self._mux(target, other, shown)
+        self._say_what_was_changed()
+
+    def _mux(self, target: Any, packet: Any, shown: Any) -> None:
+        """Write a packet; one of a copied track that is damaged is an error, or left out."""
+        stamp = packet.pts if packet.pts is not None else packet.dts or 0
+        seconds, stream = float(stamp * packet.time_base), packet.stream
+        try:
+            target.mux(packet)
+        except av.error.InvalidDataError:
+            if stream is shown:
+                raise
+            if not self.skip_damaged:
+                raise DataError(
+                    f"the input's {stream.type} is damaged at {seconds:.2f} s: pass --skip-damaged to leave such "
+                    "packets out, or leave the track out with --no-audio or --map"
+                ) from None
+            self._unreadable += 1
+
+    def _say_what_was_changed(self) -> None:
+        if self._untimed:
+            self.say(
+                f"{self._untimed} packets of further tracks lie below zero without a time stamp, and are left out"
+            )
+        if self._unreadable:
+            self.say(f"{self._unreadable} damaged packets of sound or subtitles are left out")
+        if self._moved_back:
+            self.say(
+                f"{self._moved_back} time stamps of sound or subtitles did not rise, and were moved on by a tick"
+            )
 
     def _add_encoder(self, target: Any) -> Any:
         encoding = self.encoding

@@ -6,6 +6,7 @@ PyAV itself, and not imageio's plugin for it, which rounds time stamps to a cons
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ RGB, UNSAID = 0, 2
 """Values of a matrix, as in ISO/IEC 23091-2: none, since the samples are RGB; and one that the file does not name."""
 
 _HD_HEIGHT = 720
+_SHORT_SECONDS, _SHORT_SHARE = 0.5, 0.02  # by how much a video may end before its header says
 _MOST_UNTIMED, _MOST_UNTIMED_PIXELS = 64, 2**26  # frames that are kept until the first one with a time stamp
 MATRICES = {
     1: Colorspace.ITU709,
@@ -136,12 +138,14 @@ class Reader(Protocol):
         info: what it is.
         end: when the last frame that was come to ends, in ticks.
         damaged: seconds, since the first frame, of each place where frames were left out.
+        cut_off: where the video ends, in seconds, and where the file says it does, if that is much later.
     """
 
     path: Path
     info: VideoInfo
     end: int
     damaged: list[float]
+    cut_off: tuple[float, float] | None
 
     def frames(self, wanted: Wanted | None = None) -> Iterator[Frame | None]:
         """All frames, in the order they are shown; None for one that is not wanted."""
@@ -184,6 +188,7 @@ class VideoReader:
         """
         self.path = path
         self.damaged: list[float] = []
+        self.cut_off: tuple[float, float] | None = None
         self.selection = selection
         self.passing: deque[Any] = deque()
         self._address, self._tracks, self._raw, self._rate = address, tracks, raw, rate
@@ -205,6 +210,7 @@ class VideoReader:
             self._turns, self._mirrored = _orientation(first)
             self._first_seconds = float((first.pts or 0) * self._stream.time_base)
             self.info = self._describe(first)
+            self._promised = _promised_seconds(self._stream)
             self._size = first.width, first.height
             if address is None and not tracks:
                 self.close()
@@ -286,6 +292,9 @@ class VideoReader:
 
     def _decode(self) -> Iterator[Any]:
         """The frames that can be decoded, in the order they are shown, with time stamps if the file has any."""
+        if self._container.format.name == "avi":
+            yield from self._in_decoding_time()
+            return
         early: list[Any] = []  # Matroska has no time stamps below zero: such frames come without
         frames = self._whole_frames()
         for frame in frames:
@@ -300,10 +309,21 @@ class VideoReader:
                 break
         yield from chain(early, frames)
 
+    def _in_decoding_time(self) -> Iterator[Any]:
+        """AVI counts frames as they are decoded, and does not say when one is shown: when its turn comes."""
+        delay: int | None = None
+        for frame in self._whole_frames():
+            if delay is None and frame.dts is not None:
+                delay = frame.dts - (self._first_dts or 0)
+            # The last ones come when no more packets do: they follow the ones before.
+            frame.pts = None if frame.dts is None or delay is None else frame.dts - delay
+            yield frame
+
     def _whole_frames(self) -> Iterator[Any]:
         """What the decoder gives; damage is an error, or noted and left out."""
         packets = self._container.demux([self._stream, *self._copied])
         packet, last = None, None
+        self._first_dts: int | None = None
         while True:
             try:
                 packet = next(packets, None)
@@ -317,6 +337,8 @@ class VideoReader:
                 if size:
                     self.passing.append(packet)
                 continue
+            if packet is not None and size and self._first_dts is None:
+                self._first_dts = packet.dts
             try:
                 frames = self._decoder.decode(packet if size else None)
             except EOFError:
@@ -402,6 +424,9 @@ class VideoReader:
                     yield self._convert(raw, pts, duration, number)
                 else:
                     yield None
+            seconds = float((self.end - info.start) * info.time_base)
+            if self._promised - seconds > max(_SHORT_SECONDS, _SHORT_SHARE * self._promised):
+                self.cut_off = seconds, self._promised
 
     def _convert(self, raw: Any, pts: int, duration: int, number: int) -> Frame:
         kinds = ("rgb48le", "rgba64le") if self.info.deep else ("rgb24", "rgba")
@@ -419,6 +444,15 @@ class VideoReader:
             pixels = pixels.astype(np.float32) / np.float32(65535)
         alpha = np.ascontiguousarray(pixels[:, :, 3]) if self.info.alpha else None
         return Frame(np.ascontiguousarray(pixels[:, :, :3]), alpha, pts, duration, number)
+
+
+def _promised_seconds(stream: Any) -> float:
+    """How long the file says that its pictures are; 0 where it does not say it of them alone."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    tags = {key.upper(): value for key, value in stream.metadata.items()}  # Matroska's
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", tags.get("DURATION", ""))
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else 0.0
 
 
 def _usual_ticks(stream: Any) -> int:

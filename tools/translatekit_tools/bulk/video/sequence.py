@@ -31,6 +31,7 @@ class SequenceReader:
         """
         self.path = pattern
         self.damaged: list[float] = []
+        self.cut_off: tuple[float, float] | None = None
         self._files = sequence_files(pattern)
         self._skip_damaged = skip_damaged
         self._start = next(iter(self._files))
