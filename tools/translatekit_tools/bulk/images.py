@@ -466,7 +466,9 @@ class _Line:
             return
         report, say = (getattr(progress, name, _ignore) for name in ("frames", "say"))
         made_from = (item.input_hash, self.model_hash, self.options_hash)
-        if job.source.suffix.lower() in ANIMATION_SUFFIXES:  # opening it decodes a whole frame
+        if (
+            job.source.suffix.lower() in ANIMATION_SUFFIXES and job.source.is_file()
+        ):  # opening it decodes a whole frame
             self.planner.for_frames(*read_size(job.source), self.options)
 
         def commit(made: Path) -> None:
