@@ -69,6 +69,8 @@ class Program(rich_click.RichGroup):
         warnings.simplefilter("default", TranslatekitWarning)
         warnings.showwarning = _show_warning
         logging.getLogger().addHandler(logging.NullHandler())  # what libraries log is for developers
+        # torch's C++ libraries speak past both
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         try:
             status = super().main(*args, **kwargs)
         except click.Abort:

@@ -113,6 +113,8 @@ def _loop(training: Training, processes: Processes, stop: Stop) -> None:
 
     with _reporter(training, total, epochs) as report, _noting_failure(training, report):
         _announce(training, report, batches.batches_per_epoch, total)
+        if report:
+            stop.say = report.say
         stop.between_steps = True
         while progress.step < total and not _out_of_patience(training):
             _set_learning_rate(training, progress.epoch)
@@ -143,6 +145,8 @@ def _loop(training: Training, processes: Processes, stop: Stop) -> None:
                 if signal_number or (not ends_epoch and (due or progress.step % checkpoint_every == 0)):
                     _save(training)
                     saving.start()
+                    if report and due:
+                        write_index(training.folder)
                 if signal_number:
                     processes.stopping = True
                     _stopped(training, report, signal_number)
@@ -172,6 +176,7 @@ def _loop(training: Training, processes: Processes, stop: Stop) -> None:
             for trouble in diagnose_run(training.folder):
                 report.say(str(trouble))
             write_index(training.folder)
+            _say_what_is_next(training, report)
 
 
 def _stopped(training: Training, report: Reporter | None, number: int) -> NoReturn:
@@ -497,10 +502,38 @@ def _announce(training: Training, report: Reporter | None, steps: int, total: in
     )
     for note in training.notes:
         report.say(note)
+    run = quote(str(training.folder))
+    page = f"look at {training.folder / 'index.html'}"
+    if "watch" in registry("command").names():
+        report.say(f"{page}, or follow the run with")
+        report.show(f"translatekit watch {run}")
+    else:
+        report.say(page)
     for path, reason in training.data.skipped:
         report.say(f"skipped {path}: {reason}")
     for remark in getattr(training.data, "remarks", ()):  # datasets of older plugins have none
         report.say(remark)
+
+
+def _say_what_is_next(training: Training, report: Reporter) -> None:
+    """Where to look, and what to type, as far as the commands are installed."""
+    config, run = training.config, quote(str(training.folder))
+    report.say(f"look at {training.folder / 'index.html'}; next:")
+    if registry("generator").get(str(training.options.generator)).source == "latent":
+        commands = {"sample": f"{run} -o samples.png"}
+    else:
+        data = f" {quote(config.data)}" if config.data is not None else ""
+        commands = {
+            "evaluate": f"{run}{data}",
+            "compile": f"{run} -o {quote(str(training.folder / 'model.onnx'))}",
+            "run": f"FOLDER --model {run}",
+        }
+        if registry("method").get(config.method).data != "paired":
+            del commands["evaluate"]
+    known = registry("command").names()
+    for name, arguments in commands.items():
+        if name in known:
+            report.show(f"translatekit {name} {arguments}")
 
 
 def _describe(training: Training, name: str, direction: str) -> ModelInfo:

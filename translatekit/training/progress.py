@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rich.columns import Columns
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
 from translatekit.terminal import stderr
 from translatekit.training.diagnosis import read_entries
+
+
+class LossesBelow(Progress):
+    """A bar as wide as the terminal, and the losses below it in as many lines as they need."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """What is drawn; a task's field ``losses`` holds a text each."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Columns([Text(loss, style="dim") for loss in task.fields["losses"]], padding=(0, 2))
 
 
 class Reporter:
@@ -38,17 +51,17 @@ class Reporter:
         self._board = SummaryWriter(str(folder), purge_step=done_steps + 1 if done_steps else None)
         self._progress: Progress | None = None
         if self.console.is_terminal:
-            self._progress = Progress(
+            self._progress = LossesBelow(
                 TextColumn("epoch {task.fields[epoch]}"),
-                BarColumn(),
+                BarColumn(bar_width=None),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]:.1f} images/s"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[losses]}", style="dim"),
                 console=self.console,
+                expand=True,
             )
             self._task = self._progress.add_task(
-                "training", total=total_steps, completed=done_steps, epoch=f"1/{epochs}", rate=0.0, losses=""
+                "training", total=total_steps, completed=done_steps, epoch=f"1/{epochs}", rate=0.0, losses=()
             )
         self._total, self._start, self._done = total_steps, time.monotonic(), done_steps
 
@@ -66,8 +79,12 @@ class Reporter:
         self._board.close()
 
     def say(self, text: str) -> None:
-        """A line for the user."""
-        self.console.print(text, soft_wrap=True)
+        """A sentence for the user, which breaks between words."""
+        self.console.print(text, soft_wrap=not self.console.is_terminal)
+
+    def show(self, command: str) -> None:
+        """What the user may type next, on one line, however long, so that it can be copied."""
+        self.console.print(f"  {command}", soft_wrap=True)
 
     def step(self, step: int, epoch: int) -> None:
         """Move the bar."""
@@ -92,14 +109,14 @@ class Reporter:
         self._scalars("loss", losses, step)
         self._scalars("accuracy", accuracy, step)
         self._scalars("speed", {"lr": lr, "images_per_second": rate}, step)
-        text = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        texts = [f"{name} {value:.3f}" for name, value in losses.items()]
         if self._progress:
-            self._progress.update(self._task, rate=rate, losses=text)
+            self._progress.update(self._task, rate=rate, losses=texts)
         else:
             left = (time.monotonic() - self._start) / max(step - self._done, 1) * (self._total - step)
             self.say(
                 f"epoch {epoch + 1}/{self.epochs} step {step}/{self._total} "
-                f"{rate:.1f} images/s {_clock(left)} left: {text}"
+                f"{rate:.1f} images/s {_clock(left)} left: {' '.join(texts)}"
             )
 
     def validation(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
@@ -124,7 +141,7 @@ class Reporter:
     def event(self, step: int, epoch: int, text: str) -> None:
         """Note something that happened, and say it."""
         self._write(kind="event", step=step, epoch=epoch, text=text)
-        self.say(text)
+        self.console.print(text, soft_wrap=True)
 
     def failure(self, step: int, epoch: int, loss: str, value: float) -> None:
         """Note the loss that ended the run because it was no number."""

@@ -26,10 +26,12 @@ class Stop:
         number: of the signal that asked; 0 where none did.
         between_steps: whether the loop runs, which stops by itself after a step; elsewhere a signal ends the run where
             it is.
+        say: prints a sentence; called by another thread.
     """
 
     number: int = 0
     between_steps: bool = False
+    say: Callable[[str], None] = field(default=lambda sentence: _write(f"{sentence}\n"))
     _ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -57,7 +59,6 @@ def stop_on_signal(kill: Callable[[], None]) -> Iterator[Stop]:
             stop.number = number
             raise Stopped(number)
         stop.number = number
-        _say("Stopping after this step; a second time ends at once.\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield stop  # the program around us handles its signals
@@ -91,7 +92,7 @@ def ignore_in_worker() -> None:
 def end_at_once(status: int) -> NoReturn:
     """End the process without waiting for anything, least of all for another process."""
     if sys.stderr.isatty():
-        _say("\x1b[?25h")  # a progress bar has hidden the cursor
+        _write("\x1b[?25h")  # a progress bar has hidden the cursor
     os._exit(status)
 
 
@@ -106,10 +107,11 @@ def _watch(source: int, numbers: frozenset[int], stop: Stop, kill: Callable[[], 
             kill()
             if not stop._ended.wait(_GRACE):
                 end_at_once(128 + number)
+        else:
+            stop.say("stopping after this step; a second time ends at once")
 
 
-def _say(text: str) -> None:
-    """Write to stderr from a signal's handler: a buffered stream may be in the middle of a write."""
-    clear = "\r\x1b[2K" if sys.stderr.isatty() else ""  # the progress bar, which is drawn again below
+def _write(text: str) -> None:
+    """Write to stderr past its buffer, which may be in the middle of something."""
     with suppress(OSError):
-        os.write(2, (clear + text).encode())
+        os.write(2, text.encode())
