@@ -29,7 +29,7 @@ def test_bar_steps_and_time_stay_whatever_the_losses(
             screen.print(report._progress.get_renderable())
     first, *below = capture.get().splitlines()
     assert "epoch 31/200" in first
-    assert "━━━" in first
+    assert "━━" in first
     assert "12345/80000" in first
     assert "12.3 images/s" in first
     assert first.rstrip().endswith(("-:--:--", ":00", ":01"))
