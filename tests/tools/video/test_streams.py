@@ -268,6 +268,8 @@ def test_a_video_over_http(tmp_path: Path, server: str, data_dir: Path) -> None:
     assert "check the address" in failure[1]
     assert "404" in failure[1]
     assert "secret" not in str(failure)
+    with pytest.raises(OptionError, match="is an image, and only videos are read"):
+        translatekit.translate(f"{server}/a.png", Identity(), out)
     with pytest.raises(DataError, match="only http and https are"):
         translatekit.translate("rtmp://127.0.0.1/x", Identity(), out)
 

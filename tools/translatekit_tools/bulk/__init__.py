@@ -26,14 +26,15 @@ def translate(
     progress: Progress | None = None,
     **options: Any,
 ) -> Summary:
-    """Translate image files and folders, as ``translatekit run`` does.
+    """Translate images and videos, as ``translatekit run`` does.
 
     Args:
-        inputs: a file, folder or glob, or several.
+        inputs: a file, folder or glob, or several; or one video that is standard input (``-``), a URL, or
+            numbered images (``frames/%06d.png``).
         model: a model file, a run's folder, or a loaded `Translator`. Only what a model file made is
             recognized by a later run and skipped.
-        out: the output folder, or the output file of a single input file; beside the input when not given
-            (see `translatekit_tools.bulk.find.find_jobs`).
+        out: the output folder, or the output file of a single input file, or ``-`` for a video on
+            standard output; beside the input when not given (see `translatekit_tools.bulk.find.find_jobs`).
         progress: is told of each input when it is finished, in order.
         options: fields of `translatekit_tools.bulk.options.RunOptions`.
 

@@ -197,7 +197,7 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
     if address is not None:
         check_url(address)
         source = Path(name_of(address))
-        if source.suffix.lower() in IMAGE_SUFFIXES - ANIMATION_SUFFIXES:
+        if source.suffix.lower() in IMAGE_SUFFIXES:
             raise OptionError(
                 f"{shown(text)} is an image, and only videos are read from where they are: download it"
             )

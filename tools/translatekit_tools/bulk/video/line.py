@@ -450,8 +450,10 @@ class _Line:
         options = self.options
         self.done = skip
         if self._reader.info.interlaced:
-            how = "their fields are woven as they are" if not options.deinterlace else "each is deinterlaced"
-            self.say(f"the video is interlaced, its frames hold two fields each: {how} (--[no-]deinterlace)")
+            how = "each is deinterlaced (--no-deinterlace leaves the fields woven)"
+            if not options.deinterlace:
+                how = "they stay woven, by --no-deinterlace"
+            self.say(f"the video is interlaced, its frames hold two fields each: {how}")
         self._smoother = Smoother(options.smooth, state) if options.smooth else None
         total = self._total()
         stop = getattr(self._reader, "stop", lambda: None)
