@@ -13,6 +13,7 @@ import torch
 
 from translatekit.errors import ModelFileError
 from translatekit.model_file import ModelInfo, StoredTensor, read_header, read_info, save_model
+from translatekit.model_header import _RULES
 
 INFO = ModelInfo(method="pix2pix", generator="unet", generator_options={"in_channels": 3, "out_channels": 3})
 
@@ -121,6 +122,25 @@ def test_a_header_tells_its_tensors(tmp_path: Path) -> None:
     info, tensors = read_header(rewrite(tmp_path / "x.safetensors"))
     assert info == INFO
     assert tensors == {"a": StoredTensor("F32", (2, 3)), "b": StoredTensor("I64", ())}
+
+
+def test_a_header_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    info = dataclasses.replace(INFO, generator_options={"limit": float("inf")})
+    with pytest.raises(ModelFileError, match="was not written, since it could not be read again"):
+        save_model(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, info)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_field_has_a_rule() -> None:
+    assert set(_RULES) == {field.name for field in dataclasses.fields(ModelInfo)}
+
+
+def test_metadata_of_other_programs_stand_beside_ours(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    metadata = {"format": "pt", "translatekit": json.dumps(dataclasses.asdict(INFO)), "modelspec.title": "x"}
+    save_file({"a": torch.zeros(2)}, tmp_path / "x.safetensors", metadata)
+    assert read_info(tmp_path / "x.safetensors") == INFO
 
 
 ENTRY = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}

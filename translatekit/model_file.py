@@ -304,7 +304,8 @@ def save_model(path: str | Path, state: dict[str, Tensor], info: ModelInfo) -> N
         info: the header.
 
     Raises:
-        ModelFileError: the weights are not finite, the disk is full or the folder cannot be written.
+        ModelFileError: the weights are not finite, the header could not be read again, the disk is full or the folder
+            cannot be written.
     """
     from safetensors.torch import save
 
@@ -314,8 +315,13 @@ def save_model(path: str | Path, state: dict[str, Tensor], info: ModelInfo) -> N
         raise ModelFileError(
             f"{path} was not written, since {wrong}: take an earlier checkpoint, or train with a lower --lr"
         )
+    header = info.to_json()
+    try:
+        ModelInfo.from_json(header, path)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path} was not written, since it could not be read again: {error}") from None
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_atomically(path, save(tensors, metadata={_KEY: info.to_json()}))
+    write_atomically(path, save(tensors, metadata={_KEY: header}))
 
 
 def write_atomically(path: Path, data: bytes) -> None:
