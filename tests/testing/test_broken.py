@@ -183,6 +183,12 @@ class NoFolder(Data):
 class Classes(Data):
     class_names = ("a", "b")
 
+class Elsewhere(Data):
+    palettes = {"label": [{"name": "a", "color": [0, 0, 0]}]}
+
+class Colours(Data):
+    palettes = {"input": [{"name": "a", "color": [0, 0, 256]}]}
+
 class Method_(Method):
     def __init__(self, options, networks, data):
         super().__init__({"G": networks.generator(in_channels=3, out_channels=3)})
@@ -260,7 +266,7 @@ def register_losses():
 @hookimpl
 def register_datasets():
     for name in ("Data", "Bytes", "BigImages", "ZeroToTwo", "NoTarget", "Random", "Empty", "NoFolder", "Classes",
-                 "AnyFolder"):
+                 "Elsewhere", "Colours", "AnyFolder"):
         yield spec(DatasetSpec, name)
     yield spec(DatasetSpec, "AnyFolder", "drawn", folder=False)
 
@@ -370,6 +376,8 @@ def test_the_sound_ones_break_nothing(kind: str, name: str) -> None:
         ("dataset", "nofolder", "errors", "raises FileNotFoundError for a missing folder: raise DataError"),
         ("dataset", "anyfolder", "errors", "takes a folder that is not there: raise DataError"),
         ("dataset", "classes", "attributes", "provides paired images and names 2 classes"),
+        ("dataset", "elsewhere", "attributes", "has a palette of 'label', and its images are"),
+        ("dataset", "colours", "attributes", "the palette of 'input' of dataset 'colours' is not a list"),
         ("method", "lazy", "step", "leaves the network G as it was"),
         ("method", "explodes", "step", "the loss D of method 'explodes' holds values that are not finite"),
         ("method", "attached", "step", "the loss G of method 'attached' is not a detached scalar tensor"),

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from translatekit.datasets import make_dataset
+from translatekit.datasets.palette import as_palette
 from translatekit.errors import TranslatekitError
 from translatekit.interfaces import DataOptions, Dataset
 from translatekit.testing.contracts import ContractError, Subject, require
@@ -47,6 +48,20 @@ def attributes(subject: Subject) -> None:
             f"{subject} provides {subject.spec.provides} images and names {len(dataset.class_names)} classes",
         )
         require(isinstance(dataset.skipped, list), f"the attribute skipped of {subject} is not a list")
+        for image, classes in getattr(
+            dataset, "palettes", {}
+        ).items():  # an attribute that not every dataset has
+            require(
+                image in dataset.channels,
+                f"{subject} has a palette of {image!r}, and its images are {', '.join(dataset.channels)}",
+            )
+            try:
+                as_palette(classes)
+            except (ValueError, TypeError, KeyError):
+                raise ContractError(
+                    f"the palette of {image!r} of {subject} is not a list of classes such as "
+                    '{"name": "window", "color": [0, 0, 170]}'
+                ) from None
 
 
 def determinism(subject: Subject) -> None:
