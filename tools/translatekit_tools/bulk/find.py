@@ -204,7 +204,9 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
     else:
         source = Path(text).expanduser()
         if not source.is_file() and not is_sequence(source):
-            raise OptionError(f"-o - takes one video, and {source} is no file: name one, or a folder with -o")
+            raise OptionError(
+                f"-o - takes one image or video, and {source} is no file: name one, or a folder with -o"
+            )
         if not moves(source, Path("out.mkv")):
             raise OptionError(f"-o - writes a video, and {source} is none: name a file with -o")
     if options.raw is not None and address != STANDARD:

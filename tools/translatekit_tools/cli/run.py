@@ -52,9 +52,10 @@ _SECONDS_BETWEEN_LINES = 5.0
 def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json: bool, **params: Any) -> None:
     """Translate images and videos with a trained model.
 
-    INPUT is a file, a folder (taken recursively and mirrored under OUT) or a quoted glob; or a video: - for
-    standard input, a URL, or numbered images (frames/%06d.png). -o - writes a video to standard output. Without -o, a
-    folder's outputs go to FOLDER-translated and a file's to NAME-translated beside it. Originals are never
+    INPUT is a file, a folder (taken recursively and mirrored under OUT) or a quoted glob; - for an image or a
+    video from standard input; or a video: a URL, or numbered images (frames/%06d.png). -o - writes to standard
+    output. Without -o, a folder's outputs go to FOLDER-translated and a file's to NAME-translated beside it.
+    Originals are never
     overwritten. A rerun skips what is done, so a run that was stopped goes on when the same command is given
     again. Ctrl-C, SIGTERM and SIGHUP stop it after what is being translated; a second one ends it at once.
 
@@ -71,15 +72,23 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
         raise OptionError("-o - and --json both want standard output: leave one of them out")
     if to_stdout and sys.stdout.isatty():
         raise OptionError(
-            "-o - writes a video, and standard output is a terminal: pipe it into a program or a file"
+            "-o - writes an image or a video, and standard output is a terminal: pipe it into a program or a file"
         )
+    if STANDARD in inputs and sys.stdin.isatty():
+        raise OptionError("- reads an image or a video from standard input, which is a terminal: pipe one in")
     from translatekit_tools.bulk import translate
+    from translatekit_tools.bulk.pipes import images_in_pipes
 
     console = stderr()
     reporter = _Reporter(console, print_outputs=not as_json and not to_stdout)
     try:
-        with natives_are_silent(), stops_on_signals(), reporter:
-            summary = translate(inputs, model, output, progress=reporter, **options)
+        with (
+            natives_are_silent(),
+            stops_on_signals(),
+            reporter,
+            images_in_pipes(inputs, output, RunOptions(**options)) as (sources, target),
+        ):
+            summary = translate(sources, model, target, progress=reporter, **options)
     except Stopped as stopped:
         reporter.say(f"Stopped after {reporter.done} files, none of them partial. To go on: {command_line()}")
         raise SystemExit(stopped.status) from None
