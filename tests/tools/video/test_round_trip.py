@@ -579,8 +579,9 @@ def test_hdr_says_what_screen_it_was_made_on(
 def test_a_model_of_eight_bits_is_said_to_be_one(tmp_path: Path) -> None:
     listener = Listener()
     model = Identity(lambda batch: np.rint(batch * 255).astype(np.float32) / np.float32(255))
+    model.bits = 8
     translatekit.translate(write_deep(tmp_path / "in.mp4"), model, tmp_path / "out.mp4", progress=listener)
-    assert any("the model gives 8 bits a channel" in text for text in listener.said)
+    assert any("computes with 8 bits a channel" in text for text in listener.said)
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".webm", ".mp4"])

@@ -48,7 +48,6 @@ from translatekit_tools.bulk.video.tracks import Selection
 
 _AHEAD = 8  # frames in each queue between threads
 _AHEAD_PIXELS = 2**24  # of all frames in a queue, where they are large
-_MANY_LEVELS = 16
 _MOST_PLACES = 5  # that are named
 _IN_FLIGHT = 3  # batches: one on its way to the device, one computed, one on its way back
 
@@ -403,7 +402,6 @@ class _Line:
         if isinstance(reader, AnimationReader) and getattr(self._translator, "bits", None) == 8:
             reader.cut_to_8_bits(say)
         self._smoother: Smoother | None = None
-        self._depth_is_checked = False
         height, width = self._prepare(np.zeros((reader.info.height, reader.info.width), np.uint8)).shape
         self._height, self._width = height, width
         self._ahead = max(1, min(_AHEAD, _AHEAD_PIXELS // (height * width)))
@@ -454,6 +452,11 @@ class _Line:
             if not options.deinterlace:
                 how = "they stay woven, by --no-deinterlace"
             self.say(f"the video is interlaced, its frames hold two fields each: {how}")
+        if self._reader.info.deep and getattr(self._translator, "bits", None) == 8:
+            self.say(
+                "this compiled model computes with 8 bits a channel: of the video's greater depth, 256 levels are "
+                "left; the .safetensors model keeps it"
+            )
         self._smoother = Smoother(options.smooth, state) if options.smooth else None
         total = self._total()
         stop = getattr(self._reader, "stop", lambda: None)
@@ -544,13 +547,6 @@ class _Line:
         if not isinstance(outputs, np.ndarray):
             with self.clock.stage("translate"):
                 outputs = outputs.result()
-        if self._reader.info.deep and not self._depth_is_checked:
-            self._depth_is_checked = True
-            if _in_steps_of_8_bits(outputs):
-                self.say(
-                    "the model gives 8 bits a channel: of the video's greater depth, 256 levels are left "
-                    "(a .safetensors model computes with all)"
-                )
         for pair, output in zip(batch, outputs, strict=True):
             output = pair.fitted.restore(output)
             pair.output = np.repeat(output, 3, axis=2) if output.shape[2] == 1 else output
@@ -578,12 +574,6 @@ class _Line:
         height, width = self.size()
         more = [(0, height - pixels.shape[0]), (0, width - pixels.shape[1]), (0, 0)]
         return np.pad(pixels, more[: pixels.ndim], mode="edge") if more[0][1] or more[1][1] else pixels
-
-
-def _in_steps_of_8_bits(outputs: np.ndarray) -> bool:
-    """Whether outputs in [0, 1] are multiples of 1/255, and enough different ones that this is no accident."""
-    levels = np.unique(outputs) * 255
-    return len(levels) >= _MANY_LEVELS and bool(np.abs(levels - np.rint(levels)).max() < 1e-3)
 
 
 def _timed(items: Iterable[T], clock: Clock, stage: str) -> Iterator[T]:
