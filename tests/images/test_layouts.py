@@ -323,6 +323,16 @@ def test_a_tiff_of_16_bits_that_was_cut_off_is_refused(compression: str | None) 
             read_picture(data[:length])
 
 
+def test_a_tiff_that_claims_more_tiles_than_it_has_is_refused_at_once() -> None:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, noise(3, "u2"), tile=(16, 16), compression="zlib", metadata=None)
+    data = bytearray(buffer.getvalue())
+    place = data.index(struct.pack("<HHII", 257, 4, 1, HEIGHT))
+    data[place : place + 12] = struct.pack("<HHII", 257, 4, 1, 2_000_000)
+    with pytest.raises(UnreadableImageError, match="of 250000 strips or tiles"):
+        read_picture(bytes(data))
+
+
 def test_a_tiff_that_claims_too_much_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(UnreadableImageError, match="pixels"):
         read_picture(raw_tiff(np.zeros((1, 1, 1), int), 16, 1, more=((256, 4, 100_000), (257, 4, 100_000))))

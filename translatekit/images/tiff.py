@@ -7,6 +7,7 @@ Pillow reads the usual ones of up to 8 bits, and quickly; `fits_pillow` says whi
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -103,35 +104,40 @@ def read_page(file: BinaryIO, place: int) -> tuple[np.ndarray, int, bytes | None
     with tifffile.TiffFile(file) as tiff:
         page = _checked(_page(tiff, place))
         _check_whole(page, tiff.filehandle.size)
-        values = page.asarray(maxworkers=1, squeeze=False)  # (planes, 1, H, W, samples in a plane)
-        samples = np.moveaxis(values[:, 0], 0, 2).reshape(page.imagelength, page.imagewidth, -1)
-        colours = _COLOURS[page.photometric]
-        icc = page.iccprofile
-        bits = page.bitspersample
-        if page.photometric == _PALETTE:
-            levels, deep = _palette(page)
-            unit = levels[samples[:, :, 0]]
-            if samples.shape[2] > 1:
-                unit = np.concatenate([unit, _unit(samples[:, :, 1:], bits)], axis=2)
-            colours = 3
-        elif page.photometric in (_CIELAB, _ICCLAB):
-            unit, deep = _unit(_lab_as_icc(samples, page.photometric), bits), bits > 8
-        else:
-            unit, deep = _unit(samples, bits), bits > 8
-        colour, alpha = unit[:, :, :colours], None
-        kinds = [int(kind) for kind in page.extrasamples][: unit.shape[2] - colours]
-        for index, kind in enumerate(kinds):
-            if kind in (_ASSOCIATED, _UNASSOCIATED):
-                alpha = unit[:, :, colours + index, None]
-                if kind == _ASSOCIATED:
-                    colour = _without_alpha(colour, alpha)
-                break
-        if page.photometric == _WHITE_IS_ZERO:
-            colour = 1.0 - colour
-        elif page.photometric in (_CMYK, _CIELAB, _ICCLAB):
-            colour, icc = _to_srgb(colour, icc), None
-        samples = colour if alpha is None else np.concatenate([colour, alpha], axis=2)
-        return (samples.astype(np.float32) if deep else to_uint8(samples)), _orientation(page), icc
+        unit, colours, deep = _channels(page)
+        orientation, icc = _orientation(page), page.iccprofile
+        kinds = [int(kind) for kind in page.extrasamples]
+    found = [extra for extra, kind in enumerate(kinds) if kind in (_ASSOCIATED, _UNASSOCIATED)]
+    # In place, since these arrays are large.
+    colour = unit[:, :, :colours]
+    alpha = unit[:, :, colours + found[0], None] if found else None
+    if alpha is not None and kinds[found[0]] == _ASSOCIATED:
+        _undo_alpha(colour, alpha)
+    converted = page.photometric in (_CMYK, _CIELAB, _ICCLAB)
+    if converted:
+        colour, icc = _to_srgb(colour, icc), None
+    elif page.photometric == _WHITE_IS_ZERO:
+        np.subtract(1.0, colour, out=colour)
+    if alpha is not None:
+        is_beside = found[0] == 0 and not converted
+        colour = unit[:, :, : colours + 1] if is_beside else np.concatenate([colour, alpha], axis=2)
+    return (colour if deep else to_uint8(colour)), orientation, icc
+
+
+def _channels(page: Any) -> tuple[np.ndarray, int, bool]:
+    """All samples (H, W, C) as float32, 0 to 1; how many of them are colours; whether they have more than 8 bits."""
+    values = page.asarray(maxworkers=1, squeeze=False)  # (planes, 1, H, W, samples in a plane)
+    samples = np.moveaxis(values[:, 0], 0, 2).reshape(page.imagelength, page.imagewidth, -1)
+    bits = page.bitspersample
+    if page.photometric == _PALETTE:
+        levels, deep = _palette(page)
+        unit = levels[samples[:, :, 0]]
+        if samples.shape[2] > 1:
+            unit = np.concatenate([unit, _unit(samples[:, :, 1:], bits)], axis=2)
+        return unit, 3, deep
+    if page.photometric in (_CIELAB, _ICCLAB):
+        samples = _lab_as_icc(samples, page.photometric)
+    return _unit(samples, bits), _COLOURS[page.photometric], bits > 8
 
 
 def write_pages(
@@ -219,11 +225,16 @@ def _checked(page: Any) -> Any:
 
 
 def _check_whole(page: Any, size: int) -> None:
-    """Refuse a page that was cut off, which would be read as black where it ends.
+    """Refuse a page of which something is missing, which would be read as black there.
 
     Raises:
-        UnreadableImageError: its data end behind the end of the file.
+        UnreadableImageError: its data end behind the end of the file, or it has fewer strips or tiles than it takes.
     """
+    if len(page.dataoffsets) < math.prod(page.chunked):
+        raise UnreadableImageError(
+            f"it is damaged or not accessible (it has {len(page.dataoffsets)} of {math.prod(page.chunked)} strips "
+            "or tiles); replace or remove it"
+        )
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         if offset + count > size:
             raise UnreadableImageError(
@@ -238,7 +249,9 @@ def _unit(values: np.ndarray, bits: int) -> np.ndarray:
         UnreadableImageError: there are values outside.
     """
     if values.dtype.kind in "bu" and bits <= 16:
-        return values.astype(np.float32) / np.float32(2**bits - 1)
+        unit = values.astype(np.float32)
+        unit /= np.float32(2**bits - 1)
+        return unit
     top = 1.0 if values.dtype.kind == "f" else 255.0 if bits <= 8 else 65535.0
     low, high = float(values.min()), float(values.max())
     if not (low >= 0.0 and high <= top):
@@ -259,10 +272,11 @@ def _is_deep_palette(levels: np.ndarray) -> bool:
     return bool(levels.max(initial=0) > 255 and (levels % 257).any() and (levels % 256).any())
 
 
-def _without_alpha(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours that were multiplied by alpha, as they were before; black where nothing of them is left."""
-    divided = np.divide(colour, alpha, out=np.zeros_like(colour), where=alpha > 0)
-    return np.minimum(divided, 1.0)
+def _undo_alpha(colour: np.ndarray, alpha: np.ndarray) -> None:
+    """Make colours that were multiplied by alpha what they were before; black where nothing of them is left."""
+    np.divide(colour, alpha, out=colour, where=alpha > 0)
+    np.minimum(colour, 1.0, out=colour)
+    colour[alpha[:, :, 0] <= 0] = 0.0
 
 
 def _lab_as_icc(samples: np.ndarray, photometric: int) -> np.ndarray:
@@ -279,11 +293,10 @@ def _lab_as_icc(samples: np.ndarray, photometric: int) -> np.ndarray:
         encoded[:, :, 1:3] = np.bitwise_xor(encoded[:, :, 1:3], 1 << (bits - 1))
     if bits == 16:
         # 16 bits hold 256 steps to the unit of a*; ICC's encoding holds 257 (ICC.1:2022, 6.3.4.2).
-        scaled = encoded[:, :, :3].astype(np.float64)
-        scaled[:, :, 1:] *= 257 / 256
-        if photometric == _ICCLAB:
-            scaled[:, :, 0] *= 65535 / 65280
-        encoded[:, :, :3] = np.rint(scaled.clip(0, 65535))
+        factors = (65535 / 65280 if photometric == _ICCLAB else 1, 257 / 256, 257 / 256)
+        for channel, factor in enumerate(factors):
+            scaled = encoded[:, :, channel] * np.float32(factor)
+            encoded[:, :, channel] = np.rint(scaled.clip(0, 65535))
     return encoded
 
 
@@ -307,7 +320,7 @@ def _to_srgb(colour: np.ndarray, icc: bytes | None) -> np.ndarray:
                 outdtype="uint16",
                 intent=0,
             )
-            return np.asarray(converted / 65535.0, np.float32)
+            return converted.astype(np.float32) / np.float32(65535)
         except (ValueError, RuntimeError):  # a damaged profile is no reason to refuse sound pixels
             pass
     return (1.0 - colour[:, :, :3]) * (1.0 - colour[:, :, 3:4])
