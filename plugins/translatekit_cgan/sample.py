@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from translatekit.errors import ModelFileError, OptionError
 from translatekit.images import WRITABLE_SUFFIXES, Picture, encode_picture
 from translatekit.model_file import ModelInfo, find_model, read_info, write_atomically
 from translatekit.networks.loading import load_network
+from translatekit.options import closest
 
 BATCH = 64
 GAP = 2
@@ -99,8 +99,8 @@ def _labels(classes: tuple[str, ...], label: str | int | None, model: Path) -> l
         return [classes.index(text)]
     if text.isdecimal() and int(text) < len(classes):
         return [int(text)]
-    close = difflib.get_close_matches(text, classes, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
+    close = closest(text, classes)
+    hint = f"did you mean {close!r}? " if close else ""
     shown = ", ".join(classes[:20]) + (", ..." if len(classes) > 20 else "")
     raise OptionError(f"{model} knows no class {text!r}: {hint}it has {shown}, numbered from 0")
 

@@ -18,6 +18,7 @@ import pytest
 import tomli_w
 from click.testing import CliRunner, Result
 
+from tests.training.conftest import draw_pairs
 from translatekit.cli import program
 from translatekit.cli._options import ValueType, collect
 from translatekit.config import RunConfig, TrainOptions
@@ -295,3 +296,36 @@ def test_options_of_networks_losses_and_datasets_have_ranges_too(kind: str, spec
 
 def test_every_kind_with_options_is_tried() -> None:
     assert set(HOOKS) - {"method", "backend", "command"} <= {"generator", "discriminator", "loss", "dataset"}
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pairs")
+    draw_pairs(root / "train", 2)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["data", "get", "facade"], "did you mean 'facades'?"),
+        (["plugins", "check", "Unet_"], "did you mean 'unet'?"),
+        (["train", "pix2pix", "DATA", "--dataset-option", "layout=folder"], "did you mean 'folders'?"),
+        (["train", "pix2pix", "DATA", "--dataset-option", "layuot=folders"], "did you mean 'layout'?"),
+        (["train", "pix2pix", "DATA", "-G", "dpeth=7"], "did you mean 'depth'?"),
+        (["train", "pix2pix", "DATA", "-G", "norm=instanse"], "did you mean 'instance'?"),
+        (["train", "pix2pix", "DATA", "-D", "layer=2"], "did you mean 'layers'?"),
+        (["train", "pix2pix", "DATA", "--direction", "BtA"], "did you mean 'BtoA'?"),
+    ],
+)
+def test_a_slip_gets_a_suggestion(
+    arguments: list[str], meant: str, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(program, [str(pairs) if word == "DATA" else word for word in arguments])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(errors) == 1
+    assert meant in errors[0]
+    assert list(tmp_path.rglob("*")) == []

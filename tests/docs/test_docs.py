@@ -33,7 +33,8 @@ else:
 ROOT = Path(__file__).parents[2]
 README, CHANGELOG, BENCHMARKS = ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [README, CHANGELOG, BENCHMARKS, *GUIDES]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+PAGES = [README, CHANGELOG, BENCHMARKS, *GUIDES, *TUTORIALS]
 REFERENCE = ROOT / "docs" / "cli.md"  # made from the code; its lines are usages, not commands
 NETWORK_ARGUMENTS = ("in_channels", "out_channels", "latent_size", "num_classes", "size")
 

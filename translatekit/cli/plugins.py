@@ -13,7 +13,7 @@ import rich_click as click
 from translatekit.cli._options import value_option
 from translatekit.errors import PluginError
 from translatekit.hookspecs import HOOKS
-from translatekit.options import parse_assignments
+from translatekit.options import closest, parse_assignments
 from translatekit.plugins import installed
 from translatekit.registry import Entry, registry
 
@@ -182,9 +182,11 @@ def _find(name: str, kind: str | None) -> list[Entry[Any]]:
     found = [entry for entry in entries if entry.spec.name == name]
     found = found or [entry for entry in entries if entry.plugin.distribution == name]
     if not found:
+        known = {called for entry in entries for called in (entry.spec.name, entry.plugin.distribution)}
+        close = closest(name, known)
         raise PluginError(
             f"nothing installed is called {name!r}{f' among the {kind}s' if kind else ''}: "
-            "translatekit plugins lists everything"
+            f"{f'did you mean {close!r}? ' if close else ''}translatekit plugins lists everything"
         )
     return found
 

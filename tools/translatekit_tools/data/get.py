@@ -9,6 +9,7 @@ from pathlib import Path
 from translatekit.cache import cache_folder
 from translatekit.datasets.layouts import find_images
 from translatekit.errors import DataError, OptionError
+from translatekit.options import closest
 from translatekit_tools.data.download import Progress, download
 from translatekit_tools.data.recipes import RECIPES, Recipe, Remote
 from translatekit_tools.data.unpack import unpack
@@ -48,7 +49,9 @@ def get_data(
     """
     recipe = RECIPES.get(name)
     if recipe is None:
-        raise OptionError(f"there is no data set {name!r}: choose one of {', '.join(RECIPES)}")
+        close = closest(name, RECIPES)
+        hint = f"did you mean {close!r}? " if close else ""
+        raise OptionError(f"there is no data set {name!r}: {hint}choose one of {', '.join(RECIPES)}")
     out = (out or Path(name)).expanduser()
     if out.exists():
         raise DataError(f"{out} exists already: move it away, or choose another folder with -o")
