@@ -34,11 +34,12 @@ CHANNELS = {"input": 3, "target": 3, "A": 3, "B": 3}
 
 
 def state_of(arrays: Any, prefix: str) -> dict[str, torch.Tensor]:
-    return {
-        name.removeprefix(prefix): torch.from_numpy(arrays[name]).float()
+    state = {
+        name.removeprefix(prefix): torch.from_numpy(arrays[name])
         for name in arrays
         if name.startswith(prefix)
     }
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
 
 
 def convert(name: str, state: dict[str, torch.Tensor]) -> tuple[str, dict[str, Any], dict[str, torch.Tensor]]:
