@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from translatekit_tools.bulk.video.animation import AnimationReader
 from translatekit_tools.bulk.video.containers import read_png
+from translatekit_tools.bulk.video.reader import UnreadableVideoError
 
 import translatekit
 
@@ -258,3 +259,18 @@ def test_a_still_among_them_stays_a_still(tmp_path: Path) -> None:
         translatekit.translate(path, Identity(), tmp_path / f"out{suffix}")
         with Image.open(tmp_path / f"out{suffix}") as image:
             assert getattr(image, "n_frames", 1) == 1
+
+
+@pytest.mark.parametrize("suffix", [*EXACT, *LOSSY])
+def test_a_damaged_animation_is_refused_as_such(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"in{suffix}", frames(5), [100] * 5)
+    data = path.read_bytes()
+    refused = 0
+    for place in np.linspace(len(data) // 3, len(data) - 30, 12).astype(int):
+        path.write_bytes(data[:place] + bytes(20) + data[place + 20 :])
+        try:
+            reader = AnimationReader(path)
+            assert all(frame is not None for frame in reader.frames())
+        except UnreadableVideoError:  # and nothing else
+            refused += 1
+    assert refused or suffix == ".gif"  # whose damaged pixels are pixels

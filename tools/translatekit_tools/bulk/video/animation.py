@@ -24,7 +24,7 @@ from translatekit_tools.bulk.video.reader import Frame, UnreadableVideoError, Vi
 
 _DEFAULT_DURATION = Fraction(1, 10)  # seconds, where a file says 0 or nothing, as browsers have it
 _DAMAGE = (
-    *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error),
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, RuntimeError, struct.error),
     *(Image.DecompressionBombError, UnreadableImageError),
 )
 _FINEST = 1_000_000  # ticks a second; PNG's fractions may ask for more
