@@ -297,3 +297,28 @@ def test_decoders_own_remarks_are_not_shown(model: Path, tmp_path: Path) -> None
     assert result.returncode == 1
     ours = (f"{source / 'deep.png'}: the image cannot be read", "Translated 1, 1 failed", "1/2", "2/2")
     assert [line for line in result.stderr.splitlines() if not line.startswith(ours)] == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX")
+def test_on_a_terminal_names_stand_above_the_bar(model: Path, tmp_path: Path) -> None:
+    import pty
+
+    source, out = images(tmp_path / "in", 2), tmp_path / "out"
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200"}
+    process = subprocess.Popen(
+        command(source, "-m", model, "-o", out), stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while data := os.read(ours, 2**16):
+            shown += data
+    except OSError:  # how Linux says that nobody writes any more
+        pass
+    os.close(ours)
+    assert process.wait(60) == 0
+    lines = [line.rpartition(b"\x1b[2K")[2] for line in shown.replace(b"\r", b"").split(b"\n")]
+    assert any(b"Translating" in line for line in lines)
+    named = [line for line in lines if b".png" in line]
+    assert named == [os.fsencode(out / f"00{number}.png") for number in range(2)]

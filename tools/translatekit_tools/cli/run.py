@@ -168,7 +168,9 @@ class _Reporter:
         elif result.outcome == "translated":
             self._translated += 1
             self._bytes += result.bytes_read + result.bytes_written
-            if self._print_outputs:
+            if self._print_outputs and not self._bar.disable and sys.stdout.isatty():
+                self.say(str(result.output))  # above the bar, where both are on one terminal
+            elif self._print_outputs:
                 echo(result.output)
         seconds = max(time.monotonic() - self._start, 1e-9)
         rate = f"{self._translated / seconds:.1f} images/s, {self._bytes / seconds / 1e6:.1f} MB/s"
