@@ -430,6 +430,18 @@ def test_a_lone_model_file_has_no_discriminator(run: Path, data: Path, tmp_path:
         evaluate(tmp_path / "alone.safetensors", data, metrics=("l1",), discriminator=True)
 
 
+def test_a_checkpoint_is_measured_in_the_precision_that_is_asked_for(run: Path, data: Path) -> None:
+    path = max((run / "checkpoints").glob("*.pt"))
+    with pytest.raises(OptionError, match="PyTorch does not translate in int8"):
+        evaluate(path, data, metrics=("l1",), precision="int8")
+    whole, half = (
+        evaluate(path, data, metrics=("l1",), precision=name).models[0].metrics["l1"].value
+        for name in ("auto", "bf16")
+    )
+    assert whole != half
+    assert half == pytest.approx(whole, rel=0.1)
+
+
 def test_a_damaged_checkpoint_is_said(run: Path, data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)

@@ -145,6 +145,28 @@ def load(
     if info.source == "latent":
         raise ModelFileError(f"{path} draws images from noise and translates none: use translatekit sample")
     where = _find_device(device)
+    dtype = choose_dtype(precision, where, path)
+    torch.set_flush_denormal(True)  # numbers near zero can slow a CPU down tenfold
+    network, info = load_network(path)
+    translator = TorchTranslator(network, info, where, dtype)
+    translator.set_noise(noise)
+    return translator
+
+
+def choose_dtype(precision: str | None, where: torch.device, path: Path) -> torch.dtype:
+    """What a model computes in.
+
+    Args:
+        precision: None is ``fp32``.
+        where: it computes.
+        path: the model's.
+
+    Raises:
+        OptionError: PyTorch has no such precision there.
+
+    Warns:
+        TranslatekitWarning: it is slower than fp32 there.
+    """
     precision = precision or "fp32"
     if precision not in _DTYPES:
         raise OptionError(
@@ -152,12 +174,8 @@ def load(
             f"or compile {path} with translatekit compile"
         )
     if slow := torch_slowness(precision, where.type):
-        warnings.warn(f"{slow}: --precision fp32 is quicker", TranslatekitWarning, stacklevel=2)
-    torch.set_flush_denormal(True)  # numbers near zero can slow a CPU down tenfold
-    network, info = load_network(path)
-    translator = TorchTranslator(network, info, where, _DTYPES[precision])
-    translator.set_noise(noise)
-    return translator
+        warnings.warn(f"{slow}: --precision fp32 is quicker", TranslatekitWarning, stacklevel=3)
+    return _DTYPES[precision]
 
 
 def _find_device(name: str) -> torch.device:

@@ -12,6 +12,7 @@ import translatekit
 from translatekit.errors import DataError, ModelFileError
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
+from translatekit.precision import asked_for
 from translatekit_tools.bulk.geometry import fit_pixels
 from translatekit_tools.evaluate.options import EvaluateOptions
 
@@ -82,7 +83,7 @@ def _from_checkpoint(path: Path, options: EvaluateOptions) -> Any:
     import torch
 
     from translatekit.networks.loading import load_weights, make_network
-    from translatekit_tools.backends.torch import TorchTranslator
+    from translatekit_tools.backends.torch import TorchTranslator, choose_dtype
 
     info = read_info(find_model(path.parent.parent, options.direction))
     try:
@@ -108,4 +109,5 @@ def _from_checkpoint(path: Path, options: EvaluateOptions) -> Any:
     load_weights(network, weights, info, path)
     wanted = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     there = dataclasses.replace(info, step=step, epoch=epoch)
-    return TorchTranslator(network, there, torch.device(wanted), torch.float32)
+    where, precision = torch.device(wanted), asked_for(options.precision, "evaluate()")
+    return TorchTranslator(network, there, where, choose_dtype(precision, where, path))
