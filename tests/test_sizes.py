@@ -54,6 +54,12 @@ def test_what_is_no_size_is_refused(value: Any) -> None:
         convert(value, Size, "x")
 
 
+def test_none_is_told_apart_from_the_examples() -> None:
+    with pytest.raises(OptionError, match=r"such as 256 or 512x256, or none, got '8x'"):
+        convert("8x", Size | None, "x")
+    assert convert("none", Size | None, "x") is None
+
+
 @pytest.mark.parametrize("value", ["1,2,3,0", "1,2,3", "-1,2,3,4", "1,2,3,4,5", "a,b,c,d"])
 def test_what_is_no_box_is_refused(value: str) -> None:
     with pytest.raises(OptionError, match="LEFT,TOP,WIDTH,HEIGHT"):

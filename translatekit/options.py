@@ -183,7 +183,9 @@ def describe(annotation: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(repr(arg) for arg in args)
     if origin in (Union, types.UnionType):
-        return " or ".join(describe(arg) for arg in args)
+        words = [describe(arg) for arg in args]
+        # a comma where the first has an "or" of its own
+        return (", or " if hasattr(args[0], "words") else " or ").join(words)
     if origin is tuple:
         return f"a list of values, each {describe(args[0])}"
     if hasattr(annotation, "words"):
