@@ -47,6 +47,9 @@ def images_in_pipes(
     """
     from translatekit_tools.bulk.video.kinds import moves
 
+    if STANDARD not in (*inputs, output):
+        yield inputs, output
+        return
     with tempfile.TemporaryDirectory(prefix="translatekit-") as name:
         folder = Path(name)
         if list(inputs) == [STANDARD] and options.raw is None and (suffix := _suffix(look_at_input(16))):
