@@ -235,7 +235,8 @@ def test_a_runs_folder_stands_for_its_main_model(tmp_path: Path) -> None:
     for name, direction in (("model", "AtoB"), ("model-BtoA", "BtoA"), ("best", "AtoB")):
         save_model(tmp_path / f"{name}.safetensors", {}, dataclasses.replace(INFO, direction=direction))
     assert find_model(tmp_path) == tmp_path / "model.safetensors"
-    assert find_model(tmp_path, "BtoA") == tmp_path / "model-BtoA.safetensors"
+    for word in ("BtoA", "btoa", "BTOA"):
+        assert find_model(tmp_path, word) == tmp_path / "model-BtoA.safetensors"
     assert find_model(tmp_path / "best.safetensors") == tmp_path / "best.safetensors"
     with pytest.raises(ModelFileError, match=r"has no generator sideways: it has BtoA, AtoB|AtoB, BtoA"):
         find_model(tmp_path, "sideways")

@@ -357,6 +357,11 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
 
 
+def same_direction(info: ModelInfo, direction: str) -> bool:
+    """Whether a model translates in the direction that a user typed, in letters of whatever case."""
+    return info.direction.lower() == direction.lower()
+
+
 def find_model(path: str | Path, direction: str | None = None) -> Path:
     """The model file that a user means: a file, or a run's folder.
 
@@ -386,7 +391,7 @@ def find_model(path: str | Path, direction: str | None = None) -> Path:
         main = path / "model.safetensors"
         return main if main in candidates else candidates[0]
     for candidate in candidates:
-        if read_info(candidate).direction == direction:
+        if same_direction(read_info(candidate), direction):
             return candidate
     known = ", ".join(read_info(candidate).direction for candidate in candidates)
     raise ModelFileError(f"{path} has no generator {direction}: it has {known}")

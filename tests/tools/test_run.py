@@ -187,6 +187,8 @@ def test_a_runs_folder_has_its_best_model_and_its_directions(tmp_path: Path) -> 
         translate(source, folder, tmp_path / "x", direction="sideways")
     with pytest.raises(OptionError, match="translates AtoB, not BtoA"):
         translate(source, folder / "model.safetensors", tmp_path / "x", direction="BtoA")
+    assert translate(source, folder / "model.safetensors", tmp_path / "y", direction="atob").translated == 1
+    assert translate(source, folder, tmp_path / "z", direction="atob", best=True).translated == 1
     with pytest.raises(ModelFileError, match=r"the best models in .* have no generator BtoA: there is AtoB"):
         translate(source, folder, tmp_path / "x", direction="BtoA", best=True)
 

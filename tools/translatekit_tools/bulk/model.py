@@ -7,7 +7,7 @@ from pathlib import Path
 import translatekit
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.interfaces import Translator
-from translatekit.model_file import find_model, read_info
+from translatekit.model_file import find_model, read_info, same_direction
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.tiles import TiledTranslator
 
@@ -35,7 +35,7 @@ def find_model_file(model: str | Path, options: RunOptions) -> Path:
         main = path / "best.safetensors"
         return main if main in candidates else candidates[0]
     for candidate in candidates:
-        if read_info(candidate).direction == options.direction:
+        if same_direction(read_info(candidate), options.direction):
             return candidate
     there = ", ".join(read_info(candidate).direction for candidate in candidates)
     raise ModelFileError(f"the best models in {path} have no generator {options.direction}: there is {there}")
@@ -76,7 +76,7 @@ def check_direction(translator: Translator, path: Path, options: RunOptions) -> 
         OptionError: it goes the other way.
     """
     direction = translator.info.direction
-    if options.direction is not None and direction != options.direction:
+    if options.direction is not None and not same_direction(translator.info, options.direction):
         raise OptionError(
             f"{path} translates {direction}, not {options.direction}: "
             "leave out --direction, or name the run's folder"
