@@ -79,7 +79,7 @@ def run(
     notes = settle_precision(resolved.options)
     fabric = make_fabric(resolved.options)
     processes = Processes(fabric, resolved.options.process_timeout, folder)
-    with stop_on_signal(processes.kill) as stop, processes.together(), _in_sentences(folder):
+    with stop_on_signal(processes.kill) as stop, processes.together(stop), _in_sentences(folder):
         parts = build(resolved, fabric)  # before any other process is there, so that one alone refuses
         processes.start()
         fabric.launch()

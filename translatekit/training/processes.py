@@ -24,7 +24,7 @@ import torch.distributed
 from lightning_fabric import Fabric
 
 from translatekit.errors import Stopped, TrainingError, TranslatekitError
-from translatekit.training.signals import end_at_once
+from translatekit.training.signals import Stop, end_at_once
 
 T = TypeVar("T")
 
@@ -82,10 +82,11 @@ class Processes:
                 child.kill()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def together(self, stop: Stop) -> Iterator[None]:
         """End all ranks where one fails within; rank 0 says why.
 
         Raises:
+            Stopped: a signal has ended the others.
             TrainingError: another rank has failed or does not answer.
         """
         try:
@@ -96,8 +97,10 @@ class Processes:
                 raise
             if self._launcher is not None:
                 self._give_up(error)
-            reason = None
-            if isinstance(error, RuntimeError) and _is_of_communication(error):
+            reason: BaseException | None = None
+            if stop.forced:
+                reason = Stopped(stop.forced)
+            elif isinstance(error, RuntimeError) and _is_of_communication(error):
                 reason = self._explain(error)
             elif not isinstance(error, Stopped):
                 self._publish(error)

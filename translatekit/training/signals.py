@@ -26,11 +26,13 @@ class Stop:
         number: of the signal that asked; 0 where none did.
         between_steps: whether the loop runs, which stops by itself after a step; elsewhere a signal ends the run where
             it is.
+        forced: the signal that ends the run at once; 0 where none has come.
         say: prints a sentence; called by another thread.
     """
 
     number: int = 0
     between_steps: bool = False
+    forced: int = 0
     say: Callable[[str], None] = field(default=lambda sentence: _write(f"{sentence}\n"))
     _ended: threading.Event = field(default_factory=threading.Event)
 
@@ -104,6 +106,7 @@ def _watch(source: int, numbers: frozenset[int], stop: Stop, kill: Callable[[], 
             continue
         count += 1
         if count > 1 or not stop.between_steps:
+            stop.forced = number  # a handler runs once for several signals of a kind
             kill()
             if not stop._ended.wait(_GRACE):
                 end_at_once(128 + number)
