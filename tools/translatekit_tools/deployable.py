@@ -45,7 +45,8 @@ class Deployable(nn.Module):
         Returns:
             (N, H, W, C') of the same dtype, rounded to the nearest level and clamped; C' is 3 for ``lab``.
         """
-        images = batch.permute(0, 3, 1, 2).to(torch.float32)
+        # Cast first: TensorRT has uint8 only at the ends of a graph, directly beside a cast.
+        images = batch.to(torch.float32).permute(0, 3, 1, 2)
         if batch.dtype == torch.uint8:
             images = images / 255.0
         if self.color == "lab":

@@ -5,15 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_CONVOLUTIONS = {
+    "fp16": ("Conv", "ConvTranspose"),
+    "bf16": ("Conv",),
+}  # TensorRT has no transposed one in bf16
 _OPSET_OF_BF16 = 22  # the first whose Conv takes bfloat16
 
 
 def to_half(source: Path, out: Path, precision: Literal["fp16", "bf16"]) -> Path:
     """Write an fp32 ONNX file with its convolutions, weights included, in half precision.
 
-    The types stand in the graph, so that a runtime that keeps to them (TensorRT, strongly typed) computes what
-    is written, and any other computes the same.
+    Transposed convolutions stay in float32 for bf16. The types stand in the graph, so that a runtime that keeps to
+    them (TensorRT, strongly typed) computes what is written, and any other computes the same.
 
     Args:
         source: an ONNX file in fp32.
@@ -35,7 +38,7 @@ def to_half(source: Path, out: Path, precision: Literal["fp16", "bf16"]) -> Path
     converted: set[str] = set()
     nodes: list[Any] = []
     for number, node in enumerate(graph.node):
-        if node.op_type not in _CONVOLUTIONS:
+        if node.op_type not in _CONVOLUTIONS[precision]:
             nodes.append(node)
             continue
         for place, name in enumerate(node.input):
