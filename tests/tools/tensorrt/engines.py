@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from translatekit_tools.compile.engine_file import EngineHeader, hash_engine, write_header
 from translatekit_tools.compile.profiles import parse_profiles
 
@@ -30,6 +31,23 @@ def write_engine(path: Path, batch: str = "1,2,4", shapes: str = "8x8,16x12", **
     write_header(
         path, EngineHeader(info=INFO, sha256=hash_engine(path.read_bytes()), profiles=profiles, **fields)
     )
+    return path
+
+
+def write_graph(path: Path) -> Path:
+    """A graph of three nodes, whatever the fake TensorRT makes of it."""
+    onnx = pytest.importorskip("onnx")
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, ["n", "h", "w", 3])
+        for name in ("image", "translated")
+    ]
+    nodes = [
+        onnx.helper.make_node("Cast", ["image"], ["a"], to=onnx.TensorProto.FLOAT),
+        onnx.helper.make_node("Relu", ["a"], ["b"]),
+        onnx.helper.make_node("Cast", ["b"], ["translated"], to=onnx.TensorProto.UINT8),
+    ]
+    graph = onnx.helper.make_graph(nodes, "graph", ends[:1], ends[1:])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)]), path)
     return path
 
 

@@ -18,6 +18,8 @@ from translatekit_tools.backends.tensorrt import tensorrt_version
 from translatekit_tools.compile.engine_file import EngineHeader, hash_engine, write_header
 from translatekit_tools.compile.phases import Phases, Progress
 from translatekit_tools.compile.profiles import parse_profiles
+from translatekit_tools.compile.qdq import to_int8
+from translatekit_tools.compile.tensorrt_graph import check_graph
 from translatekit_tools.cuda.driver import Gpu, find_gpu
 
 if TYPE_CHECKING:
@@ -47,11 +49,6 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
         PluginError: TensorRT or pycuda cannot be imported.
         ModelFileError: TensorRT cannot build the model.
     """
-    if options.precision == "int8":
-        raise OptionError(
-            "TensorRT engines are built in fp32, fp16 or bf16, not in int8: "
-            "pass --precision fp16, or compile int8 to .xml or .onnx"
-        )
     profiles = parse_profiles(options.batch, options.shapes, source.info)
     gpu = find_gpu(options.device)
     version = tensorrt_version()
@@ -62,12 +59,17 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
     cache = timing_cache_path(options.timing_cache, gpu, version)
     phases = Phases(progress)
     with tempfile.TemporaryDirectory(prefix="translatekit-") as folder:
-        if typed:
+        report: dict[str, Any] = {}
+        if options.precision == "int8":
+            graph = Path(folder) / "int8.onnx"
+            report = to_int8(source, graph, options, progress)
+        elif typed:
             graph = source.onnx(options.precision)
         else:
             from translatekit_tools.compile.opset import to_opset_17
 
             graph = to_opset_17(source.onnx("fp32"), Path(folder) / "opset17.onnx")
+        check_graph(graph)
         progress("building", None)
         with _current(gpu):
             plan, timings = build(
@@ -100,6 +102,7 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
         "gpu": gpu.name,
         "compute_capability": gpu.compute_capability,
         "versions": {"tensorrt": version, "driver": gpu.driver},
+        **report,
     }
 
 
@@ -115,9 +118,9 @@ def check_version(version: str, precision: str) -> bool:
             f"TensorRT {version} is not supported: run pip install -U tensorrt for version 10 or later"
         )
     typed = numbers >= STRONGLY_TYPED_SINCE
-    if not typed and precision == "bf16":
+    if not typed and precision in ("bf16", "int8"):
         raise OptionError(
-            f"TensorRT {version} has no bf16: pass --precision fp16, or run pip install -U tensorrt"
+            f"TensorRT {version} builds no {precision}: pass --precision fp16, or run pip install -U tensorrt"
         )
     return typed
 

@@ -76,7 +76,7 @@ class OnnxParser:
         assert type(model) is str
         with open(model, "rb") as file:  # noqa: PTH123
             self.network.graph = file.read()
-        return self.network.graph != b"hostile"
+        return "FAKE_HOSTILE" not in os.environ
 
     def get_error(self, index):
         class Error:
