@@ -257,10 +257,10 @@ def onnxruntime_part(work: Path, write: Write) -> None:
 
 def tensorrt_part(work: Path, write: Write) -> None:
     """Engines built, checked and timed; kept for the part from files to files."""
-    from translatekit_tools.backends.tensorrt import tensorrt_version
     from translatekit_tools.cuda.driver import find_gpu
+    from translatekit_tools.cuda.flavour import FULL, use
 
-    gpu, version = find_gpu(), tensorrt_version()
+    gpu, version = find_gpu(), use(FULL)
     timings = b""
     for name in NETWORKS:
         for precision in PRECISIONS:
@@ -272,18 +272,20 @@ def tensorrt_part(work: Path, write: Write) -> None:
 
 
 def build_and_time(name: str, precision: str, gpu: Any, timings: bytes, work: Path, write: Write) -> bytes:
-    from translatekit_tools.backends.tensorrt import load, tensorrt_version
+    from translatekit_tools.backends.tensorrt import load
     from translatekit_tools.compile.engine_file import EngineHeader, hash_engine, write_header
     from translatekit_tools.compile.phases import Phases
     from translatekit_tools.compile.profiles import parse_profiles
     from translatekit_tools.compile.tensorrt import check_version
     from translatekit_tools.compile.tensorrt_build import build
+    from translatekit_tools.cuda.flavour import FULL, use
 
     from translatekit.model_file import ModelInfo
 
+    version = use(FULL)
     info = ModelInfo.from_json(json.loads((work / f"{name}.json").read_text())["info"], work)
     profiles = parse_profiles(PROFILE, None, info)
-    typed = check_version(tensorrt_version(), precision)
+    typed = check_version(version, precision)
     graph = work / f"{name}.{precision if typed else 'opset17'}.onnx"
     half = precision == "fp16" and not typed
     started = time.perf_counter()
@@ -299,7 +301,7 @@ def build_and_time(name: str, precision: str, gpu: Any, timings: bytes, work: Pa
         profiles=profiles,
         gpu=gpu.name,
         compute_capability=gpu.compute_capability,
-        tensorrt=tensorrt_version(),
+        tensorrt=version,
         driver=gpu.driver,
     )
     write_header(path, header)

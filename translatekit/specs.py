@@ -26,7 +26,8 @@ class Spec:
         target: ``"package.module:attribute"``, imported only when used.
         summary: one line, shown by ``translatekit plugins`` without importing the target.
         requires: import names of optional packages that the target needs; when one is missing, the error says
-            what to install. Write ``"module=distribution[extra]"`` where the two names differ.
+            what to install. Write ``"module=distribution[extra]"`` where the two names differ, and ``"one|other=..."``
+            where either will do.
     """
 
     kind: ClassVar[str] = "thing"
@@ -65,7 +66,11 @@ class Spec:
     def missing(self) -> list[str]:
         """What to ``pip install`` before the target can be used; empty when all of `requires` is there."""
         pairs = (requirement.partition("=") for requirement in self.requires)
-        names = (f"'{name or module}'" for module, _, name in pairs if not _is_installed(module))
+        names = (
+            f"'{name or modules}'"
+            for modules, _, name in pairs
+            if not any(map(_is_installed, modules.split("|")))
+        )
         return list(dict.fromkeys(names))  # several modules may come with one extra
 
 
@@ -179,6 +184,9 @@ class BackendSpec(Spec):
         reader: ``"package.module:function"``, from a file's path to its `translatekit.model_file.ModelInfo`, without
             loading the model.
         writer: ``"package.module:function"`` of a path and a `ModelInfo`, which puts it into a compiled file.
+        checker: ``"package.module:function"`` of a path and a device, what a file that was just compiled is compared by
+            where the machine may be none that runs it: a translator, and a remark on how it computes or nothing. None
+            for the target itself.
     """
 
     kind: ClassVar[str] = "backend"
@@ -187,6 +195,7 @@ class BackendSpec(Spec):
     compiler: str | None = None
     reader: str | None = None
     writer: str | None = None
+    checker: str | None = None
 
     def load_compiler(self) -> Any:
         """What writes the backend's files."""
@@ -199,6 +208,10 @@ class BackendSpec(Spec):
     def load_writer(self) -> Any:
         """What puts a header into a file."""
         return self._function(self.writer, "writer")
+
+    def load_checker(self) -> Any:
+        """What a file that was just compiled is compared by."""
+        return self._function(self.checker, "checker")
 
     def _function(self, target: str | None, what: str) -> Any:
         if target is None:

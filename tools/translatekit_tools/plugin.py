@@ -44,13 +44,14 @@ def register_backends() -> Iterable[BackendSpec]:
     yield BackendSpec(
         name="tensorrt",
         target="translatekit_tools.backends.tensorrt:load",
-        summary="TensorRT, on engines built for the NVIDIA GPU they run on",
+        summary="TensorRT and TensorRT-RTX, on engines built for the NVIDIA GPU they run on",
         suffixes=(".engine",),
         devices=("cuda",),
         compiler="translatekit_tools.compile.tensorrt:compile",
         reader="translatekit_tools.compile.engine_file:read_info",
         writer="translatekit_tools.compile.engine_file:write_info",
-        requires=("tensorrt=translatekit[tensorrt]", "pycuda=translatekit[tensorrt]"),
+        checker="translatekit_tools.compile.tensorrt_check:load",
+        requires=("tensorrt|tensorrt_rtx=translatekit[tensorrt-rtx]",),
     )
 
 

@@ -14,7 +14,7 @@ class Use:
     Attributes:
         where: file and line.
         path: dotted, from the library, such as ``Builder.create_network``.
-        versions: ``8`` or ``10`` inside of a function of that ending, else nothing.
+        versions: ``8``, ``10`` or ``rtx`` inside of a function of that ending, else nothing.
         arguments: positional ones of a call, or parameters of a method that we override; None for neither.
         keywords: of a call.
     """
@@ -48,7 +48,7 @@ class _Finder(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         before, ending = self.versions, node.name.rpartition("_")[2]
-        self.versions = ending if ending in ("8", "10") else before
+        self.versions = ending if ending in ("8", "10", "rtx") else before
         self.types.append(dict(self.types[-1]))
         for argument in node.args.args + node.args.kwonlyargs:
             if argument.annotation is not None:

@@ -23,6 +23,7 @@ BINDINGS = {
     "8.5": "tensorrt==8.5.3.1",
     "10.16": "tensorrt_cu13_bindings==10.16.1.11",
     "11.4": "tensorrt_cu13_bindings==11.4.0.106",
+    "1.7": "tensorrt_rtx",  # which is installed, and imports without a driver as it is
 }
 
 RunPython = Callable[..., subprocess.CompletedProcess[str]]
@@ -170,10 +171,19 @@ def run_with_pycuda(
 
 
 @pytest.fixture(scope="session", params=list(BINDINGS))
-def bindings(request: pytest.FixtureRequest) -> tuple[str, list[str], dict[str, str]]:
+def bindings(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, list[str], dict[str, str]]:
     """A version, and the command and environment of a Python that imports its bindings as ``bindings``."""
-    need_tools()
     version = request.param
+    if version == "1.7":
+        pytest.importorskip("tensorrt_rtx")
+        folder = tmp_path_factory.mktemp("rtx")
+        (folder / "bindings.py").write_text(
+            "import sys, tensorrt_rtx\nsys.modules['bindings'] = tensorrt_rtx\n"
+        )
+        return version, [sys.executable], {**os.environ, "PYTHONPATH": str(folder)}
+    need_tools()
     python = find_python310() if version == "8.5" else Path(sys.executable)
     folder = CACHE / f"{BINDINGS[version]}-{run_tool(python, '-c', SOABI).strip()}"
     if not folder.exists():

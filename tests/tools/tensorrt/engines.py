@@ -73,7 +73,7 @@ def progress(text, share):
         raise KeyboardInterrupt
 
 given = {"precision": "fp16", "batch": "1,2,4", "shapes": None, "workspace": None}
-given |= {"timing_cache": None, "device": "auto"}
+given |= {"timing_cache": None, "device": "auto", "flavour": "tensorrt", "target": None}
 options = SimpleNamespace(**{**given, **json.loads(os.environ.get("OPTIONS", "{}"))})
 try:
     report = compile(Source(), Path(sys.argv[1]), options, progress)

@@ -11,6 +11,7 @@ import pytest
 from translatekit_tools.compile.engine_file import read_engine, read_header
 from translatekit_tools.compile.tensorrt import check_version, timing_cache_path
 from translatekit_tools.cuda.driver import Gpu
+from translatekit_tools.cuda.flavour import RTX
 
 from tests.tools.tensorrt.conftest import RunPython
 from tests.tools.tensorrt.engines import COMPILE, write_graph
@@ -22,9 +23,6 @@ Build = Any
 @pytest.fixture
 def build(run_python: RunPython, tmp_path: Path) -> Build:
     write_graph(tmp_path / "graph.onnx")
-    (tmp_path / "site" / "pycuda").mkdir(parents=True)  # a build only asks whether it is there
-    for name in ("__init__.py", "driver.py"):
-        (tmp_path / "site" / "pycuda" / name).touch()
 
     def run(
         options: dict[str, object] | None = None, **variables: object
@@ -34,9 +32,7 @@ def build(run_python: RunPython, tmp_path: Path) -> Build:
             "OPTIONS": json.dumps(options or {}),
             "TRANSLATEKIT_CACHE": tmp_path,
         }
-        done = run_python(
-            COMPILE, tmp_path / "model.engine", path=[tmp_path / "site"], **{**given, **variables}
-        )
+        done = run_python(COMPILE, tmp_path / "model.engine", **{**given, **variables})
         assert done.returncode == 0, done.stdout + done.stderr
         return done
 
@@ -48,6 +44,7 @@ def test_an_engine_and_its_header(build: Build, tmp_path: Path) -> None:
     assert said["asked"] == ["fp16"]
     assert said["report"] == {
         "backend": "tensorrt",
+        "flavour": "tensorrt",
         "precision": "fp16",
         "batch": [1, 2, 4],
         "shapes": ["8x8", "4x4 to 16x16"],
@@ -176,6 +173,9 @@ def test_versions() -> None:
     for version in ("8.4.3.1", "8.6.1", "9.3.0"):
         with pytest.raises(OptionError, match=f"TensorRT {version} is not supported"):
             check_version(version, "fp32")
+    assert check_version("1.7.1.116", "bf16", RTX)
+    with pytest.raises(OptionError, match=r"TensorRT-RTX 1\.6\.0\.1 is not supported: run pip install -U"):
+        check_version("1.6.0.1", "fp32", RTX)
 
 
 def test_the_timing_cache_is_one_of_its_gpu_and_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,9 +100,6 @@ def test_a_tensorrt_that_does_not_import_is_told(run_python: RunPython, tmp_path
         "raise ImportError('libnvinfer.so.10: cannot open shared object file')"
     )
     engine = write_engine(tmp_path / "model.engine")
-    (tmp_path / "pycuda").mkdir()
-    for name in ("__init__.py", "driver.py"):
-        (tmp_path / "pycuda" / name).touch()
     said = run_python(LOAD, engine, PYTHONPATH=tmp_path).stdout
     assert said == (
         "refused: TensorRT cannot be used (libnvinfer.so.10: cannot open shared object file): "

@@ -22,6 +22,7 @@ from translatekit_tools.compile.engine_file import (
 )
 from translatekit_tools.compile.profiles import choose_profile
 from translatekit_tools.cuda.driver import Gpu, find_gpu
+from translatekit_tools.cuda.flavour import FLAVOURS, use
 from translatekit_tools.cuda.owner import Owner
 
 if TYPE_CHECKING:
@@ -160,24 +161,23 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Tens
     plan = read_engine(path, header)
     gpu = find_gpu(device)
     check_gpu(path, header, gpu)
-    check_tensorrt(path, header, tensorrt_version())
+    check_tensorrt(path, header, use(FLAVOURS[header.flavour]))
+    check_driver_bindings()
     return TensorRTTranslator(plan, header, path, gpu)
 
 
-def tensorrt_version() -> str:
-    """The installed version of TensorRT; call it only after `find_gpu`.
+def check_driver_bindings() -> None:
+    """See that there is what moves images to the GPU; call it only after `find_gpu`.
 
     Raises:
-        PluginError: TensorRT or pycuda cannot be imported.
+        PluginError: pycuda cannot be imported.
     """
     try:
         import pycuda.driver  # noqa: F401
-        import tensorrt
     except ImportError as error:
         raise PluginError(
-            f"TensorRT cannot be used ({error}): run pip install 'translatekit[tensorrt]'"
+            f"engines cannot be run ({error}): run pip install 'translatekit[pycuda]'"
         ) from None
-    return str(tensorrt.__version__)
 
 
 def _start(batch: np.ndarray, session: Session) -> Work:

@@ -101,6 +101,8 @@ def _print(console: Console, report: CompileReport) -> None:
         soft_wrap=True,
     )
     details = report.details
+    if "checked" in details:
+        console.print(f"The compiled model was {details['checked']}.", soft_wrap=True)
     if "int8_convolutions" in details:
         calibration = details["calibration"]
         console.print(

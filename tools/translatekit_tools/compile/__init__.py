@@ -99,7 +99,13 @@ def compile_model(
         free = details.get("shapes", "any") == "any"
         images, checked_on = gather(checked.check, path, source.info, CHECK_IMAGES, free)
         name, reference = source.reference()
-        parity = compare(reference, load(made, checked.device, None), images, name)
+        if entry.spec.checker is None:
+            candidate, remark = load(made, checked.device, None), ""
+        else:
+            candidate, remark = entry.spec.load_checker()(made, checked.device)
+        if remark:
+            details["checked"] = remark
+        parity = compare(reference, candidate, images, name)
         if parity.psnr < checked.least_psnr:
             raise ModelFileError(
                 f"{out} was not written: at {checked.precision} its outputs reach {parity.psnr:.1f} dB against {name}, "

@@ -17,7 +17,9 @@ from translatekit.errors import ModelFileError
 from translatekit.model_file import ModelInfo, write_atomically
 from translatekit.model_header import brief, parse_object
 from translatekit_tools.compile.profiles import Profile, write_profiles
+from translatekit_tools.compile.targets import TARGETS, runs_on
 from translatekit_tools.cuda.driver import Gpu
+from translatekit_tools.cuda.flavour import FLAVOURS, FULL
 
 _PROFILE_SIDES = ("minimum", "optimum", "maximum")
 _MOST_SIDE = 2**16  # images, or pixels
@@ -34,9 +36,12 @@ class EngineHeader:
         source: the model it was built from, as it was named then.
         precision: its convolutions compute in.
         profiles: the shapes it takes.
-        gpu, compute_capability: of the GPU it was built on, the only one it runs on.
+        gpu, compute_capability: of the GPU it was built on, the only one it runs on; empty for TensorRT-RTX.
         tensorrt: the version that built it, the only one that reads it.
-        driver: the newest CUDA version of the driver then, for the record.
+        driver: the newest CUDA version of the driver then, for the record; empty where there was none.
+        flavour: the library, ``tensorrt`` or ``tensorrt-rtx``.
+        targets: compute capabilities it runs on, or ``any``, with commas; empty for the full TensorRT.
+        graph: the SHA-256 of the ONNX file beside it that it was built from; empty where there is none.
     """
 
     info: ModelInfo
@@ -48,11 +53,16 @@ class EngineHeader:
     compute_capability: str
     tensorrt: str
     driver: str
+    flavour: str = "tensorrt"
+    targets: str = ""
+    graph: str = ""
 
     def rebuild(self, path: Path) -> str:
         """The command that builds the engine at `path` again; its last word are the sizes, so that more can follow."""
         batch, shapes = write_profiles(self.profiles)
         command = ["translatekit", "compile", self.source, "-o", str(path), "--precision", self.precision]
+        if self.targets:
+            command += ["--flavour", self.flavour, "--target", self.targets]
         return shlex.join([*command, "--batch", batch, "--shapes", shapes])
 
 
@@ -90,6 +100,8 @@ def read_header(path: Path) -> EngineHeader:
         for name, value in texts.items():
             if not isinstance(value, str) or len(value) > _MOST_TEXT:
                 raise ValueError(f"its {name} is no text, but {brief(value)}")
+        if texts["flavour"] not in FLAVOURS:
+            raise ValueError(f"its flavour is no TensorRT, but {brief(texts['flavour'])}")
         if not isinstance(fields["translatekit"], dict):
             raise ValueError("it holds no model's header")
         info = ModelInfo.from_fields(fields["translatekit"], beside)
@@ -142,17 +154,35 @@ def read_engine(path: Path, header: EngineHeader) -> bytes:
     return plan
 
 
+def graph_path(path: Path) -> Path:
+    """The ONNX file that the engine at `path` was built from, where it is kept."""
+    return path.with_name(path.name + ".onnx")
+
+
 def hash_engine(plan: bytes | memoryview) -> str:
     """The SHA-256 of an engine, in hexadecimal digits."""
     return hashlib.sha256(plan).hexdigest()
 
 
 def check_gpu(path: Path, header: EngineHeader, gpu: Gpu) -> None:
-    """Refuse an engine that was built on another GPU.
+    """Refuse an engine that was built on another GPU, or for others.
 
     Raises:
         ModelFileError: it was.
     """
+    if header.targets:
+        if not runs_on(header.targets.split(","), gpu.compute_capability):
+            again = dataclasses.replace(header, targets=gpu.compute_capability)
+            remedy = (
+                f"build it for this one with {again.rebuild(path)}"
+                if gpu.compute_capability in TARGETS
+                else f"TensorRT-RTX has no such target, so build it here with the full TensorRT, --flavour {FULL.name}"
+            )
+            raise ModelFileError(
+                f"{path} was built for compute capability {header.targets}, and {gpu.name} has "
+                f"{gpu.compute_capability}: {remedy}"
+            )
+        return
     built, here = (header.gpu, header.compute_capability), (gpu.name, gpu.compute_capability)
     if built != here:
         raise ModelFileError(
@@ -169,7 +199,8 @@ def check_tensorrt(path: Path, header: EngineHeader, version: str) -> None:
     """
     if header.tensorrt != version:
         raise ModelFileError(
-            f"{path} was built by TensorRT {header.tensorrt} and is read by no other version, this one is {version}: "
+            f"{path} was built by {FLAVOURS[header.flavour].title} {header.tensorrt} and is read by no other version, "
+            f"this one is {version}: "
             f"build it again with {header.rebuild(path)}"
         )
 

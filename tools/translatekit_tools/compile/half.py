@@ -68,6 +68,55 @@ def to_half(source: Path, out: Path, precision: Literal["fp16", "bf16"]) -> Path
     return out
 
 
+def simulate_half(source: Path) -> bytes:
+    """An ONNX file that computes in float32 what another computes in half precision, for where nothing does.
+
+    Each convolution in half precision becomes one in float32 of the same rounded operands, whose result is rounded:
+    that is what a GPU's tensor cores do, but for the order of the sums.
+
+    Args:
+        source: an ONNX file as `to_half` writes it; one without such convolutions stays as it is.
+
+    Returns:
+        The bytes of the other.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(str(source))
+    graph = model.graph
+    halves = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    types = {
+        node.output[0]: attribute.i
+        for node in graph.node
+        if node.op_type == "Cast"
+        for attribute in node.attribute
+        if attribute.name == "to"
+    }
+    nodes: list[Any] = []
+    for node in graph.node:
+        kind = types.get(node.input[0]) if node.op_type in _CONVOLUTIONS["fp16"] else None
+        if kind not in halves:
+            nodes.append(node)
+            continue
+        rounded, result = f"{node.input[0]}_simulated_{len(nodes)}", node.output[0]
+        nodes.append(helper.make_node("Cast", [node.input[0]], [rounded], name=rounded, to=TensorProto.FLOAT))
+        for name in node.input[1:]:
+            if weights[name].data_type in halves:
+                array = numpy_helper.to_array(weights[name]).astype("float32")
+                weights[name].CopyFrom(numpy_helper.from_array(array, name))
+        node.input[0], node.output[0] = rounded, f"{result}_simulated"
+        nodes += [
+            node,
+            helper.make_node("Cast", [node.output[0]], [result], name=f"{result}_rounded", to=kind),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    del graph.value_info[:]
+    return bytes(model.SerializeToString())
+
+
 def _tensor(array: Any, name: str, kind: int) -> Any:
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper

@@ -66,6 +66,20 @@ class CompileOptions:
         "TensorRT",
         metavar="WIDTHxHEIGHT,...|MIN/OPT/MAX",
     )
+    flavour: Literal["auto", "tensorrt", "tensorrt-rtx"] = option(
+        "auto",
+        "TensorRT: the library that builds; the full one where it and a GPU are, else TensorRT-RTX, when not given.",
+        "TensorRT",
+    )
+    target: Annotated[
+        str | None, Pattern(r"\s*[\w.]+\s*(,\s*[\w.]+\s*)*", "any, or compute capabilities such as 7.5,8.9")
+    ] = option(
+        None,
+        "TensorRT-RTX: compute capabilities to build for: 7.5, 8.0, 8.6, 8.9, 12.0, 12.1, several with commas; or any, "
+        "which is all from 8.0 on.",
+        "TensorRT",
+        metavar="any|CAPABILITY,...",
+    )
     workspace: float | None = option(
         None,
         "TensorRT: memory in GiB that the build may use; all there is when not given.",

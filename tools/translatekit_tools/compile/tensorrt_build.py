@@ -1,19 +1,26 @@
-"""TensorRT's builder at work. Import only where there is a driver: it crashes without.
+"""TensorRT's builder at work. Import only after `flavour.use`; the full TensorRT's crashes where there is no driver.
 
-Functions whose names end in ``_8`` call what only TensorRT 8.5 has, those in ``_10`` what came with 10.
+Functions whose names end in ``_8`` call what only TensorRT 8.5 has, those in ``_10`` what came with 10, those in
+``_rtx`` what TensorRT-RTX alone has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import tensorrt as trt
+from typing import TYPE_CHECKING
 
 from translatekit.errors import ModelFileError, OptionError
 from translatekit_tools.compile.phases import Phases
 from translatekit_tools.compile.profiles import Profile
+from translatekit_tools.compile.targets import ANY
 from translatekit_tools.cuda import log
+from translatekit_tools.cuda.flavour import library, title
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+else:
+    trt = library()
 
 
 def build(
@@ -24,8 +31,9 @@ def build(
     half: bool = False,
     workspace: float | None = None,
     timings: bytes = b"",
+    targets: Sequence[str] | None = None,
 ) -> tuple[bytes, bytes]:
-    """Build an engine for the current GPU.
+    """Build an engine for the current GPU, or for compute capabilities of others.
 
     Args:
         graph: an ONNX file with one input, uint8 NHWC; its types are computed in (10 and later).
@@ -34,13 +42,14 @@ def build(
         half: compute in float16 where that is faster (8.5 only).
         workspace: the most scratch memory of a layer, in GiB; None for all there is.
         timings: of earlier builds on this GPU with this version, or nothing.
+        targets: see `translatekit_tools.compile.targets.parse_targets`; None for the current GPU (not TensorRT-RTX).
 
     Returns:
-        The engine, and the timings to keep.
+        The engine, and the timings to keep, which TensorRT-RTX has none of.
 
     Raises:
         ModelFileError: TensorRT does not build it.
-        OptionError: the profiles do not fit a graph of fixed shape.
+        OptionError: the profiles do not fit a graph of fixed shape, or the workspace is too small.
     """
     log.forget()
     builder: trt.Builder = trt.Builder(log.LOGGER)
@@ -51,18 +60,24 @@ def build(
     parser: trt.OnnxParser = trt.OnnxParser(network, log.LOGGER)
     if not parser.parse_from_file(str(graph)):
         raise ModelFileError(
-            f"TensorRT {trt.__version__} does not understand the model ({_parser_error(parser)}): "
-            "run pip install -U tensorrt, or compile to .onnx or .xml"
+            f"{title()} {trt.__version__} does not understand the model ({_parser_error(parser)}): "
+            f"run pip install -U {title().lower()}, or compile to .onnx or .xml"
         )
     config: trt.IBuilderConfig = builder.create_builder_config()
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default; fp32 is to mean float32
     if workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(workspace * 2**30))
     _add_profiles(builder, network, config, profiles)
-    cache: trt.ITimingCache = config.create_timing_cache(timings)
-    if cache is None or not config.set_timing_cache(cache, False):  # of another GPU or version, or damaged
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, False)
+    cache: trt.ITimingCache | None = None
+    if targets is not None:
+        _set_targets_rtx(config, targets)
+    else:
+        cache = config.create_timing_cache(timings)
+        if cache is None or not config.set_timing_cache(
+            cache, False
+        ):  # of another GPU or version, or damaged
+            cache = config.create_timing_cache(b"")
+            config.set_timing_cache(cache, False)
     if typed:
         monitor = _watch_10(config, phases)  # noqa: F841  # TensorRT does not keep it alive
     else:
@@ -71,11 +86,16 @@ def build(
     if phases.error is not None:
         raise phases.error
     if plan is None:
+        if workspace is not None and "workspace limit" in log.reason():
+            raise OptionError(
+                f"--workspace {workspace:g} is too small to build the model: give more GiB, or leave it out"
+            )
+        free = "" if targets is not None else "close other programs on the GPU, "
         raise ModelFileError(
-            f"TensorRT {trt.__version__} cannot build the model ({log.reason()}): "
-            "close other programs on the GPU, give fewer --shapes, or compile to .onnx or .xml"
+            f"{title()} {trt.__version__} cannot build the model ({log.reason()}): "
+            f"{free}give fewer or other --shapes, or compile to .onnx or .xml"
         )
-    return bytes(memoryview(plan)), bytes(memoryview(cache.serialize()))
+    return bytes(memoryview(plan)), b"" if cache is None else bytes(memoryview(cache.serialize()))
 
 
 def _parser_error(parser: trt.OnnxParser) -> str:
@@ -105,7 +125,7 @@ def _add_profiles(
         profile.set_shape(image.name, least, best, most)
         if config.add_optimization_profile(profile) < 0:
             raise ModelFileError(
-                f"TensorRT refuses the shapes {wanted} ({log.reason()}): pass other --shapes"
+                f"{title()} refuses the shapes {wanted} ({log.reason()}): pass other --shapes"
             )
 
 
@@ -129,6 +149,14 @@ def _configure_8(config: trt.IBuilderConfig, half: bool) -> None:
     config.set_tactic_sources(
         1 << int(trt.TacticSource.EDGE_MASK_CONVOLUTIONS) | 1 << int(trt.TacticSource.JIT_CONVOLUTIONS)
     )
+
+
+def _set_targets_rtx(config: trt.IBuilderConfig, targets: Sequence[str]) -> None:
+    if ANY in targets:  # is what it builds for by itself
+        return
+    config.num_compute_capabilities = len(targets)
+    for place, target in enumerate(targets):
+        config.set_compute_capability(getattr(trt.ComputeCapability, "SM" + target.replace(".", "")), place)
 
 
 def _watch_10(config: trt.IBuilderConfig, phases: Phases) -> trt.IProgressMonitor:

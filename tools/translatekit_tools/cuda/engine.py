@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pycuda.driver as cuda
-import tensorrt as trt
 
 from translatekit.errors import DataError, ModelFileError
 from translatekit_tools.compile.profiles import Profile, choose_profile
 from translatekit_tools.cuda import log
 from translatekit_tools.cuda.device import Buffer, current_device, make_event, make_stream
 from translatekit_tools.cuda.driver import Gpu
+from translatekit_tools.cuda.flavour import library
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+else:
+    trt = library()
 
 INPUT, OUTPUT = "image", "translated"
 IN_FLIGHT = 3

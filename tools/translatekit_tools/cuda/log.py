@@ -1,10 +1,16 @@
-"""What TensorRT says. Import only where there is a driver."""
+"""What TensorRT says. Import only after `flavour.use`, which says of which."""
 
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
-import tensorrt as trt
+from translatekit_tools.cuda.flavour import library
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+else:
+    trt = library()
 
 _errors: deque[str] = deque(maxlen=20)
 
