@@ -200,7 +200,8 @@ def test_the_images_of_a_gallery_enlarge(browser: Any, tmp_path: Path) -> None:
     page.goto((tmp_path / "index.html").as_uri())
     page.get_by_role("button", name="Enlarge one: output").press("Enter")
     dialog = page.get_by_role("dialog")
-    assert dialog.get_by_role("img").bounding_box()["width"] == 32 * 12  # the whole factors that fit into 390
+    width = "document.querySelector('dialog img').getBoundingClientRect().width"
+    page.wait_for_function(f"{width} === {32 * 12}")  # the whole factors that fit into 390
     page.keyboard.press("ArrowLeft")
     assert dialog.get_by_role("status").inner_text() == "one: input"
     page.close()
