@@ -43,7 +43,9 @@ def test_any_other_text_is_refused_in_words(text: str) -> None:
     else:
         assert text.strip().lower() in (str(size), str(size.width))
         return
-    assert said.startswith("--size must be SIDE or WIDTHxHEIGHT in pixels, such as 256 or 512x256, got ")
+    assert said.startswith(
+        "--size must be SIDE or WIDTHxHEIGHT in pixels up to 65535, such as 256 or 512x256, got "
+    )
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,8 @@ class TrainOptions:
     )
     accelerator: str = option("auto", "cpu, cuda, mps or auto.", "Hardware")
     devices: Annotated[
-        str, Pattern(r"auto|[1-9]\d{0,3}|\d{1,4}(,\d{1,4})*,?", "a number, numbers such as 0,1, or auto")
+        str,
+        Pattern(r"auto|[1-9]\d{0,3}|(\d{1,4},)+(\d{1,4})?", "how many, their numbers such as 0,1, or auto"),
     ] = option("1", "How many devices, which ones (0,1), or auto.", "Hardware")
     strategy: Literal["auto", "ddp"] = option(
         "auto", "How devices work together: auto is ddp wherever there are several.", "Hardware"

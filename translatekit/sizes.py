@@ -36,7 +36,7 @@ class Size(NamedTuple):
     @staticmethod
     def words() -> str:
         """What can be parsed, in words."""
-        return "SIDE or WIDTHxHEIGHT in pixels, such as 256 or 512x256"
+        return f"SIDE or WIDTHxHEIGHT in pixels up to {LARGEST_SIDE}, such as 256 or 512x256"
 
     def __str__(self) -> str:
         """``512x256``."""

@@ -428,7 +428,10 @@ def test_names_of_any_bytes_and_length(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"sise": 3}, "did you mean 'size'"),
-        ({"size": "3y4"}, "option 'size' must be SIDE or WIDTHxHEIGHT in pixels, such as 256 or 512x256"),
+        (
+            {"size": "3y4"},
+            "option 'size' must be SIDE or WIDTHxHEIGHT in pixels up to 65535, such as 256 or 512x256",
+        ),
         ({"size": 0}, "option 'size' must be SIDE or WIDTHxHEIGHT"),
         ({"quality": 101}, "option 'quality' must be a whole number from 1 to 100, got 101"),
         ({"batch_size": 0}, "option 'batch_size' must be a whole number from 1 to 4096, or none, got 0"),

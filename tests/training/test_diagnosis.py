@@ -120,6 +120,11 @@ def test_outputs_that_are_nearly_alike_are_a_collapse_and_alike_ones_a_dead_gene
     assert names(samplings(0.03)) == []
 
 
+def test_outputs_of_the_first_steps_may_be_alike() -> None:
+    first = [{**entry, "step": entry["step"] // 50} for entry in samplings(0.03, 0.03)]
+    assert names(first) == []
+
+
 def test_validations_that_are_equal_to_the_last_digit_are_a_dead_generator() -> None:
     assert names(validations(0.5, 0.4, 0.4, 0.4)) == ["dead generator"]
     assert names(validations(0.5, 0.4, 0.4, 0.400001)) == []

@@ -323,3 +323,28 @@ def test_config_repeats_every_option(pairs: Path) -> None:
     path.write_text(config.to_toml())
     assert RunConfig.from_toml(path) == config
     path.unlink()
+
+
+@pytest.mark.parametrize("devices", ["0", "-1", "0,,1", ","])
+def test_devices_that_are_none_are_refused_where_they_are_read(
+    devices: str, pairs: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        OptionError, match="option 'devices' must be how many, their numbers such as 0,1, or auto"
+    ):
+        train("pix2pix", pairs, output=str(tmp_path / "run"), devices=devices)
+
+
+def test_a_device_by_its_number_that_is_not_there_is_refused(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="these devices cannot be used"):
+        train("pix2pix", pairs, output=str(tmp_path / "run"), devices="0,", **{**TINY, "accelerator": "cpu"})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_left_by_a_run_killed_before_its_configuration_was_whole_is_free(
+    pairs: Path, tmp_path: Path
+) -> None:
+    left = tmp_path / "run" / ".config.toml.77.tmp"
+    left.parent.mkdir()
+    left.write_text("method =")
+    assert train("pix2pix", pairs, output=str(left.parent), **{**TINY, "max_steps": 1}) == left.parent

@@ -23,6 +23,7 @@ _TOO_WEAK = 0.55
 _RISE = 1.2  # of the generator's adversarial loss, between the first and the last third of the window
 _COLLAPSED = 0.1  # diversity: spread of the outputs, as a share of that of real images
 _DEAD = 0.002
+_FIRST_STEPS = 50  # until then, outputs are nearly alike in healthy runs as well
 _STANDSTILL = 3  # equal validations in a row
 _WORSE = 1.1  # validation L1 against its best
 _SWING = 0.5  # mean change from line to line, as a share of the mean
@@ -121,7 +122,7 @@ def _generators_without_variety(log: Sequence[Entry]) -> Iterator[Trouble]:
                 "learns nothing from here, so train again with a lower --lr, such as 0.0002",
             )
             return
-        if share < _COLLAPSED:
+        if share < _COLLAPSED and sampled[-2]["step"] >= _FIRST_STEPS:
             yield Trouble(
                 "mode collapse",
                 step,

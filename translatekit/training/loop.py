@@ -213,7 +213,7 @@ def _in_sentences(folder: Path) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             f"the memory of the device is too small ({str(error).splitlines()[0]}): pass a smaller --batch-size or "
-            "--crop-size, narrower networks (-G width=32), or --precision bf16-mixed"
+            "--crop-size, narrower networks (-G width=32), or --precision bf16"
         ) from None
 
 

@@ -108,7 +108,10 @@ def _moved(folder: Path, own: str | None, data: str | Path) -> str:
 def _choose_folder(config: RunConfig) -> Path:
     if config.options.output is not None:
         folder = Path(config.options.output).expanduser()
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        # What a run leaves that was killed while it wrote its configuration is nobody's.
+        if folder.exists() and (
+            not folder.is_dir() or any(not path.match(".config.toml.*.tmp") for path in folder.iterdir())
+        ):
             raise TrainingError(
                 f"{folder} exists already and nothing in it will be overwritten: "
                 "choose another with -o, or go on with that run by --resume"
@@ -166,7 +169,9 @@ def make_fabric(options: TrainOptions) -> Fabric:
     """
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it says in other words what we say
     devices: Any = (
-        [int(part) for part in options.devices.split(",")] if "," in options.devices else options.devices
+        [int(part) for part in options.devices.split(",") if part]
+        if "," in options.devices
+        else options.devices
     )
     make = functools.partial(
         Fabric,
@@ -186,7 +191,7 @@ def make_fabric(options: TrainOptions) -> Fabric:
         buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         limit = timedelta(minutes=options.process_timeout)
         return make(strategy=DDPStrategy(timeout=limit, **{buffers: False}))
-    except (ValueError, RuntimeError) as error:  # Fabric's MisconfigurationException among them
+    except (TypeError, ValueError, RuntimeError) as error:  # Fabric's MisconfigurationException among them
         raise OptionError(
             f"these devices cannot be used ({str(error).splitlines()[0]}): check the Hardware options"
         ) from None
