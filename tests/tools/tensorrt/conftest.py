@@ -163,7 +163,24 @@ def run_with_pycuda(
     make_library(folder / "libcuda.so.1", [name for name in needed if name not in there], source)
 
     def run(script: str, *arguments: object, **variables: object) -> subprocess.CompletedProcess[str]:
-        done = run_python(script, *arguments, path=[pycuda], **{"LD_LIBRARY_PATH": folder, **variables})
+        alone = "import sys\nsys.modules['cuda.bindings'] = None\n" + script
+        done = run_python(alone, *arguments, path=[pycuda], **{"LD_LIBRARY_PATH": folder, **variables})
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session", params=["cuda-bindings", "pycuda"])
+def run_on_stub(request: pytest.FixtureRequest, run_python: RunPython) -> RunPython:
+    """The same, once for each of what reaches a driver; the script must end well."""
+    if request.param == "pycuda":
+        return request.getfixturevalue("run_with_pycuda")  # type: ignore[no-any-return]
+    pytest.importorskip("cuda.bindings")
+
+    def run(script: str, *arguments: object, **variables: object) -> subprocess.CompletedProcess[str]:
+        alone = "import sys\nsys.modules['pycuda'] = None\n" + script
+        done = run_python(alone, *arguments, **variables)
         assert done.returncode == 0, done.stdout + done.stderr
         return done
 

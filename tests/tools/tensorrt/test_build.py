@@ -111,14 +111,14 @@ def test_a_graph_of_fixed_shape(build: Build) -> None:
     assert "exported for anyx8x8 and takes no 1x12x8 (images x width x height): leave out --shapes" in said
 
 
-def test_another_gpu_may_be_named(run_with_pycuda: RunPython, tmp_path: Path) -> None:
+def test_another_gpu_may_be_named(run_on_stub: RunPython, tmp_path: Path) -> None:
     write_graph(tmp_path / "graph.onnx")
     given = {
         "GRAPH": tmp_path / "graph.onnx",
         "OPTIONS": json.dumps({"device": "cuda:1"}),
         "TRANSLATEKIT_CACHE": tmp_path,
     }
-    said = json.loads(run_with_pycuda(COMPILE, tmp_path / "model.engine", **given).stdout)
+    said = json.loads(run_on_stub(COMPILE, tmp_path / "model.engine", **given).stdout)
     assert said["report"]["gpu"] == "Stub 1"
 
 
@@ -131,9 +131,9 @@ def test_version_8_5_is_asked_for_flags(
     assert (asked["flags"], asked["set"], asked["tactics"]) == (1, flags, 0b11000)
 
 
-def test_a_model_file_becomes_an_engine(run_with_pycuda: RunPython, tmp_path: Path) -> None:
+def test_a_model_file_becomes_an_engine(run_on_stub: RunPython, tmp_path: Path) -> None:
     """With the real source and options, up to where TensorRT takes over."""
-    run_with_pycuda(
+    run_on_stub(
         """
 import json, sys
 from pathlib import Path

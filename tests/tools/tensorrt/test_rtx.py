@@ -22,10 +22,11 @@ from translatekit_tools.compile.parity import compare_outputs
 from translatekit_tools.compile.source import Source
 from translatekit_tools.compile.targets import parse_targets, runs_on
 from translatekit_tools.compile.tensorrt_check import SIMULATED, simulate
+from translatekit_tools.compile.tensorrt_rebuild import fit_engine
 from translatekit_tools.cuda.driver import Gpu
 
 from tests.tools.tensorrt.models import draw_images, save
-from translatekit.errors import ModelFileError, OptionError
+from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
 from translatekit.model_file import read_any_info
 
 pytest.importorskip("onnxscript")
@@ -172,3 +173,32 @@ def test_headers_survive(report: CompileReport) -> None:
     header = read_header(report.path)
     assert "--flavour tensorrt-rtx --target 7.5,12.0" in header.rebuild(report.path)
     assert "--flavour" not in dataclasses.replace(header, targets="").rebuild(report.path)
+
+
+def test_what_does_not_run_here_is_built_again_from_its_graph(
+    report: CompileReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRANSLATEKIT_CACHE", str(tmp_path / "cache"))
+    header = read_header(report.path)
+    plan = read_engine(report.path, header)
+    version = header.tensorrt
+    for capability, installed in (("12.0", version), ("9.0", version)):
+        assert fit_engine(report.path, plan, header, capability, installed) == (plan, header)
+
+    with pytest.warns(TranslatekitWarning, match=r"capability 7\.5,12\.0: it is built again by .* for 8\.6"):
+        fitted, fitting = fit_engine(report.path, plan, header, "8.6", version)
+    check_gpu(report.path, fitting, gpu("8.6"))
+    assert fitted != plan
+    assert (fitting.targets, fitting.sha256) == ("8.6", hash_engine(fitted))
+    assert fit_engine(report.path, plan, header, "8.6", version) == (
+        fitted,
+        fitting,
+    )  # kept, so nothing is said
+
+    older = dataclasses.replace(header, tensorrt="1.6.0.1")
+    with pytest.warns(TranslatekitWarning, match=r"was built by TensorRT-RTX 1\.6\.0\.1"):
+        _, fitting = fit_engine(report.path, plan, older, "12.0", version)
+    check_tensorrt(report.path, fitting, version)
+
+    without = dataclasses.replace(older, graph="0" * 64)
+    assert fit_engine(report.path, plan, without, "12.0", version) == (plan, without)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import translatekit_tools
 
+from tests.tools.tensorrt.calls import find_uses
 from tests.tools.tensorrt.conftest import RunPython
 from tests.tools.tensorrt.engines import write_engine
 
+CUDA = Path(translatekit_tools.__file__).parent / "cuda"
 START = """
 import ctypes, gc, sys, threading
 from pathlib import Path
@@ -37,8 +41,8 @@ def engine(tmp_path: Path) -> Path:
     return write_engine(tmp_path / "model.engine")
 
 
-def test_batches_of_every_size_and_order(run_with_pycuda: RunPython, engine: Path) -> None:
-    run_with_pycuda(
+def test_batches_of_every_size_and_order(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(
         START
         + """
 translator = load(engine)
@@ -56,8 +60,8 @@ for index in (2, 0, 1, 6, 5, 4, 3, 7, 0):
     )
 
 
-def test_results_survive_later_batches(run_with_pycuda: RunPython, engine: Path) -> None:
-    run_with_pycuda(
+def test_results_survive_later_batches(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(
         START
         + """
 translator = load(engine)
@@ -75,8 +79,8 @@ for batch, result in zip(batches, results):
     )
 
 
-def test_a_least_batch_is_filled_up(run_with_pycuda: RunPython, tmp_path: Path) -> None:
-    run_with_pycuda(
+def test_a_least_batch_is_filled_up(run_on_stub: RunPython, tmp_path: Path) -> None:
+    run_on_stub(
         START
         + """
 translator = load(engine)
@@ -88,8 +92,8 @@ for count in (1, 2, 3, 5):
     )
 
 
-def test_float_batches(run_with_pycuda: RunPython, engine: Path) -> None:
-    run_with_pycuda(
+def test_float_batches(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(
         START
         + """
 batch = images(5)
@@ -101,10 +105,8 @@ np.testing.assert_allclose(result, (255 - batch) / 255, atol=1e-6)
     )
 
 
-def test_any_thread_may_call_and_the_callers_context_is_its_own(
-    run_with_pycuda: RunPython, engine: Path
-) -> None:
-    run_with_pycuda(
+def test_any_thread_may_call_and_the_callers_context_is_its_own(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(
         START
         + """
 translator = load(engine)
@@ -125,8 +127,8 @@ assert failures == [] and driver.stub_depth() == 0
     )
 
 
-def test_everything_is_given_back(run_with_pycuda: RunPython, engine: Path) -> None:
-    run_with_pycuda(
+def test_everything_is_given_back(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(
         START
         + """
 def use(translator):
@@ -152,13 +154,13 @@ assert driver.stub_live() == 0
     )
 
 
-def test_a_program_may_end_with_batches_under_way(run_with_pycuda: RunPython, engine: Path) -> None:
-    done = run_with_pycuda(START + "translator = load(engine); translator.submit(images(4))", engine)
+def test_a_program_may_end_with_batches_under_way(run_on_stub: RunPython, engine: Path) -> None:
+    done = run_on_stub(START + "translator = load(engine); translator.submit(images(4))", engine)
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_what_the_engine_does_not_take_is_refused(run_with_pycuda: RunPython, engine: Path) -> None:
-    run_with_pycuda(
+def test_what_the_engine_does_not_take_is_refused(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(
         START
         + """
 translator = load(engine)
@@ -175,8 +177,8 @@ assert "was built on Stub 0" in refused(load, engine, "cuda:1")
     )
 
 
-def test_another_device_may_be_named(run_with_pycuda: RunPython, tmp_path: Path) -> None:
-    run_with_pycuda(
+def test_another_device_may_be_named(run_on_stub: RunPython, tmp_path: Path) -> None:
+    run_on_stub(
         START
         + """
 translator = load(engine, "cuda:1")
@@ -189,8 +191,8 @@ assert "was built on Stub 1" in refused(load, engine)
     )
 
 
-def test_too_little_memory_is_told_and_does_not_last(run_with_pycuda: RunPython, engine: Path) -> None:
-    run_with_pycuda(
+def test_too_little_memory_is_told_and_does_not_last(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(
         START
         + """
 translator = load(engine)
@@ -206,10 +208,8 @@ assert driver.stub_live() == 0
     )
 
 
-def test_an_engine_that_does_not_run_is_told_and_others_go_on(
-    run_with_pycuda: RunPython, engine: Path
-) -> None:
-    run_with_pycuda(
+def test_an_engine_that_does_not_run_is_told_and_others_go_on(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(
         START
         + """
 translator = load(engine)
@@ -227,20 +227,16 @@ assert driver.stub_live() == 0
     )
 
 
-def test_results_of_unknown_shape_are_refused(run_with_pycuda: RunPython, engine: Path) -> None:
-    run_with_pycuda(
-        START + "assert 'does not run' in refused(load(engine), images(1))", engine, FAKE_UNKNOWN=1
-    )
+def test_results_of_unknown_shape_are_refused(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(START + "assert 'does not run' in refused(load(engine), images(1))", engine, FAKE_UNKNOWN=1)
 
 
-def test_a_gpu_without_room_for_the_engine_is_told(run_with_pycuda: RunPython, engine: Path) -> None:
-    run_with_pycuda(
-        START + "assert 'does not fit into the GPU' in refused(load, engine)", engine, FAKE_FULL=1
-    )
+def test_a_gpu_without_room_for_the_engine_is_told(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(START + "assert 'does not fit into the GPU' in refused(load, engine)", engine, FAKE_FULL=1)
 
 
-def test_an_engine_that_tensorrt_does_not_load_is_told(run_with_pycuda: RunPython, engine: Path) -> None:
-    run_with_pycuda(
+def test_an_engine_that_tensorrt_does_not_load_is_told(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(
         START
         + """
 from translatekit_tools.compile.engine_file import hash_engine, read_header, write_header
@@ -254,13 +250,13 @@ assert driver.stub_live() == 0
     )
 
 
-def test_no_torch_is_imported(run_with_pycuda: RunPython, engine: Path) -> None:
-    run_with_pycuda(START + "load(engine)(images(2))\nassert 'torch' not in sys.modules", engine)
+def test_no_torch_is_imported(run_on_stub: RunPython, engine: Path) -> None:
+    run_on_stub(START + "load(engine)(images(2))\nassert 'torch' not in sys.modules", engine)
 
 
-def test_the_public_api_opens_it(run_with_pycuda: RunPython, engine: Path, tmp_path: Path) -> None:
+def test_the_public_api_opens_it(run_on_stub: RunPython, engine: Path, tmp_path: Path) -> None:
     """From files to files, by the registered backend."""
-    run_with_pycuda(
+    run_on_stub(
         START
         + """
 from PIL import Image
@@ -281,12 +277,7 @@ for index, picture in pictures.items():
 
 
 def test_every_pycuda_name_exists(run_with_pycuda: RunPython) -> None:
-    import translatekit_tools
-
-    from tests.tools.tensorrt.calls import find_uses
-
-    folder = Path(translatekit_tools.__file__).parent / "cuda"
-    paths = {use.path for name in ("device.py", "engine.py") for use in find_uses(folder / name, "cuda")}
+    paths = {use.path for use in find_uses(CUDA / "driver_pycuda.py", "cuda")}
     assert {
         "Stream",
         "Context.pop",
@@ -298,3 +289,20 @@ def test_every_pycuda_name_exists(run_with_pycuda: RunPython) -> None:
         "import operator, sys, pycuda.driver as cuda\nfor path in sys.argv[1:]: operator.attrgetter(path)(cuda)",
         *sorted(paths),
     )
+
+
+def test_only_the_two_implementations_import_what_reaches_the_driver() -> None:
+    tools = CUDA.parent
+    importers = {
+        path.name
+        for path in tools.rglob("*.py")
+        if re.search(r"^ *(from|import) (cuda\b|pycuda)", path.read_text(), re.MULTILINE)
+    }
+    assert importers == {"driver_bindings.py", "driver_pycuda.py"}
+
+
+def test_neither_installed_is_told(run_python: RunPython, engine: Path) -> None:
+    without = "import sys\nsys.modules['pycuda'] = sys.modules['cuda.bindings'] = None\n"
+    done = run_python(without + START + "print(refused(load, engine))", engine)
+    assert done.stdout.startswith("engines cannot be run (cuda.bindings: "), done.stderr
+    assert "run pip install 'translatekit[tensorrt-rtx]'" in done.stdout

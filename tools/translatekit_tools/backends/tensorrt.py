@@ -1,6 +1,6 @@
 """The TensorRT backend: engines, as ``translatekit compile MODEL -o OUT.engine`` builds them.
 
-Nothing here imports TensorRT or pycuda before a driver has been found: their runtime crashes without one.
+Nothing here imports the full TensorRT or pycuda before a driver has been found: they crash without one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from translatekit.errors import DataError, OptionError, PluginError
+from translatekit.errors import DataError, OptionError
 from translatekit_tools.compile.engine_file import (
     EngineHeader,
     check_gpu,
@@ -21,6 +21,8 @@ from translatekit_tools.compile.engine_file import (
     read_header,
 )
 from translatekit_tools.compile.profiles import choose_profile
+from translatekit_tools.compile.tensorrt_rebuild import fit_engine
+from translatekit_tools.cuda.device import driver
 from translatekit_tools.cuda.driver import Gpu, find_gpu
 from translatekit_tools.cuda.flavour import FLAVOURS, use
 from translatekit_tools.cuda.owner import Owner
@@ -150,7 +152,7 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Tens
         ModelFileError: the JSON file is missing or belongs to another engine, or the engine to another GPU or
             another version of TensorRT.
         OptionError: there is no driver, no such device, or the engine has another precision.
-        PluginError: TensorRT or pycuda cannot be imported.
+        PluginError: TensorRT, or both cuda-bindings and pycuda, cannot be imported.
     """
     header = read_header(path)
     if precision not in (None, header.precision):
@@ -160,24 +162,16 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Tens
         )
     plan = read_engine(path, header)
     gpu = find_gpu(device)
-    check_gpu(path, header, gpu)
-    check_tensorrt(path, header, use(FLAVOURS[header.flavour]))
-    check_driver_bindings()
+    if header.targets:
+        version = use(FLAVOURS[header.flavour])
+        plan, header = fit_engine(path, plan, header, gpu.compute_capability, version)
+        check_gpu(path, header, gpu)
+    else:
+        check_gpu(path, header, gpu)
+        version = use(FLAVOURS[header.flavour])
+    check_tensorrt(path, header, version)
+    driver()  # says what is missing, before a thread is started
     return TensorRTTranslator(plan, header, path, gpu)
-
-
-def check_driver_bindings() -> None:
-    """See that there is what moves images to the GPU; call it only after `find_gpu`.
-
-    Raises:
-        PluginError: pycuda cannot be imported.
-    """
-    try:
-        import pycuda.driver  # noqa: F401
-    except ImportError as error:
-        raise PluginError(
-            f"engines cannot be run ({error}): run pip install 'translatekit[pycuda]'"
-        ) from None
 
 
 def _start(batch: np.ndarray, session: Session) -> Work:

@@ -10,6 +10,7 @@ from translatekit.interfaces import Translator
 from translatekit_tools.compile import onnx_file
 from translatekit_tools.compile.engine_file import check_gpu, graph_path, read_header
 from translatekit_tools.compile.half import simulate_half
+from translatekit_tools.cuda.device import driver
 from translatekit_tools.cuda.driver import find_gpu
 
 SIMULATED = "simulated, not run on a GPU"
@@ -32,7 +33,7 @@ def load(path: Path, device: str) -> tuple[Translator, str]:
     if header.targets:
         try:
             check_gpu(path, header, find_gpu("auto" if device == "cpu" else device))
-            tensorrt.check_driver_bindings()
+            driver()
         except (OptionError, ModelFileError, PluginError):
             return simulate(graph_path(path)), SIMULATED
     return tensorrt.load(path, device), ""

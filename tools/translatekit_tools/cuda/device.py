@@ -1,21 +1,105 @@
-"""Memory, streams and the primary context of a GPU, by pycuda.
+"""Memory, streams and the primary context of a GPU, by cuda-bindings or pycuda, whichever is installed.
 
-pycuda links to the driver: import this module only after `translatekit_tools.cuda.driver.find_gpu` has found one.
+Use it only after `translatekit_tools.cuda.driver.find_gpu` has found a GPU.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any, Protocol
 
 import numpy as np
-import pycuda.driver as cuda
 
-_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: such a stream does not wait for the default one, which torch uses
-_EVENT_FLAGS = (
-    cuda.event_flags.BLOCKING_SYNC | cuda.event_flags.DISABLE_TIMING
-)  # waiting leaves the CPU to others
+from translatekit.errors import PluginError
+
+_IMPLEMENTATIONS = {
+    "cuda.bindings": "translatekit_tools.cuda.driver_bindings",
+    "pycuda": "translatekit_tools.cuda.driver_pycuda",
+}
+
+
+class DeviceMemoryError(Exception):
+    """There is too little memory, on the device or to be pinned."""
+
+
+class Event(Protocol):
+    """Marks a place in a stream."""
+
+    def record(self, stream: Any) -> object:
+        """Mark where the stream is now."""
+
+    def synchronize(self) -> object:
+        """Wait, without spinning, until the stream has come there."""
+
+
+class Stream(Protocol):
+    """Work for a GPU, in its order; it waits for no other stream by itself."""
+
+    handle: int
+
+    def wait_for_event(self, event: Any) -> object:
+        """Let what comes next wait until the event's place is reached."""
+
+    def synchronize(self) -> object:
+        """Wait until all is done."""
+
+
+class Driver(Protocol):
+    """What two packages have in common; each is a module of functions. All but `push` need a current context."""
+
+    def push(self, index: int) -> None:
+        """Make the primary context of a GPU current to this thread, kept to the end of the process."""
+
+    def pop(self) -> None:
+        """Leave the context that was pushed last."""
+
+    def make_stream(self) -> Stream:
+        """A stream that waits for no other."""
+
+    def make_event(self) -> Event:
+        """An event to order streams by."""
+
+    def allocate_pinned(self, size: int) -> tuple[Any, np.ndarray]:
+        """Host memory that is copied from without holding up the thread: its owner, and its bytes."""
+
+    def free_pinned(self, owner: Any) -> None:
+        """Give it back."""
+
+    def allocate(self, size: int) -> Any:
+        """Memory on the device, of which ``int`` is the address."""
+
+    def free(self, memory: Any) -> None:
+        """Give it back."""
+
+    def upload(self, memory: Any, host: np.ndarray, stream: Any) -> None:
+        """Start to copy pinned bytes to the device."""
+
+    def download(self, host: np.ndarray, memory: Any, stream: Any) -> None:
+        """Start to copy from the device to pinned bytes."""
+
+
+@cache
+def driver() -> Driver:
+    """What reaches the GPU's driver here.
+
+    Raises:
+        PluginError: neither package can be imported.
+    """
+    reasons = []
+    for package, module in _IMPLEMENTATIONS.items():
+        try:
+            loaded: Any = importlib.import_module(module)
+        except ImportError as error:
+            reasons.append(f"{package}: {error}")
+        else:
+            return loaded
+    raise PluginError(
+        f"engines cannot be run ({'; '.join(reasons)}): run pip install 'translatekit[tensorrt-rtx]', which brings "
+        "cuda-bindings"
+    )
 
 
 @contextmanager
@@ -25,29 +109,11 @@ def current_device(index: int) -> Iterator[None]:
     The primary context is the one that torch and every user of the CUDA runtime share; a context of our own would
     see none of their memory and take turns with them. Within, everything TensorRT makes lands on this GPU too.
     """
-    context = _retain(index)
-    context.push()
+    driver().push(index)
     try:
         yield
     finally:
-        cuda.Context.pop()
-
-
-@cache
-def _retain(index: int) -> cuda.Context:
-    # Kept to the end of the process: pycuda frees memory through the very object that was current when it was made.
-    cuda.init()
-    return cuda.Device(index).retain_primary_context()
-
-
-def make_stream() -> cuda.Stream:
-    """A stream that waits for no other."""
-    return cuda.Stream(_NON_BLOCKING)
-
-
-def make_event() -> cuda.Event:
-    """An event to order streams by, and to wait for without spinning."""
-    return cuda.Event(_EVENT_FLAGS)
+        driver().pop()
 
 
 class Buffer:
@@ -58,49 +124,47 @@ class Buffer:
     """
 
     def __init__(self) -> None:
-        self._host: np.ndarray | None = None
-        self._device: cuda.DeviceAllocation | None = None
+        self._owner: Any = None
+        self._bytes = np.empty(0, np.uint8)
+        self._memory: Any = None
         self._size = 0
 
     def reserve(self, size: int) -> None:
         """Hold at least `size` bytes, anew where it was less: nothing may still be using the old ones.
 
         Raises:
-            pycuda.driver.MemoryError: there is too little; nothing is held then.
+            DeviceMemoryError: there is too little; nothing that is held then counts.
         """
         if size > self._size:
             self.free()
-            self._host = cuda.pagelocked_empty(size, np.uint8)
-            self._device = cuda.mem_alloc(size)
+            self._owner, self._bytes = driver().allocate_pinned(size)
+            self._memory = driver().allocate(size)
             self._size = size
 
     def host(self, shape: tuple[int, ...]) -> np.ndarray:
         """The pinned memory as an array of bytes of that shape; not to be kept beyond the next `reserve`."""
-        assert self._host is not None
-        return self._host[: int(np.prod(shape))].reshape(shape)
+        return self._bytes[: int(np.prod(shape))].reshape(shape)
 
     @property
     def address(self) -> int:
         """Of the device memory."""
-        assert self._device is not None
-        return int(self._device)
+        return int(self._memory)
 
-    def upload(self, size: int, stream: cuda.Stream) -> None:
+    def upload(self, size: int, stream: Stream) -> None:
         """Start to copy the first `size` bytes to the device."""
-        assert self._host is not None
-        cuda.memcpy_htod_async(self._device, self._host[:size], stream)
+        driver().upload(self._memory, self._bytes[:size], stream)
 
-    def download(self, size: int, stream: cuda.Stream) -> None:
+    def download(self, size: int, stream: Stream) -> None:
         """Start to copy the first `size` bytes to the host."""
-        assert self._host is not None
-        cuda.memcpy_dtoh_async(self._host[:size], self._device, stream)
+        driver().download(self._bytes[:size], self._memory, stream)
 
     def free(self) -> None:
         """Give both memories back, now."""
         self._size = 0
-        if self._device is not None:
-            self._device.free()
-            self._device = None
-        if self._host is not None:
-            self._host.base.free()  # type: ignore[union-attr]  # pycuda's allocation behind the array
-            self._host = None
+        if self._memory is not None:
+            driver().free(self._memory)
+            self._memory = None
+        if self._owner is not None:
+            self._bytes = np.empty(0, np.uint8)
+            driver().free_pinned(self._owner)
+            self._owner = None

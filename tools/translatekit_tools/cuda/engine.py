@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pycuda.driver as cuda
 
 from translatekit.errors import DataError, ModelFileError
 from translatekit_tools.compile.profiles import Profile, choose_profile
 from translatekit_tools.cuda import log
-from translatekit_tools.cuda.device import Buffer, current_device, make_event, make_stream
+from translatekit_tools.cuda.device import Buffer, DeviceMemoryError, current_device, driver
 from translatekit_tools.cuda.driver import Gpu
 from translatekit_tools.cuda.flavour import library
 
@@ -42,7 +41,7 @@ class _Slot:
 
     def __init__(self) -> None:
         self.input, self.output = Buffer(), Buffer()
-        self.uploaded, self.computed, self.downloaded = make_event(), make_event(), make_event()
+        self.uploaded, self.computed, self.downloaded = (driver().make_event() for _ in range(3))
 
     def free(self) -> None:
         self.input.free()
@@ -77,7 +76,7 @@ class Session:
                 f"the engine does not fit into the GPU's memory ({log.reason()}): "
                 f"close other programs, or build it for a smaller --batch than with {rebuild}"
             )
-        self._upload, self._compute, self._download = make_stream(), make_stream(), make_stream()
+        self._upload, self._compute, self._download = (driver().make_stream() for _ in range(3))
         self._free = [_Slot() for _ in range(IN_FLIGHT)]
         self._in_flight: deque[Work] = deque()
 
@@ -104,7 +103,7 @@ class Session:
         except BaseException as error:
             self._synchronize()
             self._free.append(slot)
-            if isinstance(error, cuda.MemoryError):
+            if isinstance(error, DeviceMemoryError):
                 raise DataError(
                     f"{images} of {width}x{height} pixels do not fit into the GPU's memory: "
                     "pass --size or a smaller --batch-size"
