@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,8 @@ from translatekit.model_file import ModelInfo, save_model
 from translatekit.networks.factory import make_generator
 from translatekit.networks.layers import set_norm_inference
 from translatekit.networks.loading import load_network
-from translatekit.testing.contracts import Subject, require
+from translatekit.registry import registry
+from translatekit.testing.contracts import NotApplicableError, Subject, require
 from translatekit.testing.networks import (
     check_documented_options,
     check_finite,
@@ -131,25 +133,35 @@ def model_file(subject: Subject) -> None:
     with torch.no_grad():
         network(*inputs)
         network.eval()
-        arguments: Mapping[str, Any] = network.arguments  # type: ignore[assignment]
-        latent = subject.spec.source == "latent"
-        info = ModelInfo(
-            method="contract",
-            generator=subject.spec.name,
-            generator_options=dict(arguments),
-            source=subject.spec.source,
-            in_channels=int(arguments["latent_size" if latent else "in_channels"]),
-            out_channels=int(arguments["out_channels"]),
-            size_multiple=int(network.size_multiple),  # type: ignore[arg-type]
-        )
         with _temporary_folder() as folder:
-            save_model(folder / "model.safetensors", network.state_dict(), info)
+            save_model(folder / "model.safetensors", network.state_dict(), _info(subject, network))
             loaded, _ = load_network(folder / "model.safetensors")
         require(
             torch.equal(network(*inputs), loaded(*inputs)),
             f"{subject} gives another output after it was saved and loaded: keep what it learns in parameters "
             "or buffers",
         )
+
+
+def export(subject: Subject) -> None:
+    """It is exported to ONNX, and TensorRT-RTX builds an engine of it."""
+    if subject.spec.source == "latent":
+        raise NotApplicableError(f"{subject} starts from no image: nothing is compiled of it")
+    backend = registry("backend").get("onnxruntime")
+    if backend.missing():
+        raise NotApplicableError(
+            f"{subject} cannot be exported here: run pip install {' '.join(backend.missing())}"
+        )
+    compile_model = registry("command").get("compile").load_api()
+    network = _make(subject)
+    with _temporary_folder() as folder:
+        model = folder / "model.safetensors"
+        save_model(model, network.state_dict(), _info(subject, network))
+        compile_model(model, folder / "model.onnx")
+        if importlib.util.find_spec("tensorrt_rtx") is not None:
+            compile_model(
+                folder / "model.onnx", folder / "model.engine", flavour="tensorrt-rtx", batch="1,2,2"
+            )
 
 
 CONTRACTS = (
@@ -161,6 +173,7 @@ CONTRACTS = (
     gradients,
     evaluation,
     model_file,
+    export,
 )
 
 
@@ -174,6 +187,20 @@ def _make(subject: Subject, given: Mapping[str, Any] | None = None, **changed: i
     changed = {name: value for name, value in changed.items() if name in arguments}
     return make_generator(
         subject.spec.name, subject.options if given is None else given, **{**arguments, **changed}
+    )
+
+
+def _info(subject: Subject, network: nn.Module) -> ModelInfo:
+    arguments: Mapping[str, Any] = network.arguments  # type: ignore[assignment]
+    return ModelInfo(
+        method="contract",
+        generator=subject.spec.name,
+        generator_options=dict(arguments),
+        source=subject.spec.source,
+        in_channels=int(arguments["latent_size" if subject.spec.source == "latent" else "in_channels"]),
+        out_channels=int(arguments["out_channels"]),
+        size=_side(subject, network),
+        size_multiple=int(network.size_multiple),  # type: ignore[arg-type]
     )
 
 
