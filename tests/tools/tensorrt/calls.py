@@ -14,7 +14,7 @@ class Use:
     Attributes:
         where: file and line.
         path: dotted, from the library, such as ``Builder.create_network``.
-        versions: ``8``, ``10`` or ``rtx`` inside of a function of that ending, else nothing.
+        versions: ``8``, ``10`` or ``rtx`` inside of a function or class of that ending, else nothing.
         arguments: positional ones of a call, or parameters of a method that we override; None for neither.
         keywords: of a call.
     """
@@ -58,6 +58,7 @@ class _Finder(ast.NodeVisitor):
         self.versions = before
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        before, self.versions = self.versions, "rtx" if node.name.endswith("Rtx") else self.versions
         for base in filter(None, map(self.path, node.bases)):
             for member in node.body:
                 if isinstance(member, ast.FunctionDef) and not member.name.startswith("_"):
@@ -68,6 +69,7 @@ class _Finder(ast.NodeVisitor):
                 self.declare(ast.unparse(inner.target), inner.annotation)
         self.generic_visit(node)
         self.types.pop()
+        self.versions = before
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         self.declare(ast.unparse(node.target), node.annotation)

@@ -250,6 +250,36 @@ assert driver.stub_live() == 0
     )
 
 
+def test_tensorrt_rtx_keeps_what_it_compiles(run_on_stub: RunPython, tmp_path: Path) -> None:
+    run_on_stub(
+        START
+        + """
+folder = Path(sys.argv[2]) / "tensorrt-rtx"
+for expected in (b"this GPU", b"this GPU+", b"this GPU++"):
+    translator = load(engine)
+    batch = images(3)
+    np.testing.assert_array_equal(translator(batch), 255 - batch)
+    translator.close()
+    assert driver.stub_live() == 0
+    (kept,) = folder.iterdir()
+    assert kept.name.endswith("-9.0.runtime") and kept.read_bytes() == expected, kept.read_bytes()
+kept.write_bytes(b"foreign")
+load(engine).close()
+assert kept.read_bytes() == b"this GPU"
+""",
+        write_engine(
+            tmp_path / "model.engine",
+            flavour="tensorrt-rtx",
+            targets="9.0",
+            tensorrt="1.7.1.116",
+            gpu="",
+            compute_capability="",
+        ),
+        tmp_path / "cache",
+        TRANSLATEKIT_CACHE=tmp_path / "cache",
+    )
+
+
 def test_no_torch_is_imported(run_on_stub: RunPython, engine: Path) -> None:
     run_on_stub(START + "load(engine)(images(2))\nassert 'torch' not in sys.modules", engine)
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from translatekit.cache import writable_cache
 from translatekit.errors import DataError, ModelFileError
+from translatekit.model_file import write_atomically
+from translatekit_tools.compile.engine_file import hash_engine
 from translatekit_tools.compile.profiles import Profile, choose_profile
 from translatekit_tools.cuda import log
 from translatekit_tools.cuda.device import Buffer, DeviceMemoryError, current_device, driver
 from translatekit_tools.cuda.driver import Gpu
-from translatekit_tools.cuda.flavour import library
+from translatekit_tools.cuda.flavour import RTX, library, title
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -49,16 +54,43 @@ class _Slot:
         del self.uploaded, self.computed, self.downloaded
 
 
+class _RuntimeCacheRtx:
+    """What TensorRT-RTX compiles for a GPU when an engine is first run, kept so that the next start is quick."""
+
+    def __init__(self, engine: trt.ICudaEngine, path: Path) -> None:
+        self._path = path
+        self._config: trt.IRuntimeConfig = engine.create_runtime_config()
+        self._cache: trt.IRuntimeCache = self._config.create_runtime_cache()
+        self._before = b""
+        with contextlib.suppress(OSError):
+            self._before = path.read_bytes()
+            self._cache.deserialize(self._before)  # it refuses what another GPU, driver or version wrote
+        self._config.set_runtime_cache(self._cache)
+
+    def create_context(self, engine: trt.ICudaEngine) -> trt.IExecutionContext | None:
+        return engine.create_execution_context(self._config)
+
+    def save(self) -> None:
+        """Write down what has come since."""
+        data = bytes(memoryview(self._cache.serialize()))
+        if data and data != self._before:
+            with contextlib.suppress(OSError, ModelFileError):  # the next start takes longer, that is all
+                write_atomically(self._path, data)
+
+
 class Session:
     """A loaded engine with its streams and buffers; one thread makes it, uses it and closes it."""
 
-    def __init__(self, plan: bytes, profiles: Sequence[Profile], rebuild: str) -> None:
+    def __init__(
+        self, plan: bytes, profiles: Sequence[Profile], rebuild: str, kept: Path | None = None
+    ) -> None:
         """Load an engine onto the current device.
 
         Args:
             plan: the engine.
             profiles: the shapes it takes.
             rebuild: the command that builds it, for errors.
+            kept: where TensorRT-RTX's runtime keeps what it compiles for this GPU; None for nowhere.
 
         Raises:
             ModelFileError: TensorRT does not load it.
@@ -70,7 +102,12 @@ class Session:
         self._engine: trt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise ModelFileError(f"TensorRT cannot load the engine ({log.reason()}): build it with {rebuild}")
-        self._context: trt.IExecutionContext | None = self._engine.create_execution_context()
+        self._runtime_cache = _RuntimeCacheRtx(self._engine, kept) if kept is not None else None
+        self._context: trt.IExecutionContext | None = (
+            self._engine.create_execution_context()
+            if self._runtime_cache is None
+            else self._runtime_cache.create_context(self._engine)
+        )
         if self._context is None:
             raise ModelFileError(
                 f"the engine does not fit into the GPU's memory ({log.reason()}): "
@@ -161,6 +198,9 @@ class Session:
     def close(self) -> None:
         """Wait for what is under way and free everything, here and now."""
         self._synchronize()
+        if self._runtime_cache is not None:
+            self._runtime_cache.save()
+            self._runtime_cache = None
         for slot in [*self._free, *(work.slot for work in self._in_flight if work.slot is not None)]:
             slot.free()
         self._free.clear()
@@ -184,8 +224,14 @@ class Session:
 def open_session(plan: bytes, profiles: Sequence[Profile], rebuild: str, gpu: Gpu) -> Iterator[Session]:
     """A session on a GPU; leave it in the thread that entered it."""
     with current_device(gpu.index):
-        session = Session(plan, profiles, rebuild)
+        session = Session(plan, profiles, rebuild, _kept(plan, gpu))
         try:
             yield session
         finally:
             session.close()
+
+
+def _kept(plan: bytes, gpu: Gpu) -> Path | None:
+    """Where what the runtime compiles is kept, a file for each engine and kind of GPU; None for the full TensorRT."""
+    folder = writable_cache(RTX.name) if title() == RTX.title else None
+    return None if folder is None else folder / f"{hash_engine(plan)}-{gpu.compute_capability}.runtime"
