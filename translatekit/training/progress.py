@@ -35,7 +35,7 @@ class Reporter:
     Args:
         folder: the run's.
         total_steps: of the whole run.
-        done_steps: before this session.
+        done_steps: those of the run that were done before it was resumed.
         epochs: of the whole run.
     """
 
