@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from translatekit_tools.bench import Figure, bench
+from translatekit_tools.bench import Figure, bench, compile_for
 
 from translatekit.errors import DataError, OptionError
 from translatekit.model_file import ModelInfo, save_model
@@ -100,3 +100,15 @@ def test_what_there_is_not_is_refused(model: Path, tmp_path: Path) -> None:
 def test_a_figure_is_a_median_with_quartiles() -> None:
     assert Figure.of([5.0]) == Figure(median=5.0, low=5.0, high=5.0)
     assert Figure.of([1.0, 2.0, 3.0, 4.0, 5.0]) == Figure(median=3.0, low=2.0, high=4.0)
+
+
+def test_an_engine_is_not_built_to_be_measured_without_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def find_gpus() -> list[object]:
+        raise OptionError("there is no NVIDIA driver here: use another machine")
+
+    monkeypatch.setattr("translatekit_tools.cuda.driver.find_gpus", find_gpus)
+    monkeypatch.setattr("translatekit.specs.Spec.missing", lambda self: [])
+    with pytest.raises(OptionError, match="no NVIDIA driver"):
+        compile_for(tmp_path / "a.safetensors", "tensorrt", "fp16", tmp_path, tmp_path)

@@ -243,6 +243,10 @@ def compile_for(
 
         return path, dict(read_any_info(path).compiled.get("parity", {}))
     spec.load()  # says what is to be installed before minutes are spent
+    if spec.devices == ("cuda",):
+        from translatekit_tools.cuda.driver import find_gpus
+
+        find_gpus()  # an engine can be built without, but not measured
     out = folder / f"{backend}-{precision}{spec.suffixes[0]}"
     report = compile_model(path, out, precision=precision, check=str(files), calibrate=str(files))
     return out, dict(report.parity)
