@@ -295,13 +295,20 @@ def read_toml(path: str | Path) -> tuple[str, str | None, dict[str, Any]]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         saved = {**content.get("options", {}), **content.get("method_options", {})}
-        return str(content["method"]), content.get("data"), saved
+        unknown = content.keys() - {"method", "data", "options", "method_options"}
+        method = str(content["method"])
     except OSError as error:
         raise OptionError(f"{path} cannot be read ({error.strerror}): give a run's config.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise OptionError(
             f"{path} is not the configuration of a run ({error!r}): give a run's config.toml"
         ) from None
+    if unknown:
+        raise OptionError(
+            f"{path}: {sorted(unknown)[0]!r} would be ignored where it stands: the general options belong under "
+            "[options], and the method's own under [method_options]"
+        )
+    return method, content.get("data"), saved
 
 
 def run_config(folder: str | Path) -> Path:
