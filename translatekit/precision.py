@@ -27,15 +27,13 @@ from translatekit.options import Aliases, convert
 if TYPE_CHECKING:
     import torch
 
-_ALIASES = Aliases(
-    {"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16", "none": "auto", None: "auto"}
-)
+ALIASES = Aliases({"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16", "none": "auto", None: "auto"})
 """Older names, which configurations of runs may hold."""
 
-Precision = Annotated[Literal["auto", "fp32", "bf16", "fp16", "int8"], _ALIASES]
+Precision = Annotated[Literal["auto", "fp32", "bf16", "fp16", "int8"], ALIASES]
 """What a model may be run in; ``auto`` is what the file was made for, and fp32 for a model file of a training."""
 
-TrainPrecision = Annotated[Literal["auto", "fp32", "bf16", "fp16"], _ALIASES]
+TrainPrecision = Annotated[Literal["auto", "fp32", "bf16", "fp16"], ALIASES]
 """What may be trained in. bf16 and fp16 are autocast: weights and optimizer stay in fp32."""
 
 FABRIC: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {

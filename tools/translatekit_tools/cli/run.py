@@ -90,7 +90,10 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
         ):
             summary = translate(sources, model, target, progress=reporter, **options)
     except Stopped as stopped:
-        reporter.say(f"Stopped after {reporter.done} files, none of them partial. To go on: {command_line()}")
+        files = (
+            "1 file, which is whole" if reporter.done == 1 else f"{reporter.done} files, all of them whole"
+        )
+        reporter.say(f"Stopped after {files}. To go on: {command_line()}")
         raise SystemExit(stopped.status) from None
     if as_json:
         click.echo(json.dumps(summary.to_dict()))
@@ -164,7 +167,8 @@ class _Reporter:
         self.done += 1
         if result.outcome == "failed":
             self._failed += 1
-            self._console.print(f"{result.source}: {result.reason}", soft_wrap=True)
+            reason = result.reason.removeprefix(f"{result.source} ")  # many reasons name the file themselves
+            self._console.print(f"{result.source}: {reason}", soft_wrap=True)
         elif result.outcome == "translated":
             self._translated += 1
             self._bytes += result.bytes_read + result.bytes_written

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from translatekit.config import option
 from translatekit.options import Pattern
+from translatekit.precision import ALIASES
 
-Precision = Literal["fp32", "bf16", "fp16", "int8"]
+Precision = Annotated[Literal["fp32", "bf16", "fp16", "int8"], ALIASES]
 """There is no ``auto``: a file is made to be kept, and its precision is a choice of how near to the model it stays."""
 
 _SIZE = r"\s*[1-9]\d{0,4}x[1-9]\d{0,4}\s*"
