@@ -193,7 +193,7 @@ def test_an_odd_value_is_refused_by_name_in_one_sentence_or_lies_in_the_range(
             assert bounds is not None
             assert_in_range(accepted, bounds)
         else:
-            assert re.fullmatch(r"[\d,x/ ]*|none", value), f"{found} takes {value!r}"
+            assert re.fullmatch(r"[\d.,x/ ]*|none", value), f"{found} takes {value!r}"
 
 
 def _taking(annotation: Any) -> Any:

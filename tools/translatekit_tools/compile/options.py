@@ -12,6 +12,7 @@ from translatekit.precision import ALIASES
 Precision = Annotated[Literal["fp32", "bf16", "fp16", "int8"], ALIASES]
 """There is no ``auto``: a file is made to be kept, and its precision is a choice of how near to the model it stays."""
 
+_CAPABILITY = r"\s*(any|\d{1,2}\.\d)\s*"
 _SIZE = r"\s*[1-9]\d{0,4}x[1-9]\d{0,4}\s*"
 
 TOLERANCES: dict[str, float] = {"fp32": 70.0, "fp16": 45.0, "bf16": 45.0, "int8": 30.0}
@@ -73,7 +74,8 @@ class CompileOptions:
         "TensorRT",
     )
     target: Annotated[
-        str | None, Pattern(r"\s*[\w.]+\s*(,\s*[\w.]+\s*)*", "any, or compute capabilities such as 7.5,8.9")
+        str | None,
+        Pattern(rf"{_CAPABILITY}(,{_CAPABILITY})*", "any, or compute capabilities such as 7.5,8.9"),
     ] = option(
         None,
         "TensorRT-RTX: compute capabilities to build for: 7.5, 8.0, 8.6, 8.9, 12.0, 12.1, several with commas; or any, "
