@@ -10,7 +10,7 @@ demo: .venv/installed
 	@$(BIN)/translatekit demo
 
 test: .venv/tested
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
 # What depends on the processor, as if this one had neither AVX-512 nor VNNI nor bf16.
 test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2

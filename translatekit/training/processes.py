@@ -177,8 +177,9 @@ class Processes:
             if self._fabric.local_rank == 1:
                 missing = f"rank {self._rank_of_launcher} did not answer within {self._timeout:g} minutes"
                 _say(self._sentence(missing, slow=True))
-            with suppress(OSError):
-                os.kill(self._launcher or 0, signal.SIGKILL)
+            if self._launcher == os.getppid():  # else it has ended, and its number may be another program's
+                with suppress(OSError):
+                    os.kill(self._launcher, signal.SIGKILL)
         else:
             if not isinstance(error, TranslatekitError):
                 traceback.print_exception(error)
