@@ -153,3 +153,17 @@ def run_python(
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=env, check=False
     )
+
+
+class Told:
+    """What a user is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __call__(self, result: object) -> None: ...
+
+    def frames(self, done: int, total: int) -> None: ...
+
+    def say(self, text: str) -> None:
+        self.said.append(text)

@@ -11,6 +11,7 @@ from PIL import Image
 from translatekit_tools.bulk.tiles import TiledTranslator
 
 import translatekit
+from tests.fakes import Told
 from translatekit.errors import TranslatekitError
 from translatekit.images import Picture, count_pages, encode_picture, read_picture, write_pages
 from translatekit.model_file import ModelInfo
@@ -27,20 +28,6 @@ class Inverse:
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         self.dtypes.add(batch.dtype.name)
         return 255 - batch if batch.dtype == np.uint8 else 1 - batch
-
-
-class Told:
-    """What a user is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def __call__(self, result: object) -> None: ...
-
-    def frames(self, done: int, total: int) -> None: ...
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 def noise(height: int, width: int, channels: int, dtype: type, seed: int = 0) -> np.ndarray:

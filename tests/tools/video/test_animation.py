@@ -16,6 +16,7 @@ from translatekit_tools.bulk.video.containers import read_png
 from translatekit_tools.bulk.video.reader import UnreadableVideoError
 
 import translatekit
+from tests.fakes import Told
 
 from .conftest import Identity
 
@@ -23,20 +24,6 @@ SIDES = (24, 32)
 EXACT = (".png", ".apng", ".gif")
 LOSSY = (".webp", ".avif")
 KINDS = {".png": "PNG", ".apng": "PNG", ".gif": "GIF", ".webp": "WEBP", ".avif": "AVIF"}
-
-
-class Told:
-    """What a user is told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def __call__(self, result: object) -> None: ...
-
-    def frames(self, done: int, total: int) -> None: ...
-
-    def say(self, text: str) -> None:
-        self.said.append(text)
 
 
 def frames(count: int, alpha: bool = False, seed: int = 0) -> list[np.ndarray]:
