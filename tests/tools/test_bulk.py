@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from translatekit_tools.bulk import Result, translate
-from translatekit_tools.bulk.geometry import fit_pixels
 from translatekit_tools.bulk.manifest import MANIFEST_NAME
 from translatekit_tools.bulk.video.kinds import several_pictures
 
 from translatekit.cli import program
 from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.images import IMAGE_SUFFIXES, Picture, encode_picture, read_picture
+from translatekit.inference.geometry import fit_pixels
 from translatekit.model_file import ModelInfo
 
 

@@ -30,11 +30,11 @@ from translatekit_tools.bulk.memory import (
     measure,
 )
 from translatekit_tools.bulk.options import Memory
-from translatekit_tools.bulk.stages import Pause, batch_by, ordered_map
-from translatekit_tools.bulk.tiles import TiledTranslator
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import Picture, encode_picture
+from translatekit.inference.stages import Pause, batch_by, ordered_map
+from translatekit.inference.tiles import TiledTranslator
 from translatekit.model_file import ModelInfo, save_model
 from translatekit.networks.factory import make_generator
 

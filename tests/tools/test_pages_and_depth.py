@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from translatekit_tools.bulk.tiles import TiledTranslator
 
 import translatekit
 from tests.fakes import Told
 from translatekit.errors import TranslatekitError
 from translatekit.images import Picture, count_pages, encode_picture, read_picture, write_pages
+from translatekit.inference.tiles import TiledTranslator
 from translatekit.model_file import ModelInfo
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from translatekit_tools.bulk.tiles import TiledTranslator
 from translatekit_tools.compile import compile_model
 
 import translatekit
 from translatekit.errors import OptionError
 from translatekit.images import read_picture
+from translatekit.inference.tiles import TiledTranslator
 
 from .conftest import MODELS, Compiled
 

@@ -1,6 +1,6 @@
 """Bulk translation: find -> read -> decode -> batch by shape -> translate -> encode -> write.
 
-The stages and what they share are in `translatekit_tools.bulk.stages`; nothing here imports torch, which only
+The stages and what they share are in `translatekit.inference.stages`; nothing here imports torch, which only
 the torch backend needs.
 """
 

@@ -31,17 +31,17 @@ from translatekit.images import (
     to_uint8,
     write_pages,
 )
+from translatekit.inference.geometry import Fitted, crop_centre, fit_pixels
+from translatekit.inference.stages import Pause, background, batch_by, in_order, ordered_map
+from translatekit.inference.tiles import TiledTranslator
 from translatekit.interfaces import Translator
 from translatekit_tools.bulk.find import Job, find_jobs
-from translatekit_tools.bulk.geometry import Fitted, crop_centre, fit_pixels
 from translatekit_tools.bulk.manifest import Entry, hash_bytes, hash_file, hash_options
 from translatekit_tools.bulk.memory import Allowance, Planner, bytes_a_pixel
 from translatekit_tools.bulk.model import batch_size, check_channels, find_model_file, open_model
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.stages import Pause, background, batch_by, in_order, ordered_map
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
-from translatekit_tools.bulk.tiles import TiledTranslator
 from translatekit_tools.bulk.unfinished import MOST_TIMES
 from translatekit_tools.bulk.video.addresses import is_sequence, sequence_files
 from translatekit_tools.bulk.video.kinds import (

@@ -15,10 +15,10 @@ import numpy as np
 import psutil
 
 from translatekit.errors import DataError, OptionError
+from translatekit.inference.tiles import TiledTranslator
 from translatekit.interfaces import Translator
 from translatekit_tools.bulk.model import batch_size
 from translatekit_tools.bulk.options import Memory, RunOptions
-from translatekit_tools.bulk.tiles import TiledTranslator
 
 _PLAIN, _DEEP = 24, 60
 """Bytes that a pixel of an image takes, from its decoding to its encoding, where both end at 8 bits; and else.

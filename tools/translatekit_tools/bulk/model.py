@@ -6,10 +6,10 @@ from pathlib import Path
 
 import translatekit
 from translatekit.errors import ModelFileError, OptionError
+from translatekit.inference.tiles import TiledTranslator
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info, same_direction
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.tiles import TiledTranslator
 
 
 def find_model_file(model: str | Path, options: RunOptions) -> Path:

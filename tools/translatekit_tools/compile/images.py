@@ -10,8 +10,8 @@ import numpy as np
 
 from translatekit.errors import DataError
 from translatekit.images import IMAGE_SUFFIXES, UnreadableImageError, read_picture, resize
+from translatekit.inference.geometry import fit_pixels
 from translatekit.model_file import ModelInfo
-from translatekit_tools.bulk.geometry import fit_pixels
 
 MOST_SIDE = 1024
 """Larger images are made smaller: what is compared is numbers, not detail."""

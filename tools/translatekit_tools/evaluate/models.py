@@ -10,10 +10,10 @@ import numpy as np
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError
+from translatekit.inference.geometry import fit_pixels
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
 from translatekit.precision import asked_for
-from translatekit_tools.bulk.geometry import fit_pixels
 from translatekit_tools.evaluate.options import EvaluateOptions
 
 

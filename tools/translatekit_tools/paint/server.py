@@ -32,7 +32,7 @@ from translatekit import __version__
 from translatekit.datasets.palette import PaletteClass
 from translatekit.errors import OptionError, TranslatekitError
 from translatekit.images import Picture, UnreadableImageError, encode_picture, read_picture, read_size
-from translatekit_tools.bulk.geometry import fit_pixels
+from translatekit.inference.geometry import fit_pixels
 from translatekit_tools.bulk.model import check_channels, open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher, Translated

@@ -133,7 +133,7 @@ def _derive(
 
 def _by_model(model: Path) -> Callable[[np.ndarray], np.ndarray]:
     from translatekit import load
-    from translatekit_tools.bulk.geometry import fit_pixels
+    from translatekit.inference.geometry import fit_pixels
 
     translator = load(model)
     turn = threading.Lock()  # a translator serves one caller at a time

@@ -13,7 +13,7 @@ import numpy as np
 
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import resize
-from translatekit_tools.bulk.stages import ordered_map
+from translatekit.inference.stages import ordered_map
 from translatekit_tools.prepare.similar import distance, perceptual_hash
 from translatekit_tools.prepare.work import AHEAD, THREADS, Output, Progress, Summary, encoded
 

@@ -20,12 +20,12 @@ import numpy as np
 
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import Picture, encode_picture, resize, to_gray
+from translatekit.inference.geometry import Fitted, crop_centre, fit_pixels
+from translatekit.inference.stages import background
 from translatekit.model_file import write_atomically
-from translatekit_tools.bulk.geometry import Fitted, crop_centre, fit_pixels
 from translatekit_tools.bulk.manifest import Entry, Manifest, hash_bytes, hash_file, hash_options
 from translatekit_tools.bulk.memory import Planner
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
-from translatekit_tools.bulk.stages import background
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.video.addresses import RawFrames, is_sequence, parse_rate
 from translatekit_tools.bulk.video.animation import AnimationReader, write_animation

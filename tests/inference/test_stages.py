@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-from translatekit_tools.bulk.stages import batch_by, in_order, ordered_map
+
+from translatekit.inference.stages import batch_by, in_order, ordered_map
 
 
 @pytest.fixture

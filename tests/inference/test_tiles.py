@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from translatekit_tools.backends.torch import TorchTranslator
-from translatekit_tools.bulk.tiles import TiledTranslator, split
 
 from translatekit.errors import OptionError
 from translatekit.images import Picture, encode_picture, read_picture
+from translatekit.inference.tiles import TiledTranslator, split
 from translatekit.model_file import ModelInfo, save_model
 from translatekit.networks.layers import set_norm_inference
 from translatekit.networks.resnet import ResNet

@@ -1,0 +1,1 @@
+"""From images of any size and number to their translations, by whatever runs the model."""
