@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from translatekit.cli import Program, program
-from translatekit.cli._options import ValueType
+from translatekit.cli.options import ValueType
 from translatekit.cli.train import Methods
 from translatekit.registry import registry
 

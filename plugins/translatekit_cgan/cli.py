@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click
 
-from translatekit.cli._options import value_option
+from translatekit.cli.options import value_option
 from translatekit.options import LARGEST_SEED
 from translatekit.terminal import echo
 

@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = """
 import os, sys
-from translatekit.cli._natives import natives_are_silent
+from translatekit.cli.natives import natives_are_silent
 with natives_are_silent():
     os.write(2, b"native within\\n")
     print("ours within", file=sys.stderr)

@@ -10,7 +10,7 @@ import pytest
 import rich_click as click
 from click.testing import CliRunner
 
-from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.config import option
 from translatekit.errors import OptionError
 

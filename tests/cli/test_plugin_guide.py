@@ -9,7 +9,7 @@ from types import ModuleType
 import pluggy
 
 from translatekit import hookspecs
-from translatekit.cli._template import template_files
+from translatekit.cli.template import template_files
 from translatekit.hookspecs import HOOKS
 from translatekit.plugins import Plugin, Plugins
 from translatekit.registry import Registry

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import FAKES, pip_install, run_program, run_python, write_fake
-from translatekit.cli._template import package_files, template_files
+from translatekit.cli.template import package_files, template_files
 from translatekit.errors import PluginError
 from translatekit.hookspecs import HOOKS
 

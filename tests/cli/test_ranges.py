@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 from tests.training.conftest import draw_pairs
 from translatekit.cli import program
-from translatekit.cli._options import ValueType, collect
+from translatekit.cli.options import ValueType, collect
 from translatekit.config import RunConfig, TrainOptions
 from translatekit.errors import OptionError
 from translatekit.hookspecs import HOOKS

@@ -9,12 +9,12 @@ import threading
 
 import pytest
 
-from translatekit.cli._signals import command_line, stops_on_signals
+from translatekit.cli.signals import command_line, stops_on_signals
 from translatekit.errors import Stopped
 
 SLOW_TO_STOP = """
 import sys, time
-from translatekit.cli._signals import stops_on_signals
+from translatekit.cli.signals import stops_on_signals
 with stops_on_signals():
     try:
         print("ready", flush=True)

@@ -19,7 +19,7 @@ from translatekit_tools.bulk.options import RunOptions
 
 import translatekit
 from translatekit.cli import program
-from translatekit.cli._options import collect
+from translatekit.cli.options import collect
 from translatekit.config import RunConfig, TrainOptions
 from translatekit.model_file import ModelInfo
 from translatekit.options import check_options, option_types

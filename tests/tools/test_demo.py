@@ -123,7 +123,7 @@ def test_the_shown_training_command_means_the_settings(settings: dict[str, objec
     command = train.get_command(train.make_context("train", ["pix2pix"]), "pix2pix")
     assert command is not None
     params = command.make_context("pix2pix", words[3:]).params
-    from translatekit.cli._options import collect
+    from translatekit.cli.options import collect
     from translatekit.config import TrainOptions
 
     by_hand = RunConfig.resolve("pix2pix", None, collect(TrainOptions, params))

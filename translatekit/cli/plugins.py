@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import rich_click as click
 
-from translatekit.cli._options import value_option
+from translatekit.cli.options import value_option
 from translatekit.errors import PluginError
 from translatekit.hookspecs import HOOKS
 from translatekit.options import closest, parse_assignments
@@ -74,7 +74,7 @@ def check(
 )
 def new(name: str, output: Path | None) -> None:
     """Write a complete package with a generator called NAME: to install, test and train as it stands."""
-    from translatekit.cli._template import write_package
+    from translatekit.cli.template import write_package
 
     folder = write_package(name, output)
     click.echo(f"{folder} holds a package with the generator {name}. Next:\n", err=True)

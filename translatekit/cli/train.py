@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.registry import registry
 from translatekit.terminal import echo
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import rich_click
 
-from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.terminal import stderr, stdout
 from translatekit_tools.bench.options import BenchOptions
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import rich_click
 
-from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.terminal import echo, stderr
 from translatekit_tools.compile.options import CompileOptions
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import rich_click
 
-from translatekit.cli._options import value_option
+from translatekit.cli.options import value_option
 from translatekit.interfaces import Direction, NormInference
 from translatekit.terminal import echo
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import rich_click
 
-from translatekit.cli._options import collect, options_from_dataclass
+from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.terminal import say
 from translatekit_tools.paint.options import PaintOptions
 

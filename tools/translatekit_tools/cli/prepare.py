@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 import rich_click
 
-from translatekit.cli._options import value_option
+from translatekit.cli.options import value_option
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 from translatekit.sizes import Box, Size
 from translatekit.terminal import echo, say, stderr

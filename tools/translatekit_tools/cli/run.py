@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import rich_click
 
-from translatekit.cli._natives import natives_are_silent
-from translatekit.cli._options import collect, options_from_dataclass
-from translatekit.cli._signals import command_line, stops_on_signals
+from translatekit.cli.natives import natives_are_silent
+from translatekit.cli.options import collect, options_from_dataclass
+from translatekit.cli.signals import command_line, stops_on_signals
 from translatekit.errors import OptionError, Stopped
 from translatekit.terminal import echo, stderr
 from translatekit_tools.bulk.options import RunOptions

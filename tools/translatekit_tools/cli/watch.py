@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import rich_click
 
-from translatekit.cli._options import value_option
+from translatekit.cli.options import value_option
 from translatekit.terminal import echo
 
 
