@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from translatekit.datasets.color import rgb_to_lab, scaled_ab, scaled_l
-from translatekit.datasets.color_torch import gray_to_l, lab_to_rgb
 from translatekit.datasets.colorization import Colorization
 from translatekit.images import Picture, encode_picture, to_gray
+from translatekit.images.color import rgb_to_lab, scaled_ab, scaled_l
+from translatekit.images.color_torch import gray_to_l, lab_to_rgb
 from translatekit.interfaces import DataOptions
 
 

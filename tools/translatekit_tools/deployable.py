@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from translatekit.datasets.color_torch import gray_to_l, lab_to_rgb
+from translatekit.images.color_torch import gray_to_l, lab_to_rgb
 from translatekit.interfaces import Color
 
 

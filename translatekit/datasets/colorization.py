@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 
 from translatekit.datasets.base import BaseDataset, Samples, decode_one, file_size
-from translatekit.datasets.color import scaled_ab, scaled_l
 from translatekit.datasets.layouts import checked_root, find_split
 from translatekit.datasets.transforms import draw_geometry, to_tensor
 from translatekit.images import to_gray
+from translatekit.images.color import scaled_ab, scaled_l
 from translatekit.interfaces import DataOptions
 
 

@@ -19,9 +19,9 @@ from torch.distributed import ReduceOp
 from torch.utils.data import DataLoader
 
 import translatekit
-from translatekit.datasets.color_torch import lab_to_rgb
 from translatekit.datasets.palette import PaletteClass, palette_of
 from translatekit.errors import OptionError, Stopped, TrainingError, TranslatekitError
+from translatekit.images.color_torch import lab_to_rgb
 from translatekit.model_file import ModelInfo, save_model, write_atomically
 from translatekit.networks.layers import SidesError
 from translatekit.registry import registry

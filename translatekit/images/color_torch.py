@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from translatekit.datasets.color import AB_SCALE, EPSILON, KAPPA, L_SCALE, RGB_TO_XYZ
+from translatekit.images.color import AB_SCALE, EPSILON, KAPPA, L_SCALE, RGB_TO_XYZ
 
 _CUBE_ROOT_OF_EPSILON = 6 / 29
 _TINY = 1e-6  # keeps pow() off zero, where its gradient is infinite

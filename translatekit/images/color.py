@@ -1,4 +1,4 @@
-"""CIE L*a*b* (D65) of sRGB images, as arrays; `translatekit.datasets.color_torch` has the way back."""
+"""CIE L*a*b* (D65) of sRGB images, as arrays; `translatekit.images.color_torch` has the way back."""
 
 from __future__ import annotations
 
