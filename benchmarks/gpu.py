@@ -59,7 +59,8 @@ def prepare(work: Path) -> None:
     import torch
     from translatekit_tools.backends.torch import load
 
-    from translatekit.model_file import ModelInfo, save_model
+    from translatekit.model_file import save_model
+    from translatekit.model_info import ModelInfo
     from translatekit.networks.factory import make_generator
 
     work.mkdir(parents=True, exist_ok=True)
@@ -280,7 +281,7 @@ def build_and_time(name: str, precision: str, gpu: Any, timings: bytes, work: Pa
     from translatekit_tools.compile.tensorrt_build import build
     from translatekit_tools.cuda.flavour import FULL, use
 
-    from translatekit.model_file import ModelInfo
+    from translatekit.model_info import ModelInfo
 
     version = use(FULL)
     info = ModelInfo.from_json(json.loads((work / f"{name}.json").read_text())["info"], work)

@@ -27,7 +27,8 @@ BAR = 1.1  # the peak over many images, as a multiple of the peak over few
 def make_model(path: Path) -> Path:
     import torch
 
-    from translatekit.model_file import ModelInfo, save_model
+    from translatekit.model_file import save_model
+    from translatekit.model_info import ModelInfo
     from translatekit.networks.factory import make_generator
 
     torch.manual_seed(0)

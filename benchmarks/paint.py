@@ -71,7 +71,8 @@ def main() -> None:
 def small_model(path: Path) -> Path:
     import torch
 
-    from translatekit.model_file import ModelInfo, save_model
+    from translatekit.model_file import save_model
+    from translatekit.model_info import ModelInfo
     from translatekit.networks.factory import make_generator
 
     torch.manual_seed(0)

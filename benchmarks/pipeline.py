@@ -21,7 +21,7 @@ from translatekit_tools.bulk import translate
 
 from translatekit.datasets.facades import draw_facade
 from translatekit.images import Picture, encode_picture
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 CASES = ((0.0, 4), (0.02, 4), (0.08, 16))  # seconds a batch, images a batch
 

@@ -27,12 +27,12 @@ from machine import describe
 
 import translatekit
 from translatekit.datasets.facades import draw_facade
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 SIZE, RATE = 256, 25
 MEMORY = """
 import sys, translatekit
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 from translatekit_tools.bench.worker import peak_memory
 class Identity:
     info = ModelInfo(method="none", generator="identity")

@@ -17,7 +17,7 @@ from translatekit_tools.compile.profiles import parse_profiles
 from translatekit.cli import program
 from translatekit.errors import DataError, OptionError
 from translatekit.images import Picture, encode_picture, read_size
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 from translatekit.options import check_options, convert
 from translatekit.sizes import Box, Size
 

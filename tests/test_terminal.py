@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import run_program
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.terminal import native_output_held, printable, stderr, stdout
 
 EVIL = "a\x1b[2J\x07\r\nError: b\u202egnp.\x9b31m\udcff[/red]"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from translatekit.interfaces import Translator
-    from translatekit.model_file import ModelInfo
+    from translatekit.model_info import ModelInfo
 
 __version__ = "0.1.0"
 __all__ = ["load", "load_network", "train", "translate"]

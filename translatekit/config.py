@@ -15,11 +15,11 @@ from typing import Annotated, Any, Literal
 import tomli_w
 
 from translatekit.errors import OptionError, TrainingError
-from translatekit.interfaces import Direction, NormInference
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Pattern, check_options
 from translatekit.precision import TrainPrecision
 from translatekit.registry import registry
 from translatekit.specs import DatasetSpec, MethodSpec
+from translatekit.types import Direction, NormInference
 
 if sys.version_info >= (3, 11):
     import tomllib

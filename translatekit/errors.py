@@ -30,6 +30,10 @@ class ModelFileError(TranslatekitError):
     """A model or checkpoint file is missing, damaged, or not one of ours."""
 
 
+class StorageError(TranslatekitError):
+    """A file cannot be written: a full disk, a folder without permission, a name that the disk does not take."""
+
+
 class TrainingError(TranslatekitError):
     """A training run cannot start or go on: a loss that is not a number, a full disk, an occupied folder."""
 

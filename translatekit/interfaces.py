@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from translatekit.types import Color, Direction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,11 +19,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import nn
 
-    from translatekit.model_file import ModelInfo
+    from translatekit.model_info import ModelInfo
 
-Direction = Literal["AtoB", "BtoA"]
-NormInference = Literal["running", "per_image"]
-Color = Literal["rgb", "gray", "lab"]
 MakeOptimizer = Callable[[Iterable["nn.Parameter"]], "torch.optim.Optimizer"]
 
 
@@ -110,13 +109,6 @@ class DataOptions:
     seed: int = 0
     cache: bool = False
     strict: bool = False
-
-
-class PaletteClass(TypedDict):
-    """A class of label maps: its name, and its colour as sRGB levels in [0, 255]."""
-
-    name: str
-    color: list[int]
 
 
 class Dataset(Protocol):

@@ -5,138 +5,25 @@ The header is read without torch. Weights are never unpickled.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import json
 import math
 import os
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from translatekit.errors import ModelFileError
-from translatekit.interfaces import Color, NormInference
-from translatekit.model_header import brief, check_fields, parse_object
+from translatekit.model_info import ModelInfo, brief, not_understood, parse_object, same_direction
+from translatekit.storage import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
 _KEY = "translatekit"
 _MAX_HEADER = 16 * 2**20  # bytes; a hundred thousand tensors
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 _BYTES |= {f"{sign}{bits}": bits // 8 for sign in "IU" for bits in (16, 32, 64)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelInfo:
-    """What a model file says of itself.
-
-    Attributes:
-        method: that trained it.
-        generator, generator_options: the architecture's name and the keyword arguments it was made with.
-        source: what it maps from.
-        in_channels, out_channels: of the network.
-        size: it was trained at, in pixels a side.
-        size_multiple: each side of an input must be a multiple of this, in pixels.
-        norm_inference: batch normalization by ``running`` statistics, or by each image's own (``per_image``).
-        direction: the name of this generator among those its method deploys, such as ``AtoB``.
-        color: what the channels mean (`translatekit.interfaces.Color`).
-        classes: names by label, where it was trained on labels.
-        data: where and how it was trained: dataset, folder's name, number of images.
-        metrics: on the validation images, when it was saved.
-        step, epoch: of training, when it was saved.
-        package: the distribution to install that offers the generator; empty where an older version wrote the file.
-        versions: of translatekit, torch and the packages that made it, by name.
-        compiled: of a compiled file: backend, precision, shapes, versions and the parity with the model in fp32.
-        format: of this header.
-    """
-
-    method: str
-    generator: str
-    generator_options: dict[str, Any] = field(default_factory=dict)
-    source: Literal["image", "latent"] = "image"
-    in_channels: int = 3
-    out_channels: int = 3
-    size: int = 256
-    size_multiple: int = 1
-    norm_inference: NormInference = "running"
-    direction: str = "AtoB"
-    color: Color = "rgb"
-    classes: tuple[str, ...] = ()
-    data: dict[str, Any] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    step: int = 0
-    epoch: int = 0
-    package: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    compiled: dict[str, Any] = field(default_factory=dict)
-    format: int = FORMAT
-
-    @property
-    def image_in_channels(self) -> int:
-        """Channels of the images a `Translator` takes: those of the network."""
-        return self.in_channels
-
-    @property
-    def image_out_channels(self) -> int:
-        """Channels of the images a `Translator` gives back: those of the network, or 3 where it predicts ab."""
-        return 3 if self.color == "lab" else self.out_channels
-
-    def to_json(self) -> str:
-        """The header's text."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str, path: Path) -> ModelInfo:
-        """Parse a header, and check each of its fields.
-
-        Raises:
-            ModelFileError: it was written by a newer translatekit, or is not a header.
-        """
-        try:
-            return cls.from_fields(parse_object(text), path)
-        except (ValueError, RecursionError) as error:
-            raise _not_understood(path, error) from None
-
-    @classmethod
-    def from_fields(cls, fields: Mapping[str, Any], path: Path) -> ModelInfo:
-        """Check the fields of a header, as JSON gave them.
-
-        Raises:
-            ModelFileError: it was written by a newer translatekit, or a field is not what it must be.
-        """
-        written = fields.get("format", 0)
-        if isinstance(written, int | float) and written > FORMAT:
-            versions = fields.get("versions")
-            version = versions.get("translatekit") if isinstance(versions, dict) else None
-            raise ModelFileError(
-                f"{path} was written by a newer translatekit ({version if _is_version(version) else 'unknown'}): "
-                "run pip install -U translatekit"
-            )
-        known = {item.name: item for item in dataclasses.fields(cls)}
-        required = [
-            name
-            for name, item in known.items()
-            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-        ]
-        try:
-            checked = check_fields(fields, known, required)
-        except ValueError as error:
-            raise _not_understood(path, error) from None
-        return cls(**{**checked, "classes": tuple(checked.get("classes", ()))})
-
-
-def _not_understood(path: Path, error: Exception) -> ModelFileError:
-    return ModelFileError(
-        f"the header of {path} cannot be understood ({error}): train or import the model again"
-    )
-
-
-def _is_version(text: object) -> bool:
-    return isinstance(text, str) and len(text) < 40 and text.isprintable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +93,7 @@ def read_header(path: str | Path) -> tuple[ModelInfo, dict[str, StoredTensor]]:
             f"{path} holds weights but no translatekit header: convert the original checkpoint with translatekit import"
         )
     if not isinstance(metadata[_KEY], str):
-        raise _not_understood(path, ValueError("it is no text"))
+        raise not_understood(path, ValueError("it is no text"))
     info = ModelInfo.from_json(metadata[_KEY], path)
     _check_places(path, dict(zip(header, stored, strict=True)), size - 8 - length)
     return info, {name: tensor for name, (tensor, _, _) in zip(header, stored, strict=True)}
@@ -304,8 +191,8 @@ def save_model(path: str | Path, state: dict[str, Tensor], info: ModelInfo) -> N
         info: the header.
 
     Raises:
-        ModelFileError: the weights are not finite, the header could not be read again, the disk is full or the folder
-            cannot be written.
+        ModelFileError: the weights are not finite, or the header could not be read again.
+        StorageError: the disk is full or the folder cannot be written.
     """
     from safetensors.torch import save
 
@@ -322,44 +209,6 @@ def save_model(path: str | Path, state: dict[str, Tensor], info: ModelInfo) -> N
         raise ModelFileError(f"{path} was not written, since it could not be read again: {error}") from None
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_atomically(path, save(tensors, metadata={_KEY: header}))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that at every moment either the old or the new one is there, whole.
-
-    Raises:
-        ModelFileError: the disk is full or the folder cannot be written; nothing is left behind.
-    """
-    with atomic_file(path) as file:
-        file.write(data)
-
-
-@contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write that takes its name when it is complete and on the disk, and leaves nothing when it is not.
-
-    Raises:
-        ModelFileError: the disk is full or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} could not be written ({error.strerror}): free some space or choose another folder"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):  # where the folder itself is at fault, there is nothing to remove
-            temporary.unlink(missing_ok=True)
-
-
-def same_direction(info: ModelInfo, direction: str) -> bool:
-    """Whether a model translates in the direction that a user typed, in letters of whatever case."""
-    return info.direction.lower() == direction.lower()
 
 
 def find_model(path: str | Path, direction: str | None = None) -> Path:

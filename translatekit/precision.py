@@ -9,6 +9,7 @@ Nothing here imports torch before torch is what is measured.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -20,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from translatekit.cache import writable_cache
-from translatekit.errors import OptionError
+from translatekit.errors import OptionError, StorageError
 from translatekit.options import Aliases, convert
+from translatekit.storage import writable_cache, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -142,12 +143,8 @@ def _is_duration(value: Any) -> bool:
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(file)
-    except OSError:
-        pass  # it will be measured again, that is all
+    with contextlib.suppress(StorageError):  # it will be measured again, that is all
+        write_atomically(file, (json.dumps(content, indent=1) + "\n").encode(), shared=True)
 
 
 def time_in_turn(work: Mapping[str, Callable[[], object]]) -> dict[str, float]:

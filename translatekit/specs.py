@@ -181,7 +181,7 @@ class BackendSpec(Spec):
         compiler: ``"package.module:function"``, what writes such files from trained models; None where nothing
             does. It is called as ``compile(source, out, options, progress)``, see `translatekit_tools.compile.tensorrt`
             for an example, writes `out` and whatever goes beside it, and returns a dict that says what it made.
-        reader: ``"package.module:function"``, from a file's path to its `translatekit.model_file.ModelInfo`, without
+        reader: ``"package.module:function"``, from a file's path to its `translatekit.model_info.ModelInfo`, without
             loading the model.
         writer: ``"package.module:function"`` of a path and a `ModelInfo`, which puts it into a compiled file.
         checker: ``"package.module:function"`` of a path and a device, what a file that was just compiled is compared by

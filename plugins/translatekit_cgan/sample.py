@@ -13,9 +13,11 @@ import torch
 
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.images import WRITABLE_SUFFIXES, Picture, encode_picture
-from translatekit.model_file import ModelInfo, find_model, read_info, write_atomically
+from translatekit.model_file import find_model, read_info
+from translatekit.model_info import ModelInfo
 from translatekit.networks.loading import load_network
 from translatekit.options import closest
+from translatekit.storage import write_atomically
 
 BATCH = 64
 GAP = 2

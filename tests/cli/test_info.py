@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from tests.fakes import run_program, run_python
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 
 INFO = ModelInfo(
     method="cyclegan",

@@ -21,7 +21,7 @@ import translatekit
 from translatekit.cli import program
 from translatekit.cli.options import collect
 from translatekit.config import RunConfig, TrainOptions
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 from translatekit.options import check_options, option_types
 from translatekit.registry import registry
 

@@ -12,7 +12,8 @@ from translatekit_tools.backends.torch import TorchTranslator
 from translatekit.errors import OptionError
 from translatekit.images import Picture, encode_picture, read_picture
 from translatekit.inference.tiles import TiledTranslator, split
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.layers import set_norm_inference
 from translatekit.networks.resnet import ResNet
 from translatekit.networks.unet import UNet

@@ -9,7 +9,8 @@ import torch
 
 from translatekit.errors import ModelFileError, OptionError, PluginError
 from translatekit.interfaces import NetworkFactory
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks import Networks, load_network, make_discriminator, make_generator
 
 CHANNELS = {"in_channels": 3, "out_channels": 3}

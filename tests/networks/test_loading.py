@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from translatekit.errors import ModelFileError, OptionError, PluginError
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks import load_network, make_generator
 from translatekit.plugins import Plugin
 from translatekit.registry import Entry, registry

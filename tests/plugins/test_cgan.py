@@ -17,7 +17,8 @@ from translatekit_cgan.sample import GAP, sample
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError, OptionError
-from translatekit.model_file import ModelInfo, read_info, save_model
+from translatekit.model_file import read_info, save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
 
 CLASSES = ("bright", "dark")

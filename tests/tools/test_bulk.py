@@ -22,7 +22,7 @@ from translatekit.cli import program
 from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.images import IMAGE_SUFFIXES, Picture, encode_picture, read_picture
 from translatekit.inference.geometry import fit_pixels
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 
 @dataclass
@@ -478,7 +478,7 @@ def test_the_line_needs_no_torch(tmp_path: Path) -> None:
     script = """
 import sys
 from translatekit import translate
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 class Identity:
     info = ModelInfo(method="test", generator="unet", size_multiple=16)

@@ -35,7 +35,8 @@ from translatekit.errors import DataError, OptionError
 from translatekit.images import Picture, encode_picture
 from translatekit.inference.stages import Pause, batch_by, ordered_map
 from translatekit.inference.tiles import TiledTranslator
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
 
 MB = 10**6

@@ -14,7 +14,8 @@ from PIL import Image
 from translatekit_tools.bulk.pipes import _suffix
 
 from translatekit.images import IMAGE_SUFFIXES
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
 
 

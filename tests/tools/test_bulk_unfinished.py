@@ -15,7 +15,7 @@ from translatekit_tools.bulk.unfinished import JOURNAL_NAME, Unfinished
 DEADLY = """
 import json, os, signal, sys
 from translatekit_tools.bulk import translate
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 class Deadly:
     info = ModelInfo(method="test", generator="unet", size_multiple=8)

@@ -208,5 +208,5 @@ def test_the_images_of_a_gallery_enlarge(browser: Any, tmp_path: Path) -> None:
 
 
 def test_a_page_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(TranslatekitError, match="could not be written"):
+    with pytest.raises(TranslatekitError, match="was not written"):
         write_gallery(tmp_path / "missing" / "index.html", [], "title", {})

@@ -31,7 +31,8 @@ import translatekit
 from tests.tools.tensorrt.engines import write_engine
 from translatekit.cli.info import info as info_command
 from translatekit.errors import TranslatekitError
-from translatekit.model_file import ModelInfo, read_any_info, save_model
+from translatekit.model_file import read_any_info, save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks import load_network, make_generator
 from translatekit.terminal import printable
 

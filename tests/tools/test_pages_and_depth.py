@@ -14,7 +14,7 @@ from tests.fakes import Told
 from translatekit.errors import TranslatekitError
 from translatekit.images import Picture, count_pages, encode_picture, read_picture, write_pages
 from translatekit.inference.tiles import TiledTranslator
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 
 class Inverse:

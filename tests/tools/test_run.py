@@ -21,7 +21,8 @@ from translatekit_tools.bulk.manifest import MANIFEST_NAME
 
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.images import Picture, encode_picture
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
 
 

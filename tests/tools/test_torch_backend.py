@@ -14,7 +14,8 @@ from translatekit_tools.deployable import Deployable
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError, OptionError
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
 
 

@@ -135,7 +135,7 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_weights(
     )
     process.send_signal(signal.SIGKILL)
     process.wait()
-    (run / ".model.safetensors.1.tmp").write_bytes(b"a save that was cut off")
+    (run / ".0123456789abcdef.translatekit.tmp").write_bytes(b"a save that was cut off")
     resumed = train(resume=run)
     assert resumed == run
     assert not list(run.rglob("*.tmp"))
@@ -344,7 +344,7 @@ def test_a_device_by_its_number_that_is_not_there_is_refused(pairs: Path, tmp_pa
 def test_a_folder_left_by_a_run_killed_before_its_configuration_was_whole_is_free(
     pairs: Path, tmp_path: Path
 ) -> None:
-    left = tmp_path / "run" / ".config.toml.77.tmp"
+    left = tmp_path / "run" / ".0123456789abcdef.translatekit.tmp"
     left.parent.mkdir()
     left.write_text("method =")
     assert train("pix2pix", pairs, output=str(left.parent), **{**TINY, "max_steps": 1}) == left.parent

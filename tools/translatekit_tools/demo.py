@@ -19,7 +19,7 @@ from translatekit.config import TrainOptions
 from translatekit.datasets.demo import write_demo
 from translatekit.errors import OptionError
 from translatekit.images import Picture, encode_picture, read_picture
-from translatekit.model_file import write_atomically
+from translatekit.storage import write_atomically
 from translatekit.training.metrics import MetricMean, image_metrics
 from translatekit.training.report import sample_grid
 from translatekit_tools.compile import compile_model

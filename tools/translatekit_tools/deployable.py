@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from translatekit.images.color_torch import gray_to_l, lab_to_rgb
-from translatekit.interfaces import Color
+from translatekit.types import Color
 
 
 class NotFiniteError(Exception):

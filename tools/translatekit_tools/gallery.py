@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from translatekit.model_file import write_atomically
+from translatekit.storage import write_atomically
 from translatekit.training.report import figure_cards, html_page
 
 

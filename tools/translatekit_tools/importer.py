@@ -20,11 +20,11 @@ from torch import Tensor
 
 import translatekit
 from translatekit.errors import ModelFileError, OptionError
-from translatekit.interfaces import Color, Direction, NormInference
-from translatekit.model_file import ModelInfo, find_not_finite, save_model
-from translatekit.model_header import brief
+from translatekit.model_file import find_not_finite, save_model
+from translatekit.model_info import ModelInfo, brief
 from translatekit.networks import make_discriminator, make_generator
 from translatekit.networks.layers import Norm
+from translatekit.types import Color, Direction, NormInference
 
 State = dict[str, Tensor]
 _LFS = b"version https://git-lfs"

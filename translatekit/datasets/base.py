@@ -14,7 +14,8 @@ from translatekit.datasets.remarks import find_remarks
 from translatekit.datasets.transforms import check_sizes, item_rng, loaded
 from translatekit.errors import DataError
 from translatekit.images import UnreadableImageError, read_picture, read_size
-from translatekit.interfaces import Color, DataOptions, PaletteClass
+from translatekit.interfaces import DataOptions
+from translatekit.types import Color, PaletteClass
 
 Files = tuple[Path, ...]
 Arrays = tuple[np.ndarray, ...]

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.interfaces import Dataset, PaletteClass
+from translatekit.interfaces import Dataset
+from translatekit.types import PaletteClass
 
 __all__ = [
     "MAX_COLOURS",
@@ -138,7 +139,7 @@ def stored_palette(data: Mapping[str, Any]) -> list[PaletteClass] | None:
     """The palette of a model's inputs as its header keeps it, or None where there is none that can be used.
 
     Args:
-        data: `translatekit.model_file.ModelInfo.data`.
+        data: `translatekit.model_info.ModelInfo.data`.
     """
     if data.get("palette"):
         with suppress(ValueError, TypeError, KeyError):

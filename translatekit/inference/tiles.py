@@ -10,7 +10,7 @@ import numpy as np
 
 from translatekit.errors import OptionError
 from translatekit.interfaces import Translator
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 
 @dataclass(frozen=True, slots=True)

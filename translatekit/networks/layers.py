@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translatekit.errors import DataError
-from translatekit.interfaces import NormInference
 from translatekit.options import Bounds
+from translatekit.types import NormInference
 
 Norm = Literal["batch", "instance", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from translatekit.errors import ModelFileError, OptionError, PluginError, TranslatekitError
-from translatekit.model_file import ModelInfo, find_model, find_not_finite, read_header
-from translatekit.model_header import brief
+from translatekit.model_file import find_model, find_not_finite, read_header
+from translatekit.model_info import ModelInfo, brief
 from translatekit.networks.budget import OverBudgetError, budget
 from translatekit.networks.factory import make_generator
 from translatekit.networks.layers import set_norm_inference

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
 from translatekit.networks.layers import set_norm_inference
 from translatekit.networks.loading import load_network

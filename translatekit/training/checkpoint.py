@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
-from translatekit.errors import ModelFileError, TrainingError
-from translatekit.model_file import atomic_file
+from translatekit.errors import StorageError, TrainingError
+from translatekit.storage import atomic_file
 
 
 def gather_ranks(fabric: Fabric, state: dict[str, Any]) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
     """Write ``step-XXXXXXXX.pt`` and delete the oldest beyond `keep`.
 
     Raises:
-        ModelFileError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
+        StorageError: the disk is full or the folder cannot be written; earlier checkpoints are untouched.
     """
     folder.mkdir(exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
@@ -48,7 +48,7 @@ def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int
         with atomic_file(path) as file:
             torch.save(dict(state), file)
     except RuntimeError as error:  # torch wraps the system's error when the disk is full
-        raise ModelFileError(
+        raise StorageError(
             f"{path} could not be written ({error}): free some space or choose another folder"
         ) from None
     for old in sorted(folder.glob("step-*.pt"))[: -max(keep, 1)]:

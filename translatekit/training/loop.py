@@ -22,9 +22,11 @@ import translatekit
 from translatekit.datasets.palette import PaletteClass, palette_of
 from translatekit.errors import OptionError, Stopped, TrainingError, TranslatekitError
 from translatekit.images.color_torch import lab_to_rgb
-from translatekit.model_file import ModelInfo, save_model, write_atomically
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.layers import SidesError
 from translatekit.registry import registry
+from translatekit.storage import TEMPORARY, write_atomically
 from translatekit.training.checkpoint import (
     gather_ranks,
     newest_checkpoint,
@@ -428,7 +430,7 @@ def _restore(training: Training) -> None:
         _load(training, state)
     if fabric.is_global_zero:
         forget_after(training.folder, training.progress.step)
-        for unfinished in training.folder.rglob(".*.tmp"):  # what was being written when the run was killed
+        for unfinished in training.folder.rglob(TEMPORARY):  # what was being written when the run was killed
             unfinished.unlink()
     fabric.barrier()
 

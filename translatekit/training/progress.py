@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 from torch.utils.tensorboard import SummaryWriter
 
+from translatekit.storage import write_atomically
 from translatekit.terminal import stderr
 from translatekit.training.diagnosis import read_entries
 
@@ -174,9 +175,7 @@ def forget_after(folder: Path, step: int) -> None:
                     kept.append(line + "\n")
             except (ValueError, KeyError):
                 continue  # the line that was being written when the run was killed
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(path, "".join(kept).encode())
     for sample in (folder / "samples").glob("step-*.png"):
         if int(sample.stem.removeprefix("step-")) > step:
             sample.unlink()

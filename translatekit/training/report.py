@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image, ImageDraw, ImageFont
 
-from translatekit.model_file import write_atomically
+from translatekit.storage import write_atomically
 from translatekit.training.diagnosis import Trouble, diagnose, read_entries
 
 if sys.version_info >= (3, 11):

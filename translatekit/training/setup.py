@@ -29,6 +29,7 @@ from translatekit.networks.factory import Networks
 from translatekit.networks.layers import set_norm_inference
 from translatekit.precision import FABRIC, choose_for_training, torch_slowness, torch_speeds
 from translatekit.registry import registry
+from translatekit.storage import TEMPORARY
 from translatekit.training.metrics import SET_METRICS
 from translatekit.training.sampling import EpochBatches
 from translatekit.training.signals import ignore_in_worker
@@ -110,7 +111,7 @@ def _choose_folder(config: RunConfig) -> Path:
         folder = Path(config.options.output).expanduser()
         # What a run leaves that was killed while it wrote its configuration is nobody's.
         if folder.exists() and (
-            not folder.is_dir() or any(not path.match(".config.toml.*.tmp") for path in folder.iterdir())
+            not folder.is_dir() or any(not path.match(TEMPORARY) for path in folder.iterdir())
         ):
             raise TrainingError(
                 f"{folder} exists already and nothing in it will be overwritten: "

@@ -12,7 +12,8 @@ import torch
 from translatekit_tools.bench import Figure, bench, compile_for
 
 from translatekit.errors import DataError, OptionError
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.resnet import ResNet
 from translatekit.precision import torch_speeds
 

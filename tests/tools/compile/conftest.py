@@ -14,7 +14,8 @@ from torch import nn
 from translatekit_tools.compile import CompileReport, compile_model
 
 from translatekit.images import Picture, encode_picture
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.layers import set_norm_inference
 from translatekit.networks.resnet import ResNet
 from translatekit.networks.unet import UNet

@@ -16,7 +16,7 @@ from translatekit_tools.paint.server import Limits, describe, listen, make_app
 
 from translatekit.datasets.palette import PaletteClass
 from translatekit.images import Picture, encode_picture
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 PALETTE: list[PaletteClass] = [
     {"name": "wall", "color": [0, 48, 255]},

@@ -17,7 +17,8 @@ from tests.tools.test_run import save
 from translatekit.datasets.facades import PALETTE
 from translatekit.errors import DataError
 from translatekit.images import read_picture
-from translatekit.model_file import ModelInfo, read_info
+from translatekit.model_file import read_info
+from translatekit.model_info import ModelInfo
 
 
 def pixels(png: bytes | None) -> np.ndarray:

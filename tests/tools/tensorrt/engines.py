@@ -9,7 +9,7 @@ import pytest
 from translatekit_tools.compile.engine_file import EngineHeader, hash_engine, write_header
 from translatekit_tools.compile.profiles import parse_profiles
 
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 INFO = ModelInfo(method="test", generator="unet", size=8, size_multiple=4)
 

@@ -10,7 +10,8 @@ import torch
 from translatekit_tools.compile.source import Source
 
 from translatekit.images import Picture, encode_picture
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
 from translatekit.networks.layers import set_norm_inference
 

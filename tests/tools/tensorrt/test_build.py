@@ -137,7 +137,8 @@ def test_a_model_file_becomes_an_engine(run_on_stub: RunPython, tmp_path: Path) 
         """
 import json, sys
 from pathlib import Path
-from translatekit.model_file import ModelInfo, save_model
+from translatekit.model_info import ModelInfo
+from translatekit.model_file import save_model
 from translatekit.networks.factory import make_generator
 from translatekit.registry import registry
 from translatekit_tools.compile.engine_file import read_header

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 
 class Listener:

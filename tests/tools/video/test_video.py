@@ -275,7 +275,8 @@ def test_a_stopped_run_of_a_translator_that_came_from_no_file_begins_again(tmp_p
 def small_model(path: Path) -> None:
     import torch
 
-    from translatekit.model_file import ModelInfo, save_model
+    from translatekit.model_file import save_model
+    from translatekit.model_info import ModelInfo
     from translatekit.networks.resnet import ResNet
 
     torch.manual_seed(0)

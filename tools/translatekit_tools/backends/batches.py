@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from translatekit.errors import DataError, ModelFileError
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 
 def check_batch(batch: np.ndarray, info: ModelInfo) -> None:

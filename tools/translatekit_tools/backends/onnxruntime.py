@@ -20,7 +20,7 @@ with native_output_held():  # it looks for devices on import, and says where it 
     import onnxruntime
 
 from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitError
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 from translatekit_tools.backends.batches import (
     check_batch,
     check_graph,

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import openvino
 
-from translatekit.cache import writable_cache
 from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
+from translatekit.storage import writable_cache
 from translatekit_tools.backends.batches import (
     check_batch,
     check_graph,

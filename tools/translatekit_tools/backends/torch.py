@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitWarning
-from translatekit.model_file import ModelInfo, read_info
+from translatekit.model_file import read_info
+from translatekit.model_info import ModelInfo
 from translatekit.networks.layers import set_dropout
 from translatekit.networks.loading import load_network
 from translatekit.precision import torch_slowness

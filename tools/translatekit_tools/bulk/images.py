@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from shlex import quote
@@ -35,8 +34,16 @@ from translatekit.inference.geometry import Fitted, crop_centre, fit_pixels
 from translatekit.inference.stages import Pause, background, batch_by, in_order, ordered_map
 from translatekit.inference.tiles import TiledTranslator
 from translatekit.interfaces import Translator
+from translatekit.storage import (
+    atomic_path,
+    commit_file,
+    hash_bytes,
+    hash_file,
+    write_atomically,
+    write_error,
+)
 from translatekit_tools.bulk.find import Job, find_jobs
-from translatekit_tools.bulk.manifest import Entry, hash_bytes, hash_file, hash_options
+from translatekit_tools.bulk.manifest import Entry, hash_options
 from translatekit_tools.bulk.memory import Allowance, Planner, bytes_a_pixel
 from translatekit_tools.bulk.model import batch_size, check_channels, find_model_file, open_model
 from translatekit_tools.bulk.options import RunOptions
@@ -433,18 +440,12 @@ class _Line:
                 report(page + 1, len(extents))
 
         big = sum(height * width for height, width, _ in extents) * 8 > 2**32 - 2**24  # RGBA of 16 bits
-        temporary = _temporary(job.output)
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
-            write_pages(temporary, pages(), self.options.compression, big)
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            self._enter(item, hash_file(temporary), temporary.stat().st_size)
-            temporary.replace(job.output)
         except OSError as error:
-            raise DataError(_explain(error, job.output)) from None
-        finally:
-            temporary.unlink(missing_ok=True)
+            raise write_error(error, job.output) from None
+        with atomic_path(job.output, before_rename=lambda: self._enter_file(item, made)) as made:
+            write_pages(made, pages(), self.options.compression, big)
         item.finish("translated")
 
     def translate_video(self, item: _Item, progress: Progress | None) -> None:
@@ -472,10 +473,7 @@ class _Line:
             self.planner.for_frames(*read_size(job.source), self.options)
 
         def commit(made: Path) -> None:
-            with made.open("rb+") as file:
-                os.fsync(file.fileno())
-            self._enter(item, hash_file(made), made.stat().st_size)
-            made.replace(job.output)
+            commit_file(made, job.output, lambda: self._enter_file(item, made))
 
         try:
             if job.frames is not None:
@@ -520,8 +518,11 @@ class _Line:
         except BrokenPipeError:
             raise DataError("whoever reads standard output has ended: nothing more was translated") from None
         except OSError as error:
-            raise DataError(_explain(error, job.frames or job.output)) from None
+            raise write_error(error, job.frames or job.output) from None
         item.finish("translated")
+
+    def _enter_file(self, item: _Item, made: Path) -> None:
+        self._enter(item, hash_file(made), made.stat().st_size)
 
     def _enter(self, item: _Item, output_hash: str, output_size: int) -> None:
         """Put an output into its manifest."""
@@ -613,11 +614,11 @@ class _Line:
         try:
             with self.clock.stage("write"):
                 job.output.parent.mkdir(parents=True, exist_ok=True)
-                _write_file(
+                write_atomically(
                     job.output, data, before_rename=lambda: self._enter(item, hash_bytes(data), len(data))
                 )
         except OSError as error:
-            raise DataError(_explain(error, job.output)) from None
+            raise write_error(error, job.output) from None
         item.finish("translated")
 
 
@@ -761,32 +762,3 @@ def _prepare_folders(jobs: Iterable[Job]) -> None:
             raise DataError(
                 f"the output folder {folder} cannot be written ({error.strerror}): choose another with -o"
             ) from None
-
-
-def _temporary(path: Path) -> Path:
-    """Where a file is written before it is renamed: made from the path alone, so that a rerun replaces what is left."""
-    name = blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
-    return path.with_name(f".{name}.translatekit.tmp")
-
-
-def _write_file(path: Path, data: bytes, before_rename: Callable[[], None]) -> None:
-    """Write under a temporary name, flush to the disk, rename; nothing is left behind if that fails."""
-    temporary = _temporary(path)
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        before_rename()
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _explain(error: OSError, output: Path) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return f"{output} was not written, the disk is full ({error.strerror}): free some space and run again"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{output} may not be written ({error.strerror}): choose another folder with -o"
-    return f"{output} was not written ({error.strerror}): choose another name or folder with -o"

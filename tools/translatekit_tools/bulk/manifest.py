@@ -6,28 +6,14 @@ import json
 import os
 from collections import defaultdict
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from translatekit.storage import hash_bytes
 from translatekit_tools.bulk.unfinished import Unfinished
 from translatekit_tools.journal import Journal
 
 MANIFEST_NAME = ".translatekit-manifest.jsonl"
-
-
-def hash_bytes(data: bytes) -> str:
-    """BLAKE2b of bytes, 128 bits in hexadecimal."""
-    return blake2b(data, digest_size=16).hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """BLAKE2b of a file's bytes, 128 bits in hexadecimal."""
-    digest = blake2b(digest_size=16)
-    with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def hash_options(options: dict[str, Any]) -> str:

@@ -8,7 +8,8 @@ import translatekit
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.inference.tiles import TiledTranslator
 from translatekit.interfaces import Translator
-from translatekit.model_file import find_model, read_info, same_direction
+from translatekit.model_file import find_model, read_info
+from translatekit.model_info import same_direction
 from translatekit_tools.bulk.options import RunOptions
 
 

@@ -8,8 +8,8 @@ import click
 import rich_click
 
 from translatekit.cli.options import value_option
-from translatekit.interfaces import Direction, NormInference
 from translatekit.terminal import echo
+from translatekit.types import Direction, NormInference
 
 
 @click.command("import", cls=rich_click.RichCommand)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from translatekit.errors import ModelFileError
-from translatekit.model_file import ModelInfo, write_atomically
-from translatekit.model_header import brief, parse_object
+from translatekit.model_info import ModelInfo, brief, parse_object
+from translatekit.storage import write_atomically
 from translatekit_tools.compile.profiles import Profile, write_profiles
 from translatekit_tools.compile.targets import TARGETS, runs_on
 from translatekit_tools.cuda.driver import Gpu
@@ -75,7 +75,7 @@ def write_header(path: Path, header: EngineHeader) -> None:
     """Write the JSON file of the engine at `path`.
 
     Raises:
-        ModelFileError: it could not be written.
+        StorageError: it could not be written.
     """
     fields: dict[str, Any] = dataclasses.asdict(header)
     fields["translatekit"] = fields.pop("info")
@@ -129,7 +129,8 @@ def write_info(path: Path, info: ModelInfo) -> None:
     """Put another model file's header beside the engine at `path`.
 
     Raises:
-        ModelFileError: the JSON file is missing or damaged, or could not be written.
+        ModelFileError: the JSON file is missing or damaged.
+        StorageError: it could not be written.
     """
     write_header(path, dataclasses.replace(read_header(path), info=info))
 

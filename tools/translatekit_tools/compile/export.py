@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from translatekit.errors import ModelFileError
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 from translatekit.networks.loading import load_network
 from translatekit_tools.compile.onnx_file import INPUT, OUTPUT, set_info
 from translatekit_tools.deployable import Deployable

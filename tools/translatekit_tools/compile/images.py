@@ -11,7 +11,7 @@ import numpy as np
 from translatekit.errors import DataError
 from translatekit.images import IMAGE_SUFFIXES, UnreadableImageError, read_picture, resize
 from translatekit.inference.geometry import fit_pixels
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 MOST_SIDE = 1024
 """Larger images are made smaller: what is compared is numbers, not detail."""

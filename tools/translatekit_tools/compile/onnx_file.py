@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from translatekit.errors import ModelFileError
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 KEY = "translatekit"
 INPUT, OUTPUT = "image", "translated"

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
-from translatekit.model_file import ModelInfo, write_atomically
+from translatekit.model_info import ModelInfo
 from translatekit.precision import Speeds
+from translatekit.storage import write_atomically
 from translatekit_tools.compile.images import gather
 from translatekit_tools.compile.options import CompileOptions
 from translatekit_tools.compile.parity import compare_outputs

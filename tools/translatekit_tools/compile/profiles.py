@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from translatekit.errors import DataError, OptionError
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 from translatekit.sizes import Size
 
 Shape = tuple[int, int, int]

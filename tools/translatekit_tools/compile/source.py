@@ -9,7 +9,7 @@ from typing import Literal
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.interfaces import Translator
 from translatekit.model_file import read_info
-from translatekit_tools.bulk.manifest import hash_file
+from translatekit.storage import hash_file
 from translatekit_tools.compile import onnx_file
 
 

@@ -13,9 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from translatekit.cache import cache_folder
-from translatekit.errors import ModelFileError, OptionError
-from translatekit.model_file import write_atomically
+from translatekit.errors import OptionError, StorageError
+from translatekit.storage import cache_folder, write_atomically
 from translatekit_tools.compile import onnx_file
 from translatekit_tools.compile.engine_file import EngineHeader, graph_path, hash_engine, write_header
 from translatekit_tools.compile.phases import Phases, Progress
@@ -212,6 +211,6 @@ def _write_timings(path: Path | None, timings: bytes) -> None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, timings)
-    except (OSError, ModelFileError):
+        write_atomically(path, timings, shared=True)
+    except (OSError, StorageError):
         pass  # the next build takes longer, that is all

@@ -7,9 +7,8 @@ import hashlib
 import warnings
 from pathlib import Path
 
-from translatekit.cache import writable_cache
 from translatekit.errors import TranslatekitWarning
-from translatekit.model_file import write_atomically
+from translatekit.storage import writable_cache, write_atomically
 from translatekit_tools.compile.engine_file import EngineHeader, graph_path, hash_engine
 from translatekit_tools.compile.phases import Phases
 from translatekit_tools.compile.targets import TARGETS, parse_targets, runs_on
@@ -65,7 +64,7 @@ def fit_engine(
 
         plan, _ = build(graph, header.profiles, Phases(lambda *_: None), targets=targets)
         if kept is not None:
-            write_atomically(kept, plan)
+            write_atomically(kept, plan, shared=True)
     return plan, dataclasses.replace(fitted, sha256=hash_engine(plan))
 
 

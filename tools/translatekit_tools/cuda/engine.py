@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from translatekit.cache import writable_cache
-from translatekit.errors import DataError, ModelFileError
-from translatekit.model_file import write_atomically
+from translatekit.errors import DataError, ModelFileError, StorageError
+from translatekit.storage import writable_cache, write_atomically
 from translatekit_tools.compile.engine_file import hash_engine
 from translatekit_tools.compile.profiles import Profile, choose_profile
 from translatekit_tools.cuda import log
@@ -74,8 +73,8 @@ class _RuntimeCacheRtx:
         """Write down what has come since."""
         data = bytes(memoryview(self._cache.serialize()))
         if data and data != self._before:
-            with contextlib.suppress(OSError, ModelFileError):  # the next start takes longer, that is all
-                write_atomically(self._path, data)
+            with contextlib.suppress(StorageError):  # the next start takes longer, that is all
+                write_atomically(self._path, data, shared=True)
 
 
 class Session:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import re
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from translatekit import __version__
 from translatekit.errors import DataError, OptionError
+from translatekit.storage import hash_file
 
 Progress = Callable[[int, int | None], None]
 """Is told how many bytes are there, of how many, where the server says so."""
@@ -222,7 +222,7 @@ def _write_state(partial: Path, url: str, response: Any) -> None:
 def _verify(file: Path, path: Path, url: str, md5: str | None, trust: bool) -> None:
     """Compare a file with the published checksum, or else with the recorded one, or record it."""
     if md5 is not None:
-        found = _digest(file, "md5")
+        found = hash_file(file, "md5")
         if found != md5:
             _discard(file, path)
             raise DownloadError(
@@ -231,7 +231,7 @@ def _verify(file: Path, path: Path, url: str, md5: str | None, trust: bool) -> N
             )
         return
     record = path.with_name(f"{path.name}{_RECORD}")
-    found = _digest(file, "sha256")
+    found = hash_file(file, "sha256")
     try:
         known = str(json.loads(record.read_text(encoding="utf-8"))["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -252,11 +252,3 @@ def _discard(file: Path, path: Path) -> None:
     if file != path:
         file.unlink(missing_ok=True)
         _state_file(file).unlink(missing_ok=True)
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

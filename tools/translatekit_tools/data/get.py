@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from translatekit.cache import cache_folder
 from translatekit.datasets.layouts import find_images
 from translatekit.errors import DataError, OptionError
 from translatekit.options import closest
+from translatekit.storage import cache_folder
 from translatekit_tools.data.download import Progress, download
 from translatekit_tools.data.recipes import RECIPES, Recipe, Remote
 from translatekit_tools.data.unpack import unpack

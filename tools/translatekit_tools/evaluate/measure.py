@@ -25,7 +25,7 @@ from translatekit.datasets.palette import (
 )
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.interfaces import DataOptions, Dataset, Translator
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
 from translatekit.training.metrics import PAIRED_METRICS, SET_METRICS, Features, PairedMetrics, set_metric
 from translatekit_tools.evaluate.labels import STATISTICS, class_accuracies, confusion, ious, nearest_class

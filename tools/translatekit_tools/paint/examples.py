@@ -11,7 +11,7 @@ import numpy as np
 from translatekit.config import RunConfig
 from translatekit.errors import TranslatekitError
 from translatekit.images import Picture, encode_picture
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 if TYPE_CHECKING:
     from translatekit_tools.evaluate.measure import Images

@@ -8,7 +8,7 @@ from pathlib import Path
 from translatekit.config import RunConfig
 from translatekit.datasets.palette import PALETTE_FILE, PaletteClass, read_palette, stored_palette
 from translatekit.errors import DataError, TranslatekitError
-from translatekit.model_file import ModelInfo
+from translatekit.model_info import ModelInfo
 
 NEUTRAL: list[PaletteClass] = [
     {"name": name, "color": color}

@@ -17,7 +17,7 @@ from translatekit.datasets.palette import PALETTE_FILE, learn_palette, read_pale
 from translatekit.datasets.remarks import find_remarks
 from translatekit.errors import DataError
 from translatekit.images import Picture, encode_picture, read_picture, resize
-from translatekit.model_file import write_atomically
+from translatekit.storage import write_atomically
 from translatekit_tools.palette import Palette
 from translatekit_tools.prepare.alignment import REACH, Shift, correlation, find_shift
 from translatekit_tools.prepare.similar import NEAR, groups, near_pairs, perceptual_hash

@@ -14,7 +14,7 @@ import numpy as np
 from translatekit.errors import OptionError
 from translatekit.images import read_picture, to_gray, to_uint8
 from translatekit.model_file import find_model
-from translatekit_tools.bulk.manifest import hash_file
+from translatekit.storage import hash_file
 from translatekit_tools.prepare.work import (
     Layout,
     Made,

@@ -18,8 +18,7 @@ from translatekit.datasets.layouts import find_images, no_images
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import WRITABLE_SUFFIXES, Picture, encode_picture
 from translatekit.inference.stages import ordered_map
-from translatekit.model_file import write_atomically
-from translatekit_tools.bulk.manifest import hash_bytes, hash_file
+from translatekit.storage import hash_bytes, hash_file, write_atomically
 from translatekit_tools.journal import Journal
 
 JOURNAL_NAME = ".translatekit-prepare.jsonl"

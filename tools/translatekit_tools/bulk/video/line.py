@@ -22,8 +22,8 @@ from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import Picture, encode_picture, resize, to_gray
 from translatekit.inference.geometry import Fitted, crop_centre, fit_pixels
 from translatekit.inference.stages import background
-from translatekit.model_file import write_atomically
-from translatekit_tools.bulk.manifest import Entry, Manifest, hash_bytes, hash_file, hash_options
+from translatekit.storage import hash_bytes, hash_file, write_atomically
+from translatekit_tools.bulk.manifest import Entry, Manifest, hash_options
 from translatekit_tools.bulk.memory import Planner
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 from translatekit_tools.bulk.stats import Clock

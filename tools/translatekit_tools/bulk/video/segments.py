@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from translatekit_tools.bulk.manifest import hash_file
+from translatekit.storage import hash_file
 
 SEGMENT_FRAMES = 120
 """Frames that are encoded together: what a run that was stopped loses at most."""

@@ -1,19 +1,27 @@
-"""What the header of a model file may say, checked where it is read, so that nothing behind need doubt it."""
+"""What a model says of itself: the header of every model file, whatever its format.
+
+Each field is checked where it is read, so that nothing behind need doubt it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
-from translatekit.interfaces import Color, NormInference
+from translatekit.errors import ModelFileError
+from translatekit.types import Color, NormInference
 
 MOST_SIDE = 2**14
 """Pixels a side that a header may name, of a network's images or of what they must be a multiple of."""
+
+FORMAT = 1
+"""Of the header that this version writes."""
 
 _MOST_CHANNELS = 2**16
 _MOST_STEPS = 2**53  # beyond, JSON's numbers are not exact everywhere
@@ -22,6 +30,129 @@ _MOST_ITEMS = 2**16
 _MOST_DEPTH = 16  # of lists and objects in each other
 _SIZES = re.compile(r"any|\d{1,5}x\d{1,5}( to \d{1,5}x\d{1,5})?")  # of images that a compiled file takes
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")  # as PyPI has them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """What a model file says of itself.
+
+    Attributes:
+        method: that trained it.
+        generator, generator_options: the architecture's name and the keyword arguments it was made with.
+        source: what it maps from.
+        in_channels, out_channels: of the network.
+        size: it was trained at, in pixels a side.
+        size_multiple: each side of an input must be a multiple of this, in pixels.
+        norm_inference: batch normalization by ``running`` statistics, or by each image's own (``per_image``).
+        direction: the name of this generator among those its method deploys, such as ``AtoB``.
+        color: what the channels mean (`translatekit.types.Color`).
+        classes: names by label, where it was trained on labels.
+        data: where and how it was trained: dataset, folder's name, number of images.
+        metrics: on the validation images, when it was saved.
+        step, epoch: of training, when it was saved.
+        package: the distribution to install that offers the generator; empty where an older version wrote the file.
+        versions: of translatekit, torch and the packages that made it, by name.
+        compiled: of a compiled file: backend, precision, shapes, versions and the parity with the model in fp32.
+        format: of this header.
+    """
+
+    method: str
+    generator: str
+    generator_options: dict[str, Any] = field(default_factory=dict)
+    source: Literal["image", "latent"] = "image"
+    in_channels: int = 3
+    out_channels: int = 3
+    size: int = 256
+    size_multiple: int = 1
+    norm_inference: NormInference = "running"
+    direction: str = "AtoB"
+    color: Color = "rgb"
+    classes: tuple[str, ...] = ()
+    data: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    step: int = 0
+    epoch: int = 0
+    package: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    compiled: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def image_in_channels(self) -> int:
+        """Channels of the images a `Translator` takes: those of the network."""
+        return self.in_channels
+
+    @property
+    def image_out_channels(self) -> int:
+        """Channels of the images a `Translator` gives back: those of the network, or 3 where it predicts ab."""
+        return 3 if self.color == "lab" else self.out_channels
+
+    def to_json(self) -> str:
+        """The header's text."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, origin: object) -> ModelInfo:
+        """Parse a header, and check each of its fields.
+
+        Args:
+            text: JSON.
+            origin: where it comes from, for errors to name.
+
+        Raises:
+            ModelFileError: it was written by a newer translatekit, or is not a header.
+        """
+        try:
+            return cls.from_fields(parse_object(text), origin)
+        except (ValueError, RecursionError) as error:
+            raise not_understood(origin, error) from None
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any], origin: object) -> ModelInfo:
+        """Check the fields of a header, as JSON gave them.
+
+        Args:
+            fields: by name.
+            origin: where they come from, for errors to name.
+
+        Raises:
+            ModelFileError: it was written by a newer translatekit, or a field is not what it must be.
+        """
+        written = fields.get("format", 0)
+        if isinstance(written, int | float) and written > FORMAT:
+            versions = fields.get("versions")
+            version = versions.get("translatekit") if isinstance(versions, dict) else None
+            raise ModelFileError(
+                f"{origin} was written by a newer translatekit ({version if _is_version(version) else 'unknown'}): "
+                "run pip install -U translatekit"
+            )
+        known = {item.name: item for item in dataclasses.fields(cls)}
+        required = [
+            name
+            for name, item in known.items()
+            if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        ]
+        try:
+            checked = check_fields(fields, known, required)
+        except ValueError as error:
+            raise not_understood(origin, error) from None
+        return cls(**{**checked, "classes": tuple(checked.get("classes", ()))})
+
+
+def not_understood(origin: object, error: Exception) -> ModelFileError:
+    """The error for a header that says what it may not."""
+    return ModelFileError(
+        f"the header of {origin} cannot be understood ({error}): train or import the model again"
+    )
+
+
+def _is_version(text: object) -> bool:
+    return isinstance(text, str) and len(text) < 40 and text.isprintable()
+
+
+def same_direction(info: ModelInfo, direction: str) -> bool:
+    """Whether a model translates in the direction that a user typed, in letters of whatever case."""
+    return info.direction.lower() == direction.lower()
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:
@@ -83,10 +214,10 @@ def _check_together(fields: Mapping[str, Any]) -> None:
             f"its color is 'lab', which has 1 channel in and 2 out, but it has {channels[0]} and {channels[1]}"
         )
     options = fields.get("generator_options", {})
-    for field, option in (("in_channels", "latent_size" if latent else "in_channels"), ("out_channels",) * 2):
-        if option in options and options[option] != fields.get(field, 3):
+    for name, option in (("in_channels", "latent_size" if latent else "in_channels"), ("out_channels",) * 2):
+        if option in options and options[option] != fields.get(name, 3):
             raise ValueError(
-                f"its {field} is {brief(fields.get(field, 3))}, but its generator was made with "
+                f"its {name} is {brief(fields.get(name, 3))}, but its generator was made with "
                 f"{option}={brief(options[option])}"
             )
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from translatekit.errors import ModelFileError
-from translatekit.model_file import ModelInfo, StoredTensor, read_header, read_info, save_model
-from translatekit.model_header import _RULES
+from translatekit.model_file import StoredTensor, read_header, read_info, save_model
+from translatekit.model_info import _RULES, ModelInfo
 
 INFO = ModelInfo(method="pix2pix", generator="unet", generator_options={"in_channels": 3, "out_channels": 3})
 

@@ -1,0 +1,21 @@
+"""The names for values that several modules share. It imports nothing of ours, so everything may import it."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+Direction = Literal["AtoB", "BtoA"]
+"""Which side of a pair is the input."""
+
+NormInference = Literal["running", "per_image"]
+"""What batch normalization uses at inference: the statistics of training, or those of each image."""
+
+Color = Literal["rgb", "gray", "lab"]
+"""What the channels of an image mean."""
+
+
+class PaletteClass(TypedDict):
+    """A class of label maps: its name, and its colour as sRGB levels in [0, 255]."""
+
+    name: str
+    color: list[int]
