@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError, _imaging
 
-from translatekit.images import tiff
+from translatekit.images import png, tiff
 from translatekit.images.picture import (
     MAX_PIXELS,
     Picture,
@@ -278,42 +278,31 @@ def _all_of(file: BinaryIO) -> bytes:
     return file.read()
 
 
-def _by_opencv(data: bytes, channels: int) -> np.ndarray:
-    """uint16 samples (H, W, `channels`): of gray, gray and alpha, RGB or RGBA."""
-    import cv2
-
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16:
-        raise UnreadableImageError("it is damaged or not accessible (it is cut off); replace or remove it")
-    if values.ndim == 2:
-        return values[:, :, None]
-    return values[:, :, {1: [0], 2: [0, 3], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[channels]]
-
-
 def _deep_png(file: BinaryIO, image: Image.Image) -> np.ndarray:
-    image.load()  # which is stricter with damage than OpenCV
-    data = _all_of(file)
-    channels = {0: 1, 2: 3, 4: 2, 6: 4}[data[25]]
-    values = _by_opencv(data, channels)
+    image.load()  # which is stricter with damage
+    values = png.decode(_all_of(file))
     samples = _of_bits(values, 65535)
     transparent = image.info.get("transparency")
-    if transparent is not None and channels in (1, 3):
+    if transparent is not None and values.shape[2] in (1, 3):
         opaque = (values != np.asarray(transparent)).any(axis=2, keepdims=True)
         samples = np.concatenate([samples, opaque], axis=2, dtype=np.float32)
     return samples
 
 
 def _deep_netpbm(file: BinaryIO, image: Image.Image, top: int) -> np.ndarray:
+    start = image.tile[0][2]  # type: ignore[attr-defined]  # gone once it is loaded
     image.load()
     channels = 1 if image.mode.startswith("I") else 3
     data = _all_of(file)
-    if data[:2] in (b"P2", b"P3"):  # numbers in text, which OpenCV reads up to 255
+    count = image.width * image.height * channels
+    if data[:2] in (b"P2", b"P3"):
         numbers = re.sub(rb"#[^\r\n]*", b"", data).split()[4:]
-        count = image.width * image.height * channels
-        values = np.array(numbers[:count], np.uint16).reshape(image.height, image.width, channels)
+        values = np.array(numbers[:count], np.uint16)
     else:
-        values = _by_opencv(data, channels)
-    return _of_bits(values, top)
+        values = np.frombuffer(data[start : start + 2 * count], ">u2")
+    if len(values) < count:
+        raise UnreadableImageError("it is damaged or not accessible (it is cut off); replace or remove it")
+    return _of_bits(values.reshape(image.height, image.width, channels), top)
 
 
 def _netpbm_top(image: Image.Image) -> int:

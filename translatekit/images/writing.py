@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from typing import Any
 
 import numpy as np
 
 from translatekit.errors import DataError, OptionError
+from translatekit.images import png
 from translatekit.images.picture import Picture, fitting_profile, to_pillow, to_uint8, to_uint16
 from translatekit.images.tiff import encode_page
 
@@ -53,7 +53,7 @@ def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compress
     if picture.alpha is not None and suffix not in (".jpg", ".jpeg", ".bmp"):
         samples = np.concatenate([samples, picture.alpha[:, :, None]], axis=2)
     if samples.dtype != np.uint8 and suffix == ".png":
-        return _encode_png16(to_uint16(samples), picture.icc_profile, compression)
+        return png.encode(to_uint16(samples), picture.icc_profile, compression)
     # 4:4:4 where quality is asked for: subsampled chroma bleeds over the hard edges of label maps.
     whole_chroma = quality >= _WHOLE_CHROMA
     is_jpeg = suffix in (".jpg", ".jpeg")
@@ -93,28 +93,11 @@ def avif_subsampling(quality: int) -> str:
 
 
 def _encode_plain_jpeg(pixels: np.ndarray, quality: int, whole_chroma: bool) -> bytes:
-    """What Pillow would write, by OpenCV, which lets other threads work meanwhile."""
-    import cv2
+    """What Pillow would write, by imagecodecs, which lets other threads work meanwhile."""
+    import imagecodecs
 
-    sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444 if whole_chroma else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
-    settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
-    samples = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.shape[2] == 3 else pixels
-    return bytes(cv2.imencode(".jpg", samples, settings)[1].tobytes())
-
-
-def _encode_png16(samples: np.ndarray, icc: bytes | None, compression: int) -> bytes:
-    """A PNG of 16 bits a channel (PNG specification, third edition); Pillow writes only plain gray ones."""
-    height, width, channels = samples.shape
-    rows = samples.astype(">u2").view(np.uint8).reshape(height, -1)
-    filtered = np.full((height, rows.shape[1] + 1), 2, np.uint8)  # 2: each byte less the one above
-    filtered[:, 1:] = rows
-    filtered[1:, 1:] -= rows[:-1]
-    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
-    if icc is not None:
-        chunks.append((b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
-    chunks += [(b"IDAT", zlib.compress(filtered.tobytes(), compression)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
+    if pixels.shape[2] == 1:
+        return bytes(imagecodecs.jpeg8_encode(pixels[:, :, 0], level=quality))
+    return bytes(
+        imagecodecs.jpeg8_encode(pixels, level=quality, subsampling="444" if whole_chroma else "420")
     )
