@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from translatekit.training.report import POINTS_A_CURVE, sample_grid, write_index
+from translatekit.training.report.page import POINTS_A_CURVE, write_index
+from translatekit.training.samples import sample_grid
 
 
 class Page(HTMLParser):

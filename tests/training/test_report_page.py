@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.training.test_report import train_line
-from translatekit.training.report import write_index
+from translatekit.training.report.page import write_index
 
 pytest.importorskip("playwright", reason="playwright is not installed")
 from playwright.sync_api import Browser, Locator, Page, expect

@@ -21,7 +21,7 @@ from translatekit.errors import OptionError
 from translatekit.images import Picture, encode_picture, read_picture
 from translatekit.storage import write_atomically
 from translatekit.training.metrics import MetricMean, image_metrics
-from translatekit.training.report import sample_grid
+from translatekit.training.samples import sample_grid
 from translatekit_tools.compile import compile_model
 from translatekit_tools.evaluate import evaluate
 from translatekit_tools.gallery import GalleryRow, write_gallery

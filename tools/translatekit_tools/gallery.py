@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from translatekit.storage import write_atomically
-from translatekit.training.report import figure_cards, html_page
+from translatekit.training.report.page import figure_cards, html_page
 
 
 @dataclass(frozen=True, kw_only=True)

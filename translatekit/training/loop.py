@@ -37,7 +37,8 @@ from translatekit.training.checkpoint import (
 from translatekit.training.diagnosis import diagnose_run
 from translatekit.training.processes import Processes
 from translatekit.training.progress import Reporter, forget_after
-from translatekit.training.report import sample_grid, write_index
+from translatekit.training.report.page import write_index
+from translatekit.training.samples import sample_grid
 from translatekit.training.setup import (
     build,
     collate,

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from translatekit.storage import write_atomically
-from translatekit.training.report import html_page, metric_label, short_number
+from translatekit.training.report.page import html_page, metric_label, short_number
 from translatekit_tools.evaluate.result import Evaluation, Example, better
 from translatekit_tools.evaluate.statistics import Estimate
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from translatekit.errors import TrainingError
 from translatekit.training.diagnosis import Trouble, diagnose, read_entries
-from translatekit.training.report import (
+from translatekit.training.report.page import (
     COLORS,
     Log,
     Series,

@@ -1,0 +1,82 @@
+"""Grids of sample images: what a run shows of its outputs while it trains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_LEAST_CELL = 128
+_BACKGROUND, _INK = (92, 97, 104), (255, 255, 255)
+
+
+def sample_grid(images: Mapping[str, Tensor]) -> Image.Image:
+    """Draw batches of images side by side: a captioned column a batch, a row an image.
+
+    Small images are enlarged by whole factors, so that captions stay readable and pixels stay pixels.
+
+    Args:
+        images: by column title, (N, C, H, W) in [-1, 1] with 1 or 3 channels. Columns may differ in N
+            and size.
+
+    Returns:
+        An RGB image.
+
+    Raises:
+        ValueError: there is no image, or one has neither 1 nor 3 channels.
+    """
+    columns = {title: [_to_image(image) for image in batch] for title, batch in images.items()}
+    everything = [image for column in columns.values() for image in column]
+    if not everything:
+        raise ValueError("a sample grid needs at least one image")
+    width, height = (max(image.size[axis] for image in everything) for axis in (0, 1))
+    factor = max(1, math.ceil(_LEAST_CELL / width))
+    width, height = width * factor, height * factor
+    rows = max(len(column) for column in columns.values())
+    gap = max(4, width // 32)
+    font = _caption_font(list(columns), width)
+    caption = math.ceil(font.size * 1.25)
+
+    grid = Image.new(
+        "RGB",
+        (gap + len(columns) * (width + gap), 2 * gap + caption + rows * (height + gap)),
+        _BACKGROUND,
+    )
+    draw = ImageDraw.Draw(grid)
+    for index, (title, column) in enumerate(columns.items()):
+        left = gap + index * (width + gap)
+        draw.text((left + width / 2, gap + caption / 2), _fit(title, font, width), _INK, font, anchor="mm")
+        for row, image in enumerate(column):
+            if image.size != (width, height):
+                image = image.resize((width, height), Image.Resampling.NEAREST)
+            grid.paste(image, (left, 2 * gap + caption + row * (height + gap)))
+    return grid
+
+
+def _to_image(tensor: Tensor) -> Image.Image:
+    if tensor.shape[0] not in (1, 3):
+        raise ValueError(f"a sample grid draws images of 1 or 3 channels, got {tensor.shape[0]}")
+    # a diverging network's NaN and infinities must not keep its samples from being drawn
+    finite = tensor.detach().float().nan_to_num(nan=0.0, posinf=1.0, neginf=-1.0).clamp(-1, 1)
+    pixels = (finite + 1).mul(127.5).round().byte().cpu()
+    return Image.fromarray(pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy())
+
+
+def _caption_font(titles: Iterable[str], width: int) -> Any:
+    """The largest font, within reason, in which each title is no wider than its column."""
+    for size in range(max(13, min(width // 11, 32)), 12, -1):
+        font = ImageFont.load_default(size)
+        if all(font.getlength(title) <= width for title in titles):
+            return font
+    return ImageFont.load_default(12)
+
+
+def _fit(title: str, font: Any, width: int) -> str:
+    while len(title) > 1 and font.getlength(title) > width:
+        title = title.rstrip("…")[:-1] + "…"
+    return title
