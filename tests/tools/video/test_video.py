@@ -14,7 +14,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from translatekit_tools.bulk.video import line
+from translatekit_tools.bulk.video import pipeline
 from translatekit_tools.bulk.video.encoding import write_segment
 from translatekit_tools.bulk.video.flow import Smoother, warp_error
 from translatekit_tools.bulk.video.muxing import Muxer
@@ -398,7 +398,7 @@ def segments_written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         lengths.append(write_segment(*args, **kwargs))
         return lengths[-1]
 
-    monkeypatch.setattr(line, "write_segment", write)
+    monkeypatch.setattr(pipeline, "write_segment", write)
     return lengths
 
 

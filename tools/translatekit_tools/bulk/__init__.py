@@ -47,8 +47,8 @@ def translate(
             exist, the output folder cannot be written.
     """
     from translatekit.options import check_options
-    from translatekit_tools.bulk.images import translate_images
     from translatekit_tools.bulk.options import RunOptions
+    from translatekit_tools.bulk.pipeline import translate_images
 
     if isinstance(inputs, str | Path):
         inputs = [inputs]

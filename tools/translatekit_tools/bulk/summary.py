@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from translatekit_tools.bulk.stats import Stats
 
 if TYPE_CHECKING:
-    from translatekit_tools.bulk.video.line import VideoResult
+    from translatekit_tools.bulk.video.pipeline import VideoResult
 
 Outcome = Literal["translated", "skipped", "failed"]
 

@@ -60,7 +60,7 @@ from translatekit_tools.bulk.video.kinds import (
 )
 
 if TYPE_CHECKING:
-    from translatekit_tools.bulk.video.line import VideoResult
+    from translatekit_tools.bulk.video.pipeline import VideoResult
 
 _THREADS = min(8, (os.cpu_count() or 1) + 2)  # more than cores: some wait for the disk
 _AHEAD = 2 * _THREADS  # length of each queue between stages
@@ -450,7 +450,7 @@ class _Line:
 
     def translate_video(self, item: _Item, progress: Progress | None) -> None:
         """From a video or an animation to a file like it, or to its frames as images."""
-        from translatekit_tools.bulk.video.line import translate_stream, translate_video, write_frames
+        from translatekit_tools.bulk.video.pipeline import translate_stream, translate_video, write_frames
 
         job = item.job
         try:
