@@ -18,7 +18,7 @@ test-avx2: export ATEN_CPU_CAPABILITY = avx2
 test-avx2: export MKL_ENABLE_INSTRUCTIONS = AVX2
 test-avx2: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/test_precision.py \
-		tests/training/test_precision.py tests/plugins/test_parity.py tests/tools/test_torch_backend.py \
+		tests/training/test_precision.py tests/plugins/test_parity.py tests/tools/backends/torch/test_translator.py \
 		tests/tools/compile/test_precision.py tests/tools/compile/test_compile.py
 
 lint: .venv/tested

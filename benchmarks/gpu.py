@@ -57,7 +57,7 @@ def prepare(work: Path) -> None:
     """Models with random weights, what they give in float32 on the CPU, and their graphs."""
     import numpy as np
     import torch
-    from translatekit_tools.backends.torch import load
+    from translatekit_tools.backends.torch.translator import load
 
     from translatekit.model_file import save_model
     from translatekit.model_info import ModelInfo
@@ -105,8 +105,8 @@ def count_work(network: Any) -> dict[str, float]:
 
 
 def export_graphs(name: str, work: Path) -> None:
-    from translatekit_tools.compile.opset import to_opset_17
     from translatekit_tools.compile.source import Source
+    from translatekit_tools.graphs.opset import to_opset_17
 
     source = Source(work / f"{name}.safetensors")
     for precision in PRECISIONS:
@@ -188,7 +188,7 @@ def limits_part(work: Path, write: Write) -> None:
 def torch_part(work: Path, write: Write) -> None:
     """Eager torch, checked against the CPU."""
     import torch
-    from translatekit_tools.backends.torch import load
+    from translatekit_tools.backends.torch.translator import load
 
     for name in NETWORKS:
         for precision in PRECISIONS:
@@ -205,7 +205,7 @@ def torch_part(work: Path, write: Write) -> None:
 def compiled_part(work: Path, write: Write) -> None:
     """By torch.compile, which takes its time: one precision, the largest batch and the smallest."""
     import torch
-    from translatekit_tools.backends.torch import load
+    from translatekit_tools.backends.torch.translator import load
 
     for name in NETWORKS:
         translator = load(work / f"{name}.safetensors", "cuda", "fp16")
@@ -258,8 +258,8 @@ def onnxruntime_part(work: Path, write: Write) -> None:
 
 def tensorrt_part(work: Path, write: Write) -> None:
     """Engines built, checked and timed; kept for the part from files to files."""
-    from translatekit_tools.cuda.driver import find_gpu
-    from translatekit_tools.cuda.flavour import FULL, use
+    from translatekit_tools.backends.tensorrt.cuda.driver import find_gpu
+    from translatekit_tools.backends.tensorrt.flavour import FULL, use
 
     gpu, version = find_gpu(), use(FULL)
     timings = b""
@@ -273,13 +273,13 @@ def tensorrt_part(work: Path, write: Write) -> None:
 
 
 def build_and_time(name: str, precision: str, gpu: Any, timings: bytes, work: Path, write: Write) -> bytes:
-    from translatekit_tools.backends.tensorrt import load
-    from translatekit_tools.compile.engine_file import EngineHeader, hash_engine, write_header
-    from translatekit_tools.compile.phases import Phases
-    from translatekit_tools.compile.profiles import parse_profiles
-    from translatekit_tools.compile.tensorrt import check_version
-    from translatekit_tools.compile.tensorrt_build import build
-    from translatekit_tools.cuda.flavour import FULL, use
+    from translatekit_tools.backends.tensorrt.build import build
+    from translatekit_tools.backends.tensorrt.compiler import check_version
+    from translatekit_tools.backends.tensorrt.engine_file import EngineHeader, hash_engine, write_header
+    from translatekit_tools.backends.tensorrt.flavour import FULL, use
+    from translatekit_tools.backends.tensorrt.phases import Phases
+    from translatekit_tools.backends.tensorrt.profiles import parse_profiles
+    from translatekit_tools.backends.tensorrt.translator import load
 
     from translatekit.model_info import ModelInfo
 

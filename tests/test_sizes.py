@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from translatekit_tools.backends.batches import check_batch
+from translatekit_tools.backends.tensorrt.profiles import parse_profiles
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.compile.profiles import parse_profiles
 
 from translatekit.cli import program
 from translatekit.errors import DataError, OptionError

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from translatekit_tools.backends.torch import TorchTranslator
+from translatekit_tools.backends.torch.translator import TorchTranslator
 
 from translatekit.errors import OptionError
 from translatekit.images import Picture, encode_picture, read_picture

@@ -21,14 +21,15 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from translatekit_tools.compile import onnx_file, openvino
-from translatekit_tools.compile.engine_file import header_path
+from translatekit_tools.backends.openvino import compiler as openvino
+from translatekit_tools.backends.tensorrt.engine_file import header_path
 from translatekit_tools.compile.source import Source
 from translatekit_tools.evaluate.models import open_translator
 from translatekit_tools.evaluate.options import EvaluateOptions
+from translatekit_tools.graphs import onnx_file
 
 import translatekit
-from tests.tools.tensorrt.engines import write_engine
+from tests.tools.backends.tensorrt.engines import write_engine
 from translatekit.cli.info import info as info_command
 from translatekit.errors import TranslatekitError
 from translatekit.model_file import read_any_info, save_model

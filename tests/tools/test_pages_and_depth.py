@@ -162,8 +162,8 @@ def test_tiles_of_a_model_of_8_bits_have_8_bits() -> None:
 
 
 def test_every_compiled_backend_says_that_it_has_8_bits() -> None:
-    from translatekit_tools.backends.onnxruntime import OnnxTranslator
-    from translatekit_tools.backends.openvino import OpenVinoTranslator
-    from translatekit_tools.backends.tensorrt import TensorRTTranslator
+    from translatekit_tools.backends.onnxruntime.translator import OnnxTranslator
+    from translatekit_tools.backends.openvino.translator import OpenVinoTranslator
+    from translatekit_tools.backends.tensorrt.translator import TensorRTTranslator
 
     assert {OnnxTranslator.bits, OpenVinoTranslator.bits, TensorRTTranslator.bits} == {8}

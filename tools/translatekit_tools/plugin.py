@@ -13,7 +13,7 @@ def register_backends() -> Iterable[BackendSpec]:
     """What runs model files."""
     yield BackendSpec(
         name="torch",
-        target="translatekit_tools.backends.torch:load",
+        target="translatekit_tools.backends.torch.translator:load",
         summary="PyTorch, on model files as they come from training",
         suffixes=(".safetensors",),
         devices=("cpu", "cuda", "mps"),
@@ -21,36 +21,36 @@ def register_backends() -> Iterable[BackendSpec]:
     )
     yield BackendSpec(
         name="onnxruntime",
-        target="translatekit_tools.backends.onnxruntime:load",
+        target="translatekit_tools.backends.onnxruntime.translator:load",
         summary="ONNX Runtime, on .onnx files, which other tools read too",
         suffixes=(".onnx",),
         devices=("cpu", "cuda"),
-        compiler="translatekit_tools.compile.onnxruntime:compile",
-        reader="translatekit_tools.compile.onnx_file:read_info",
-        writer="translatekit_tools.compile.onnx_file:write_info",
+        compiler="translatekit_tools.backends.onnxruntime.compiler:compile",
+        reader="translatekit_tools.graphs.onnx_file:read_info",
+        writer="translatekit_tools.graphs.onnx_file:write_info",
         requires=("onnxruntime=translatekit[onnx]",),
     )
     yield BackendSpec(
         name="openvino",
-        target="translatekit_tools.backends.openvino:load",
+        target="translatekit_tools.backends.openvino.translator:load",
         summary="OpenVINO, the quickest on most CPUs; fp32, bf16 and int8",
         suffixes=(".xml",),
         devices=("cpu",),
-        compiler="translatekit_tools.compile.openvino:compile",
-        reader="translatekit_tools.compile.openvino:read_info",
-        writer="translatekit_tools.compile.openvino:write_info",
+        compiler="translatekit_tools.backends.openvino.compiler:compile",
+        reader="translatekit_tools.backends.openvino.compiler:read_info",
+        writer="translatekit_tools.backends.openvino.compiler:write_info",
         requires=("openvino=translatekit[openvino]",),
     )
     yield BackendSpec(
         name="tensorrt",
-        target="translatekit_tools.backends.tensorrt:load",
+        target="translatekit_tools.backends.tensorrt.translator:load",
         summary="TensorRT and TensorRT-RTX, on engines built for the NVIDIA GPU they run on",
         suffixes=(".engine",),
         devices=("cuda",),
-        compiler="translatekit_tools.compile.tensorrt:compile",
-        reader="translatekit_tools.compile.engine_file:read_info",
-        writer="translatekit_tools.compile.engine_file:write_info",
-        checker="translatekit_tools.compile.tensorrt_check:load",
+        compiler="translatekit_tools.backends.tensorrt.compiler:compile",
+        reader="translatekit_tools.backends.tensorrt.engine_file:read_info",
+        writer="translatekit_tools.backends.tensorrt.engine_file:write_info",
+        checker="translatekit_tools.backends.tensorrt.checker:load",
         requires=("tensorrt|tensorrt_rtx=translatekit[tensorrt-rtx]",),
     )
 

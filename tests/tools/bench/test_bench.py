@@ -109,7 +109,7 @@ def test_an_engine_is_not_built_to_be_measured_without_a_gpu(
     def find_gpus() -> list[object]:
         raise OptionError("there is no NVIDIA driver here: use another machine")
 
-    monkeypatch.setattr("translatekit_tools.cuda.driver.find_gpus", find_gpus)
+    monkeypatch.setattr("translatekit_tools.backends.tensorrt.cuda.driver.find_gpus", find_gpus)
     monkeypatch.setattr("translatekit.specs.Spec.missing", lambda self: [])
     with pytest.raises(OptionError, match="no NVIDIA driver"):
         compile_for(tmp_path / "a.safetensors", "tensorrt", "fp16", tmp_path, tmp_path)

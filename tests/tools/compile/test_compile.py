@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from translatekit_tools.compile import compile_model, onnx_file, openvino
-from translatekit_tools.compile.onnx_file import read_info as read_onnx_info
-from translatekit_tools.compile.parity import compare_outputs
-from translatekit_tools.compile.subpixel import end_in_convolution
+from translatekit_tools.backends.openvino import compiler as openvino
+from translatekit_tools.backends.parity import compare_outputs
+from translatekit_tools.compile import compile_model
+from translatekit_tools.graphs import onnx_file
+from translatekit_tools.graphs.onnx_file import read_info as read_onnx_info
+from translatekit_tools.graphs.subpixel import end_in_convolution
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError, OptionError

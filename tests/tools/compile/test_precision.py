@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from translatekit_tools.backends import openvino_speeds
+from translatekit_tools.backends.openvino import speeds as openvino_speeds
+from translatekit_tools.backends.openvino.compiler import read_info, write_info
 from translatekit_tools.compile import compile_model
-from translatekit_tools.compile.openvino import read_info, write_info
 
 import translatekit
 from tests.tools.compile.conftest import Compiled
@@ -30,7 +30,7 @@ NONE = {"fp32": 1.0, "int8": 1.0}
 IN_THIS_ISA = """
 import json, sys
 import openvino
-from translatekit_tools.backends.openvino_speeds import openvino_speeds
+from translatekit_tools.backends.openvino.speeds import openvino_speeds
 assert "torch" not in sys.modules
 print(json.dumps(dict(openvino_speeds(openvino.Core()).seconds)))
 """
@@ -151,7 +151,7 @@ def test_and_when_compiled_before_it_takes_minutes(
     def quantize(*_: Any) -> None:
         raise Reached
 
-    monkeypatch.setattr("translatekit_tools.compile.openvino._quantize", quantize)
+    monkeypatch.setattr("translatekit_tools.backends.openvino.compiler._quantize", quantize)
     measured.update(SLOW)
     given: dict[str, Any] = {"precision": "int8", "calibrate": str(photos), "check": str(photos)}
     with (

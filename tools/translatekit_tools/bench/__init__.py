@@ -244,7 +244,7 @@ def compile_for(
         return path, dict(read_any_info(path).compiled.get("parity", {}))
     spec.load()  # says what is to be installed before minutes are spent
     if spec.devices == ("cuda",):
-        from translatekit_tools.cuda.driver import find_gpus
+        from translatekit_tools.backends.tensorrt.cuda.driver import find_gpus
 
         find_gpus()  # an engine can be built without, but not measured
     out = folder / f"{backend}-{precision}{spec.suffixes[0]}"

@@ -10,7 +10,7 @@ import rich_click
 
 from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.terminal import echo, stderr
-from translatekit_tools.compile.options import CompileOptions
+from translatekit_tools.backends.options import CompileOptions
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -27,7 +27,7 @@ class CompileReport:
     Attributes:
         path: the file that was written.
         backend, precision: what it was compiled for.
-        parity: the fields of `translatekit_tools.compile.parity.Parity`.
+        parity: the fields of `translatekit_tools.backends.parity.Parity`.
         checked_on: where the images of the comparison are from.
         seconds: all of it.
         bytes: of all files that were written.
@@ -57,7 +57,7 @@ def compile_model(
         model: a model file, a run's folder, or an ``.onnx`` in fp32 that this function wrote.
         out: the file to write; its suffix says for which backend.
         progress: told what is being done.
-        options: fields of `translatekit_tools.compile.options.CompileOptions`.
+        options: fields of `translatekit_tools.backends.options.CompileOptions`.
 
     Returns:
         What was written, and how close it is to the model in fp32.
@@ -68,11 +68,11 @@ def compile_model(
     """
     from translatekit.errors import ModelFileError, OptionError
     from translatekit.options import check_options
+    from translatekit_tools.backends.options import CompileOptions
+    from translatekit_tools.backends.parity import compare
     from translatekit_tools.bulk.model import find_model_file
     from translatekit_tools.bulk.options import RunOptions
     from translatekit_tools.compile.images import gather
-    from translatekit_tools.compile.options import CompileOptions
-    from translatekit_tools.compile.parity import compare
     from translatekit_tools.compile.source import Source
 
     start = time.perf_counter()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from translatekit.networks.loading import load_network
-from translatekit_tools.compile.parity import compare_outputs
+from translatekit_tools.backends.parity import compare_outputs
 from translatekit_tools.deployable import Deployable
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)

@@ -10,7 +10,7 @@ from translatekit.errors import ModelFileError, OptionError
 from translatekit.interfaces import Translator
 from translatekit.model_file import read_info
 from translatekit.storage import hash_file
-from translatekit_tools.compile import onnx_file
+from translatekit_tools.graphs import onnx_file
 
 
 class Source:
@@ -68,11 +68,11 @@ class Source:
         if precision not in self._made:
             out = Path(self._folder.name) / f"{precision}.onnx"
             if precision != "fp32":
-                from translatekit_tools.compile.half import to_half
+                from translatekit_tools.graphs.half import to_half
 
                 to_half(self.onnx(), out, precision)
             elif self.is_torch:
-                from translatekit_tools.compile.export import export_onnx
+                from translatekit_tools.graphs.export import export_onnx
 
                 self.info = export_onnx(self.path, out)
             else:
@@ -84,7 +84,7 @@ class Source:
     def reference(self) -> tuple[str, Translator]:
         """What compiled models are compared with, and its name: the network in PyTorch, else its graph, in fp32."""
         if self.is_torch:
-            from translatekit_tools.backends.torch import load
+            from translatekit_tools.backends.torch.translator import load
 
             return "torch fp32", load(self.path, "cpu", "fp32")
         from translatekit.registry import registry

@@ -83,7 +83,7 @@ def _from_checkpoint(path: Path, options: EvaluateOptions) -> Any:
     import torch
 
     from translatekit.networks.loading import load_weights, make_network
-    from translatekit_tools.backends.torch import TorchTranslator, choose_dtype
+    from translatekit_tools.backends.torch.translator import TorchTranslator, choose_dtype
 
     info = read_info(find_model(path.parent.parent, options.direction))
     try:

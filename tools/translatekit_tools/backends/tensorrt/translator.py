@@ -1,0 +1,182 @@
+"""The TensorRT backend: engines, as ``translatekit compile MODEL -o OUT.engine`` builds them.
+
+Nothing here imports the full TensorRT or pycuda before a driver has been found: they crash without one.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from translatekit.errors import DataError, OptionError
+from translatekit_tools.backends.tensorrt.cuda.device import driver
+from translatekit_tools.backends.tensorrt.cuda.driver import Gpu, find_gpu
+from translatekit_tools.backends.tensorrt.engine_file import (
+    EngineHeader,
+    check_gpu,
+    check_tensorrt,
+    read_engine,
+    read_header,
+)
+from translatekit_tools.backends.tensorrt.flavour import FLAVOURS, use
+from translatekit_tools.backends.tensorrt.owner import Owner
+from translatekit_tools.backends.tensorrt.profiles import choose_profile
+from translatekit_tools.backends.tensorrt.rebuild import fit_engine
+
+if TYPE_CHECKING:
+    from translatekit_tools.backends.tensorrt.session import Session, Work
+
+
+class Ticket:
+    """A batch that was handed to the GPU."""
+
+    def __init__(self, owner: Owner[Session], parts: list[Future[Work]], empty: np.ndarray) -> None:
+        self._owner = owner
+        self._parts = parts
+        self._result = empty if not parts else None
+
+    def result(self) -> np.ndarray:
+        """Wait for the batch and return it, as `TensorRTTranslator.__call__` does.
+
+        Raises:
+            TranslatekitError: it could not be translated.
+        """
+        if self._result is None:
+            finished = [self._owner.submit(partial(_finish, part)) for part in self._parts]
+            results = [future.result() for future in finished]
+            self._result = results[0] if len(results) == 1 else np.concatenate(results)
+            self._parts.clear()
+        return self._result
+
+
+class _FloatTicket(Ticket):
+    """A batch that came as float32 in [0, 1]."""
+
+    def result(self) -> np.ndarray:
+        return super().result() / np.float32(255)
+
+
+class TensorRTTranslator:
+    """A `translatekit.interfaces.Translator` that runs an engine.
+
+    Everything on the GPU belongs to one thread of its own, so it may be called from any thread, one at a time, and
+    forgotten in any.
+
+    Attributes:
+        info: the model file's header.
+        device: where it runs, such as ``cuda:0``.
+        preferred_batch: images a batch that the engine was tuned for.
+        bits: 8, whatever comes in: the graph takes and gives 8 bits a channel.
+    """
+
+    bits = 8
+
+    def __init__(self, plan: bytes, header: EngineHeader, path: Path, gpu: Gpu) -> None:
+        """Load an engine onto a GPU.
+
+        Raises:
+            ModelFileError: TensorRT does not load it.
+        """
+        from translatekit_tools.backends.tensorrt.session import open_session
+
+        self.info = header.info
+        self.device = f"cuda:{gpu.index}"
+        self.preferred_batch = header.profiles[0].optimum[0]
+        self._profiles = header.profiles
+        self._rebuild = header.rebuild(path)
+        make = partial(open_session, plan, header.profiles, self._rebuild, gpu)
+        self._owner: Owner[Session] = Owner(make, "translatekit-tensorrt")
+
+    def submit(self, batch: np.ndarray) -> Ticket:
+        """Start to translate a batch and return without waiting for it.
+
+        Up to three batches are under way at a time, one going up, one computed, one coming down; with more, the
+        oldest is waited for first. Batches are computed in the order of their submission.
+
+        Args:
+            batch: as for `__call__`; not to be changed before the ticket's `result` is there.
+
+        Raises:
+            DataError: the engine takes no such arrays.
+        """
+        self._check(batch)
+        kind: type[Ticket] = Ticket
+        if batch.dtype == np.float32:
+            batch, kind = np.rint(batch.clip(0, 1) * 255).astype(np.uint8), _FloatTicket
+        _, height, width, _ = batch.shape
+        profile = self._profiles[choose_profile(self._profiles, height, width, self._rebuild)]
+        most = profile.maximum[0]
+        parts = [
+            self._owner.submit(partial(_start, batch[first : first + most]))
+            for first in range(0, len(batch), most)
+        ]
+        return kind(self._owner, parts, np.empty((0, height, width, self.info.image_out_channels), np.uint8))
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
+
+        N may be anything: more than the engine takes at once go in turns. The engine computes with 8 bits a channel
+        at both ends, so float32 comes out in steps of 1/255.
+
+        Raises:
+            DataError: the batch is not of such a shape, or too large for the memory.
+        """
+        return self.submit(batch).result()
+
+    def close(self) -> None:
+        """Free the GPU's memory now; the translator cannot be used any more."""
+        self._owner.close()
+
+    def _check(self, batch: np.ndarray) -> None:
+        channels = self.info.image_in_channels
+        if batch.ndim != 4 or batch.shape[3] != channels or batch.dtype not in (np.uint8, np.float32):
+            raise DataError(
+                f"the model takes uint8 or float32 arrays (N, H, W, {channels}), "
+                f"got {batch.dtype} {batch.shape}: convert the images"
+            )
+
+
+def load(path: Path, device: str = "auto", precision: str | None = None) -> TensorRTTranslator:
+    """Open an ``.engine`` file: a `translatekit.interfaces.Backend`.
+
+    Args:
+        path: the engine, with its ``.engine.json`` beside it.
+        device: ``auto``, ``cuda`` or ``cuda:1``.
+        precision: None, or the one the engine was built with.
+
+    Raises:
+        ModelFileError: the JSON file is missing or belongs to another engine, or the engine to another GPU or
+            another version of TensorRT.
+        OptionError: there is no driver, no such device, or the engine has another precision.
+        PluginError: TensorRT, or both cuda-bindings and pycuda, cannot be imported.
+    """
+    header = read_header(path)
+    if precision not in (None, header.precision):
+        raise OptionError(
+            f"{path} was built for {header.precision}, not {precision}: leave out --precision, "
+            f"or build another with translatekit compile {header.source} -o OUT.engine --precision {precision}"
+        )
+    plan = read_engine(path, header)
+    gpu = find_gpu(device)
+    if header.targets:
+        version = use(FLAVOURS[header.flavour])
+        plan, header = fit_engine(path, plan, header, gpu.compute_capability, version)
+        check_gpu(path, header, gpu)
+    else:
+        check_gpu(path, header, gpu)
+        version = use(FLAVOURS[header.flavour])
+    check_tensorrt(path, header, version)
+    driver()  # says what is missing, before a thread is started
+    return TensorRTTranslator(plan, header, path, gpu)
+
+
+def _start(batch: np.ndarray, session: Session) -> Work:
+    return session.start(batch)
+
+
+def _finish(part: Future[Work], session: Session) -> np.ndarray:
+    return session.finish(part.result())  # there already, as the thread takes its tasks in order

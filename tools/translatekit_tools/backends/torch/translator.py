@@ -1,0 +1,203 @@
+"""The torch backend: model files as they come from training."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitWarning
+from translatekit.model_file import read_info
+from translatekit.model_info import ModelInfo
+from translatekit.networks.layers import set_dropout
+from translatekit.networks.loading import load_network
+from translatekit.precision import torch_slowness
+from translatekit_tools.backends.batches import check_batch
+from translatekit_tools.backends.held import Parts
+from translatekit_tools.backends.torch.statistics import hold_statistics
+from translatekit_tools.deployable import Deployable, NotFiniteError
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchTranslator:
+    """A `translatekit.interfaces.Translator` that runs the network in PyTorch.
+
+    Attributes:
+        info: the model file's header.
+        device: where it runs, such as ``cpu`` or ``cuda:1``.
+    """
+
+    def __init__(self, network: nn.Module, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> None:
+        self.info = info
+        self.device = str(device)
+        self._dtype = dtype
+        self._noise: int | None = None
+        if dtype != torch.float32:
+            # Autocast alone would cast every weight again at every batch; what it keeps in float32 stays so.
+            for module in network.modules():
+                if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+                    module.to(dtype)
+        model = Deployable(network, info.color, checks=True).to(device).eval()
+        if device.type != "cpu":  # a CPU's convolutions reorder their weights anyway; images are NHWC already
+            model = model.to(memory_format=torch.channels_last)
+        self._model = model
+
+    def set_noise(self, seed: int | None) -> None:
+        """Use dropout as noise, drawn from a seed anew for each image, or (None) not at all.
+
+        The same image with the same seed gives the same result, whatever is translated beside it.
+
+        Raises:
+            OptionError: the network has no dropout.
+        """
+        if seed is not None and not any(
+            isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
+            for module in self._model.modules()
+        ):
+            raise OptionError(
+                f"the model's {self.info.generator} has no dropout to draw noise with: leave out --noise"
+            )
+        set_dropout(self._model, seed is not None)
+        self._noise = seed
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
+
+        Raises:
+            DataError: the batch is not of such a shape, too large for the memory, or the output no finite number.
+        """
+        check_batch(batch, self.info)
+        if self._noise is None:
+            return self._run(batch)
+        return np.concatenate([self._run_with_noise(batch[index : index + 1]) for index in range(len(batch))])
+
+    def hold_statistics(self, parts: Parts) -> AbstractContextManager[None]:
+        """Within, normalize each part of an image by the statistics of the whole.
+
+        Args:
+            parts: makes the parts of the image; see `translatekit_tools.backends.torch.statistics.hold_statistics`.
+
+        Raises:
+            OptionError: the network has a layer whose statistics cannot be held.
+        """
+        return hold_statistics(self._model, parts, self)
+
+    def _run_with_noise(self, batch: np.ndarray) -> np.ndarray:
+        assert self._noise is not None
+        device = torch.device(self.device)
+        with torch.random.fork_rng([device] if device.type == "cuda" else [], device_type=device.type):
+            torch.manual_seed(self._noise)
+            return self._run(batch)
+
+    def _run(self, batch: np.ndarray) -> np.ndarray:
+        device = torch.device(self.device)
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32),
+            ):
+                output: np.ndarray = self._model(_as_tensor(batch).to(device)).contiguous().cpu().numpy()
+                return output
+        except NotFiniteError:
+            lower = self._dtype != torch.float32
+            raise DataError(
+                f"the output of {self.info.generator} is not a finite number, which would be written as black: "
+                + (
+                    "pass --precision fp32"
+                    if lower
+                    else "its weights are damaged; take an earlier checkpoint"
+                )
+            ) from None
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            height, width = batch.shape[1:3]
+            raise DataError(
+                f"{len(batch)} of {width}x{height} pixels do not fit into the memory of {self.device}: "
+                "pass --tile, --size, a smaller --batch-size, or --device cpu"
+            ) from None
+
+
+def load(
+    path: Path, device: str = "auto", precision: str | None = None, *, noise: int | None = None
+) -> TorchTranslator:
+    """Open a ``.safetensors`` model file: a `translatekit.interfaces.Backend`.
+
+    Args:
+        path: the model file.
+        device: ``auto`` (a CUDA or Apple GPU where there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``fp32``, ``bf16``, or on a GPU ``fp16``; None is ``fp32``, which gives the same on every machine.
+            Convolutions compute in it, normalization in float32.
+        noise: a seed to use dropout as noise (see `TorchTranslator.set_noise`).
+
+    Raises:
+        ModelFileError: the file is damaged, or its model does not start from images.
+        OptionError: there is no such device here, or it has no such precision.
+
+    Warns:
+        TranslatekitWarning: the precision is slower than fp32 here.
+    """
+    info = read_info(path)
+    if info.source == "latent":
+        raise ModelFileError(f"{path} draws images from noise and translates none: use translatekit sample")
+    where = _find_device(device)
+    dtype = choose_dtype(precision, where, path)
+    torch.set_flush_denormal(True)  # numbers near zero can slow a CPU down tenfold
+    network, info = load_network(path)
+    translator = TorchTranslator(network, info, where, dtype)
+    translator.set_noise(noise)
+    return translator
+
+
+def choose_dtype(precision: str | None, where: torch.device, path: Path) -> torch.dtype:
+    """What a model computes in.
+
+    Args:
+        precision: None is ``fp32``.
+        where: it computes.
+        path: the model's.
+
+    Raises:
+        OptionError: PyTorch has no such precision there.
+
+    Warns:
+        TranslatekitWarning: it is slower than fp32 there.
+    """
+    precision = precision or "fp32"
+    if precision not in _DTYPES:
+        raise OptionError(
+            f"PyTorch does not translate in {precision}: pass --precision {', '.join(_DTYPES)}, "
+            f"or compile {path} with translatekit compile"
+        )
+    if slow := torch_slowness(precision, where.type):
+        warnings.warn(f"{slow}: --precision fp32 is quicker", TranslatekitWarning, stacklevel=3)
+    return _DTYPES[precision]
+
+
+def _find_device(name: str) -> torch.device:
+    there = ["cpu"]
+    if torch.cuda.is_available():
+        there += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if name == "auto":
+        return torch.device("cuda" if "cuda" in there else "mps" if "mps" in there else "cpu")
+    if name not in there:
+        raise OptionError(
+            f"the device {name!r} is not available here: choose auto or one of {', '.join(there)}"
+        )
+    return torch.device(name)
+
+
+def _as_tensor(batch: np.ndarray) -> torch.Tensor:
+    array = np.ascontiguousarray(batch)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or ("alloc" in str(error) and "memory" in str(error))
