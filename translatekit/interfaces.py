@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from translatekit.types import Color, Direction
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from translatekit.model_info import ModelInfo
+
+Progress = Callable[[str, float | None], None]
+"""Told what is being done, and the share of it that is done, in [0, 1], or None where nobody knows."""
 
 MakeOptimizer = Callable[[Iterable["nn.Parameter"]], "torch.optim.Optimizer"]
 
@@ -264,5 +267,59 @@ class Backend(Protocol):
             device: where to run it.
             precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``; None for what the file was made for. One that is slow
                 here is said with a `translatekit.errors.TranslatekitWarning`.
+        """
+        ...
+
+
+class ModelSource(Protocol):
+    """A trained model in the forms that compilers take.
+
+    Attributes:
+        path: of the file that is compiled.
+        info: its header.
+    """
+
+    path: Path
+    info: ModelInfo
+
+    def onnx(self, precision: Literal["fp32", "fp16", "bf16"] = "fp32") -> Path:
+        """The model as an ONNX file; in fp16 and bf16, convolutions alone compute in that.
+
+        Raises:
+            ModelFileError: the network cannot be exported, or its weights are not finite.
+        """
+        ...
+
+    def images(self, folder: str | None, count: int) -> tuple[list[np.ndarray], str]:
+        """Images (H, W, C), uint8, to calibrate or check on, and where they are from.
+
+        Args:
+            folder: of the user's images; None for those that the model was trained on, else drawn ones.
+            count: how many at most.
+
+        Raises:
+            DataError: there is no such folder, or it holds no image that can be read.
+        """
+        ...
+
+
+class Compiler(Protocol):
+    """Writes a backend's files from trained models: a function."""
+
+    def __call__(self, source: ModelSource, out: Path, options: Any, progress: Progress) -> dict[str, Any]:
+        """Compile a model.
+
+        Args:
+            source: the model.
+            out: the file to write; what goes with it lies beside it.
+            options: those of ``translatekit compile``, `precision` and `device` among them.
+            progress: told how far it is.
+
+        Returns:
+            What was made, for the header's `compiled`: ``backend``, ``precision``, ``versions`` and, where it does not
+            take images of any size, ``shapes``.
+
+        Raises:
+            TranslatekitError: the model cannot be compiled so.
         """
         ...

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from translatekit.errors import ModelFileError
+from translatekit.errors import ModelFileError, OptionError
 from translatekit.model_info import ModelInfo, brief, not_understood, parse_object, same_direction
 from translatekit.storage import write_atomically
 
@@ -211,17 +211,19 @@ def save_model(path: str | Path, state: dict[str, Tensor], info: ModelInfo) -> N
     write_atomically(path, save(tensors, metadata={_KEY: header}))
 
 
-def find_model(path: str | Path, direction: str | None = None) -> Path:
+def find_model(path: str | Path, direction: str | None = None, *, best: bool = False) -> Path:
     """The model file that a user means: a file, or a run's folder.
 
     Args:
         path: a model file of any backend, or a run's folder.
         direction: which of a run's generators, such as ``BtoA``; None for the main one.
+        best: the run's ``best`` weights instead of its newest ones.
 
     Raises:
         ModelFileError: there is none.
+        OptionError: `best` with a file.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         is_file = not path.is_dir()
         there = path.exists()
@@ -231,16 +233,26 @@ def find_model(path: str | Path, direction: str | None = None) -> Path:
         raise ModelFileError(
             f"there is no model {path}: check the path, or train one with translatekit train"
         )
+    if is_file and best:
+        raise OptionError(
+            f"--best chooses among a run's models, but {path} is no folder: name the run's folder"
+        )
     if is_file:
         return path
-    candidates = sorted(path.glob("model*.safetensors"))
+    name = "best" if best else "model"
+    candidates = sorted(path.glob(f"{name}*.safetensors"))
     if not candidates:
-        raise ModelFileError(f"{path} holds no model.safetensors: give a run's folder or a model file")
+        raise ModelFileError(
+            f"{path} holds no best.safetensors, which a run with validation images writes: leave out --best"
+            if best
+            else f"{path} holds no model.safetensors: give a run's folder or a model file"
+        )
     if direction is None:
-        main = path / "model.safetensors"
+        main = path / f"{name}.safetensors"
         return main if main in candidates else candidates[0]
     for candidate in candidates:
         if same_direction(read_info(candidate), direction):
             return candidate
     known = ", ".join(read_info(candidate).direction for candidate in candidates)
-    raise ModelFileError(f"{path} has no generator {direction}: it has {known}")
+    owner = f"the best models in {path} have" if best else f"{path} has"
+    raise ModelFileError(f"{owner} no generator {direction}: there is {known}")

@@ -179,9 +179,7 @@ class BackendSpec(Spec):
         suffixes: of the files it runs, with the dot.
         devices: the devices it may serve, such as ``("cpu", "cuda")``.
         compiler: ``"package.module:function"``, what writes such files from trained models; None where nothing
-            does. It is called as ``compile(source, out, options, progress)``, see
-            `translatekit_tools.backends.onnxruntime.compiler` for an example, writes `out` and whatever goes beside it,
-            and returns a dict that says what it made.
+            does. A `translatekit.interfaces.Compiler`.
         reader: ``"package.module:function"``, from a file's path to its `translatekit.model_info.ModelInfo`, without
             loading the model.
         writer: ``"package.module:function"`` of a path and a `ModelInfo`, which puts it into a compiled file.

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from translatekit_tools.backends.openvino import compiler as openvino
+from translatekit_tools.backends.openvino import ir_file
 from translatekit_tools.backends.tensorrt.engine_file import header_path
 from translatekit_tools.compile.source import Source
 from translatekit_tools.evaluate.models import open_translator
@@ -219,7 +219,7 @@ def onnx_of(source: Path) -> Write:
 
 
 def xml_of(source: Path) -> Write:
-    fields = json.loads(openvino.read_info(source).to_json())
+    fields = json.loads(ir_file.read_info(source).to_json())
     tree = ElementTree.fromstring(source.read_bytes())
     element = tree.find("rt_info/translatekit")
     assert element is not None
@@ -312,7 +312,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     onnx_file.set_info(proto, compiled)
     onnx.save(proto, str(folder / "model.onnx"))
     runtime.save_model(runtime.Core().read_model(folder / "model.onnx"), folder / "model.xml")
-    openvino.write_info(folder / "model.xml", compiled)
+    ir_file.write_info(folder / "model.xml", compiled)
     write_engine(folder / "model.engine")
     return {file.name: file for file in folder.iterdir()}
 

@@ -37,8 +37,8 @@ def register_backends() -> Iterable[BackendSpec]:
         suffixes=(".xml",),
         devices=("cpu",),
         compiler="translatekit_tools.backends.openvino.compiler:compile",
-        reader="translatekit_tools.backends.openvino.compiler:read_info",
-        writer="translatekit_tools.backends.openvino.compiler:write_info",
+        reader="translatekit_tools.backends.openvino.ir_file:read_info",
+        writer="translatekit_tools.backends.openvino.ir_file:write_info",
         requires=("openvino=translatekit[openvino]",),
     )
     yield BackendSpec(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from translatekit_tools.backends.openvino import compiler as openvino
+from translatekit_tools.backends.openvino import ir_file
 from translatekit_tools.backends.parity import compare_outputs
 from translatekit_tools.compile import compile_model
 from translatekit_tools.graphs import onnx_file
@@ -439,7 +439,7 @@ def test_a_compiled_file_whose_header_lies_is_refused(
         (tmp_path / file.name).write_bytes(file.read_bytes())
     path = tmp_path / source.name
     info = dataclasses.replace(read_any_info(path), generator_options={}, **change)
-    write = onnx_file.write_info if suffix == ".onnx" else openvino.write_info
+    write = onnx_file.write_info if suffix == ".onnx" else ir_file.write_info
     write(path, info)
     assert read_any_info(path) == info
     if suffix == ".onnx" and "compiled" in change:
@@ -450,7 +450,7 @@ def test_a_compiled_file_whose_header_lies_is_refused(
 
 def test_what_a_runtime_raises_is_a_sentence(compiled: Compiled, tmp_path: Path) -> None:
     """A header that lets through sizes that the network does not take."""
-    for suffix, write in ((".onnx", onnx_file.write_info), (".xml", openvino.write_info)):
+    for suffix, write in ((".onnx", onnx_file.write_info), (".xml", ir_file.write_info)):
         source = compiled("unet per_image", suffix).path
         for file in source.parent.iterdir():
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -493,12 +493,12 @@ def test_weights_of_an_openvino_file_are_looked_at(compiled: Compiled, tmp_path:
     source = compiled("resnet instance", ".xml").path
     for file in source.parent.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    openvino.check_weights(tmp_path / source.name)
+    ir_file.check_weights(tmp_path / source.name)
     numbers = (tmp_path / source.name).with_suffix(".bin")
     data = numbers.read_bytes()
     places = [
         int(item.get("offset", "0"))
-        for item in openvino._tree(source).iterfind("layers/layer[@type='Const']/data")
+        for item in ir_file._tree(source).iterfind("layers/layer[@type='Const']/data")
         if item.get("element_type") == "f32" and int(item.get("size", "0")) > 1000
     ]
     numbers.write_bytes(data[: places[0]] + np.float32(np.nan).tobytes() + data[places[0] + 4 :])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from translatekit_tools.backends.openvino import speeds as openvino_speeds
-from translatekit_tools.backends.openvino.compiler import read_info, write_info
+from translatekit_tools.backends.openvino.ir_file import read_info, write_info
 from translatekit_tools.compile import compile_model
 
 import translatekit

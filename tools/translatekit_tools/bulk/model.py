@@ -8,38 +8,8 @@ import translatekit
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.inference.tiles import TiledTranslator
 from translatekit.interfaces import Translator
-from translatekit.model_file import find_model, read_info
 from translatekit.model_info import same_direction
 from translatekit_tools.bulk.options import RunOptions
-
-
-def find_model_file(model: str | Path, options: RunOptions) -> Path:
-    """The file that `model`, ``direction`` and ``best`` mean.
-
-    Raises:
-        ModelFileError: there is none.
-        OptionError: ``best`` with a file.
-    """
-    path = Path(model).expanduser()
-    if not options.best:
-        return find_model(path, options.direction)
-    if not path.is_dir():
-        raise OptionError(
-            f"--best chooses among a run's models, but {path} is no folder: name the run's folder"
-        )
-    candidates = sorted(path.glob("best*.safetensors"))
-    if not candidates:
-        raise ModelFileError(
-            f"{path} holds no best.safetensors, which a run with validation images writes: leave out --best"
-        )
-    if options.direction is None:
-        main = path / "best.safetensors"
-        return main if main in candidates else candidates[0]
-    for candidate in candidates:
-        if same_direction(read_info(candidate), options.direction):
-            return candidate
-    there = ", ".join(read_info(candidate).direction for candidate in candidates)
-    raise ModelFileError(f"the best models in {path} have no generator {options.direction}: there is {there}")
 
 
 def open_model(path: Path, options: RunOptions) -> Translator:

@@ -34,6 +34,7 @@ from translatekit.inference.geometry import Fitted, crop_centre, fit_pixels
 from translatekit.inference.stages import Pause, background, batch_by, in_order, ordered_map
 from translatekit.inference.tiles import TiledTranslator
 from translatekit.interfaces import Translator
+from translatekit.model_file import find_model
 from translatekit.storage import (
     atomic_path,
     commit_file,
@@ -45,7 +46,7 @@ from translatekit.storage import (
 from translatekit_tools.bulk.find import Job, find_jobs
 from translatekit_tools.bulk.manifest import Entry, hash_options
 from translatekit_tools.bulk.memory import Allowance, Planner, bytes_a_pixel
-from translatekit_tools.bulk.model import batch_size, check_channels, find_model_file, open_model
+from translatekit_tools.bulk.model import batch_size, check_channels, open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
@@ -120,7 +121,9 @@ def translate_images(
     """See `translatekit_tools.bulk.translate`."""
     start = time.perf_counter()
     summary = Summary(dry_run=options.dry_run)
-    model_file = find_model_file(model, options) if isinstance(model, str | Path) else None
+    model_file = (
+        find_model(model, options.direction, best=options.best) if isinstance(model, str | Path) else None
+    )
     findings = find_jobs(inputs, out, options)
     summary.left_out = findings.left_out
     say = getattr(progress, "say", _ignore)

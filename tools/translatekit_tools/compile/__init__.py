@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from translatekit.interfaces import Progress
 
 if TYPE_CHECKING:
     from translatekit.registry import Entry
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["CompileReport", "compile_model"]
 
 CHECK_IMAGES = 16
-
-Progress = Callable[[str, float | None], None]
-"""Told what is being done, and the share of it that is done, in [0, 1], or None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +65,10 @@ def compile_model(
             written.
     """
     from translatekit.errors import ModelFileError, OptionError
+    from translatekit.model_file import find_model
     from translatekit.options import check_options
     from translatekit_tools.backends.options import CompileOptions
     from translatekit_tools.backends.parity import compare
-    from translatekit_tools.bulk.model import find_model_file
-    from translatekit_tools.bulk.options import RunOptions
     from translatekit_tools.compile.images import gather
     from translatekit_tools.compile.source import Source
 
@@ -82,7 +79,7 @@ def compile_model(
     entry = find_backend(out)
     if not checked.force:
         _refuse_existing([out])
-    path = find_model_file(model, RunOptions(direction=checked.direction, best=checked.best))
+    path = find_model(model, checked.direction, best=checked.best)
     load, compiler = entry.spec.load(), entry.spec.load_compiler()
     source = Source(path)
     try:
@@ -96,8 +93,9 @@ def compile_model(
         made = Path(folder.name) / out.name
         details = compiler(source, made, checked, progress)
         progress("comparing with the model in fp32", None)
-        free = details.get("shapes", "any") == "any"
-        images, checked_on = gather(checked.check, path, source.info, CHECK_IMAGES, free)
+        images, checked_on = gather(
+            checked.check, path, source.info, CHECK_IMAGES, details.get("shapes", "any") == "any"
+        )
         name, reference = source.reference()
         if entry.spec.checker is None:
             candidate, remark = load(made, checked.device, None), ""

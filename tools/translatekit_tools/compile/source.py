@@ -6,10 +6,13 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.interfaces import Translator
 from translatekit.model_file import read_info
 from translatekit.storage import hash_file
+from translatekit_tools.compile.images import gather
 from translatekit_tools.graphs import onnx_file
 
 
@@ -80,6 +83,11 @@ class Source:
                 out = self.path
             self._made[precision] = out
         return self._made[precision]
+
+    def images(self, folder: str | None, count: int) -> tuple[list[np.ndarray], str]:
+        """Images to check or calibrate on, of sizes that the model takes: see `images.gather`."""
+        free = self.info.compiled.get("shapes", "any") == "any"
+        return gather(folder, self.path, self.info, count, free)
 
     def reference(self) -> tuple[str, Translator]:
         """What compiled models are compared with, and its name: the network in PyTorch, else its graph, in fp32."""

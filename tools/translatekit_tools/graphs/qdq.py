@@ -4,38 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from translatekit.errors import PluginError
-from translatekit_tools.backends.tensorrt.phases import Progress
-from translatekit_tools.compile.images import gather
 from translatekit_tools.graphs.onnx_file import INPUT
 
 if TYPE_CHECKING:
-    from translatekit_tools.backends.options import CompileOptions
-    from translatekit_tools.compile.source import Source
+    pass
 
-CALIBRATION_IMAGES = 64
 _CONVOLUTIONS = ["Conv", "ConvTranspose"]
 
 
-def to_int8(source: Source, out: Path, options: CompileOptions, progress: Progress) -> dict[str, Any]:
+def to_int8(graph: Path, out: Path, images: Iterable[np.ndarray]) -> None:
     """Write an ONNX file whose convolutions take int8, symmetric about 0, weights by channel; all else is float32.
 
     Args:
-        source: the model.
+        graph: the model in float32.
         out: the file to write.
-        options: ``calibrate`` and ``check`` are looked at: the images that ranges are measured on.
-        progress: told what is being done.
-
-    Returns:
-        What it was calibrated on.
+        images: (H, W, C), uint8, that the ranges of activations are measured on.
 
     Raises:
         PluginError: ONNX Runtime, which measures the ranges, is not installed.
-        DataError: there are no images.
     """
     try:
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -43,17 +36,12 @@ def to_int8(source: Source, out: Path, options: CompileOptions, progress: Progre
         raise PluginError(
             f"int8 ranges cannot be measured ({error}): run pip install 'translatekit[onnx]'"
         ) from None
-    graph = source.onnx()
-    free = source.info.compiled.get("shapes", "any") == "any"
-    folder = options.calibrate or options.check
-    images, origin = gather(folder, source.path, source.info, CALIBRATION_IMAGES, free)
     batches = iter([{INPUT: image[None]} for image in images])
 
     class Reader(CalibrationDataReader):
         def get_next(self) -> dict[str, Any] | None:
             return next(batches, None)
 
-    progress("measuring the ranges of activations", None)
     with _quietly():
         quantize_static(
             str(graph),
@@ -67,7 +55,6 @@ def to_int8(source: Source, out: Path, options: CompileOptions, progress: Progre
             # TensorRT takes no zero point but 0, and biases in float32.
             extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
         )
-    return {"calibration": {"images": len(images), "from": origin}}
 
 
 @contextlib.contextmanager

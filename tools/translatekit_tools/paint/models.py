@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from translatekit.model_file import read_info
-from translatekit_tools.bulk.model import find_model_file
+from translatekit.model_file import find_model, read_info
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher
 from translatekit_tools.paint.examples import Examples
@@ -83,9 +82,9 @@ def find_directions(model: str | Path, options: RunOptions) -> dict[str, Path]:
     """The model files of a run's folder by their directions, the one that `options` means first.
 
     Raises:
-        ModelFileError, OptionError: as `translatekit_tools.bulk.model.find_model_file`.
+        ModelFileError, OptionError: as `translatekit.model_file.find_model`.
     """
-    main = find_model_file(model, options)
+    main = find_model(model, options.direction, best=options.best)
     folder = Path(model).expanduser()
     if not folder.is_dir():
         return {"": main}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from translatekit_tools.backends.options import CompileOptions
 from translatekit_tools.backends.tensorrt.flavour import RTX, use
 from translatekit_tools.backends.tensorrt.graph import check_graph
 from translatekit_tools.backends.tensorrt.phases import Phases
@@ -41,8 +40,9 @@ def test_int8_is_explicit_and_taken(unet: Source, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     draw_images(tmp_path)
     graph = tmp_path / "int8.onnx"
-    report = to_int8(unet, graph, CompileOptions(precision="int8", calibrate=str(tmp_path)), lambda *_: None)
-    assert report == {"calibration": {"images": 2, "from": str(tmp_path)}}
+    images, origin = unet.images(str(tmp_path), 64)
+    assert (len(images), origin) == (2, str(tmp_path))
+    to_int8(unet.onnx(), graph, images)
     model = onnx.load(graph).graph
     made_by = {node.output[0]: node.op_type for node in model.node}
     convolutions = [node for node in model.node if node.op_type in ("Conv", "ConvTranspose")]
@@ -81,7 +81,7 @@ def build_all(source: Source, precisions: Sequence[str], targets: Sequence[str],
     for precision in precisions:
         if precision == "int8":
             graph = folder / "int8.onnx"
-            to_int8(source, graph, CompileOptions(calibrate=str(folder)), lambda *_: None)
+            to_int8(source.onnx(), graph, source.images(str(folder), 64)[0])
         else:
             graph = source.onnx(precision)  # type: ignore[arg-type]
         check_graph(graph)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from translatekit.errors import OptionError
+from translatekit.interfaces import ModelSource, Progress
 from translatekit_tools.backends.options import CompileOptions
-from translatekit_tools.backends.tensorrt.phases import Progress
-from translatekit_tools.compile.source import Source
 
 
-def compile(source: Source, out: Path, options: CompileOptions, progress: Progress) -> dict[str, Any]:  # noqa: A001
+def compile(source: ModelSource, out: Path, options: CompileOptions, progress: Progress) -> dict[str, Any]:  # noqa: A001
     """Write an ``.onnx`` file.
 
     Args:

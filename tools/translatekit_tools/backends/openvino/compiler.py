@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import warnings
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,24 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
-from translatekit.model_info import ModelInfo
+from translatekit.errors import OptionError, TranslatekitWarning
+from translatekit.interfaces import ModelSource, Progress
 from translatekit.precision import Speeds
-from translatekit.storage import write_atomically
+from translatekit_tools.backends.openvino.ir_file import write_info
 from translatekit_tools.backends.options import CompileOptions
 from translatekit_tools.backends.parity import compare_outputs
-from translatekit_tools.backends.tensorrt.phases import Progress
-from translatekit_tools.compile.images import gather
-from translatekit_tools.compile.source import Source
 from translatekit_tools.graphs.subpixel import end_in_convolution
 
 CALIBRATION_IMAGES = 300
-_FLOATS = {"f32": "<f4", "f16": "<f2", "f64": "<f8"}  # OpenVINO's names and numpy's
 ACCURACY_IMAGES = 8
 _NOT_QUANTIZED = ["Add", "Multiply", "Subtract", "Divide", "MVN", "ReduceMean", "Sqrt", "Power", "Tanh"]
 
 
-def compile(source: Source, out: Path, options: CompileOptions, progress: Progress) -> dict[str, Any]:  # noqa: A001
+def compile(source: ModelSource, out: Path, options: CompileOptions, progress: Progress) -> dict[str, Any]:  # noqa: A001
     """Write an ``.xml`` file and its ``.bin``.
 
     Args:
@@ -95,11 +90,9 @@ def check_precision(core: Any, precision: str) -> Speeds | None:
 
 
 def _quantize(
-    model: Any, core: Any, source: Source, options: CompileOptions, progress: Progress
+    model: Any, core: Any, source: ModelSource, options: CompileOptions, progress: Progress
 ) -> tuple[Any, dict[str, Any]]:
-    folder = options.calibrate or options.check
-    free = source.info.compiled.get("shapes", "any") == "any"
-    images, origin = gather(folder, source.path, source.info, CALIBRATION_IMAGES, free)
+    images, origin = source.images(options.calibrate or options.check, CALIBRATION_IMAGES)
     batches = [image[None] for image in images]
     os.environ.setdefault(
         "NNCF_CI", "1"
@@ -170,69 +163,3 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-def read_info(path: Path) -> ModelInfo:
-    """What an ``.xml`` file says of itself, read without OpenVINO.
-
-    Raises:
-        ModelFileError: it is missing, damaged, or not one of ours.
-    """
-    element = _tree(path).find("rt_info/translatekit")
-    if element is None:
-        raise ModelFileError(
-            f"{path} has no translatekit header: give a file that translatekit compile wrote from a model file"
-        )
-    return ModelInfo.from_json(element.get("value", ""), path)
-
-
-def check_weights(path: Path) -> None:
-    """See that the numbers in the ``.bin`` beside an ``.xml`` file are finite.
-
-    Raises:
-        ModelFileError: one is not, or a file is damaged.
-    """
-    again = "compile the model again"
-    numbers = path.with_suffix(".bin")
-    try:
-        data = np.memmap(numbers, np.uint8, "r") if numbers.stat().st_size else np.empty(0, np.uint8)
-        for constant in _tree(path).iterfind("layers/layer[@type='Const']/data"):
-            dtype = _FLOATS.get(constant.get("element_type", ""))
-            start, size = int(constant.get("offset", "0")), int(constant.get("size", "0"))
-            if start < 0 or size < 0 or start + size > len(data):
-                raise ModelFileError(f"{numbers} is truncated: copy both files again, or {again}")
-            if dtype is not None and not np.isfinite(data[start : start + size].view(dtype)).all():
-                raise ModelFileError(
-                    f"{path} cannot be used, since its weights are not all finite: train again, and compile that model"
-                )
-    except OSError as error:
-        raise ModelFileError(
-            f"{numbers} cannot be read ({error.strerror}): copy both files, or {again}"
-        ) from None
-    except ValueError:
-        raise ModelFileError(f"{path} is no OpenVINO model, or damaged: {again}") from None
-
-
-def write_info(path: Path, info: ModelInfo) -> None:
-    """Put a header into an ``.xml`` file, in place of the one that it has."""
-    tree = _tree(path)
-    rt_info = tree.find("rt_info")
-    if rt_info is None:
-        rt_info = ElementTree.SubElement(tree, "rt_info")
-    element = rt_info.find("translatekit")
-    if element is None:
-        element = ElementTree.SubElement(rt_info, "translatekit")
-    element.set("value", info.to_json())
-    write_atomically(path, ElementTree.tostring(tree, encoding="utf-8", xml_declaration=True))
-
-
-def _tree(path: Path) -> ElementTree.Element:
-    try:
-        tree = ElementTree.fromstring(path.read_bytes())
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path") from None
-    except (ElementTree.ParseError, ValueError, LookupError):  # the latter two of encodings
-        raise ModelFileError(f"{path} is no OpenVINO model, or damaged: compile the model again") from None
-    if tree.tag != "net":
-        raise ModelFileError(f"{path} is no OpenVINO model: give a file that translatekit compile wrote")
-    return tree

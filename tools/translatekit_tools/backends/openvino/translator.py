@@ -25,7 +25,7 @@ from translatekit_tools.backends.batches import (
 )
 from translatekit_tools.backends.held import Held, Parts
 from translatekit_tools.backends.openvino.compiler import check_precision as check_cpu
-from translatekit_tools.backends.openvino.compiler import check_weights, read_info
+from translatekit_tools.backends.openvino.ir_file import check_weights, read_info
 from translatekit_tools.backends.openvino.speeds import HINTS, openvino_speeds
 from translatekit_tools.backends.openvino.statistics import HeldModel
 

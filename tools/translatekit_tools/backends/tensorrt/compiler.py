@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from translatekit.errors import OptionError, StorageError
+from translatekit.interfaces import ModelSource, Progress
 from translatekit.storage import cache_folder, write_atomically
 from translatekit_tools.backends.tensorrt.cuda.driver import Gpu, find_gpu
 from translatekit_tools.backends.tensorrt.engine_file import (
@@ -24,7 +25,7 @@ from translatekit_tools.backends.tensorrt.engine_file import (
 )
 from translatekit_tools.backends.tensorrt.flavour import FULL, RTX, Flavour, choose_flavour, use
 from translatekit_tools.backends.tensorrt.graph import check_graph
-from translatekit_tools.backends.tensorrt.phases import Phases, Progress
+from translatekit_tools.backends.tensorrt.phases import Phases
 from translatekit_tools.backends.tensorrt.profiles import parse_profiles
 from translatekit_tools.backends.tensorrt.targets import parse_targets
 from translatekit_tools.graphs import onnx_file
@@ -32,8 +33,8 @@ from translatekit_tools.graphs.qdq import to_int8
 
 if TYPE_CHECKING:
     from translatekit_tools.backends.options import CompileOptions
-    from translatekit_tools.compile.source import Source
 
+CALIBRATION_IMAGES = 64
 OLDEST = (8, 5)
 """The first version with the calls that an engine is run by."""
 OLDEST_RTX = (1, 7)
@@ -42,7 +43,7 @@ STRONGLY_TYPED_SINCE = (10, 0)
 """Before, types are flags for the whole network; since, they are those of the ONNX graph."""
 
 
-def compile(source: Source, out: Path, options: CompileOptions, progress: Progress) -> dict[str, Any]:  # noqa: A001
+def compile(source: ModelSource, out: Path, options: CompileOptions, progress: Progress) -> dict[str, Any]:  # noqa: A001
     """Build an engine, and the JSON file beside it.
 
     The full TensorRT builds for the GPU of this machine. TensorRT-RTX needs no GPU and no driver; the ONNX file that it
@@ -78,7 +79,10 @@ def compile(source: Source, out: Path, options: CompileOptions, progress: Progre
         report: dict[str, Any] = {}
         if options.precision == "int8":
             graph = Path(folder) / "int8.onnx"
-            report = to_int8(source, graph, options, progress)
+            images, origin = source.images(options.calibrate or options.check, CALIBRATION_IMAGES)
+            progress("measuring the ranges of activations", None)
+            to_int8(source.onnx(), graph, images)
+            report = {"calibration": {"images": len(images), "from": origin}}
         elif typed:
             graph = source.onnx(options.precision)
         else:
@@ -147,7 +151,7 @@ def _targets(flavour: Flavour, options: CompileOptions) -> tuple[str, ...] | Non
     return None
 
 
-def _keep_graph(graph: Path, kept: Path, source: Source, precision: str) -> None:
+def _keep_graph(graph: Path, kept: Path, source: ModelSource, precision: str) -> None:
     """Copy what is built from, with a header that says in which precision it computes."""
     shutil.copyfile(graph, kept)
     onnx_file.write_info(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
-Progress = Callable[[str, float | None], None]
-"""Told what is being done, and the share of it that is done, in [0, 1], or None where nobody knows."""
+from translatekit.interfaces import Progress
 
 
 @dataclass(slots=True)
