@@ -41,14 +41,13 @@ def option(
     """A dataclass field with its range and what the command line needs to know of it.
 
     Args:
-        default: its default; ``dataclasses.MISSING`` where it must be given.
+        default: its default.
         help: one line, shown by ``--help``, which adds the range.
         group: the heading it stands under.
         minimum, maximum: the range of a number, these included. The command line, the TOML file and the Python API
             refuse what lies outside.
         exclusive_minimum, exclusive_maximum: the same, these excluded.
-        metadata: ``flags``, the flags where they are not ``--field-name``; ``metavar``; ``multiple`` where a tuple's
-            flag may be given several times.
+        metadata: ``flags``, the flags where they are not ``--field-name``; ``metavar``.
     """
     bounds = Bounds(
         minimum=minimum,

@@ -255,7 +255,7 @@ def test_float_tiff_in_0_to_1_is_read_and_others_are_refused() -> None:
     inside = Image.fromarray(np.array([[0.0, 0.25, 1.0]], np.float32))
     assert read_picture(encoded(inside, "TIFF")).pixels[0, :, 0].tolist() == [0.0, 0.25, 1.0]
     outside = Image.fromarray(np.array([[0.0, 900.0]], np.float32))
-    with pytest.raises(UnreadableImageError, match="0 to 900, are not in 0 to 1; rescale"):
+    with pytest.raises(UnreadableImageError, match="0 to 900, are not in 0 to 1; pass --range"):
         read_picture(encoded(outside, "TIFF"))
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 import translatekit
 from tests.fakes import Told
 from translatekit.errors import TranslatekitError
-from translatekit.images import Picture, count_pages, encode_picture, read_picture, write_pages
+from translatekit.images import Picture, count_pages, encode_picture, image_of, read_picture, write_pages
 from translatekit.inference.tiles import TiledTranslator
 from translatekit.model_info import ModelInfo
 
@@ -46,7 +46,7 @@ PAGES = [
 @pytest.mark.parametrize("suffix", [".tif", ".tiff"])
 def test_every_page_is_translated_at_its_own_size_and_depth(tmp_path: Path, suffix: str) -> None:
     source, out = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
-    write_pages(source, PAGES, compression=4)
+    write_pages(source, map(image_of, PAGES), compression=4)
     summary = translatekit.translate(source, Inverse(), out)
     assert summary.translated == 1
     assert count_pages(out) == len(PAGES)
@@ -69,7 +69,7 @@ def test_every_page_is_translated_at_its_own_size_and_depth(tmp_path: Path, suff
 def test_a_file_of_pages_is_entered_into_the_manifest(tmp_path: Path) -> None:
     from translatekit_tools.bulk.manifest import Manifest
 
-    write_pages(tmp_path / "in.tif", PAGES[:2], compression=0)
+    write_pages(tmp_path / "in.tif", map(image_of, PAGES[:2]), compression=0)
     first = translatekit.translate(tmp_path / "in.tif", Inverse(), tmp_path / "out")
     assert first.outputs == [tmp_path / "out" / "in.tif"]
     assert Manifest(tmp_path / "out").source_of(tmp_path / "out" / "in.tif").resolve() == tmp_path / "in.tif"
@@ -91,7 +91,7 @@ def test_thumbnails_and_masks_are_no_pages(tmp_path: Path) -> None:
 
 
 def test_a_page_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    write_pages(tmp_path / "in.tif", PAGES[:2], compression=0)
+    write_pages(tmp_path / "in.tif", map(image_of, PAGES[:2]), compression=0)
     with pytest.raises(TranslatekitError, match="2 pages, and no page 3"):
         read_picture(tmp_path / "in.tif", page=2)
     with pytest.raises(TranslatekitError, match="no page 2"):
@@ -100,7 +100,7 @@ def test_a_page_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_page_fails_the_file_and_leaves_no_output(tmp_path: Path) -> None:
     source = tmp_path / "in.tif"
-    write_pages(source, PAGES[:3], compression=4)
+    write_pages(source, map(image_of, PAGES[:3]), compression=4)
     with tifffile.TiffFile(source) as tiff:
         page = tiff.pages[1]
         place, length = page.dataoffsets[0], page.databytecounts[0]
@@ -114,7 +114,7 @@ def test_a_damaged_page_fails_the_file_and_leaves_no_output(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("output", ["out.png", "out.jpg"])
 def test_pages_that_the_output_cannot_hold_are_said(tmp_path: Path, output: str) -> None:
-    write_pages(tmp_path / "in.tif", PAGES[:2], compression=0)
+    write_pages(tmp_path / "in.tif", map(image_of, PAGES[:2]), compression=0)
     told = Told()
     translatekit.translate(tmp_path / "in.tif", Inverse(), tmp_path / output, progress=told)
     assert any("only the first frame or page" in text and "in.tif" in text for text in told.said)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import click
@@ -62,9 +61,7 @@ class ValueType(click.ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The choices that begin so; the shell's own files for a path."""
-        if self.name == "path":
-            return [CompletionItem(incomplete, type="file")]
+        """The choices that begin so."""
         return [CompletionItem(item) for item in self.choices if item.lower().startswith(incomplete.lower())]
 
 
@@ -132,9 +129,8 @@ def options_from_dataclass(
 ) -> list[click.Option]:
     """One click option for each field of an options dataclass, in the panels of its fields' groups.
 
-    A bool becomes ``--x/--no-x``; a Literal a choice; a dict a repeatable ``KEY=VALUE``; a tuple whose field says
-    ``multiple`` a repeatable option; all else takes text, which is checked when it is parsed. A field without a
-    default is required. Parameters are named like the fields. What the user does not set is None
+    A bool becomes ``--x/--no-x``; a Literal a choice; a dict a repeatable ``KEY=VALUE``; all else takes
+    text, which is checked when it is parsed. Parameters are named like the fields. What the user does not set is None
     (a dict: empty).
 
     Args:
@@ -185,9 +181,7 @@ def _option(field: dataclasses.Field[Any], annotation: Any, default: Any) -> cli
         "help": field.metadata.get("help"),
         "panel": field.metadata.get("group"),
         "metavar": field.metadata.get("metavar"),
-        "shown_default": default or None if field.metadata.get("multiple") else default,
-        "required": _is_required(field),
-        "multiple": field.metadata.get("multiple", False),
+        "shown_default": default,
     }
     inner, _ = _without_none(_plain(annotation))
     if get_origin(inner) is dict:
@@ -202,7 +196,7 @@ def _option(field: dataclasses.Field[Any], annotation: Any, default: Any) -> cli
     return FieldOption([field.name, *flags], **settings)
 
 
-_METAVARS: dict[Any, str] = {int: "integer", float: "number", Path: "path"}
+_METAVARS: dict[Any, str] = {int: "integer", float: "number"}
 
 
 def _plain(annotation: Any) -> Any:
@@ -212,10 +206,6 @@ def _plain(annotation: Any) -> Any:
 
 def _flags(field: dataclasses.Field[Any]) -> list[str]:
     return list(field.metadata.get("flags") or (f"--{field.name.replace('_', '-')}",))
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

@@ -33,12 +33,14 @@ class Picture:
     icc_profile: bytes | None = None
 
 
-def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(pixels: np.ndarray, size: tuple[int, int], *, levels: bool = True) -> np.ndarray:
     """Resize by Pillow's bicubic filter, which averages when it shrinks.
 
     Args:
-        pixels: (H, W, C) or (H, W), uint8 in [0, 255] or float32 in [0, 1].
+        pixels: (H, W, C) or (H, W), uint8 in [0, 255] or float32.
         size: new height and width.
+        levels: whether float32 stays in [0, 1], beyond which the filter overshoots at edges. Values stay within those
+            that came in.
 
     Returns:
         An array of the dtype and the number of axes that came in.
@@ -59,7 +61,8 @@ def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
             axis=2,
         )
     if resized.dtype != np.uint8:
-        resized = np.clip(resized, 0.0, 1.0)  # the filter overshoots at edges
+        low, high = (0.0, 1.0) if levels else (planes.min(axis=(0, 1)), planes.max(axis=(0, 1)))
+        resized = np.clip(resized, low, high)
     return resized.reshape(height, width, *pixels.shape[2:])
 
 

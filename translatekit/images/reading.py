@@ -9,20 +9,25 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError, _imaging
+from PIL import Image as PillowImage
+from PIL import ImageCms, UnidentifiedImageError, _imaging
 
+from translatekit.errors import DataError
+from translatekit.image_spec import GRAY, RGB, ImageSpec
 from translatekit.images import png, tiff
+from translatekit.images.fit import fit_image
+from translatekit.images.image import Header, Image, file_spec, finite, kept, to_levels, white_of
 from translatekit.images.picture import (
     MAX_PIXELS,
     Picture,
     UnreadableImageError,
     fitting_profile,
-    to_gray,
     to_uint8,
 )
 
@@ -54,14 +59,50 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
-def read_picture(
-    source: Path | bytes, channels: Literal[1, 3] | None = None, deep: bool = True, page: int = 0
-) -> Picture:
-    """Decode an image file as a viewer would show it.
+def read_image(source: Path | bytes, *, page: int = 0) -> Image:
+    """Decode an image file: its numbers as they are, its colours as a viewer would show them.
 
     The EXIF orientation is applied, palettes and transparent colours are resolved, premultiplied alpha is undone, CMYK
     and CIE L*a*b* become sRGB by their profile where they have one. Of an animation the first frame is taken, of an
-    icon its largest size. Every format keeps the depth that the file has.
+    icon its largest size.
+
+    Args:
+        source: a file, or its contents.
+        page: which page of a TIFF (see `read_header`).
+
+    Raises:
+        UnreadableImageError: it is missing, empty, damaged, no image, or larger than `MAX_PIXELS`.
+    """
+    name = str(source) if isinstance(source, Path) else "the image"
+    with _explained(name), _opened(source) as file:
+        return _decode(file, page)
+
+
+def read_header(source: Path | bytes, *, page: int = 0) -> Header:
+    """What a file, or its contents, says of its images, without decoding any pixels.
+
+    Raises:
+        UnreadableImageError: as of `read_image`, as far as the header tells.
+    """
+    name = str(source) if isinstance(source, Path) else "the image"
+    with _explained(name), _opened(source) as file:
+        place = _place(file, page)
+        if place is not None:
+            return tiff.page_header(file, place)
+        with _image(file) as image:
+            width, height = image.size
+            if _orientation(image) >= 5 and image.format != "TIFF":  # Pillow turns TIFF by itself
+                width, height = height, width
+            spec, palette = _pillow_spec(file, image), _pillow_palette(image)
+            pages = _pages_of(file, image)
+        colours = () if palette is None else tuple((int(r), int(g), int(b)) for r, g, b in palette)
+        return Header(height=height, width=width, spec=spec, pages=pages, palette=colours)
+
+
+def read_picture(
+    source: Path | bytes, channels: Literal[1, 3] | None = None, deep: bool = True, page: int = 0
+) -> Picture:
+    """Decode an image file as gray or RGB (see `read_image` and `fit_image`).
 
     Args:
         source: a file, or its contents.
@@ -70,16 +111,21 @@ def read_picture(
         page: which page of a TIFF (see `count_pages`).
 
     Raises:
-        UnreadableImageError: it is missing, empty, damaged, no image, or larger than `MAX_PIXELS`; or it holds floats
-            or integers of more than 16 bits outside of the range in `translatekit.images.tiff.read_page`.
+        UnreadableImageError: as of `read_image`; or what it holds is neither gray nor RGB.
     """
     name = str(source) if isinstance(source, Path) else "the image"
-    with _explained(name), _opened(source) as file:
-        picture = _decode(file, deep, page)
-        pixels, icc = picture.pixels, picture.icc_profile
-        if channels is not None and pixels.shape[2] != channels:
-            pixels = to_gray(pixels) if channels == 1 else np.repeat(pixels, 3, axis=2)
-        return Picture(pixels, picture.alpha, fitting_profile(icc, pixels.shape[2]))
+    image = read_image(source, page=page)
+    wanted = RGB if image.spec.channels[:3] == RGB.channels else GRAY
+    if channels is not None:
+        wanted = RGB if channels == 3 else GRAY
+    try:
+        pixels = fit_image(image, wanted, name)
+        alpha = None if image.alpha is None else to_levels(image.alpha, image)
+    except DataError as error:
+        raise UnreadableImageError(str(error)) from None
+    if not deep:
+        pixels, alpha = to_uint8(pixels), None if alpha is None else to_uint8(alpha)
+    return Picture(pixels, alpha, fitting_profile(image.icc_profile, pixels.shape[2]))
 
 
 def count_pages(source: Path | bytes) -> int:
@@ -94,20 +140,9 @@ def count_pages(source: Path | bytes) -> int:
 
 
 def read_size(source: Path | bytes, page: int = 0) -> tuple[int, int]:
-    """Height and width in pixels, as shown, from the header of a file, or of its contents, alone.
-
-    Raises:
-        UnreadableImageError: as of `read_picture`, as far as the header tells.
-    """
-    name = str(source) if isinstance(source, Path) else "the image"
-    with _explained(name), _opened(source) as file:
-        place = _place(file, page)
-        if place is not None:
-            return tiff.page_size(file, place)
-        with _image(file) as image:
-            width, height = image.size
-            turned = _orientation(image) >= 5 and image.format != "TIFF"  # Pillow turns TIFF by itself
-            return (width, height) if turned else (height, width)
+    """Height and width in pixels, as shown (see `read_header`)."""
+    header = read_header(source, page=page)
+    return header.height, header.width
 
 
 # Reading
@@ -136,13 +171,13 @@ def _explained(name: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UnreadableImageError(f"there is no image {name}: check the path") from None
-    except UnreadableImageError as error:
+    except DataError as error:
         raise UnreadableImageError(f"{name} cannot be read: {error}") from None
     except UnidentifiedImageError:
         raise UnreadableImageError(
             f"{name} cannot be read: it is no image, or damaged at its start; replace or remove it"
         ) from None
-    except (Image.DecompressionBombError, MemoryError):
+    except (PillowImage.DecompressionBombError, MemoryError):
         raise UnreadableImageError(
             f"{name} cannot be read: it claims more than {MAX_PIXELS:,} pixels; cut it up or remove it"
         ) from None
@@ -163,16 +198,16 @@ def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _image(file: BinaryIO) -> Iterator[Image.Image]:
+def _image(file: BinaryIO) -> Iterator[PillowImage.Image]:
     """Open what Pillow makes of the file's header, refusing what is too large to decode."""
     file.seek(0)
-    with _heif_image(file) or Image.open(file, formats=_FORMATS) as image:
+    with _heif_image(file) or PillowImage.open(file, formats=_FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
+            raise PillowImage.DecompressionBombError
         yield image
 
 
-def _heif_image(file: BinaryIO) -> Image.Image | None:
+def _heif_image(file: BinaryIO) -> PillowImage.Image | None:
     """A HEIC or HEIF file, opened by pillow-heif; None for other formats.
 
     Raises:
@@ -189,7 +224,7 @@ def _heif_image(file: BinaryIO) -> Image.Image | None:
             "it is HEIC, which needs pillow-heif; pip install 'translatekit[heif]'"
         ) from None
     pillow_heif.register_heif_opener()
-    return Image.open(file, formats=("HEIF",))
+    return PillowImage.open(file, formats=("HEIF",))
 
 
 def _place(file: BinaryIO, page: int) -> int | None:
@@ -215,47 +250,108 @@ def _place(file: BinaryIO, page: int) -> int | None:
     return places[page]
 
 
-def _decode(file: BinaryIO, deep: bool, page: int) -> Picture:
+def _decode(file: BinaryIO, page: int) -> Image:
     place = _place(file, page)
-    if place is not None:
-        samples, orientation, icc = tiff.read_page(file, place)
-    else:
-        samples, orientation, icc = _by_pillow(file)
-    if not deep:
-        samples = to_uint8(samples)
-    samples = _oriented(samples, orientation)
-    colours = 1 if samples.shape[2] <= 2 else 3
-    alpha = np.ascontiguousarray(samples[:, :, colours]) if samples.shape[2] > colours else None
-    return Picture(np.ascontiguousarray(samples[:, :, :colours]), alpha, icc)
+    image, orientation = tiff.read_page(file, place) if place is not None else _by_pillow(file)
+    if orientation == 1:
+        return image
+    planes: dict[str, Any] = {
+        name: np.ascontiguousarray(_oriented(plane, orientation))
+        for name in ("pixels", "alpha", "valid", "numbers")
+        if (plane := getattr(image, name)) is not None
+    }
+    return replace(image, **planes)
 
 
-def _by_pillow(file: BinaryIO) -> tuple[np.ndarray, int, bytes | None]:
-    """Samples (H, W, 1 to 4), uint8 or float32 in [0, 1]; orientation; profile."""
+def _by_pillow(file: BinaryIO) -> tuple[Image, int]:
+    """The image, and its orientation."""
+    numbers = palette = None
+    white: float | None = 255.0
     with _image(file) as image:
         decode_deep = _deep_decoder(file, image)
         if decode_deep is not None:
-            samples = decode_deep(file, image)
+            samples, white = decode_deep(file, image)
             orientation, icc = _orientation(image), image.info.get("icc_profile")
-            return samples if samples.ndim == 3 else samples[:, :, None], orientation, icc
-        image.load()
-        orientation, icc = _orientation(image), image.info.get("icc_profile")
-        if image.mode.startswith("I") or image.mode == "F":
-            samples = _from_high_range(image)
         else:
-            if image.mode == "CMYK":
-                image, icc = _to_srgb(image, icc), None
-            elif image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
-                file.seek(24)
-                # Pillow scales the pixels of 2 and 4 bits to 8, but not the level that is transparent.
-                image.info["transparency"] *= 255 // (2 ** file.read(1)[0] - 1)
-            samples = np.asarray(image.convert(_target_mode(image)))
-    return samples if samples.ndim == 3 else samples[:, :, None], orientation, icc
+            image.load()
+            orientation, icc = _orientation(image), image.info.get("icc_profile")
+            if image.mode.startswith("I") or image.mode == "F":
+                samples = kept(np.asarray(image))
+                white = white_of(samples.dtype)
+            else:
+                numbers, palette = _numbers(file, image), _pillow_palette(image)
+                if image.mode == "CMYK":
+                    image, icc = _to_srgb(image, icc), None
+                elif image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
+                    # Pillow scales the pixels of 2 and 4 bits to 8, but not the level that is transparent.
+                    image.info["transparency"] *= 255 // (2 ** _png_bits(file) - 1)
+                samples = np.asarray(image.convert(_target_mode(image)))
+    if samples.ndim == 2:
+        samples = samples[:, :, None]
+    colours = 1 if samples.shape[2] <= 2 else 3
+    pixels = np.ascontiguousarray(samples[:, :, :colours])
+    read = Image(
+        pixels=pixels,
+        spec=file_spec(colours, pixels.dtype.name, white is not None),
+        white=white,
+        alpha=np.ascontiguousarray(samples[:, :, colours]) if samples.shape[2] > colours else None,
+        icc_profile=icc,
+        valid=finite(pixels),
+        numbers=numbers,
+        palette=palette,
+    )
+    return read, orientation
+
+
+def _pages_of(file: BinaryIO, image: PillowImage.Image) -> int:
+    """How many pages there are. Damage to those that follow is no reason to refuse the first."""
+    if image.format == "TIFF":
+        with contextlib.suppress(Exception):
+            return len(tiff.page_places(file)) if getattr(image, "n_frames", 1) > 1 else 1
+    return 1
+
+
+def _pillow_spec(file: BinaryIO, image: PillowImage.Image) -> ImageSpec:
+    """What `_by_pillow` gives, by the header."""
+    if _deep_decoder(file, image) is not None:
+        colours = 1 if image.mode[0] in "IL" else 3
+        if image.format == "PNG":
+            file.seek(25)
+            colours = 3 if file.read(1)[0] & 2 else 1
+        return file_spec(colours, "uint16", True)
+    if image.mode.startswith("I") or image.mode == "F":
+        return file_spec(1, "float32" if image.mode == "F" else "uint16", image.mode != "F")
+    return file_spec(1 if _target_mode(image) in ("L", "LA") else 3, "uint8", True)
+
+
+def _png_bits(file: BinaryIO) -> int:
+    file.seek(24)
+    return file.read(1)[0]
+
+
+def _numbers(file: BinaryIO, image: PillowImage.Image) -> np.ndarray | None:
+    """What a palette's pixels, or gray of fewer than 8 bits, are before they become colours or levels."""
+    if image.mode == "P":
+        return np.asarray(image)
+    if image.format == "PNG" and image.mode in ("1", "L") and (bits := _png_bits(file)) < 8:
+        return np.asarray(image.convert("L")) // np.uint8(255 // (2**bits - 1))
+    return None
+
+
+def _pillow_palette(image: PillowImage.Image) -> np.ndarray | None:
+    """The colours (N, 3) of a palette."""
+    if image.mode != "P":
+        return None
+    colours = np.array(image.getpalette("RGB") or [], np.uint8)
+    return colours.reshape(-1, 3)
 
 
 # Pillow cuts colour of more than 8 bits to 8. These decoders don't.
 
+Decoder = Callable[[BinaryIO, PillowImage.Image], "tuple[np.ndarray, float]"]
 
-def _deep_decoder(file: BinaryIO, image: Image.Image) -> Callable[[BinaryIO, Image.Image], np.ndarray] | None:
+
+def _deep_decoder(file: BinaryIO, image: PillowImage.Image) -> Decoder | None:
     """What decodes an image of more than 8 bits, by its header; None for one of 8."""
     file.seek(0)
     head = file.read(4096)
@@ -278,18 +374,17 @@ def _all_of(file: BinaryIO) -> bytes:
     return file.read()
 
 
-def _deep_png(file: BinaryIO, image: Image.Image) -> np.ndarray:
+def _deep_png(file: BinaryIO, image: PillowImage.Image) -> tuple[np.ndarray, float]:
     image.load()  # which is stricter with damage
     values = png.decode(_all_of(file))
-    samples = _of_bits(values, 65535)
     transparent = image.info.get("transparency")
     if transparent is not None and values.shape[2] in (1, 3):
         opaque = (values != np.asarray(transparent)).any(axis=2, keepdims=True)
-        samples = np.concatenate([samples, opaque], axis=2, dtype=np.float32)
-    return samples
+        values = np.concatenate([values, opaque * np.uint16(65535)], axis=2)
+    return values, 65535.0
 
 
-def _deep_netpbm(file: BinaryIO, image: Image.Image, top: int) -> np.ndarray:
+def _deep_netpbm(file: BinaryIO, image: PillowImage.Image, top: int) -> tuple[np.ndarray, float]:
     start = image.tile[0][2]  # type: ignore[attr-defined]  # gone once it is loaded
     image.load()
     channels = 1 if image.mode.startswith("I") else 3
@@ -299,13 +394,13 @@ def _deep_netpbm(file: BinaryIO, image: Image.Image, top: int) -> np.ndarray:
         numbers = re.sub(rb"#[^\r\n]*", b"", data).split()[4:]
         values = np.array(numbers[:count], np.uint16)
     else:
-        values = np.frombuffer(data[start : start + 2 * count], ">u2")
+        values = np.frombuffer(data[start : start + 2 * count], ">u2").astype(np.uint16)
     if len(values) < count:
         raise UnreadableImageError("it is damaged or not accessible (it is cut off); replace or remove it")
-    return _of_bits(values.reshape(image.height, image.width, channels), top)
+    return values.reshape(image.height, image.width, channels), float(top)
 
 
-def _netpbm_top(image: Image.Image) -> int:
+def _netpbm_top(image: PillowImage.Image) -> int:
     """The value of white; 0 where the file has none, being of one bit, or of floats."""
     tiles: Any = getattr(image, "tile", None)
     arguments = tiles[0][3] if tiles else None
@@ -322,11 +417,11 @@ def _jpeg2000_bits(head: bytes) -> int:
     return max((byte & 0x7F) + 1 for byte in head[start + 40 : start + 40 + 3 * count : 3])
 
 
-def _deep_jpeg2000(file: BinaryIO, image: Image.Image) -> np.ndarray:
+def _deep_jpeg2000(file: BinaryIO, image: PillowImage.Image) -> tuple[np.ndarray, float]:
     import imagecodecs
 
     data = _all_of(file)
-    return _of_bits(imagecodecs.jpeg2k_decode(data), 2 ** _jpeg2000_bits(data[:4096]) - 1)
+    return kept(imagecodecs.jpeg2k_decode(data)), 2.0 ** _jpeg2000_bits(data[:4096]) - 1
 
 
 def _avif_bits(head: bytes) -> int:
@@ -336,44 +431,30 @@ def _avif_bits(head: bytes) -> int:
     return 8 if not flags & 0x40 else 12 if flags & 0x20 else 10
 
 
-def _deep_avif(file: BinaryIO, image: Image.Image) -> np.ndarray:
+def _deep_avif(file: BinaryIO, image: PillowImage.Image) -> tuple[np.ndarray, float]:
     import imagecodecs
 
     data = _all_of(file)
-    return _of_bits(imagecodecs.avif_decode(data, 0), 2 ** _avif_bits(data[:4096]) - 1)
+    return kept(imagecodecs.avif_decode(data, 0)), 2.0 ** _avif_bits(data[:4096]) - 1
 
 
-def _deep_heif(file: BinaryIO, image: Image.Image) -> np.ndarray:
+def _deep_heif(file: BinaryIO, image: PillowImage.Image) -> tuple[np.ndarray, float]:
     import pillow_heif
 
     file.seek(0)
     bits = int(image.info["bit_depth"])
     values = np.asarray(pillow_heif.open_heif(file, convert_hdr_to_8bit=False))
-    return _of_bits(values >> (16 - bits), 2**bits - 1)  # it shifts them up to 16 bits
+    return values >> (16 - bits), 2.0**bits - 1  # it shifts them up to 16 bits
 
 
-def _of_bits(values: np.ndarray, top: int) -> np.ndarray:
-    return values.astype(np.float32) / np.float32(top)
-
-
-def _target_mode(image: Image.Image) -> str:
+def _target_mode(image: PillowImage.Image) -> str:
     """The mode, of 8 bits a channel, that loses nothing of an 8-bit image."""
     if image.mode in ("1", "L", "LA", "La"):
         return "LA" if image.mode[1:] or "transparency" in image.info else "L"
     return "RGBA" if image.has_transparency_data else "RGB"
 
 
-def _from_high_range(image: Image.Image) -> np.ndarray:
-    """Gray of 16 or 32 bits as float32 in [0, 1]."""
-    values = np.asarray(image)
-    top = 1.0 if image.mode == "F" else 65535.0
-    low, high = float(values.min()), float(values.max())
-    if not (low >= 0.0 and high <= top):
-        raise UnreadableImageError(f"its values, {low:g} to {high:g}, are not in 0 to {top:g}; rescale them")
-    return (values / top).astype(np.float32)
-
-
-def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+def _to_srgb(image: PillowImage.Image, icc: bytes | None) -> PillowImage.Image:
     """CMYK as sRGB, by the file's own profile where it has a sound one."""
     if icc is not None:
         with contextlib.suppress(ImageCms.PyCMSError, OSError):
@@ -384,7 +465,7 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> Image.Image:
     return image.convert("RGB")
 
 
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: PillowImage.Image) -> int:
     """EXIF orientation, from 1 to 8; 1 where there is none, or none that can be read."""
     try:
         value = image.getexif().get(0x0112, 1)

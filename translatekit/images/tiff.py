@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image as PillowImage
+from PIL import ImageCms
 
-from translatekit.images.picture import MAX_PIXELS, Picture, UnreadableImageError, to_uint8, to_uint16
+from translatekit.image_spec import GRAY, RGB, ImageSpec
+from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, in_16_bits, kept, with_alpha
+from translatekit.images.picture import MAX_PIXELS, UnreadableImageError, to_uint8, to_uint16
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3}  # channels by PhotometricInterpretation
@@ -47,7 +50,7 @@ def fits_pillow(tags: Mapping[int, Any]) -> bool:
         max(several(258, 1)) <= 8
         and set(several(339, 1)) <= {1, 4}
         and several(284, 1) == (1,)
-        and _ASSOCIATED not in several(338, 0)
+        and set(several(338, _UNASSOCIATED)) <= {_UNASSOCIATED}
         and tags.get(262) not in (_CIELAB, _ICCLAB)
         and not (tags.get(262) == _PALETTE and _is_deep_palette(np.asarray(several(320, 0))))
     )
@@ -72,30 +75,32 @@ def page_places(file: BinaryIO) -> list[int]:
         return places or [0]
 
 
-def page_size(file: BinaryIO, place: int) -> tuple[int, int]:
-    """Height and width, as shown, of the page in a directory."""
+def page_header(file: BinaryIO, place: int) -> Header:
+    """What the page in a directory is, and how many pages there are."""
     import tifffile
 
+    pages = len(page_places(file))
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
         page = _checked(_page(tiff, place))
-        size = (page.imagelength, page.imagewidth)
-        return size[::-1] if _orientation(page) >= 5 else size
+        height, width = page.imagelength, page.imagewidth
+        if _orientation(page) >= 5:
+            height, width = width, height
+        return Header(height=height, width=width, spec=page_spec(page), pages=pages)
 
 
-def read_page(file: BinaryIO, place: int) -> tuple[np.ndarray, int, bytes | None]:
+def read_page(file: BinaryIO, place: int) -> tuple[Image, int]:
     """Decode the page in a directory.
 
-    Unsigned integers of b bits are divided by 2**b - 1, up to 16 bits. Signed integers, and those of more bits, are
-    taken for 16-bit values (8-bit ones, for 8-bit values), and floats for values in [0, 1], since TIFF does not
-    say what white is; what lies outside is refused.
+    Colours that were multiplied by alpha, CMYK, CIE L*a*b* and palettes become what a viewer shows: uint8, or float32
+    in [0, 1] where the file holds more than 8 bits. Everything else stays as it is. Unsigned integers of b bits,
+    up to 16, have white at 2**b - 1; of other numbers, TIFF does not say what white is.
 
     Returns:
-        (H, W, C), gray or RGB, with alpha, not premultiplied, where there is one; uint8 where the file holds no more
-        than 8 bits, else float32 in [0, 1]. The orientation, from 1 to 8. The colour profile.
+        The image, and its orientation, from 1 to 8.
 
     Raises:
-        UnreadableImageError: it has values or channels without a meaning as an image.
+        DataError: it has values or channels without a meaning as an image.
         Exception: whatever tifffile raises on a damaged file.
     """
     import tifffile
@@ -104,30 +109,107 @@ def read_page(file: BinaryIO, place: int) -> tuple[np.ndarray, int, bytes | None
     with tifffile.TiffFile(file) as tiff:
         page = _checked(_page(tiff, place))
         _check_whole(page, tiff.filehandle.size)
-        unit, colours, deep = _channels(page)
-        orientation, icc = _orientation(page), page.iccprofile
-        kinds = [int(kind) for kind in page.extrasamples]
+        values = page.asarray(maxworkers=1, squeeze=False)  # (planes, 1, H, W, samples in a plane)
+        samples = np.moveaxis(values[:, 0], 0, 2).reshape(page.imagelength, page.imagewidth, -1)
+        if page.photometric in (_PALETTE, _CMYK, _CIELAB, _ICCLAB) or _ASSOCIATED in page.extrasamples:
+            return _converted(page, samples), _orientation(page)
+        return _as_stored(page, samples), _orientation(page)
+
+
+def page_spec(page: Any) -> ImageSpec:
+    """What a page holds, by its tags."""
+    bits = page.bitspersample
+    levels = page.dtype.kind in "bu" and bits <= 16
+    if page.photometric in (_PALETTE, _CMYK, _CIELAB, _ICCLAB) or _ASSOCIATED in page.extrasamples:
+        return file_spec(_shown_as(page), "uint8" if bits <= 8 else "float32", True)
+    others = page.samplesperpixel - (_alpha_place(page) is not None)
+    dtype = "uint8" if levels and bits <= 8 else page.dtype.name
+    return file_spec(_names(page, others), dtype if dtype in DTYPES else "float32", levels)
+
+
+def _shown_as(page: Any) -> int:
+    """Channels of what a viewer shows of a page."""
+    return 1 if page.photometric in (0, 1) else 3
+
+
+def _alpha_place(page: Any) -> int | None:
+    """Which sample is alpha."""
+    kinds = [int(kind) for kind in page.extrasamples]
+    found = [place for place, kind in enumerate(kinds) if kind in (_ASSOCIATED, _UNASSOCIATED)]
+    return page.samplesperpixel - len(kinds) + found[0] if found else None
+
+
+def _names(page: Any, count: int) -> tuple[str, ...]:
+    """The channels: colours, and what else there is."""
+    colours = _COLOURS[page.photometric]
+    shown = RGB.channels if colours == 3 else GRAY.channels
+    if colours == 1 and count > 2:
+        shown = ()  # bands of equal rank
+    return (*shown, *(f"channel {index + 1}" for index in range(len(shown), count)))
+
+
+def _as_stored(page: Any, samples: np.ndarray) -> Image:
+    """Gray, RGB or bands, as the file has them."""
+    bits, kind = page.bitspersample, samples.dtype.kind
+    levels = kind in "bu" and bits <= 16
+    if page.photometric == _WHITE_IS_ZERO:
+        samples = samples.copy() if levels else _unit(samples, bits)
+        samples[:, :, 0] = (2**bits if levels else 2) - 1 - samples[:, :, 0]
+    numbers = None
+    if levels and bits < 8:
+        numbers = samples[:, :, 0].astype(np.uint8) if samples.shape[2] == 1 else None
+        samples = to_uint8(_unit(samples, bits))
+    pixels = kept(samples)
+    place = _alpha_place(page)
+    alpha = None
+    if place is not None:
+        alpha = np.ascontiguousarray(pixels[:, :, place])
+        pixels = np.delete(pixels, place, axis=2) if place + 1 < pixels.shape[2] else pixels[:, :, :place]
+    return Image(
+        pixels=np.ascontiguousarray(pixels),
+        spec=file_spec(_names(page, pixels.shape[2]), pixels.dtype.name, levels),
+        white=(255.0 if bits <= 8 else float(2**bits - 1)) if levels else None,
+        alpha=alpha,
+        icc_profile=page.iccprofile,
+        valid=finite(pixels),
+        numbers=numbers,
+    )
+
+
+def _converted(page: Any, samples: np.ndarray) -> Image:
+    """What a viewer shows of a palette, of CMYK and L*a*b*, and of colours that were multiplied by alpha."""
+    unit, colours, deep = _channels(page, samples)
+    icc = page.iccprofile
+    kinds = [int(kind) for kind in page.extrasamples]
     found = [extra for extra, kind in enumerate(kinds) if kind in (_ASSOCIATED, _UNASSOCIATED)]
     # In place, since these arrays are large.
     colour = unit[:, :, :colours]
     alpha = unit[:, :, colours + found[0], None] if found else None
     if alpha is not None and kinds[found[0]] == _ASSOCIATED:
         _undo_alpha(colour, alpha)
-    converted = page.photometric in (_CMYK, _CIELAB, _ICCLAB)
-    if converted:
+    if page.photometric in (_CMYK, _CIELAB, _ICCLAB):
         colour, icc = _to_srgb(colour, icc), None
     elif page.photometric == _WHITE_IS_ZERO:
         np.subtract(1.0, colour, out=colour)
-    if alpha is not None:
-        is_beside = found[0] == 0 and not converted
-        colour = unit[:, :, : colours + 1] if is_beside else np.concatenate([colour, alpha], axis=2)
-    return (colour if deep else to_uint8(colour)), orientation, icc
+    numbers = palette = None
+    if page.photometric == _PALETTE and samples.dtype == np.uint8:
+        numbers, palette = np.ascontiguousarray(samples[:, :, 0]), to_uint8(_palette(page)[0])
+    if not deep:
+        colour = to_uint8(colour)
+        alpha = None if alpha is None else to_uint8(alpha)
+    return Image(
+        pixels=np.ascontiguousarray(colour),
+        spec=file_spec(colour.shape[2], colour.dtype.name, True),
+        white=1.0 if deep else 255.0,
+        alpha=None if alpha is None else np.ascontiguousarray(alpha[:, :, 0]),
+        icc_profile=icc,
+        numbers=numbers,
+        palette=palette,
+    )
 
 
-def _channels(page: Any) -> tuple[np.ndarray, int, bool]:
+def _channels(page: Any, samples: np.ndarray) -> tuple[np.ndarray, int, bool]:
     """All samples (H, W, C) as float32, 0 to 1; how many of them are colours; whether they have more than 8 bits."""
-    values = page.asarray(maxworkers=1, squeeze=False)  # (planes, 1, H, W, samples in a plane)
-    samples = np.moveaxis(values[:, 0], 0, 2).reshape(page.imagelength, page.imagewidth, -1)
     bits = page.bitspersample
     if page.photometric == _PALETTE:
         levels, deep = _palette(page)
@@ -140,41 +222,39 @@ def _channels(page: Any) -> tuple[np.ndarray, int, bool]:
     return _unit(samples, bits), _COLOURS[page.photometric], bits > 8
 
 
-def write_pages(
-    file: BinaryIO | Path, pictures: Iterable[Picture], compression: int, big: bool = False
-) -> None:
+def write_pages(file: BinaryIO | Path, images: Iterable[Image], compression: int, big: bool = False) -> None:
     """Write a TIFF of one or more pages, one after the other.
 
-    float32 pixels are written with 16 bits a channel. Gray and alpha of 16 bits become RGB and alpha, which
-    more programs read.
+    Gray and alpha of 16 bits become RGB and alpha, which more programs read.
 
     Args:
         file: what is written.
-        pictures: the pages; of any sizes and depths.
+        images: the pages; of any sizes and kinds. Levels of other depths are written with 16 bits.
         compression: effort, from 0 (none) to 9.
         big: write a BigTIFF, which may be larger than 4 GiB.
     """
     import tifffile
 
     with tifffile.TiffWriter(file, bigtiff=big) as tiff:
-        for picture in pictures:
-            samples = picture.pixels
-            if picture.alpha is not None:
-                samples = np.concatenate([samples, picture.alpha[:, :, None]], axis=2)
-            if samples.dtype != np.uint8:
-                samples = to_uint16(samples)
-                if samples.shape[2] == 2:
-                    samples = samples[:, :, [0, 0, 0, 1]]
-            has_alpha = samples.shape[2] in (2, 4)
+        for image in images:
+            samples = with_alpha(image)
+            if samples.dtype == np.uint16 and image.white is not None:
+                samples = in_16_bits(image, samples)
+            has_alpha = image.alpha is not None
+            if has_alpha and image.spec.meaning == "gray" and samples.dtype == np.uint16:
+                samples = samples[:, :, [0, 0, 0, 1]]
+            count = samples.shape[2]
+            is_rgb = image.spec.meaning == "rgb" or (image.spec.meaning == "gray" and count == 4)
+            bands = count - (3 if is_rgb else 1) - has_alpha
             tiff.write(
-                samples if samples.shape[2] > 1 else samples[:, :, 0],
-                photometric="rgb" if samples.shape[2] >= 3 else "minisblack",
-                planarconfig="contig" if samples.shape[2] > 1 else None,
-                extrasamples=["unassalpha"] if has_alpha else None,
+                samples if count > 1 else samples[:, :, 0],
+                photometric="rgb" if is_rgb else "minisblack",
+                planarconfig="contig" if count > 1 else None,
+                extrasamples=["unspecified"] * bands + ["unassalpha"] * has_alpha or None,
                 compression="zlib" if compression else None,
                 compressionargs={"level": compression} if compression else None,
                 predictor=bool(compression),
-                iccprofile=picture.icc_profile,
+                iccprofile=image.icc_profile,
                 metadata=None,
                 contiguous=False,
             )
@@ -200,9 +280,9 @@ def _checked(page: Any) -> Any:
     if page.is_tiled:
         sides = [max(a, b) for a, b in zip(sides, (page.tilewidth, page.tilelength), strict=True)]
     if sides[0] * sides[1] * page.imagedepth * max(1, page.samplesperpixel) > 4 * MAX_PIXELS:
-        raise Image.DecompressionBombError
+        raise PillowImage.DecompressionBombError
     if page.imagelength * page.imagewidth > MAX_PIXELS:
-        raise Image.DecompressionBombError
+        raise PillowImage.DecompressionBombError
     if page.imagedepth != 1:
         raise UnreadableImageError(f"it is a volume of {page.imagedepth} slices; export each as a page")
     colours = _COLOURS.get(int(page.photometric))
@@ -214,10 +294,10 @@ def _checked(page: Any) -> Any:
     if page.photometric == _YCBCR and int(page.compression) not in (6, 7):
         raise UnreadableImageError("it holds YCbCr in a layout that is not read; convert it to RGB")
     extra = page.samplesperpixel - colours
-    if extra < 0 or (colours == 1 and extra > 1):
+    if extra < 0:
         raise UnreadableImageError(
             f"it has {page.samplesperpixel} channels where {page.photometric.name} has {colours}; "
-            "export those to be seen as gray or RGB"
+            "replace or remove it"
         )
     if page.dtype is None or page.dtype.kind not in "buif" or not isinstance(page.bitspersample, int):
         raise UnreadableImageError("its samples are neither integers nor floats of one size; convert it")
@@ -326,8 +406,8 @@ def _to_srgb(colour: np.ndarray, icc: bytes | None) -> np.ndarray:
     return (1.0 - colour[:, :, :3]) * (1.0 - colour[:, :, 3:4])
 
 
-def encode_page(picture: Picture, compression: int) -> bytes:
+def encode_page(image: Image, compression: int) -> bytes:
     """A TIFF of one page (see `write_pages`)."""
     buffer = io.BytesIO()
-    write_pages(buffer, [picture], compression)
+    write_pages(buffer, [image], compression)
     return buffer.getvalue()

@@ -7,16 +7,18 @@ import struct
 from typing import Any
 
 import numpy as np
+from PIL import Image as PillowImage
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import png
-from translatekit.images.picture import Picture, fitting_profile, to_pillow, to_uint8, to_uint16
+from translatekit.images.image import Image, file_spec, in_8_bits, in_16_bits, with_alpha
+from translatekit.images.picture import Picture, fitting_profile, to_pillow, to_uint16
 from translatekit.images.tiff import encode_page
 
 WRITABLE_SUFFIXES: frozenset[str] = frozenset(
     {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 )
-"""Suffixes that `encode_picture` writes."""
+"""Suffixes that `encode_image` writes."""
 
 _WHOLE_CHROMA = 90
 """Quality from which chroma is not subsampled."""
@@ -26,42 +28,70 @@ _LONGEST_JPEG = 65_500
 
 
 def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
-    """Encode an image for a file of a suffix.
+    """Encode gray or RGB for a file of a suffix (see `encode_image`).
 
     float32 pixels are written with 16 bits a channel where the format has them (PNG, TIFF), else with 8.
-    Alpha is carried where the format has it (PNG, TIFF, WebP, AVIF), and dropped elsewhere. The colour
-    profile is kept where the format has one (not BMP).
+    """
+    return encode_image(image_of(picture), suffix, quality=quality, compression=compression)
+
+
+def image_of(picture: Picture) -> Image:
+    """A picture as an image of 8 or 16 bits."""
+    pixels, alpha = picture.pixels, picture.alpha
+    deep = pixels.dtype != np.uint8
+    if deep:
+        pixels, alpha = to_uint16(pixels), None if alpha is None else to_uint16(alpha)
+    return Image(
+        pixels=pixels,
+        spec=file_spec(pixels.shape[2], pixels.dtype.name, True),
+        white=65535.0 if deep else 255.0,
+        alpha=alpha,
+        icc_profile=picture.icc_profile,
+    )
+
+
+def encode_image(image: Image, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
+    """Encode an image for a file of a suffix.
+
+    TIFF holds everything. PNG holds unsigned integers of up to 4 channels, and takes levels of other depths in 16 bits.
+    The others hold gray and RGB of 8 bits, to which deeper levels are rounded. Alpha is carried where the format has it
+    (PNG, TIFF, WebP, AVIF), and dropped elsewhere. The colour profile is kept where the format has one (not BMP).
 
     Args:
-        picture: what to encode.
+        image: what to encode.
         suffix: one of `WRITABLE_SUFFIXES`.
         quality: of JPEG, WebP and AVIF, from 1 to 100.
         compression: effort of PNG and TIFF, from 0 (none) to 9.
 
     Raises:
-        OptionError: the suffix is none of these.
-        DataError: the format cannot hold an image of this size.
+        OptionError: nothing writes such files.
+        DataError: the image is of no size or of no kind that the format allows.
     """
     suffix = suffix.lower()
     if suffix not in WRITABLE_SUFFIXES:
         raise OptionError(
             f"images cannot be written as {suffix!r}: choose one of {', '.join(sorted(WRITABLE_SUFFIXES))}"
         )
-    if picture.pixels.dtype != np.uint8 and suffix in (".tif", ".tiff"):
-        return encode_page(picture, compression)
-    samples = picture.pixels
-    if picture.alpha is not None and suffix not in (".jpg", ".jpeg", ".bmp"):
-        samples = np.concatenate([samples, picture.alpha[:, :, None]], axis=2)
-    if samples.dtype != np.uint8 and suffix == ".png":
-        return png.encode(to_uint16(samples), picture.icc_profile, compression)
+    is_plain = image.pixels.dtype == np.uint8 and image.white == 255 and image.spec.shown
+    if suffix in (".tif", ".tiff") and not is_plain:
+        return encode_page(image, compression)
+    if suffix == ".png" and not is_plain:
+        return _encode_numbers(image, compression)
+    if not image.spec.shown:
+        raise DataError(f"{image.spec} cannot be written as {suffix}, which holds gray and RGB: choose .tiff")
+    samples = image.pixels
+    if image.alpha is not None and suffix not in (".jpg", ".jpeg", ".bmp"):
+        samples = with_alpha(image)
+    if samples.dtype != np.uint8:
+        samples = in_8_bits(image, samples)
     # 4:4:4 where quality is asked for: subsampled chroma bleeds over the hard edges of label maps.
     whole_chroma = quality >= _WHOLE_CHROMA
     is_jpeg = suffix in (".jpg", ".jpeg")
-    if is_jpeg and picture.icc_profile is None and max(samples.shape) <= _LONGEST_JPEG:
-        return _encode_plain_jpeg(to_uint8(samples), quality, whole_chroma)
+    if is_jpeg and image.icc_profile is None and max(samples.shape) <= _LONGEST_JPEG:
+        return _encode_plain_jpeg(samples, quality, whole_chroma)
 
-    image = to_pillow(to_uint8(samples))
-    options: dict[str, Any] = {"icc_profile": picture.icc_profile}
+    pillow = to_pillow(samples)
+    options: dict[str, Any] = {"icc_profile": image.icc_profile}
     if suffix == ".png":
         options |= {"format": "PNG", "compress_level": compression}
     elif is_jpeg:
@@ -74,17 +104,39 @@ def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compress
         options |= {"format": suffix[1:].upper(), "quality": quality}
         if suffix == ".avif":
             options["subsampling"] = avif_subsampling(quality)
-        image = image.convert("RGBA" if image.mode in ("LA", "RGBA") else "RGB")
-        options["icc_profile"] = fitting_profile(picture.icc_profile, 3)
+        pillow = pillow.convert("RGBA" if pillow.mode in ("LA", "RGBA") else "RGB")
+        options["icc_profile"] = fitting_profile(image.icc_profile, 3)
+    return _saved(pillow, suffix, options)
+
+
+def _saved(pillow: PillowImage.Image, suffix: str, options: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     try:
-        image.save(buffer, **options)
+        pillow.save(buffer, **options)
     except (OSError, ValueError, struct.error) as error:
         raise DataError(
-            f"an image of {image.width}x{image.height} pixels cannot be written as {suffix} ({error}): "
+            f"an image of {pillow.width}x{pillow.height} pixels cannot be written as {suffix} ({error}): "
             "choose another format, such as .png"
         ) from None
     return buffer.getvalue()
+
+
+def _encode_numbers(image: Image, compression: int) -> bytes:
+    """A PNG of what is not plain gray or RGB of 8 bits."""
+    samples = with_alpha(image)
+    if image.white is not None and image.white not in (255, 65535):
+        samples = in_16_bits(image, samples)
+    if samples.dtype not in (np.uint8, np.uint16) or samples.shape[2] > 4:
+        raise DataError(
+            f"{image.spec} cannot be written as .png, which holds up to 4 channels of uint8 or uint16: choose .tiff"
+        )
+    if samples.dtype == np.uint16:
+        return png.encode(samples, image.icc_profile, compression)
+    pillow = to_pillow(samples)
+    if image.palette is not None and samples.shape[2] == 1:
+        pillow.putpalette(image.palette.tobytes())
+    options = {"format": "PNG", "compress_level": compression, "icc_profile": image.icc_profile}
+    return _saved(pillow, ".png", options)
 
 
 def avif_subsampling(quality: int) -> str:

@@ -24,6 +24,7 @@ from translatekit.images import (
     UnreadableImageError,
     count_pages,
     encode_picture,
+    image_of,
     read_picture,
     read_size,
     resize,
@@ -448,7 +449,7 @@ class _Line:
         except OSError as error:
             raise write_error(error, job.output) from None
         with atomic_path(job.output, before_rename=lambda: self._enter_file(item, made)) as made:
-            write_pages(made, pages(), self.options.compression, big)
+            write_pages(made, map(image_of, pages()), self.options.compression, big)
         item.finish("translated")
 
     def translate_video(self, item: _Item, progress: Progress | None) -> None:
