@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from translatekit_tools.bulk import Result, translate
+from translatekit_tools.bulk.kinds import several_pictures
 from translatekit_tools.bulk.manifest import MANIFEST_NAME
-from translatekit_tools.bulk.video.kinds import several_pictures
 
 from translatekit.cli import program
 from translatekit.errors import DataError, ModelFileError, OptionError

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from translatekit_tools.bulk.video.addresses import parse_rate, sequence_files
-from translatekit_tools.bulk.video.tracks import moved_timecode
+from translatekit_tools.bulk.addresses import parse_rate, sequence_files
+from translatekit_tools.bulk.tracks import moved_timecode
 from translatekit_tools.cli.run import run as run_command
 
 import translatekit

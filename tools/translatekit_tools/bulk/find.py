@@ -11,9 +11,7 @@ from pathlib import Path
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
-from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
-from translatekit_tools.bulk.options import SUFFIXES, RunOptions
-from translatekit_tools.bulk.video.addresses import (
+from translatekit_tools.bulk.addresses import (
     STANDARD,
     check_url,
     is_sequence,
@@ -21,7 +19,7 @@ from translatekit_tools.bulk.video.addresses import (
     name_of,
     shown,
 )
-from translatekit_tools.bulk.video.kinds import (
+from translatekit_tools.bulk.kinds import (
     ANIMATION_SUFFIXES,
     KEPT_VIDEO_SUFFIXES,
     STREAMED,
@@ -30,6 +28,8 @@ from translatekit_tools.bulk.video.kinds import (
     is_animation,
     moves,
 )
+from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
+from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 
 BESIDE = "-translated"
 """Added to the name of an output, or of an output folder, that lands beside its input."""

@@ -11,8 +11,8 @@ from translatekit.errors import OptionError
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 from translatekit.precision import Precision
 from translatekit.sizes import Size
-from translatekit_tools.bulk.video.addresses import RawFrames, parse_rate
-from translatekit_tools.bulk.video.tracks import Selection
+from translatekit_tools.bulk.addresses import RawFrames, parse_rate
+from translatekit_tools.bulk.tracks import Selection
 
 SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 """From ``--format`` to the suffix of the files it writes."""

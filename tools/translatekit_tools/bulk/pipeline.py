@@ -44,7 +44,15 @@ from translatekit.storage import (
     write_atomically,
     write_error,
 )
+from translatekit_tools.bulk.addresses import is_sequence, sequence_files
 from translatekit_tools.bulk.find import Job, find_jobs
+from translatekit_tools.bulk.kinds import (
+    ANIMATION_SUFFIXES,
+    RAW_SUFFIXES,
+    moves,
+    several_pictures,
+    turns_pages,
+)
 from translatekit_tools.bulk.manifest import Entry, hash_options
 from translatekit_tools.bulk.memory import Allowance, Planner, bytes_a_pixel
 from translatekit_tools.bulk.model import batch_size, check_channels, open_model
@@ -52,17 +60,9 @@ from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
 from translatekit_tools.bulk.unfinished import MOST_TIMES
-from translatekit_tools.bulk.video.addresses import is_sequence, sequence_files
-from translatekit_tools.bulk.video.kinds import (
-    ANIMATION_SUFFIXES,
-    RAW_SUFFIXES,
-    moves,
-    several_pictures,
-    turns_pages,
-)
 
 if TYPE_CHECKING:
-    from translatekit_tools.bulk.video.pipeline import VideoResult
+    from translatekit_tools.bulk.summary import VideoResult
 
 _THREADS = min(8, (os.cpu_count() or 1) + 2)  # more than cores: some wait for the disk
 _AHEAD = 2 * _THREADS  # length of each queue between stages

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from translatekit.errors import OptionError
+from translatekit_tools.bulk.addresses import STANDARD
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.video.addresses import STANDARD
 from translatekit_tools.bulk.video.standard import StandardInput, look_at_input
 
 _STARTS = {
@@ -45,7 +45,7 @@ def images_in_pipes(
     Raises:
         OptionError: nobody says where the image is to go.
     """
-    from translatekit_tools.bulk.video.kinds import moves
+    from translatekit_tools.bulk.kinds import moves
 
     if STANDARD not in (*inputs, output):
         yield inputs, output

@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from translatekit_tools.bulk.stats import Stats
 
-if TYPE_CHECKING:
-    from translatekit_tools.bulk.video.pipeline import VideoResult
-
 Outcome = Literal["translated", "skipped", "failed"]
+
+
+@dataclass(slots=True, kw_only=True)
+class VideoResult:
+    """What became of a video.
+
+    Attributes:
+        frames: how many were written, those of an earlier run included.
+        damaged: how many were left out, since they could not be decoded.
+        flicker: the warp error of the frames as they were translated, and as they were written; None where they were
+            not smoothed.
+    """
+
+    frames: int = 0
+    damaged: int = 0
+    flicker: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

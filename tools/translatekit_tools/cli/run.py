@@ -15,9 +15,9 @@ from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.cli.signals import command_line, stops_on_signals
 from translatekit.errors import OptionError, Stopped
 from translatekit.terminal import echo, stderr
+from translatekit_tools.bulk.addresses import STANDARD
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import BESIDE
-from translatekit_tools.bulk.video.addresses import STANDARD
 
 if TYPE_CHECKING:
     from rich.console import Console

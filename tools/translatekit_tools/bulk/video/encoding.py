@@ -18,9 +18,9 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from translatekit.errors import OptionError
+from translatekit_tools.bulk.kinds import CONSTANT_RATE_SUFFIXES
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.video.hdr import encoder_options
-from translatekit_tools.bulk.video.kinds import CONSTANT_RATE_SUFFIXES
 from translatekit_tools.bulk.video.reader import MATRICES, RGB, UNSAID, Frame, VideoInfo, swscale_matrix
 
 _MATROSKA = (".mkv", ".webm")

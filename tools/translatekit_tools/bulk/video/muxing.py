@@ -18,6 +18,15 @@ import av
 import numpy as np
 
 from translatekit.errors import DataError
+from translatekit_tools.bulk.kinds import WRITABLE_VIDEO_SUFFIXES
+from translatekit_tools.bulk.tracks import (
+    EVERYTHING,
+    Selection,
+    is_cover,
+    moved_timecode,
+    origin,
+    timecode,
+)
 from translatekit_tools.bulk.video.encoding import (
     NO_SPACE,
     Encoding,
@@ -28,16 +37,7 @@ from translatekit_tools.bulk.video.encoding import (
     usual_codec,
     write_segment,
 )
-from translatekit_tools.bulk.video.kinds import WRITABLE_VIDEO_SUFFIXES
 from translatekit_tools.bulk.video.reader import Frame, VideoInfo, explained
-from translatekit_tools.bulk.video.tracks import (
-    EVERYTHING,
-    Selection,
-    is_cover,
-    moved_timecode,
-    origin,
-    timecode,
-)
 
 _QUICKTIME = (".mp4", ".m4v", ".mov", ".3gp")
 _OTHER_SUFFIXES = (".mkv", ".mov", ".mp4", ".wmv", ".avi", ".ts")  # where a format cannot hold a track

@@ -23,28 +23,29 @@ from translatekit.images import Picture, encode_picture, resize, to_gray
 from translatekit.inference.geometry import Fitted, crop_centre, fit_pixels
 from translatekit.inference.stages import background
 from translatekit.storage import hash_bytes, hash_file, write_atomically
-from translatekit_tools.bulk.manifest import Entry, Manifest, hash_options
-from translatekit_tools.bulk.memory import Planner
-from translatekit_tools.bulk.options import SUFFIXES, RunOptions
-from translatekit_tools.bulk.stats import Clock
-from translatekit_tools.bulk.video.addresses import RawFrames, is_sequence, parse_rate
-from translatekit_tools.bulk.video.animation import AnimationReader, write_animation
-from translatekit_tools.bulk.video.encoding import Encoding, choose_encoding, raw_encoding, write_segment
-from translatekit_tools.bulk.video.flow import Smoother
-from translatekit_tools.bulk.video.kinds import (
+from translatekit_tools.bulk.addresses import RawFrames, is_sequence, parse_rate
+from translatekit_tools.bulk.kinds import (
     ANIMATION_SUFFIXES,
     CONSTANT_RATE_SUFFIXES,
     RAW_SUFFIXES,
     STREAMED,
     is_animation,
 )
+from translatekit_tools.bulk.manifest import Entry, Manifest, hash_options
+from translatekit_tools.bulk.memory import Planner
+from translatekit_tools.bulk.options import SUFFIXES, RunOptions
+from translatekit_tools.bulk.stats import Clock
+from translatekit_tools.bulk.summary import VideoResult
+from translatekit_tools.bulk.tracks import Selection
+from translatekit_tools.bulk.video.animation import AnimationReader, write_animation
+from translatekit_tools.bulk.video.encoding import Encoding, choose_encoding, raw_encoding, write_segment
+from translatekit_tools.bulk.video.flow import Smoother
 from translatekit_tools.bulk.video.muxing import Muxer, constant_rate
 from translatekit_tools.bulk.video.pipes import at_constant_rate, check_raw, write_raw
 from translatekit_tools.bulk.video.reader import Frame, Reader, VideoReader
 from translatekit_tools.bulk.video.segments import SEGMENT_FRAMES, Segments
 from translatekit_tools.bulk.video.sequence import SequenceReader
 from translatekit_tools.bulk.video.standard import StandardOutput
-from translatekit_tools.bulk.video.tracks import Selection
 
 _AHEAD = 8  # frames in each queue between threads
 _AHEAD_PIXELS = 2**24  # of all frames in a queue, where they are large
@@ -52,22 +53,6 @@ _MOST_PLACES = 5  # that are named
 _IN_FLIGHT = 3  # batches: one on its way to the device, one computed, one on its way back
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True, kw_only=True)
-class VideoResult:
-    """What became of a video.
-
-    Attributes:
-        frames: how many were written, those of an earlier run included.
-        damaged: how many were left out, since they could not be decoded.
-        flicker: the warp error of the frames as they were translated, and as they were written; None where they were
-            not smoothed.
-    """
-
-    frames: int = 0
-    damaged: int = 0
-    flicker: tuple[float, float] | None = None
 
 
 Report = Callable[[int, int], None]

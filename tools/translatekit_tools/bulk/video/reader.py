@@ -20,10 +20,10 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from translatekit.errors import DataError
-from translatekit_tools.bulk.video.addresses import STANDARD, RawFrames
+from translatekit_tools.bulk.addresses import STANDARD, RawFrames
+from translatekit_tools.bulk.tracks import EVERYTHING, Selection
 from translatekit_tools.bulk.video.hdr import HLG, PQ, Hdr, hdr_of
 from translatekit_tools.bulk.video.standard import StandardInput
-from translatekit_tools.bulk.video.tracks import EVERYTHING, Selection
 
 RGB, UNSAID = 0, 2
 """Values of a matrix, as in ISO/IEC 23091-2: none, since the samples are RGB; and one that the file does not name."""

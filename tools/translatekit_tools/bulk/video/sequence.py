@@ -10,7 +10,7 @@ import numpy as np
 
 from translatekit.errors import DataError
 from translatekit.images import read_picture
-from translatekit_tools.bulk.video.addresses import sequence_files
+from translatekit_tools.bulk.addresses import sequence_files
 from translatekit_tools.bulk.video.reader import Frame, UnreadableVideoError, VideoInfo, Wanted
 
 

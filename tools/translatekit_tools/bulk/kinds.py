@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from translatekit_tools.bulk.video.addresses import is_sequence
+from translatekit_tools.bulk.addresses import is_sequence
 
 VIDEO_SUFFIXES = frozenset(
     {
