@@ -17,6 +17,7 @@ from PIL import Image
 from translatekit_tools.demo import FULL, HELD_OUT, QUICK, run_demo, train_command
 from translatekit_tools.gallery import GalleryRow, write_gallery
 
+from tests.pages import HOSTILE, PHONE, ParsedPage, assert_harmless, opened
 from translatekit.cli.train import train
 from translatekit.config import RunConfig
 from translatekit.datasets.facades import PALETTE
@@ -191,20 +192,36 @@ def test_a_gallery_links_images_wherever_they_are_and_escapes_names(tmp_path: Pa
         assert escaped in text
 
 
+def test_hostile_names_in_a_gallery_stay_text(tmp_path: Path) -> None:
+    image = tmp_path / "a'b\"<img src=x onerror=hacked=1>.png"
+    row = GalleryRow(name=HOSTILE, images={HOSTILE: image}, figures={HOSTILE: HOSTILE})
+    write_gallery(
+        tmp_path / "index.html",
+        [row],
+        HOSTILE,
+        {HOSTILE: HOSTILE},
+        summary=HOSTILE,
+        links={HOSTILE: image},
+        commands={HOSTILE: HOSTILE},
+    )
+    page = ParsedPage((tmp_path / "index.html").read_text(encoding="utf-8"))
+    # title, heading, summary, figure's label, column, caption, figures (two), link, purpose and command
+    assert_harmless(page, shown=11)
+    assert [attributes["alt"] for attributes in page.all("img")] == [f"{HOSTILE}: {HOSTILE}"]
+
+
 def test_the_images_of_a_gallery_enlarge(browser: Any, tmp_path: Path) -> None:
     images = {column: tmp_path / f"{column}.png" for column in ("input", "output")}
     for path in images.values():
         Image.new("RGB", (32, 32)).save(path)
     write_gallery(tmp_path / "index.html", [GalleryRow(name="one", images=images)], "title", {})
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    page.goto((tmp_path / "index.html").as_uri())
-    page.get_by_role("button", name="Enlarge one: output").press("Enter")
-    dialog = page.get_by_role("dialog")
-    width = "document.querySelector('dialog img').getBoundingClientRect().width"
-    page.wait_for_function(f"{width} === {32 * 12}")  # the whole factors that fit into 390
-    page.keyboard.press("ArrowLeft")
-    assert dialog.get_by_role("status").inner_text() == "one: input"
-    page.close()
+    with opened(browser, (tmp_path / "index.html").as_uri(), PHONE) as page:
+        page.get_by_role("button", name="Enlarge one: output").press("Enter")
+        dialog = page.get_by_role("dialog")
+        width = "document.querySelector('dialog img').getBoundingClientRect().width"
+        page.wait_for_function(f"{width} === {32 * 12}")  # the whole factors that fit into 390
+        page.keyboard.press("ArrowLeft")
+        assert dialog.get_by_role("status").inner_text() == "one: input"
 
 
 def test_a_page_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from translatekit.storage import write_atomically
-from translatekit.training.report.page import figure_cards, html_page
+from translatekit.training.report.page import render
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,40 +52,27 @@ def write_gallery(
     Raises:
         ModelFileError: the page cannot be written.
     """
-    parts = [f"<header><h1>{escape(title)}</h1>"]
-    if summary:
-        parts.append(f'<p class="quiet">{escape(summary)}</p>')
-    parts += ["</header>", figure_cards(figures)]
-    parts.append(
-        f'<h2>Results</h2><div class="gallery">{"".join(_row(row, path.parent) for row in rows)}</div>'
+    folder = path.parent
+    page = render(
+        "gallery.html",
+        "translatekit_tools",
+        title=title,
+        summary=summary,
+        figures=figures,
+        rows=[_shown(row, folder) for row in rows],
+        links={text: _relative(target, folder) for text, target in (links or {}).items()},
+        commands=commands or {},
     )
-    if links:
-        items = "".join(
-            f'<p><a href="{_relative(target, path.parent)}">{escape(text)}</a></p>'
-            for text, target in links.items()
-        )
-        parts.append(f'<h2>More</h2><div class="card">{items}</div>')
-    if commands:
-        blocks = "".join(
-            f'<p>{escape(purpose)}</p><pre tabindex="0">{escape(command)}</pre>'
-            for purpose, command in commands.items()
-        )
-        parts.append(f'<h2>How to go on</h2><div class="card commands">{blocks}</div>')
-    write_atomically(path, html_page(title, "\n".join(parts)).encode())
+    write_atomically(path, page.encode())
 
 
-def _row(row: GalleryRow, folder: Path) -> str:
-    images = "".join(
-        f'<div><span>{escape(column)}</span><img src="{_relative(image, folder)}" loading="lazy" '
-        f'alt="{escape(f"{row.name}: {column}")}"></div>'
-        for column, image in row.images.items()
-    )
-    figures = " · ".join(f"{label} {value}" for label, value in row.figures.items())
-    return (
-        f'<figure class="card"><div class="images">{images}</div>'
-        f"<figcaption><b>{escape(row.name)}</b><span>{escape(figures)}</span></figcaption></figure>"
-    )
+def _shown(row: GalleryRow, folder: Path) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "images": [(column, _relative(image, folder)) for column, image in row.images.items()],
+        "figures": " · ".join(f"{label} {value}" for label, value in row.figures.items()),
+    }
 
 
 def _relative(target: Path, folder: Path) -> str:
-    return escape(quote(Path(os.path.relpath(target, folder)).as_posix()))
+    return quote(Path(os.path.relpath(target, folder)).as_posix())

@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from translatekit_tools.watch.server import WatchServer
 
+from tests.pages import HOSTILE, PHONE, curves, opened, train_line
+from tests.pages import make_run as make_hostile
 from tests.tools.watch.test_watch import make_run
 
 pytest.importorskip("playwright", reason="playwright is not installed")
@@ -19,21 +21,22 @@ from playwright.sync_api import Browser, Page, expect
 
 
 @contextlib.contextmanager
-def opened(browser: Browser, *folders: Path, width: int = 390) -> Iterator[Page]:
+def served(browser: Browser, *folders: Path, width: int = PHONE["width"]) -> Iterator[Page]:
     """The page of runs, watched for faults until the context ends."""
     with WatchServer(list(folders)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        page = browser.new_page(viewport={"width": width, "height": 800})
-        faults: list[str] = []
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.goto(server.address)
-        yield page
-        page.close()
-        server.shutdown()
-        thread.join()
-        assert faults == []
+        try:
+            with opened(browser, server.address, {"width": width, "height": 800}) as page:
+                yield page
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def drawn(page: Page) -> int:
+    """How many curves there are in all charts."""
+    return sum(len(curves(section)) for section in page.locator("section:has(.plot)").all())
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_the_page_follows_a_run_and_keeps_what_was_chosen(browser: Browser, tmp_
     for step in (50, 100):
         Image.new("RGB", (16, 8)).save(tmp_path / f"samples/step-{step:08d}.png")
     log.write_text(json.dumps({"kind": "train", "step": 100, "epoch": 0, "losses": {"G_L1": 3.0}}) + "\n")
-    with opened(browser, tmp_path) as page:
+    with served(browser, tmp_path) as page:
         assert page.locator(".trouble").count() == 0
         page.get_by_label("Smoothing").fill("0")
         page.locator(".viewer input").fill("0")
@@ -73,7 +76,7 @@ def test_the_page_follows_a_run_and_keeps_what_was_chosen(browser: Browser, tmp_
 
 
 def test_on_a_phone_each_run_is_a_card_that_can_be_read(browser: Browser, runs: list[Path]) -> None:
-    with opened(browser, *runs) as page:
+    with served(browser, *runs) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         cards = page.locator(".runs > li")
         for card, run in zip(cards.all(), runs, strict=True):
@@ -87,38 +90,60 @@ def test_on_a_phone_each_run_is_a_card_that_can_be_read(browser: Browser, runs: 
 
 
 def test_a_run_is_switched_off_everywhere_and_stays_off(browser: Browser, runs: list[Path]) -> None:
-    with opened(browser, *runs, width=1280) as page:
-        curves = page.locator("section path.curve")
-        both = curves.count()
+    with served(browser, *runs, width=1280) as page:
+        both = drawn(page)
+        assert both > 0
         page.locator(".runs").get_by_role("button", name=runs[0].name).click()
         expect(page.get_by_role("heading", name=f"Samples of {runs[0].name}")).to_be_hidden()
         expect(page.get_by_role("heading", name=f"Samples of {runs[1].name}")).to_be_visible()
-        expect(curves).to_have_count(both // 2)
+        assert drawn(page) == both // 2
         page.reload()
-        expect(curves).to_have_count(both // 2)
+        assert drawn(page) == both // 2
         for button in page.get_by_role("button", name=runs[0].name).all():
             expect(button).to_have_attribute("aria-pressed", "false")
         page.locator(".runs").get_by_role("button", name=runs[0].name).click()
-        expect(curves).to_have_count(both)
+        assert drawn(page) == both
 
 
 def test_the_options_in_which_runs_differ_are_named_and_no_others(browser: Browser, runs: list[Path]) -> None:
-    with opened(browser, *runs) as page:
+    with served(browser, *runs) as page:
         table = page.get_by_role("region", name="Options in which they differ")
         assert [row.inner_text().split() for row in table.locator("tbody tr").all()] == [
             ["lr", "0.0002", "0.0005"]
         ]
-    with opened(browser, runs[0]) as page:
+    with served(browser, runs[0]) as page:
         assert page.get_by_text("Options in which they differ").count() == 0
     (runs[1] / "config.toml").write_text((runs[0] / "config.toml").read_text())
-    with opened(browser, *runs) as page:
+    with served(browser, *runs) as page:
         expect(page.get_by_text("they have the same options")).to_be_visible()
 
 
 def test_samples_enlarge(browser: Browser, runs: list[Path]) -> None:
-    with opened(browser, *runs, width=1280) as page:
+    with served(browser, *runs, width=1280) as page:
         page.get_by_role("button", name="Enlarge samples at step 100").last.click()
         image = page.get_by_role("dialog").get_by_role("img")
         assert "/runs/1/samples/step-00000100.png" in (image.get_attribute("src") or "")
         page.keyboard.press("ArrowLeft")
         expect(page.get_by_role("dialog").get_by_role("status")).to_have_text("step 50")
+
+
+def test_hostile_names_are_shown_and_not_run_when_a_run_goes_on_either(
+    browser: Browser, tmp_path: Path
+) -> None:
+    lines = [train_line(step, **{HOSTILE: 1.0 * step}) for step in (1, 2)]
+    folders = [
+        make_hostile(tmp_path / name, lines, config=f"method = '''{name} {HOSTILE}'''\n")
+        for name in ("one <img src=x onerror='hacked=1'>", "other {{ 7*7 }}")
+    ]
+    with served(browser, *folders, width=1280) as page:
+        for step in (3, 4):
+            expect(page.locator("#runs")).to_contain_text(HOSTILE)
+            expect(page.locator(".runs")).to_contain_text(folders[1].name)
+            expect(page.locator(".options")).to_contain_text(folders[0].name)
+            assert page.evaluate("window.hacked") is None
+            with (folders[0] / "metrics.jsonl").open("a") as file:
+                file.write(
+                    json.dumps({"kind": "event", "step": step, "epoch": 0, "text": f"{step} {HOSTILE}"})
+                    + "\n"
+                )
+            expect(page.locator(".runs")).to_contain_text(f"{step} {HOSTILE}", timeout=20_000)

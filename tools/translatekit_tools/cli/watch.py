@@ -49,7 +49,7 @@ def watch(runs: tuple[Path, ...], port: int, once: bool, as_json: bool) -> None:
 
 
 def _print(folders: list[Path], as_json: bool) -> None:
-    from translatekit.training.report.page import key_figures
+    from translatekit.training.report.figures import key_figures
     from translatekit_tools.watch.page import read_runs
 
     found = read_runs(folders)
