@@ -11,6 +11,7 @@ the ratio that would be left if all but a variant's calls of the convolution and
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import sys
@@ -29,7 +30,8 @@ from translatekit.networks.factory import Networks
 from translatekit.networks.layers import DoublingConv2d, HalvingConv2d
 from translatekit.precision import FABRIC, torch_slowness
 from translatekit.registry import registry
-from translatekit.training.setup import make_optimizer, to_channels_last, use_channels_last, wrap_network
+from translatekit.training.batches import to_channels_last, use_channels_last
+from translatekit.training.setup import make_optimizer, wrap_network
 
 SMALL = {"generator_options": {"depth": 7, "width": 32}, "discriminator_options": {"width": 32}}
 CASES: dict[str, tuple[str, int, int, dict[str, Any]]] = {  # method, batch size, pixels a side, options
@@ -75,7 +77,7 @@ def build(
     factory = Networks(
         generator_name=str(options.generator),
         generator_options=options.generator_options,
-        discriminator_name=str(options.discriminator),
+        discriminator_name=options.discriminator,
         discriminator_options=options.discriminator_options,
     )
     data = SimpleNamespace(channels={"input": 3, "target": 3, "A": 3, "B": 3})
@@ -95,7 +97,7 @@ def build(
         fabric = Fabric(accelerator=device, devices=1, precision=FABRIC[options.precision])
         method.setup(
             fabric,
-            lambda parameters: make_optimizer(parameters, options),
+            functools.partial(make_optimizer, options=options),
             lambda network: wrap_network(network, options, fabric.device),
         )
         if use_channels_last(options, fabric.device):

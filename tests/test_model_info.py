@@ -66,7 +66,7 @@ def rewrite(path: Path, **changes: Any) -> Path:
         (
             "data",
             {"dataset": 7},
-            "its data must be an object of finite values, in which dataset and name are texts",
+            "its data must be an object of finite values, in which dataset, name, input and target are texts",
         ),
         ("metrics", {"l1": "low"}, "its metrics must be an object of numbers"),
         ("step", -1, "its step must be a whole number from 0"),

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str, float | None], None]
 """Told what is being done, and the share of it that is done, in [0, 1], or None where nobody knows."""
 
-MakeOptimizer = Callable[[Iterable["nn.Parameter"]], "torch.optim.Optimizer"]
+SIDES: Mapping[str, tuple[str, str]] = {"AtoB": ("A", "B"), "BtoA": ("B", "A")}
+"""Of unpaired data, what a generator of each `Direction` takes and what its outputs are to be like."""
 
 
 class Generator(Protocol):
@@ -158,14 +159,15 @@ class NetworkFactory(Protocol):
     """Makes the networks a user asked for, initialized, with their options checked.
 
     Attributes:
-        generator_name, discriminator_name: their names in the registry, whose descriptors say what they take.
+        generator_name, discriminator_name: their names in the registry, whose descriptors say what they take;
+            None where the method has no discriminator.
     """
 
     @property
     def generator_name(self) -> str: ...  # noqa: D102
 
     @property
-    def discriminator_name(self) -> str: ...  # noqa: D102
+    def discriminator_name(self) -> str | None: ...  # noqa: D102
 
     def generator(self, **arguments: Any) -> nn.Module:
         """The chosen generator; `arguments` are those that are not the user's, such as ``in_channels``."""
@@ -173,6 +175,39 @@ class NetworkFactory(Protocol):
 
     def discriminator(self, **arguments: Any) -> nn.Module:
         """The chosen discriminator."""
+        ...
+
+    def initialize(self, network: nn.Module) -> nn.Module:
+        """A network of the method's own, its weights initialized as the user asked."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A generator that users will run, and the images it is trained on.
+
+    Attributes:
+        network: made by the factory, so that a model file can describe it.
+        input: the key of the images in a batch that it takes, such as ``input`` or ``A``; None where it takes none.
+        target: the key of those that its outputs are to be like, such as ``target`` or ``B``.
+    """
+
+    network: nn.Module
+    input: str | None
+    target: str
+
+
+class MakeOptimizer(Protocol):
+    """Makes an optimizer as the run's options say."""
+
+    def __call__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        lr: float | None = None,
+        betas: tuple[float, float] | None = None,
+    ) -> torch.optim.Optimizer:
+        """Adam for some parameters; its initial learning rate and betas are the run's where they are None."""
         ...
 
 
@@ -184,19 +219,29 @@ class Method(Protocol):
     Attributes:
         networks: by name; what `step` calls.
         bare: the same networks without the wrapping of `setup`; their weights are what a checkpoint holds.
-        optimizers: by the name of the network that each one updates.
+        optimizers: by name, which need not be that of a network; a checkpoint holds their states.
     """
 
     networks: dict[str, Any]
     bare: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
+    def begin(self, batch: Mapping[str, Any]) -> None:
+        """Make the networks whose shapes depend on what others give.
+
+        Called once, before `setup`, also when a run is resumed: what is made here is then filled from the checkpoint.
+
+        Args:
+            batch: the first images of the data, on the CPU; the same for every process.
+        """
+        ...
+
     def setup(self, fabric: Fabric, make_optimizer: MakeOptimizer, wrap: Callable[[nn.Module], Any]) -> None:
         """Make the optimizers, move everything to its device and wrap it for the precision and strategy in use.
 
         Args:
             fabric: the engine.
-            make_optimizer: from the parameters of a network to its optimizer.
+            make_optimizer: from parameters to their optimizer.
             wrap: what is done to a network first (memory format, compilation).
         """
         ...
@@ -210,7 +255,17 @@ class Method(Protocol):
         """
         ...
 
-    def deployed(self) -> dict[str, nn.Module]:
+    def learning_rate_factor(self, optimizer: str, step: int, epoch: int) -> float | None:
+        """What an optimizer's initial learning rate is multiplied by; None leaves it to the run's schedule.
+
+        Args:
+            optimizer: its name.
+            step: how many are done.
+            epoch: how many are done.
+        """
+        ...
+
+    def deployed(self) -> dict[str, Deployed]:
         """The generators that a user will run, by name; the first is the main one."""
         ...
 

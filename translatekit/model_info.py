@@ -347,10 +347,13 @@ _RULES: dict[str, _Rule] = {
     "color": _one_of(Color),
     "classes": _TEXTS,
     "data": _object(
-        "an object of finite values, in which dataset and name are texts, images a number and palette a list",
+        "an object of finite values, in which dataset, name, input and target are texts, "
+        "images a number and palette a list",
         dataset=_TEXT,
         name=_TEXT,
         checkpoint=_TEXT,
+        input=_TEXT,
+        target=_TEXT,
         images=_STEPS,
         palette=_Rule("", lambda value: isinstance(value, list)),
     ),

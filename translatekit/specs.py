@@ -152,7 +152,8 @@ class MethodSpec(Spec):
         options: ``"package.module:Dataclass"`` with the method's own options. Its module must not import
             torch, because ``translatekit train METHOD --help`` is generated from it.
         data: what it trains on.
-        generator, discriminator, dataset: the names it uses when the user names none.
+        generator, dataset: the names it uses when the user names none.
+        discriminator: likewise; None for a method that has none, which offers no options of one.
         defaults: values of `translatekit.config.TrainOptions` that this method starts from instead of the
             general ones, as pairs of field name and value.
     """
@@ -161,8 +162,8 @@ class MethodSpec(Spec):
     options: str
     data: DataKind
     generator: str
-    discriminator: str
     dataset: str
+    discriminator: str | None = None
     defaults: tuple[tuple[str, Any], ...] = ()
 
     def load_options(self) -> type[Any]:

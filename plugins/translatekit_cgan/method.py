@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from translatekit.errors import DataError, OptionError
-from translatekit.interfaces import Dataset, NetworkFactory
+from translatekit.interfaces import Dataset, Deployed, NetworkFactory
 from translatekit.losses import make_loss
 from translatekit.registry import registry
 from translatekit.training.method import Method, accuracy
@@ -29,7 +29,7 @@ class CGAN(Method):
         self.class_names = data.class_names if options.conditional else ()
         _check(options, networks, data)
         channels, classes = data.channels["image"], len(self.class_names)
-        conditional = registry("discriminator").get(networks.discriminator_name).conditional
+        conditional = registry("discriminator").get(str(networks.discriminator_name)).conditional
         super().__init__(
             {
                 "G": networks.generator(
@@ -69,9 +69,9 @@ class CGAN(Method):
         losses = {"G_GAN": loss_G, "D_real": D_real, "D_fake": D_fake}
         return {name: loss.detach() for name, loss in losses.items()} | accuracy(real_logits, fake_logits)
 
-    def deployed(self) -> dict[str, nn.Module]:
+    def deployed(self) -> dict[str, Deployed]:
         """The generator."""
-        return {"G": self.bare["G"]}
+        return {"G": Deployed(self.bare["G"], input=None, target="image")}
 
     def samples(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Training images, and beside them a column for each class (the first ten), a row from the same noise."""
@@ -116,7 +116,7 @@ def _check(options: CGANOptions, networks: NetworkFactory, data: Dataset) -> Non
             f"cgan makes images from noise, and the generator {networks.generator_name!r} takes images: "
             f"pass --generator with one of {fitting}"
         )
-    if options.conditional and not discriminators.get(networks.discriminator_name).conditional:
+    if options.conditional and not discriminators.get(str(networks.discriminator_name)).conditional:
         fitting = ", ".join(entry.spec.name for entry in discriminators.entries() if entry.spec.conditional)
         raise OptionError(
             f"the discriminator {networks.discriminator_name!r} takes no labels: "

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from translatekit.errors import OptionError
-from translatekit.interfaces import Dataset, NetworkFactory
+from translatekit.interfaces import Dataset, Deployed, NetworkFactory
 from translatekit.losses import make_loss
 from translatekit.training.method import Method, accuracy
 from translatekit.training.pool import ImagePool
@@ -79,9 +79,12 @@ class CycleGAN(Method):
             }
         return {name: loss.detach() for name, loss in losses.items()} | accuracies
 
-    def deployed(self) -> dict[str, nn.Module]:
+    def deployed(self) -> dict[str, Deployed]:
         """Both generators."""
-        return {"AtoB": self.bare["AtoB"], "BtoA": self.bare["BtoA"]}
+        return {
+            "AtoB": Deployed(self.bare["AtoB"], input="A", target="B"),
+            "BtoA": Deployed(self.bare["BtoA"], input="B", target="A"),
+        }
 
     def samples(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Each side, its translation, and the way back."""

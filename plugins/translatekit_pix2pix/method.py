@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from translatekit.interfaces import Dataset, NetworkFactory
+from translatekit.interfaces import Dataset, Deployed, NetworkFactory
 from translatekit.losses import make_loss
 from translatekit.training.method import Method, accuracy
 from translatekit_pix2pix.options import Pix2PixOptions
@@ -62,9 +62,9 @@ class Pix2Pix(Method):
         losses |= {"D_real": D_real, "D_fake": D_fake}
         return {name: loss.detach() for name, loss in losses.items()} | accuracy(real_logits, fake_logits)
 
-    def deployed(self) -> dict[str, nn.Module]:
+    def deployed(self) -> dict[str, Deployed]:
         """The generator."""
-        return {"G": self.bare["G"]}
+        return {"G": Deployed(self.bare["G"], input="input", target="target")}
 
     def samples(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Input, output and target."""

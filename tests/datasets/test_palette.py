@@ -63,25 +63,25 @@ def test_a_dataset_has_the_palette_of_its_input() -> None:
     for direction, has in (("AtoB", True), ("BtoA", False)):
         options = DataOptions(load_size=72, crop_size=64, direction=direction)  # type: ignore[arg-type]
         data = make_dataset("demo", None, options, {"count": 30})
-        palette = palette_of(data, "G")
+        palette = palette_of(data, "input")
         assert (palette is not None) == has
         assert [item["name"] for item in palette or []] == (list(PALETTE) if has else [])
         data.set_epoch(3)
-        assert palette_of(data, "G") == palette
+        assert palette_of(data, "input") == palette
 
 
 def test_real_facades_have_their_twelve_colours(data_dir: Path) -> None:
     data = make_dataset("aligned", data_dir / "facades", DataOptions(direction="BtoA"))
-    palette = palette_of(data, "G")
+    palette = palette_of(data, "input")
     assert palette is not None
     assert len(palette) == 12
-    assert palette_of(make_dataset("aligned", data_dir / "facades", DataOptions()), "G") is None
+    assert palette_of(make_dataset("aligned", data_dir / "facades", DataOptions()), "input") is None
 
 
 def test_paintings_and_photographs_have_none(data_dir: Path) -> None:
     data = make_dataset("unaligned", data_dir / "monet2photo", DataOptions())
-    assert palette_of(data, "AtoB") is None
-    assert palette_of(data, "BtoA") is None
+    assert palette_of(data, "A") is None
+    assert palette_of(data, "B") is None
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import click
 import torch
 from torch import nn
 from translatekit.hookspecs import hookimpl
+from translatekit.interfaces import Deployed
 from translatekit.specs import *
 from translatekit.training.method import Method
 
@@ -201,7 +202,7 @@ class Method_(Method):
         loss = self.networks["G"](batch["input"]).mean() * (1 + self.steps)
         self.update(loss, "G")
         return {"G": loss.detach()}
-    def deployed(self): return {"G": self.bare["G"]}
+    def deployed(self): return {"G": Deployed(self.bare["G"], "input", "target")}
     def samples(self, batch): return {"output": self.networks["G"](batch["input"])}
 
 class Lazy(Method_):

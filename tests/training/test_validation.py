@@ -17,7 +17,7 @@ from translatekit import train
 from translatekit.errors import OptionError, TranslatekitError
 from translatekit.model_file import read_info
 from translatekit.training.checkpoint import load_checkpoint
-from translatekit.training.validation import Judge, diversity
+from translatekit.training.validation import Validator, diversity
 
 
 @pytest.fixture(scope="module")
@@ -136,12 +136,12 @@ def test_weights_that_are_not_there_are_named_with_where_to_get_them(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     for metric, name in (("lpips", "alexnet"), ("fid", "inception")):
         with pytest.raises(TranslatekitError, match=rf"(?s){tmp_path}.*{name}.*download it from https://"):
-            Judge(metric, paired=True)
+            Validator(metric, paired=True)
 
 
 def test_metrics_of_pairs_need_pairs() -> None:
     with pytest.raises(OptionError, match="--best-by fid"):
-        Judge("psnr", paired=False)
+        Validator("psnr", paired=False)
 
 
 def test_diversity_is_a_share_of_that_of_real_images() -> None:

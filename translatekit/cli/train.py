@@ -47,6 +47,8 @@ class Methods(click.RichGroup):
             "discriminator": spec.discriminator,
         }
 
+        without = () if spec.discriminator else ("discriminator", "discriminator_options")
+
         def callback(data: str | None, config: str | None, resume: str | None, **params: Any) -> None:
             given = {**collect(TrainOptions, params), **collect(own, params)}
             _train(cmd_name, data, config, resume, given)
@@ -56,7 +58,7 @@ class Methods(click.RichGroup):
             params=[
                 click.Argument(["data"], required=False, type=click.Path()),
                 *options_from_dataclass(own),
-                *options_from_dataclass(TrainOptions, defaults=shown),
+                *options_from_dataclass(TrainOptions, skip=without, defaults=shown),
                 _CONFIG,
                 _RESUME,
             ],

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from translatekit.errors import OptionError
-from translatekit.interfaces import DataOptions, Dataset
+from translatekit.interfaces import SIDES, DataOptions, Dataset
+from translatekit.model_info import ModelInfo
 from translatekit.options import check_options
 from translatekit.registry import registry
 
@@ -39,3 +40,14 @@ def make_dataset(
     except ValueError as error:
         raise OptionError(f"{owner}: {error}") from None
     return dataset
+
+
+def sides_of(data: Dataset, info: ModelInfo) -> tuple[str, str]:
+    """The keys of a dataset's images that a model takes, and that its outputs are to be like.
+
+    They are those that it was trained on, as its file says; on data of another kind, those of its direction.
+    """
+    trained = info.data.get("input"), info.data.get("target")
+    if all(key in data.channels for key in trained):
+        return str(trained[0]), str(trained[1])
+    return ("input", "target") if "input" in data.channels else SIDES.get(info.direction, SIDES["AtoB"])

@@ -79,20 +79,19 @@ def learn_palette(images: Iterable[np.ndarray]) -> list[PaletteClass] | None:
     return [{"name": f"colour {number}", "color": colour} for number, colour in enumerate(colours, 1)]
 
 
-def palette_of(data: Dataset, generator: str, root: Path | None = None) -> list[PaletteClass] | None:
-    """The palette of what a generator is trained on, or None where that is no label maps.
+def palette_of(data: Dataset, image: str | None, root: Path | None = None) -> list[PaletteClass] | None:
+    """The palette of one image of a dataset's items, or None where that is no label maps.
 
     Args:
         data: the training images; its epoch is set to 0, so that the answer is the same whenever it is asked for.
-        generator: its name. Of unpaired data, ``AtoB`` takes A and ``BtoA`` takes B.
+        image: its key, such as ``input`` or ``A``; None for what starts from no image.
         root: the images' folder. If it holds a `PALETTE_FILE`, the names are taken from there; else from the
             dataset, where it knows them.
 
     Raises:
         DataError: the `PALETTE_FILE` is damaged.
     """
-    image = "input" if "input" in data.channels else generator[:1]
-    if data.color != "rgb" or data.channels.get(image) != 3 or not len(data):
+    if image is None or data.color != "rgb" or data.channels.get(image) != 3 or not len(data):
         return None
     if known := known_palette(data, image):
         return known

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from translatekit.errors import OptionError
+from translatekit.errors import OptionError, PluginError
 from translatekit.networks.layers import Init, init_weights
 from translatekit.options import check_options
 from translatekit.registry import registry
@@ -69,12 +69,12 @@ class Networks:
 
     Attributes:
         generator_name, generator_options: the generator, as the user typed it.
-        discriminator_name, discriminator_options: the discriminator.
+        discriminator_name, discriminator_options: the discriminator; None where the method has none.
         init, init_gain: see `translatekit.networks.layers.init_weights`.
     """
 
     generator_name: str
-    discriminator_name: str
+    discriminator_name: str | None = None
     generator_options: Mapping[str, Any] = field(default_factory=dict)
     discriminator_options: Mapping[str, Any] = field(default_factory=dict)
     init: Init = "normal"
@@ -86,18 +86,24 @@ class Networks:
         Raises:
             OptionError: an option does not fit.
         """
-        return self._initialized(make_generator(self.generator_name, self.generator_options, **arguments))
+        return self.initialize(make_generator(self.generator_name, self.generator_options, **arguments))
 
     def discriminator(self, **arguments: Any) -> nn.Module:
         """A new discriminator.
 
         Raises:
             OptionError: an option does not fit.
+            PluginError: the method's descriptor names none.
         """
-        return self._initialized(
+        if self.discriminator_name is None:
+            raise PluginError(
+                "the method asks for a discriminator, and its descriptor names none: give its MethodSpec one"
+            )
+        return self.initialize(
             make_discriminator(self.discriminator_name, self.discriminator_options, **arguments)
         )
 
-    def _initialized(self, network: nn.Module) -> nn.Module:
+    def initialize(self, network: nn.Module) -> nn.Module:
+        """The network, its weights initialized as the user asked."""
         init_weights(network, self.init, self.init_gain)
         return network

@@ -15,12 +15,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from translatekit.config import TrainOptions
-from translatekit.interfaces import DataOptions, Method
+from translatekit.interfaces import DataOptions, Deployed, Method
 from translatekit.networks.factory import Networks, make_generator
 from translatekit.registry import registry
 from translatekit.testing.contracts import Subject, require
 from translatekit.testing.datasets import IMAGE_KEYS, NAME_KEYS
 from translatekit.testing.networks import check_finite, images
+from translatekit.training.method import trains
 
 NUM_CLASSES = 10
 BATCH = 2
@@ -30,7 +31,8 @@ def descriptor(subject: Subject) -> None:
     """Its descriptor names networks, a dataset and options that exist and fit."""
     spec = subject.spec
     registry("generator").get(spec.generator)
-    registry("discriminator").get(spec.discriminator)
+    if spec.discriminator is not None:
+        registry("discriminator").get(spec.discriminator)
     provides = registry("dataset").get(spec.dataset).provides
     require(
         provides == spec.data, f"{subject} trains on {spec.data} data, and its dataset gives {provides} data"
@@ -60,7 +62,7 @@ def light_options(subject: Subject) -> None:
 
 
 def step(subject: Subject) -> None:
-    """A step gives finite named losses and changes every network."""
+    """A step gives finite named losses and changes every network that has weights to train."""
     method = _make(subject)
     before = _copy(method)
     losses = method.step(_batch(subject))
@@ -83,8 +85,18 @@ def deployed(subject: Subject) -> None:
     """It deploys generators that a model file can describe."""
     generators = _make(subject).deployed()
     require(bool(generators), f"{subject} deploys no generator: there would be nothing to save")
-    for name, network in generators.items():
-        require(isinstance(network, nn.Module), f"{subject} deploys {network!r} as {name}, not a module")
+    keys = IMAGE_KEYS[subject.spec.data]
+    for name, generator in generators.items():
+        require(
+            isinstance(generator, Deployed) and isinstance(generator.network, nn.Module),
+            f"{subject} deploys {generator!r} as {name}: give a translatekit.interfaces.Deployed",
+        )
+        for key in (generator.input, generator.target):
+            require(
+                key in keys or (key is None and generator.input is None),
+                f"{subject} says that {name} is trained on {key!r}, and its batches hold {', '.join(keys)}",
+            )
+        network = generator.network
         arguments: Any = getattr(network, "arguments", None)
         require(
             isinstance(arguments, Mapping),
@@ -121,12 +133,13 @@ def resume(subject: Subject) -> None:
     one = _make(subject)
     one.step(_batch(subject))
     file = io.BytesIO()
-    torch.save({"states": _states(one), "extra": one.extra_state()}, file)
+    torch.save({**_states(one), "extra": one.extra_state()}, file)
     file.seek(0)
     saved = torch.load(file, weights_only=True)
     other = _make(subject, seed=1)
-    for name, (network, optimizer) in saved["states"].items():
+    for name, network in saved["networks"].items():
         other.bare[name].load_state_dict(network)
+    for name, optimizer in saved["optimizers"].items():
         other.optimizers[name].load_state_dict(optimizer)
     other.load_extra_state(saved["extra"])
     batch = _batch(subject, seed=2)
@@ -181,12 +194,15 @@ def _make(subject: Subject, seed: int = 0) -> Method:
     options = subject.spec.load_options()(**subject.options)
     data = _Data(subject.spec.data, settings.crop_size)
     method: Method = subject.spec.load()(options, factory, data)
+    method.begin(_batch(subject))
     method.setup(Fabric(accelerator="cpu", devices=1), _adam, lambda network: network)
     return method
 
 
-def _adam(parameters: Any) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=2e-4, betas=(0.5, 0.999))
+def _adam(
+    parameters: Any, *, lr: float | None = None, betas: tuple[float, float] | None = None
+) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=lr or 2e-4, betas=betas or (0.5, 0.999))
 
 
 def _batch(subject: Subject, seed: int = 0) -> dict[str, Any]:
@@ -204,11 +220,12 @@ def _copy(method: Method) -> dict[str, list[Tensor]]:
     return {
         name: [parameter.detach().clone() for parameter in network.parameters()]
         for name, network in method.bare.items()
+        if trains(network)
     }
 
 
-def _states(method: Method) -> dict[str, tuple[Any, Any]]:
+def _states(method: Method) -> dict[str, dict[str, Any]]:
     return {
-        name: (method.bare[name].state_dict(), optimizer.state_dict())
-        for name, optimizer in method.optimizers.items()
+        "networks": {name: network.state_dict() for name, network in method.bare.items()},
+        "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
     }

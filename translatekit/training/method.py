@@ -10,11 +10,11 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from translatekit.interfaces import MakeOptimizer
+from translatekit.interfaces import Deployed, MakeOptimizer
 
 
 class Method:
-    """A training method whose subclass builds `networks` and writes `step` and `deployed`.
+    """A training method whose subclass builds networks and writes `step`, `deployed` and `samples`.
 
     See `translatekit.interfaces.Method` for what its attributes mean.
     """
@@ -25,23 +25,47 @@ class Method:
     fabric: Fabric
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
-        """Take the networks by name; each is updated by an optimizer of its own."""
+        """Take the networks by name."""
         self.bare = dict(networks)
         self.networks = dict(networks)
         self.optimizers = {}
 
+    def begin(self, batch: Mapping[str, Any]) -> None:
+        """Nothing, unless a subclass has networks to add whose shapes depend on what others give."""
+
+    def add_network(self, name: str, network: nn.Module) -> None:
+        """One more network, such as in `begin`: trained, saved and resumed like the others."""
+        self.bare[name] = self.networks[name] = network
+
+    def make_optimizers(self, make: MakeOptimizer) -> dict[str, torch.optim.Optimizer]:
+        """The optimizers by name: here, one for each network that has weights to train, under its name.
+
+        A subclass may give several networks one optimizer, other rates (``make(parameters, lr=1e-4)``), or optimizers
+        of another kind.
+        """
+        return {name: make(network.parameters()) for name, network in self.bare.items() if trains(network)}
+
     def setup(self, fabric: Fabric, make_optimizer: MakeOptimizer, wrap: Callable[[nn.Module], Any]) -> None:
         """See `translatekit.interfaces.Method.setup`."""
         self.fabric = fabric
+        optimizers = self.make_optimizers(make_optimizer)
         for name, network in self.bare.items():
-            optimizer = make_optimizer(network.parameters())
-            self.networks[name], self.optimizers[name] = fabric.setup(wrap(network), optimizer)
+            wrapped = wrap(network)
+            self.networks[name] = (
+                fabric.setup_module(wrapped) if trains(network) else _Fixed(fabric.to_device(wrapped), fabric)
+            )
+        for name, optimizer in optimizers.items():
+            self.optimizers[name] = fabric.setup_optimizers(optimizer)
+
+    def learning_rate_factor(self, optimizer: str, step: int, epoch: int) -> float | None:
+        """The run's own schedule, unless a subclass has one."""
+        return None
 
     def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """See `translatekit.interfaces.Method.step`."""
         raise NotImplementedError
 
-    def deployed(self) -> dict[str, nn.Module]:
+    def deployed(self) -> dict[str, Deployed]:
         """See `translatekit.interfaces.Method.deployed`."""
         raise NotImplementedError
 
@@ -57,7 +81,7 @@ class Method:
         """Take `extra_state` back."""
 
     def update(self, loss: Tensor, *names: str) -> None:
-        """One optimizer step of the named networks down the gradient of a loss."""
+        """One step of the named optimizers down the gradient of a loss."""
         for name in names:
             self.optimizers[name].zero_grad()
         self.fabric.backward(loss)
@@ -79,6 +103,24 @@ class Method:
             finally:
                 for name in names:
                     self.bare[name].requires_grad_(True)
+
+
+def trains(network: nn.Module) -> bool:
+    """Whether a network has weights that are trained."""
+    return any(parameter.requires_grad for parameter in network.parameters())
+
+
+class _Fixed(nn.Module):
+    """A network that is not trained, in the run's precision: there is nothing to synchronize between processes."""
+
+    def __init__(self, network: nn.Module, fabric: Fabric) -> None:
+        super().__init__()
+        self.network = network
+        self._autocast = fabric.autocast
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        with self._autocast():
+            return self.network(*args, **kwargs)
 
 
 @torch.no_grad()

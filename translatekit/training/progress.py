@@ -1,4 +1,4 @@
-"""What a training says while it runs: a progress bar on a terminal, plain lines elsewhere."""
+"""What a training says while it runs: a progress bar on a terminal, plain lines elsewhere; nothing on other ranks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.columns import Columns
 from rich.console import RenderableType
@@ -18,6 +18,11 @@ from torch.utils.tensorboard import SummaryWriter
 from translatekit.storage import write_atomically
 from translatekit.terminal import stderr
 from translatekit.training.diagnosis import read_entries
+from translatekit.training.report.page import write_index
+
+if TYPE_CHECKING:
+    from translatekit.training.schedule import Plan
+    from translatekit.training.state import Training
 
 
 class LossesBelow(Progress):
@@ -30,8 +35,57 @@ class LossesBelow(Progress):
             yield Columns([Text(loss, style="dim") for loss in task.fields["losses"]], padding=(0, 2))
 
 
-class Reporter:
-    """Writes metrics.jsonl, TensorBoard events and the terminal.
+class Report:
+    """Where a training reports to; this one goes nowhere, as on every rank but the first.
+
+    Steps and epochs are counted as in `translatekit.training.state.Progress`.
+    """
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        """A sentence for the user."""
+
+    def show(self, command: str) -> None:
+        """What the user may type next."""
+
+    def step(self, step: int, epoch: int) -> None:
+        """A step is done."""
+
+    def train(self, step: int, epoch: int, values: Mapping[str, float], lr: float, rate: float) -> None:
+        """Log the means of losses and accuracies since the last time, and images a second."""
+
+    def validation(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Log what the validation images gave."""
+
+    def samples(self, step: int, epoch: int, grid: Any, diversity: Mapping[str, float]) -> None:
+        """Keep a grid of sample images (a PIL image), and log how unlike each other the outputs are."""
+
+    def event(self, step: int, epoch: int, text: str) -> None:
+        """Note something that happened, and say it."""
+
+    def failure(self, step: int, epoch: int, loss: str, value: float) -> None:
+        """Note the loss that ended the run because it was no number."""
+
+    def page(self) -> None:
+        """Bring the run's page up to date."""
+
+
+def make_report(training: Training, plan: Plan) -> Report:
+    """Rank 0 reports."""
+    if not training.fabric.is_global_zero:
+        return Report()
+    return Reporter(training.folder, plan.total, training.progress.step, plan.epochs)
+
+
+class Reporter(Report):
+    """Writes metrics.jsonl, TensorBoard events, the page and the terminal.
 
     Args:
         folder: the run's.
@@ -147,6 +201,10 @@ class Reporter:
     def failure(self, step: int, epoch: int, loss: str, value: float) -> None:
         """Note the loss that ended the run because it was no number."""
         self._write(kind="failure", step=step, epoch=epoch, loss=loss, value=str(value))
+
+    def page(self) -> None:
+        """Bring ``index.html`` up to date."""
+        write_index(self.folder)
 
     def _scalars(self, family: str, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():

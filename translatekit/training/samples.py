@@ -3,16 +3,76 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
+import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from translatekit.images.color_torch import lab_to_rgb
+from translatekit.training.batches import first_batch
+from translatekit.training.progress import Report
+from translatekit.training.state import Training
+from translatekit.training.validation import diversity
 
+SAMPLE_IMAGES = 4
 _LEAST_CELL = 128
 _BACKGROUND, _INK = (92, 97, 104), (255, 255, 255)
+
+
+class Samples:
+    """The images of a run's samplings: from the validation set where there is one."""
+
+    def __init__(self, training: Training) -> None:
+        source = training.validation or training.data
+        self._batch = first_batch(source, SAMPLE_IMAGES)
+
+    def show(self, training: Training, report: Report) -> None:
+        """What the method makes of them, into the run's folder; rank 0 alone does it."""
+        if not training.fabric.is_global_zero:
+            return
+        batch = training.fabric.to_device(self._batch)
+        with evaluating(training):
+            images = training.method.samples(batch)
+        varied = diversity(images, batch)
+        if training.data.color == "lab":  # what was learned is ab, which nobody can look at without its L
+            lightness = self._batch["input"]
+            images = {
+                name: lab_to_rgb(lightness.to(image.device), image) * 2 - 1 if image.shape[1] == 2 else image
+                for name, image in images.items()
+            }
+        grid = sample_grid({name: image.float().cpu() for name, image in images.items()})
+        report.samples(training.progress.step, training.progress.epoch, grid, varied)
+
+
+@contextmanager
+def evaluating(training: Training) -> Iterator[None]:
+    """Networks in evaluation mode, the averaged weights in place where there are any; everything back after.
+
+    They are the bare ones, without what several processes wrap them in, so that one process alone may use them.
+    """
+    method = training.method
+    bare, wrapped = method.bare, method.networks
+    modes = {name: network.training for name, network in bare.items()}
+    deployed = {name: item.network for name, item in method.deployed().items() if name in training.ema}
+    kept: dict[str, dict[str, Tensor]] = {}
+    for network in bare.values():
+        network.eval()
+    for name, network in deployed.items():
+        kept[name] = {key: value.clone() for key, value in network.state_dict().items()}
+        network.load_state_dict(training.ema[name].module.state_dict())
+    method.networks = dict[str, Any](bare)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        method.networks = wrapped
+        for name, network in deployed.items():
+            network.load_state_dict(kept[name])
+        for name, network in bare.items():
+            network.train(modes[name])
 
 
 def sample_grid(images: Mapping[str, Tensor]) -> Image.Image:

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, default_collate
 
 from translatekit.config import RunConfig, TrainOptions, read_toml, run_config
 from translatekit.datasets import make_dataset
 from translatekit.datasets.layouts import MissingSplitError
+from translatekit.datasets.palette import PaletteClass, palette_of
 from translatekit.errors import OptionError, TrainingError
 from translatekit.interfaces import DataOptions, Dataset, Method
 from translatekit.networks.factory import Networks
@@ -30,11 +30,12 @@ from translatekit.networks.layers import set_norm_inference
 from translatekit.precision import FABRIC, choose_for_training, torch_slowness, torch_speeds
 from translatekit.registry import registry
 from translatekit.storage import TEMPORARY
+from translatekit.training.batches import first_batch, make_batches, use_channels_last
+from translatekit.training.checkpoint import gather_ranks
+from translatekit.training.losses import LossLog
 from translatekit.training.metrics import SET_METRICS
-from translatekit.training.sampling import EpochBatches
-from translatekit.training.signals import ignore_in_worker
 from translatekit.training.state import Training
-from translatekit.training.validation import Judge
+from translatekit.training.validation import Validator
 
 _MAY_CHANGE_ON_RESUME = {"epochs", "epochs_decay", "max_steps"}
 _MAY_CHANGE_GROUPS = {"Output", "Hardware"}
@@ -207,13 +208,13 @@ class Parts:
     """What a run is made of, before any device is used.
 
     Attributes:
-        data, validation, judge: see `translatekit.training.state.Training`.
+        data, validation, validator: see `translatekit.training.state.Training`.
         method: with its networks.
     """
 
     data: Dataset
     validation: Dataset | None
-    judge: Judge | None
+    validator: Validator | None
     method: Method
 
 
@@ -226,21 +227,29 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
     """
     options = config.options
     data = _open_data(config, "train")
-    validation, judge = _open_validation(config)
+    validation, validator = _open_validation(config)
     make_batches(data, options, fabric)
     torch.manual_seed(options.seed)  # every process starts from the same weights
+    method = make_method(config, data)
+    for deployed in method.deployed().values():
+        set_norm_inference(deployed.network, options.norm_inference)
+    return Parts(data, validation, validator, method)
+
+
+def make_method(config: RunConfig, data: Dataset) -> Method:
+    """The method of a run with all of its networks, on the CPU; their weights are drawn from torch's generator."""
+    options = config.options
     factory = Networks(
         generator_name=str(options.generator),
         generator_options=options.generator_options,
-        discriminator_name=str(options.discriminator),
+        discriminator_name=options.discriminator,
         discriminator_options=options.discriminator_options,
         init=options.init,
         init_gain=options.init_gain,
     )
     method: Method = registry("method").load(config.method)(config.method_options, factory, data)
-    for network in method.deployed().values():
-        set_norm_inference(network, options.norm_inference)
-    return Parts(data, validation, judge, method)
+    method.begin(first_batch(data, options.batch_size))
+    return method
 
 
 def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric) -> Training:
@@ -251,29 +260,55 @@ def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric) -> Tr
         functools.partial(make_optimizer, options=options),
         functools.partial(wrap_network, options=options, device=fabric.device),
     )
+    for optimizer in method.optimizers.values():
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])  # which the schedule starts from
     torch.manual_seed(options.seed + 1 + fabric.global_rank)  # each process draws noise of its own
-    averages = {}
+    ema = {}
     if options.ema is not None:
         average = get_ema_multi_avg_fn(options.ema)
-        averages = {
-            name: AveragedModel(network, multi_avg_fn=average) for name, network in method.deployed().items()
+        ema = {
+            name: AveragedModel(deployed.network, multi_avg_fn=average)
+            for name, deployed in method.deployed().items()
         }
     return Training(
-        folder, config, fabric, parts.data, parts.validation, method, averages=averages, judge=parts.judge
+        folder,
+        config,
+        fabric,
+        parts.data,
+        parts.validation,
+        method,
+        LossLog(fabric, folder, options.precision),
+        ema=ema,
+        validator=parts.validator,
+        palettes=_palettes(config, parts) if fabric.is_global_zero else {},
     )
 
 
-def make_batches(data: Dataset, options: TrainOptions, fabric: Fabric) -> EpochBatches:
-    """Which images this process takes, in which order.
+def agree_on_precision(fabric: Fabric, precision: str) -> None:
+    """Refuse a run whose processes would compute in different precisions: ``auto`` on machines of several kinds.
 
     Raises:
-        DataError: one step needs more images than there are.
+        TrainingError: they would.
     """
-    return EpochBatches(len(data), options.batch_size, options.seed, fabric.global_rank, fabric.world_size)
+    chosen = sorted({state["precision"] for state in gather_ranks(fabric, {"precision": precision})})
+    if len(chosen) > 1:
+        raise TrainingError(
+            f"the processes of this run would compute in {' and '.join(chosen)}: pass --precision fp32"
+        )
 
 
-def _open_validation(config: RunConfig) -> tuple[Dataset | None, Judge | None]:
-    """The validation images and their judge, where there are any and the method can be measured on them."""
+def _palettes(config: RunConfig, parts: Parts) -> dict[str, list[PaletteClass]]:
+    """The colours of each deployed generator's inputs, none where they are no label maps."""
+    root = None if config.data is None else Path(config.data)
+    return {
+        name: palette_of(parts.data, deployed.input, root) or []
+        for name, deployed in parts.method.deployed().items()
+    }
+
+
+def _open_validation(config: RunConfig) -> tuple[Dataset | None, Validator | None]:
+    """The validation images and what measures on them, where there are any and the method can be measured on them."""
     options = config.options
     kind = registry("method").get(config.method).data
     wanted = kind == "paired" or (kind == "unpaired" and options.best_by in SET_METRICS)
@@ -288,7 +323,7 @@ def _open_validation(config: RunConfig) -> tuple[Dataset | None, Judge | None]:
                 "--validate-every above 0, and for unpaired images pass --best-by fid or kid"
             )
         return None, None
-    return validation, Judge(options.best_by, kind == "paired", options.features)
+    return validation, Validator(options.best_by, kind == "paired", options.features)
 
 
 def _open_data(config: RunConfig, split: str) -> Dataset:
@@ -314,10 +349,21 @@ def _open_data(config: RunConfig, split: str) -> Dataset:
     return make_dataset(name, config.data, data_options, options.dataset_options)
 
 
-def make_optimizer(parameters: Iterable[nn.Parameter], options: TrainOptions) -> torch.optim.Optimizer:
-    """Adam as both papers use it."""
+def make_optimizer(
+    parameters: Iterable[nn.Parameter],
+    *,
+    options: TrainOptions,
+    lr: float | None = None,
+    betas: tuple[float, float] | None = None,
+) -> torch.optim.Optimizer:
+    """Adam as both papers use it, by the run's options where a method does not say otherwise."""
     # Fused is one pass over the memory instead of a dozen: at batch size 1 the optimizer is much of a CPU's step.
-    return torch.optim.Adam(parameters, lr=options.lr, betas=(options.beta1, options.beta2), fused=True)
+    return torch.optim.Adam(
+        parameters,
+        lr=options.lr if lr is None else lr,
+        betas=(options.beta1, options.beta2) if betas is None else betas,
+        fused=True,
+    )
 
 
 def wrap_network(network: nn.Module, options: TrainOptions, device: torch.device) -> Any:
@@ -326,41 +372,3 @@ def wrap_network(network: nn.Module, options: TrainOptions, device: torch.device
     if use_channels_last(options, device) and device.type != "cpu":
         network = network.to(memory_format=torch.channels_last)
     return torch.compile(network) if options.compile else network
-
-
-def use_channels_last(options: TrainOptions, device: torch.device) -> bool:
-    """Whether images are laid out as NHWC: as the options say, else where it was measured to be quicker."""
-    if options.channels_last is not None:
-        return options.channels_last
-    return device.type != "cpu" or options.batch_size > 1
-
-
-def to_channels_last(value: Any) -> Any:
-    """A batch's images as NHWC in memory; anything else as it is."""
-    is_image = isinstance(value, Tensor) and value.ndim == 4
-    return value.contiguous(memory_format=torch.channels_last) if is_image else value
-
-
-def make_loader(training: Training, batches: EpochBatches) -> Any:
-    """The training images in the order of `batches`, moved to the device."""
-    loader: DataLoader[Any] = DataLoader(
-        training.data,  # type: ignore[arg-type]
-        batch_sampler=batches,
-        num_workers=training.options.workers,
-        collate_fn=collate,
-        pin_memory=training.fabric.device.type == "cuda",
-        worker_init_fn=_start_worker if training.options.workers else None,
-        generator=torch.Generator(),  # else each start of an epoch would draw from the noise of the training
-    )
-    return training.fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-
-
-def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """One batch from its items."""
-    return dict(default_collate(items))
-
-
-def _start_worker(worker: int) -> None:
-    """Keep readers from taking the cores that the training computes on, and from hearing its signals."""
-    torch.set_num_threads(1)
-    ignore_in_worker()

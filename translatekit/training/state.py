@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from translatekit.config import RunConfig, TrainOptions
 from translatekit.datasets.palette import PaletteClass
 from translatekit.interfaces import Dataset, Method
-from translatekit.training.validation import Judge
+from translatekit.training.losses import LossLog
+
+if TYPE_CHECKING:
+    from translatekit.training.validation import Validator
 
 
 @dataclass
@@ -22,14 +26,14 @@ class Progress:
 
     Attributes:
         best: the best validation metric so far, negated where more is better.
-        waited: validations since then.
+        since_best: validations since then.
     """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
     best: float = math.inf
-    waited: int = 0
+    since_best: int = 0
 
 
 @dataclass
@@ -37,8 +41,11 @@ class Training:
     """A run in progress: everything the loop works with.
 
     Attributes:
-        pending: steps and their losses that are still on the device.
-        checked: losses since the last line of the log that are known to be numbers.
+        ema: the exponential moving averages of the deployed generators, by their names; empty where none are kept.
+        losses: since the last line of the log.
+        metrics: of the last validation.
+        notes: what the user is told at the start.
+        palettes: the colours of each deployed generator's inputs.
     """
 
     folder: Path
@@ -47,16 +54,34 @@ class Training:
     data: Dataset
     validation: Dataset | None
     method: Method
+    losses: LossLog
     progress: Progress = field(default_factory=Progress)
-    averages: dict[str, AveragedModel] = field(default_factory=dict)
-    judge: Judge | None = None
+    ema: dict[str, AveragedModel] = field(default_factory=dict)
+    validator: Validator | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     palettes: dict[str, list[PaletteClass]] = field(default_factory=dict)
-    pending: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)
-    checked: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def options(self) -> TrainOptions:
         """The general options."""
         return self.config.options
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last validations brought nothing better."""
+        patience = self.options.patience
+        return patience is not None and self.progress.since_best >= patience
+
+    def generators(self) -> dict[str, nn.Module]:
+        """The generators that users will run, by name: averaged where the run averages."""
+        return {
+            name: self.ema[name].module if name in self.ema else deployed.network
+            for name, deployed in self.method.deployed().items()
+        }
+
+    def average(self) -> None:
+        """Bring the moving averages up to date, after a step."""
+        if self.ema:
+            for name, deployed in self.method.deployed().items():
+                self.ema[name].update_parameters(deployed.network)

@@ -7,8 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from translatekit.errors import OptionError
+from translatekit.interfaces import Deployed
+from translatekit.training.batches import collate
 from translatekit.training.metrics import (
     PAIRED_METRICS,
     RISING,
@@ -18,11 +21,15 @@ from translatekit.training.metrics import (
     PairedMetrics,
     set_metric,
 )
+from translatekit.training.progress import Report
+from translatekit.training.saving import save_models
+from translatekit.training.state import Training
 
+VALIDATION_BATCH = 8
 _ALWAYS = ("l1", "psnr", "ssim")
 
 
-class Judge:
+class Validator:
     """The metrics of a run's validation: the usual ones on pairs, and the one that decides which state is the best.
 
     Args:
@@ -51,28 +58,29 @@ class Judge:
         self,
         network: nn.Module,
         batches: Iterable[Mapping[str, Any]],
-        side: str,
+        source: str,
+        target: str,
         to_device: Callable[[Tensor], Tensor],
     ) -> dict[str, float]:
         """The metrics of a network, which is put into evaluation mode and back.
 
         Args:
             network: from images to images.
-            batches: of the validation set; ``input`` and ``target``, or ``A`` and ``B``.
-            side: which of ``A`` and ``B`` the network takes, where there are no pairs.
+            batches: of the validation set.
+            source: the key of the images that the network takes, such as ``input`` or ``A``.
+            target: the key of those that its outputs are compared with, such as ``target`` or ``B``.
             to_device: brings images to the network.
         """
-        source, wanted = ("input", "target") if self.paired else (side, "B" if side == "A" else "A")
         mean = MetricMean()
         real: list[Tensor] = []
         fake: list[Tensor] = []
-        seen: dict[str, set[str]] = {"A": set(), "B": set()}
+        seen: dict[str, set[str]] = {source: set(), target: set()}
 
         def unseen(batch: Mapping[str, Any], of: str) -> list[int]:
             """Of unpaired images each is taken once: an epoch shows the smaller side again and again."""
-            names = [str(name) for name in batch[f"name_{of}"]] if of in seen and not self.paired else None
-            if names is None:
-                return list(range(len(batch[wanted])))
+            if self.paired:
+                return list(range(len(batch[of])))
+            names = [str(name) for name in batch[f"name_{of}"]]
             new = [index for index, name in enumerate(names) if name not in seen[of]]
             seen[of].update(names)
             return new
@@ -83,11 +91,11 @@ class Judge:
             for batch in batches:
                 output = network(to_device(batch[source])).float().cpu()
                 if self._metrics:
-                    values = self._metrics(output, batch[wanted])
+                    values = self._metrics(output, batch[target])
                     mean.update({name: value.mean().item() for name, value in values.items()}, len(output))
                 if self._features:
-                    real.append(self._features(batch[wanted][unseen(batch, wanted)]))
-                    fake.append(self._features(output[unseen(batch, side)]))
+                    real.append(self._features(batch[target][unseen(batch, target)]))
+                    fake.append(self._features(output[unseen(batch, source)]))
         finally:
             network.train(was_training)
         result = mean.compute() if self._metrics else {}
@@ -99,6 +107,30 @@ class Judge:
         """The metric that decides, negated where more is better: the lowest score is the best."""
         value = metrics[self.best_by]
         return -value if self.best_by in RISING else value
+
+
+def validate(training: Training, report: Report) -> None:
+    """Measure the main generator on the validation images; keep the best. Every process must call this."""
+    validator, progress = training.validator, training.progress
+    if training.validation is None or validator is None:
+        return
+    if training.fabric.is_global_zero:
+        network = next(iter(training.generators().values()))
+        main: Deployed = next(iter(training.method.deployed().values()))
+        images: Any = training.validation
+        loader: DataLoader[Any] = DataLoader(
+            images, batch_size=VALIDATION_BATCH, collate_fn=collate, generator=torch.Generator()
+        )
+        training.metrics = validator.measure(
+            network, loader, str(main.input), str(main.target), training.fabric.to_device
+        )
+        epoch = progress.epoch - (progress.batch == 0)  # an epoch just ended counts as itself
+        report.validation(progress.step, epoch, training.metrics)
+        progress.since_best += 1
+        if validator.score(training.metrics) < progress.best:
+            progress.best, progress.since_best = validator.score(training.metrics), 0
+            save_models(training, "best")
+    progress.best, progress.since_best = training.fabric.broadcast((progress.best, progress.since_best))
 
 
 @torch.no_grad()

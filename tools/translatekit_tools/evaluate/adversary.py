@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from torch.utils.data import DataLoader, Subset
 
 from translatekit.config import RunConfig
 from translatekit.errors import TrainingError
-from translatekit.interfaces import Dataset, Method
-from translatekit.networks.factory import Networks
-from translatekit.registry import registry
+from translatekit.interfaces import Dataset
+from translatekit.training.batches import collate
 from translatekit.training.checkpoint import load_checkpoint
-from translatekit.training.setup import collate, make_fabric
+from translatekit.training.saving import load_networks
+from translatekit.training.setup import make_fabric, make_method, make_optimizer
 from translatekit_tools.evaluate.models import run_of
 
 
@@ -33,7 +34,7 @@ def discriminator_accuracy(model: Path, data: Dataset, images: int) -> dict[str,
         Shares in [0, 1] by name, such as ``accuracy_real``.
 
     Raises:
-        TrainingError: there is no run with a checkpoint.
+        TrainingError: there is no run with a checkpoint, or its method has no discriminator.
     """
     run = run_of(model)
     if run is None:
@@ -49,29 +50,20 @@ def discriminator_accuracy(model: Path, data: Dataset, images: int) -> dict[str,
         "precision": "fp32",
     }
     config = RunConfig.from_toml(run / "config.toml", hardware)
-    options = config.options
-    fabric = make_fabric(options)
+    if config.options.discriminator is None:
+        raise TrainingError(
+            f"{run} is a run of {config.method}, which has no discriminator: leave out --discriminator"
+        )
+    fabric = make_fabric(config.options)
     fabric.launch()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        networks = Networks(
-            generator_name=str(options.generator),
-            generator_options=options.generator_options,
-            discriminator_name=str(options.discriminator),
-            discriminator_options=options.discriminator_options,
-            init=options.init,
-            init_gain=options.init_gain,
-        )
-        method: Method = registry("method").load(config.method)(config.method_options, networks, data)
-        method.setup(fabric, lambda parameters: torch.optim.SGD(parameters, lr=0.0), lambda network: network)
-        try:
-            for name, network in method.bare.items():
-                network.load_state_dict(state["networks"][name])
-        except (RuntimeError, KeyError) as error:
-            raise TrainingError(
-                f"the checkpoint of {run} does not fit its networks ({str(error).splitlines()[-1].strip()}): "
-                "install the plugin versions that trained it"
-            ) from None
+        method = make_method(config, data)
+        method.setup(fabric, partial(make_optimizer, options=config.options), lambda network: network)
+        for optimizer in method.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = 0.0
+        load_networks(method, state, run)
         some: Any = Subset(data, range(images))  # type: ignore[arg-type]
         loader: DataLoader[Any] = DataLoader(
             some, batch_size=1, collate_fn=collate, generator=torch.Generator()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from translatekit.config import RunConfig
-from translatekit.datasets import make_dataset
+from translatekit.datasets import make_dataset, sides_of
 from translatekit.datasets.layouts import MissingSplitError
 from translatekit.datasets.palette import (
     PALETTE_FILE,
@@ -24,7 +24,7 @@ from translatekit.datasets.palette import (
     stored_palette,
 )
 from translatekit.errors import DataError, OptionError, TranslatekitError
-from translatekit.interfaces import DataOptions, Dataset, Translator
+from translatekit.interfaces import SIDES, DataOptions, Dataset, Translator
 from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
 from translatekit.training.metrics import PAIRED_METRICS, SET_METRICS, Features, PairedMetrics, set_metric
@@ -217,7 +217,7 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
     if info.color == "lab" and "mode" not in own and name == "colorization":
         own["mode"] = "rgb"  # the model takes gray and gives RGB, whatever its network predicts
     paired = spec.provides == "paired"
-    direction: Any = info.direction if info.direction in ("AtoB", "BtoA") else "AtoB"
+    direction: Any = info.direction if info.direction in SIDES else "AtoB"
     data_options = DataOptions(
         split=options.split,
         direction=direction if paired else "AtoB",
@@ -232,7 +232,7 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
             f"{root} has no {options.split} images: pass --split train, or add a folder {options.split}"
         ) from None
     data.set_epoch(0)
-    source, target = ("input", "target") if paired else (direction[0], direction[-1])
+    source, target = sides_of(data, info)
     indices: list[int] = []
     seen: set[str] = set()
     for index in range(len(data)):

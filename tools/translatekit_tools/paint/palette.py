@@ -78,7 +78,7 @@ def run_config(file: Path) -> RunConfig | None:
 
 def _learn(config: RunConfig, info: ModelInfo) -> list[PaletteClass] | None:
     """From the images of a run that stored no palette, as long as they are still there."""
-    from translatekit.datasets import make_dataset
+    from translatekit.datasets import make_dataset, sides_of
     from translatekit.datasets.palette import palette_of
     from translatekit.interfaces import DataOptions
 
@@ -86,5 +86,5 @@ def _learn(config: RunConfig, info: ModelInfo) -> list[PaletteClass] | None:
     size = DataOptions(direction=options.direction, load_size=options.load_size, crop_size=options.crop_size)
     with suppress(TranslatekitError):
         data = make_dataset(str(options.dataset), config.data, size, options.dataset_options)
-        return palette_of(data, info.direction)
+        return palette_of(data, sides_of(data, info)[0])
     return None

@@ -1,0 +1,85 @@
+"""How a run ends that cannot go on: in a sentence, leaving nothing behind that says nothing."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from shlex import quote
+
+import torch
+
+from translatekit.errors import OptionError, TrainingError, TranslatekitError
+from translatekit.networks.layers import SidesError
+from translatekit.storage import write_atomically
+from translatekit.training.losses import LossError
+from translatekit.training.progress import Report
+from translatekit.training.state import Training
+
+
+@contextmanager
+def in_sentences(folder: Path) -> Iterator[None]:
+    """What a user's machine or images refuse, in a sentence.
+
+    Raises:
+        TrainingError: a full disk, or too little memory.
+        OptionError: images of a size that a network cannot take.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise TrainingError(
+            f"the disk that holds {folder} is full: free some space, "
+            f"then go on with translatekit train --resume {quote(str(folder))}"
+        ) from None
+    except SidesError as error:
+        raise OptionError(
+            f"{error.problem}: pass --crop-size {error.size}, with a --load-size of no less, or other -G options"
+        ) from None
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"the memory of the device is too small ({str(error).splitlines()[0]}): pass a smaller --batch-size or "
+            "--crop-size, narrower networks (-G width=32), or --precision bf16"
+        ) from None
+
+
+@contextmanager
+def leaving_nothing(training: Training) -> Iterator[None]:
+    """Make the run's folder, and take it away again if the training is refused before a step is done."""
+    if not training.fabric.is_global_zero:
+        yield
+        return
+    folder = training.folder
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(
+            f"the folder {folder} cannot be made ({error.strerror}): choose another with -o"
+        ) from None
+    write_atomically(folder / "config.toml", training.config.to_toml().encode())
+    try:
+        yield
+    except (TranslatekitError, KeyboardInterrupt):
+        if training.progress.step == 0:
+            for name in ("config.toml", "metrics.jsonl", "index.html", "events.out.tfevents.*"):
+                for path in folder.glob(name):
+                    path.unlink()
+            with suppress(OSError):  # somebody else has put something there
+                for path in made:
+                    path.rmdir()
+        raise
+
+
+@contextmanager
+def noting_failure(training: Training, report: Report) -> Iterator[None]:
+    """Leave in the log what ended the run, for its page to explain."""
+    try:
+        yield
+    except LossError as error:
+        report.failure(error.step, training.progress.epoch, error.name, error.value)
+        report.page()
+        raise

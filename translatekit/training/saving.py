@@ -1,0 +1,168 @@
+"""What a run writes to go on from and to be used: checkpoints and model files."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import torch
+
+import translatekit
+from translatekit.errors import TrainingError
+from translatekit.interfaces import Deployed
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
+from translatekit.registry import registry
+from translatekit.storage import TEMPORARY
+from translatekit.training.checkpoint import (
+    gather_ranks,
+    newest_checkpoint,
+    random_state,
+    save_checkpoint,
+    set_random_state,
+)
+from translatekit.training.progress import forget_after
+from translatekit.training.state import Progress, Training
+
+
+def save(training: Training) -> None:
+    """Write a checkpoint and the model files; every process must call this.
+
+    Raises:
+        LossError: a loss is not a number, so that nothing is worth saving.
+    """
+    training.losses.check()
+    fabric, method = training.fabric, training.method
+    ranks = gather_ranks(fabric, {"random": random_state(), "extra": method.extra_state()})
+    if fabric.is_global_zero:
+        state = {
+            "progress": {item.name: getattr(training.progress, item.name) for item in fields(Progress)},
+            "images": len(training.data),
+            "losses": training.losses.checked,
+            "metrics": training.metrics,
+            "networks": {name: network.state_dict() for name, network in method.bare.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
+            "ema": {name: average.state_dict() for name, average in training.ema.items()},
+            "precision": fabric.strategy.precision.state_dict(),
+            "ranks": ranks,
+        }
+        save_checkpoint(
+            training.folder / "checkpoints", training.progress.step, state, training.options.keep_checkpoints
+        )
+        save_models(training, "model")
+    fabric.barrier()
+
+
+def save_models(training: Training, stem: str) -> None:
+    """Write a model file of each deployed generator; the main one's is called `stem` alone."""
+    generators, deployed = training.generators(), training.method.deployed()
+    for number, (name, network) in enumerate(generators.items()):
+        suffix = f"-{name}" if number else ""
+        direction = name if len(generators) > 1 else training.options.direction
+        info = describe(training, name, deployed[name], direction)
+        save_model(training.folder / f"{stem}{suffix}.safetensors", network.state_dict(), info)
+
+
+def describe(training: Training, name: str, deployed: Deployed, direction: str) -> ModelInfo:
+    """The header of a generator's model file."""
+    config, options = training.config, training.options
+    arguments: dict[str, Any] = dict(deployed.network.arguments)  # type: ignore[arg-type]
+    entry = registry("generator").entry(str(options.generator))
+    generator, package = entry.spec, entry.plugin
+    sides = {"input": deployed.input, "target": deployed.target}
+    return ModelInfo(
+        method=config.method,
+        generator=generator.name,
+        generator_options=arguments,
+        source=generator.source,
+        in_channels=arguments.get("in_channels", arguments.get("latent_size", 0)),
+        out_channels=arguments["out_channels"],
+        size=options.crop_size,
+        size_multiple=int(deployed.network.size_multiple),  # type: ignore[arg-type]
+        norm_inference=options.norm_inference,
+        direction=direction,
+        color=training.data.color,
+        classes=tuple(training.data.class_names),
+        data={
+            "dataset": options.dataset,
+            "name": Path(config.data).name if config.data else options.dataset,
+            "images": len(training.data),
+            "palette": training.palettes[name],
+            **{side: key for side, key in sides.items() if key is not None},
+        },
+        metrics=dict(training.metrics),
+        step=training.progress.step,
+        epoch=training.progress.epoch,
+        package=package.distribution,
+        versions={
+            package.distribution: package.version,
+            "translatekit": translatekit.__version__,
+            "torch": torch.__version__,
+        },
+    )
+
+
+def restore(training: Training) -> None:
+    """Go on from the newest checkpoint; from the start, where the run was ended before it had one.
+
+    Raises:
+        TrainingError: the checkpoint is damaged, or of other images or networks.
+    """
+    fabric = training.fabric
+    state = newest_checkpoint(training.folder / "checkpoints")
+    if state is not None:
+        _load(training, state)
+    if fabric.is_global_zero:
+        forget_after(training.folder, training.progress.step)
+        for unfinished in training.folder.rglob(TEMPORARY):  # what was being written when the run was killed
+            unfinished.unlink()
+    fabric.barrier()
+
+
+def load_networks(method: Any, state: dict[str, Any], run: Path) -> None:
+    """Put the weights of a checkpoint into a method's networks.
+
+    Raises:
+        TrainingError: they are those of other networks.
+    """
+    try:
+        for name, network in method.bare.items():
+            network.load_state_dict(state["networks"][name])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise _other_networks(run, error) from None
+
+
+def _load(training: Training, state: dict[str, Any]) -> None:
+    fabric, method, ranks = training.fabric, training.method, state["ranks"]
+    if state.get("images", len(training.data)) != len(training.data):
+        raise TrainingError(
+            f"{training.folder} was trained on {state['images']} images and there are {len(training.data)} now: "
+            "put them as they were, or start again with "
+            f"--config {quote(str(training.folder / 'config.toml'))}"
+        )
+    load_networks(method, state, training.folder)
+    try:
+        for name, optimizer in method.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, average in training.ema.items():
+            average.load_state_dict(state["ema"][name])
+        fabric.strategy.precision.load_state_dict(state["precision"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise _other_networks(training.folder, error) from None
+    method.load_extra_state(fabric.to_device(ranks[fabric.global_rank % len(ranks)]["extra"]))
+    training.progress = Progress(**state["progress"])
+    training.metrics = state["metrics"]
+    training.losses.checked = state.get("losses", [])
+    if len(ranks) == fabric.world_size:
+        set_random_state(ranks[fabric.global_rank]["random"])
+    else:  # as far into the epoch, in other batches
+        training.progress.batch = training.progress.batch * len(ranks) // fabric.world_size
+
+
+def _other_networks(run: Path, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"the checkpoint does not fit the networks of {run} ({str(error).splitlines()[-1].strip()}): "
+        "install the plugin versions that trained it"
+    )
