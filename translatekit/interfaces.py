@@ -187,7 +187,7 @@ class Deployed:
     """A generator that users will run, and the images it is trained on.
 
     Attributes:
-        network: made by the factory, so that a model file can describe it.
+        network: one of the method's own, made by the factory, so that a model file can describe it.
         input: the key of the images in a batch that it takes, such as ``input`` or ``A``; None where it takes none.
         target: the key of those that its outputs are to be like, such as ``target`` or ``B``.
     """

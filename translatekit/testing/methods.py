@@ -83,7 +83,8 @@ def step(subject: Subject) -> None:
 
 def deployed(subject: Subject) -> None:
     """It deploys generators that a model file can describe."""
-    generators = _make(subject).deployed()
+    method = _make(subject)
+    generators = method.deployed()
     require(bool(generators), f"{subject} deploys no generator: there would be nothing to save")
     keys = IMAGE_KEYS[subject.spec.data]
     for name, generator in generators.items():
@@ -97,6 +98,10 @@ def deployed(subject: Subject) -> None:
                 f"{subject} says that {name} is trained on {key!r}, and its batches hold {', '.join(keys)}",
             )
         network = generator.network
+        require(
+            any(network is own for own in method.bare.values()),
+            f"{subject} deploys as {name} what is none of its networks: a checkpoint would not hold it",
+        )
         arguments: Any = getattr(network, "arguments", None)
         require(
             isinstance(arguments, Mapping),

@@ -11,7 +11,7 @@ import torch
 
 import translatekit
 from translatekit.errors import TrainingError
-from translatekit.interfaces import Deployed
+from translatekit.interfaces import Deployed, Method
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
@@ -42,6 +42,7 @@ def save(training: Training) -> None:
             "images": len(training.data),
             "losses": training.losses.checked,
             "metrics": training.metrics,
+            "deployed": _places(method),
             "networks": {name: network.state_dict() for name, network in method.bare.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
             "ema": {name: average.state_dict() for name, average in training.ema.items()},
@@ -121,7 +122,7 @@ def restore(training: Training) -> None:
     fabric.barrier()
 
 
-def load_networks(method: Any, state: dict[str, Any], run: Path) -> None:
+def load_networks(method: Method, state: dict[str, Any], run: Path) -> None:
     """Put the weights of a checkpoint into a method's networks.
 
     Raises:
@@ -159,6 +160,14 @@ def _load(training: Training, state: dict[str, Any]) -> None:
         set_random_state(ranks[fabric.global_rank]["random"])
     else:  # as far into the epoch, in other batches
         training.progress.batch = training.progress.batch * len(ranks) // fabric.world_size
+
+
+def _places(method: Method) -> dict[str, str]:
+    """Under which of the networks' names each deployed generator is kept."""
+    return {
+        name: next(key for key, network in method.bare.items() if network is deployed.network)
+        for name, deployed in method.deployed().items()
+    }
 
 
 def _other_networks(run: Path, error: Exception) -> TrainingError:

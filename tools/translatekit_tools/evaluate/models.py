@@ -88,11 +88,10 @@ def _from_checkpoint(path: Path, options: EvaluateOptions) -> Any:
     info = read_info(find_model(path.parent.parent, options.direction))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        networks, averages = state["networks"], state.get("averages", {})
-        # A method with one generator calls it as it likes; one with several by their directions.
-        name = info.direction if info.direction in networks else next(iter(networks))
+        deployed, averages = state["deployed"], state["ema"]
+        name = info.direction if info.direction in deployed else next(iter(deployed))
         step, epoch = state["progress"]["step"], state["progress"]["epoch"]
-        weights = networks[name]
+        weights = state["networks"][deployed[name]]
         if name in averages:
             weights = {
                 key.removeprefix("module."): value
