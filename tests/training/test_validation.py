@@ -17,7 +17,8 @@ from translatekit import train
 from translatekit.errors import OptionError, TranslatekitError
 from translatekit.model_file import read_info
 from translatekit.training.checkpoint import load_checkpoint
-from translatekit.training.validation import Validator, diversity
+from translatekit.training.validation import diversity
+from translatekit.training.validator import Validator
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from translatekit.training.checkpoint import gather_ranks
 from translatekit.training.losses import LossLog
 from translatekit.training.metrics import SET_METRICS
 from translatekit.training.state import Training
-from translatekit.training.validation import Validator
+from translatekit.training.validator import Validator
 
 _MAY_CHANGE_ON_RESUME = {"epochs", "epochs_decay", "max_steps"}
 _MAY_CHANGE_GROUPS = {"Output", "Hardware"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lightning_fabric import Fabric
 from torch import nn
@@ -15,9 +14,7 @@ from translatekit.config import RunConfig, TrainOptions
 from translatekit.datasets.palette import PaletteClass
 from translatekit.interfaces import Dataset, Method
 from translatekit.training.losses import LossLog
-
-if TYPE_CHECKING:
-    from translatekit.training.validation import Validator
+from translatekit.training.validator import Validator
 
 
 @dataclass
