@@ -41,13 +41,14 @@ def option(
     """A dataclass field with its range and what the command line needs to know of it.
 
     Args:
-        default: its default.
+        default: its default; ``dataclasses.MISSING`` where it must be given.
         help: one line, shown by ``--help``, which adds the range.
         group: the heading it stands under.
         minimum, maximum: the range of a number, these included. The command line, the TOML file and the Python API
             refuse what lies outside.
         exclusive_minimum, exclusive_maximum: the same, these excluded.
-        metadata: ``flags``, the flags where they are not ``--field-name``; ``metavar``.
+        metadata: ``flags``, the flags where they are not ``--field-name``; ``metavar``; ``multiple`` where a tuple's
+            flag may be given several times.
     """
     bounds = Bounds(
         minimum=minimum,
@@ -246,7 +247,6 @@ class RunConfig:
         ):
             if getattr(options, name) is None:
                 setattr(options, name, default)
-        _check_discriminator(spec, options)
         _merge_network_defaults(options, spec, checked)
         _check_data(spec, options, data)
         if options.epochs + options.epochs_decay == 0:
@@ -326,16 +326,6 @@ def run_config(folder: str | Path) -> Path:
 
 def _has_two_sides(dataset: DatasetSpec) -> bool:
     return dataset.provides == "paired" and dataset.directed
-
-
-def _check_discriminator(method: MethodSpec, options: TrainOptions) -> None:
-    """Refuse what a method without a discriminator would ignore.
-
-    Raises:
-        OptionError: a discriminator, or an option of one.
-    """
-    if method.discriminator is None and (options.discriminator or options.discriminator_options):
-        raise OptionError(f"{method.name} has no discriminator: leave out --discriminator and -D")
 
 
 def _check_data(method: MethodSpec, options: TrainOptions, data: str | Path | None) -> None:

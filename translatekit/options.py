@@ -15,6 +15,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from translatekit.errors import OptionError, PluginError
@@ -159,7 +160,7 @@ def check_options(
 def convert(value: Any, annotation: Any, owner: str) -> Any:
     """One value, or its text, as the annotated type.
 
-    Knows bool, int, float, str, Literal (whatever the case of its letters), unions with None, tuples of one type
+    Knows bool, int, float, str, Path, Literal (whatever the case of its letters), unions with None, tuples of one type
     (text: comma-separated), and any of these ``Annotated`` with `Bounds` or a `Pattern`. Infinity and NaN are no
     numbers.
     A class of its own kind says itself how: by a class method ``parse``, which raises ValueError, and a static method
@@ -190,7 +191,14 @@ def describe(annotation: Any) -> str:
         return f"a list of values, each {describe(args[0])}"
     if hasattr(annotation, "words"):
         return str(annotation.words())
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "none"}
+    names = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        Path: "a path",
+        type(None): "none",
+    }
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
@@ -321,6 +329,10 @@ def _convert(value: Any, annotation: Any) -> Any:
         if not isinstance(value, str):
             raise ValueError
         return value
+    if annotation is Path:
+        if not isinstance(value, str | Path) or not str(value):
+            raise ValueError
+        return Path(value)
     if isinstance(annotation, type) and isinstance(value, annotation):
         return value
     raise ValueError

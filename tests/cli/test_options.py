@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -110,3 +111,39 @@ def test_help_shows_groups_and_defaults_even_though_nothing_is_set() -> None:
     ):
         assert text in shown
     assert re.search(r"Folder\.\s+│", shown)  # no default, so none is shown
+
+
+@dataclass(kw_only=True)
+class Further:
+    name: str = option(MISSING, "Must be given.", "Data")
+    strip: tuple[str, ...] = option((), "May be given several times.", "Data", multiple=True)
+    table: Path | None = option(None, "A file.", "Data")
+
+
+def command_of(options: type[Any]) -> click.RichCommand:
+    return click.RichCommand(
+        name="x", params=options_from_dataclass(options), callback=lambda **params: collect(options, params)
+    )
+
+
+def test_a_field_without_a_default_must_be_given() -> None:
+    result = CliRunner().invoke(command_of(Further), [])
+    assert result.exit_code == 2
+    assert "Missing option '--name'" in result.output
+    with pytest.raises(TypeError, match="name"):
+        Further()
+
+
+def test_an_option_may_be_given_several_times() -> None:
+    arguments = ["--name", "x", "--strip", "_a", "--strip", "b,c"]
+    assert command_of(Further).main(arguments, standalone_mode=False) == {
+        "name": "x",
+        "strip": ("_a", "b,c"),
+    }
+
+
+def test_a_path_is_a_path() -> None:
+    chosen = command_of(Further).main(["--name", "x", "--table", "pairs.csv"], standalone_mode=False)
+    assert chosen["table"] == Path("pairs.csv")
+    with pytest.raises(OptionError, match="--table must be a path or none, got ''"):
+        command_of(Further).main(["--name", "x", "--table", ""], standalone_mode=False)

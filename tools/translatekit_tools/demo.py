@@ -25,7 +25,8 @@ from translatekit.training.samples import sample_grid
 from translatekit_tools.compile import compile_model
 from translatekit_tools.evaluate import evaluate
 from translatekit_tools.gallery import GalleryRow, write_gallery
-from translatekit_tools.prepare.segment import segment
+from translatekit_tools.prepare.options import SegmentOptions
+from translatekit_tools.prepare.segment import segment_photos
 
 DEFAULT_FOLDER = Path("runs/demo")
 HELD_OUT = 12
@@ -102,7 +103,7 @@ def run_demo(
     inputs, targets = write_demo(folder, split="test", count=HELD_OUT, size=size)
     prepared = folder / "prepared"
     say(_command("prepare", "segment", targets, "-o", prepared, "-k", 6, "--layout", "folders"))
-    segment(targets, prepared, classes=6, layout="folders")
+    segment_photos(targets, prepared, SegmentOptions(classes=6, layout="folders"))
 
     run = folder / "run"
     say(train_command(settings, run))

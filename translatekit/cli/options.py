@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import click
@@ -61,7 +62,9 @@ class ValueType(click.ParamType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The choices that begin so."""
+        """The choices that begin so; the shell's own files for a path."""
+        if self.name == "path":
+            return [CompletionItem(incomplete, type="file")]
         return [CompletionItem(item) for item in self.choices if item.lower().startswith(incomplete.lower())]
 
 
@@ -129,8 +132,9 @@ def options_from_dataclass(
 ) -> list[click.Option]:
     """One click option for each field of an options dataclass, in the panels of its fields' groups.
 
-    A bool becomes ``--x/--no-x``; a Literal a choice; a dict a repeatable ``KEY=VALUE``; all else takes
-    text, which is checked when it is parsed. Parameters are named like the fields. What the user does not set is None
+    A bool becomes ``--x/--no-x``; a Literal a choice; a dict a repeatable ``KEY=VALUE``; a tuple whose field says
+    ``multiple`` a repeatable option; all else takes text, which is checked when it is parsed. A field without a
+    default is required. Parameters are named like the fields. What the user does not set is None
     (a dict: empty).
 
     Args:
@@ -181,7 +185,9 @@ def _option(field: dataclasses.Field[Any], annotation: Any, default: Any) -> cli
         "help": field.metadata.get("help"),
         "panel": field.metadata.get("group"),
         "metavar": field.metadata.get("metavar"),
-        "shown_default": default,
+        "shown_default": default or None if field.metadata.get("multiple") else default,
+        "required": _is_required(field),
+        "multiple": field.metadata.get("multiple", False),
     }
     inner, _ = _without_none(_plain(annotation))
     if get_origin(inner) is dict:
@@ -196,7 +202,7 @@ def _option(field: dataclasses.Field[Any], annotation: Any, default: Any) -> cli
     return FieldOption([field.name, *flags], **settings)
 
 
-_METAVARS: dict[Any, str] = {int: "integer", float: "number"}
+_METAVARS: dict[Any, str] = {int: "integer", float: "number", Path: "path"}
 
 
 def _plain(annotation: Any) -> Any:
@@ -206,6 +212,10 @@ def _plain(annotation: Any) -> Any:
 
 def _flags(field: dataclasses.Field[Any]) -> list[str]:
     return list(field.metadata.get("flags") or (f"--{field.name.replace('_', '-')}",))
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

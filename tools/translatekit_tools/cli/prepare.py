@@ -5,73 +5,53 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 import rich_click
 
-from translatekit.cli.options import value_option
-from translatekit.options import LARGEST_SEED, LARGEST_SIDE
-from translatekit.sizes import Box, Size
+from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.terminal import echo, say, stderr
+from translatekit_tools.prepare.options import (
+    CheckOptions,
+    CropOptions,
+    DatasetOptions,
+    EdgesOptions,
+    FramesOptions,
+    LabelsOptions,
+    MakerOptions,
+    PairsOptions,
+    ResizeOptions,
+    SegmentOptions,
+    SplitOptions,
+    TileOptions,
+)
 
 if TYPE_CHECKING:
     from translatekit_tools.prepare.check import Report
     from translatekit_tools.prepare.work import Progress, Summary
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _PATH = click.Path(path_type=Path)
 _SHOWN = 20  # findings of one kind on the terminal
-Format = Literal["keep", "png", "jpg", "webp", "tiff"]
 
-
-def _together(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
-_output = _together(
-    rich_click.option(
-        "-o", "--output", "out", required=True, type=_PATH, metavar="OUT", help="The folder to write to."
-    ),
-    rich_click.option(
-        "--force", is_flag=True, help="Do all of it again and replace what is there already; never originals."
-    ),
-    rich_click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON object of what was done to stdout."
-    ),
+_output = rich_click.option(
+    "-o",
+    "--output",
+    "out",
+    required=True,
+    type=_PATH,
+    metavar="OUT",
+    help="The folder to write to.",
+    panel="Output",
 )
-_dataset = _together(
-    value_option(
-        "--layout",
-        annotation=Literal["side-by-side", "folders", "single"],
-        default="side-by-side",
-        help="A left and B right in one file; in folders A and B; or A alone.",
-    ),
-    rich_click.option(
-        "--split",
-        default="train",
-        show_default=True,
-        help="The subfolder; empty for none.",
-    ),
-    value_option(
-        "--format",
-        annotation=Literal["png", "webp", "jpg"],
-        default="png",
-        help="Of what is encoded; all but PNG blur the colours of label maps.",
-    ),
-)
-_images = _together(
-    rich_click.option(
-        "--pairs", is_flag=True, help="Each file holds two images side by side: treat both alike."
-    ),
-    value_option("--format", annotation=Format, default="keep", help="Of the new files."),
+_json = rich_click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object of what was done to stdout.",
+    panel="Output",
 )
 
 
@@ -85,353 +65,152 @@ def prepare() -> None:
     """
 
 
-@prepare.command()
+def _maker(
+    options_class: type[MakerOptions], doing: str
+) -> Callable[[Callable[..., Summary]], click.Command]:
+    """A command that writes files into a folder, as a decorator of what makes them.
+
+    What is decorated takes the command's arguments, ``out``, ``options`` and ``progress``.
+
+    Args:
+        options_class: the command's options.
+        doing: what it does, for the progress bar.
+    """
+
+    def decorate(make: Callable[..., Summary]) -> click.Command:
+        def callback(out: Path, as_json: bool, **params: Any) -> None:
+            options = options_class(**collect(options_class, params))
+            own = {field.name for field in fields(options_class)}
+            inputs = {name: value for name, value in params.items() if name not in own}
+            with _progress(doing) as progress:
+                summary = make(**inputs, out=out, options=options, progress=progress)
+            _finish(summary, out, as_json)
+
+        callback.__click_params__ = getattr(make, "__click_params__", [])  # type: ignore[attr-defined]
+        callback.__doc__ = make.__doc__
+        command = prepare.command(make.__name__)(_output(_json(callback)))
+        return _with_options(command, options_class)
+
+    return decorate
+
+
+def _with_options(command: click.Command, options_class: type[Any]) -> click.Command:
+    """A command with the options of a dataclass too: arguments first, and where the output goes last."""
+    params = [*options_from_dataclass(options_class), *command.params]
+    command.params = sorted(params, key=_place)
+    return command
+
+
+def _place(param: click.Parameter) -> int:
+    return 0 if isinstance(param, click.Argument) else 2 if getattr(param, "panel", None) == "Output" else 1
+
+
+@_maker(PairsOptions, "Pairing")
 @click.argument("a", type=_PATH)
 @click.argument("b", type=_PATH)
-@value_option(
-    "--by",
-    annotation=Literal["name", "number", "order"],
-    default="name",
-    help="What makes two files a pair: equal names, the last number in their names, or their order.",
-)
-@rich_click.option(
-    "--strip",
-    multiple=True,
-    metavar="TEXT",
-    help="Take this off the beginning or end of the names before they are compared, such as _label.",
-)
-@rich_click.option(
-    "--pattern",
-    metavar="REGEX",
-    help="A regular expression; files are a pair when its groups find the same in their names.",
-)
-@rich_click.option(
-    "--table", type=_PATH, metavar="FILE", help="A CSV file of two columns: the files of A, and of B."
-)
-@value_option(
-    "--layout",
-    annotation=Literal["side-by-side", "folders"],
-    default="side-by-side",
-    help="A left and B right in one file, or in folders A and B.",
-)
-@rich_click.option("--split", default="train", show_default=True, help="The subfolder; empty for none.")
-@value_option(
-    "--format",
-    annotation=Literal["png", "webp", "jpg"],
-    default="png",
-    help="Of what is encoded; in folders, files that need no change are copied.",
-)
-@value_option(
-    "--resize-b",
-    annotation=Literal["no", "bicubic", "nearest"],
-    default="no",
-    help="Give B the size of A where they differ, by this filter; with no, such pairs are refused.",
-)
-@_output
-def pairs(a: Path, b: Path, as_json: bool, **options: Any) -> None:
+def pairs(a: Path, b: Path, out: Path, options: PairsOptions, progress: Progress) -> Summary:
     """Join two folders whose files belong together: by their names, or numbers, order, a pattern or a table.
 
     Names are compared without their suffix, below A and B. What has no partner is reported and left out.
     """
     from translatekit_tools.prepare.pairs import make_pairs
 
-    with _progress("Pairing") as progress:
-        summary = make_pairs(a, b, progress=progress, **options)
-    _finish(summary, options["out"], as_json)
+    return make_pairs(a, b, out, options, progress)
 
 
-@prepare.command()
+@_maker(SegmentOptions, "Segmenting")
 @click.argument("photos", type=_PATH)
-@value_option("-k", "--classes", annotation=int, minimum=2, maximum=64, default=8, help="How many classes.")
-@value_option(
-    "--spatial",
-    annotation=float,
-    minimum=0,
-    maximum=10,
-    default=0.1,
-    help="Weight of the height in the image against the colour: 0 for colour alone.",
-)
-@value_option(
-    "--smooth",
-    annotation=float,
-    minimum=0,
-    maximum=0.2,
-    default=0.002,
-    help="Regions smaller than this fraction of the image go to their surroundings.",
-)
-@rich_click.option(
-    "--like",
-    type=_PATH,
-    metavar="DATA",
-    help="Use the classes and the palette of a folder that was made before, instead of -k.",
-)
-@value_option(
-    "--seed", annotation=int, minimum=0, maximum=LARGEST_SEED, default=0, help="Of the sample and of k-means."
-)
-@_dataset
-@_output
-def segment(photos: Path, as_json: bool, **options: Any) -> None:
+def segment(photos: Path, out: Path, options: SegmentOptions, progress: Progress) -> Summary:
     """Make label maps of photographs by k-means over colour, with one palette for all.
 
     A becomes the label map and B the photograph. OUT/palette.json names the classes: edit names and colours, and run
     it again with --like OUT for another folder. Training stores the palette, and the painting page reads it.
     """
-    from translatekit_tools.prepare.segment import segment as run
+    from translatekit_tools.prepare.segment import segment_photos
 
-    with _progress("Segmenting") as progress:
-        summary = run(photos, progress=progress, **options)
-    _finish(summary, options["out"], as_json)
+    return segment_photos(photos, out, options, progress)
 
 
-@prepare.command()
+@_maker(EdgesOptions, "Drawing")
 @click.argument("photos", type=_PATH)
-@rich_click.option(
-    "-m", "--model", type=_PATH, metavar="MODEL", help="A model from photographs to edges, in place of Canny."
-)
-@value_option(
-    "--low", annotation=float, minimum=0, help="Canny's lower threshold; each image's own when not given."
-)
-@value_option(
-    "--high", annotation=float, minimum=0, help="Canny's upper threshold; each image's own when not given."
-)
-@value_option(
-    "--blur",
-    annotation=float,
-    minimum=0,
-    maximum=50,
-    default=1.4,
-    help="Pixels of blur before Canny: more, fewer edges.",
-)
-@rich_click.option("--white-on-black", is_flag=True, help="White lines on black (with --model: inverted).")
-@_dataset
-@_output
-def edges(photos: Path, as_json: bool, **options: Any) -> None:
+def edges(photos: Path, out: Path, options: EdgesOptions, progress: Progress) -> Summary:
     """Draw the edges of photographs: A the drawing, black on white, B the photograph."""
     from translatekit_tools.prepare.convert import make_edges
 
-    with _progress("Drawing") as progress:
-        summary = make_edges(photos, progress=progress, **options)
-    _finish(summary, options["out"], as_json)
+    return make_edges(photos, out, options, progress)
 
 
-@prepare.command()
+@_maker(DatasetOptions, "Converting")
 @click.argument("photos", type=_PATH)
-@_dataset
-@_output
-def gray(photos: Path, as_json: bool, **options: Any) -> None:
+def gray(photos: Path, out: Path, options: DatasetOptions, progress: Progress) -> Summary:
     """Make gray versions: A the gray image, B the photograph."""
     from translatekit_tools.prepare.convert import make_gray
 
-    with _progress("Converting") as progress:
-        summary = make_gray(photos, progress=progress, **options)
-    _finish(summary, options["out"], as_json)
+    return make_gray(photos, out, options, progress)
 
 
-@prepare.command()
+@_maker(ResizeOptions, "Resizing")
 @click.argument("images", type=_PATH)
-@value_option("--size", annotation=Size, help="The new size exactly: 256, or 512x256 (width x height).")
-@value_option(
-    "--short",
-    annotation=int,
-    minimum=1,
-    maximum=LARGEST_SIDE,
-    metavar="PIXELS",
-    help="Of the shorter side, keeping the shape.",
-)
-@value_option(
-    "--long",
-    annotation=int,
-    minimum=1,
-    maximum=LARGEST_SIDE,
-    metavar="PIXELS",
-    help="Of the longer side, keeping the shape.",
-)
-@value_option(
-    "--filter",
-    annotation=Literal["bicubic", "nearest"],
-    default="bicubic",
-    help="Nearest for label maps, whose colours must not mix.",
-)
-@_images
-@_output
-def resize(images: Path, as_json: bool, **options: Any) -> None:
+def resize(images: Path, out: Path, options: ResizeOptions, progress: Progress) -> Summary:
     """Resize images."""
     from translatekit_tools.prepare.cut import resize_images
 
-    with _progress("Resizing") as progress:
-        summary = resize_images(images, progress=progress, **options)
-    _finish(summary, options["out"], as_json)
+    return resize_images(images, out, options, progress)
 
 
-@prepare.command()
+@_maker(CropOptions, "Cropping")
 @click.argument("images", type=_PATH)
-@value_option("--size", annotation=Size, help="Of the centre: 256, or 512x256 (width x height).")
-@value_option(
-    "--box", annotation=Box, metavar="LEFT,TOP,WIDTH,HEIGHT", help="A place in pixels, such as 0,0,256,256."
-)
-@_images
-@_output
-def crop(images: Path, as_json: bool, **options: Any) -> None:
+def crop(images: Path, out: Path, options: CropOptions, progress: Progress) -> Summary:
     """Cut out the centre, or a box, of each image."""
     from translatekit_tools.prepare.cut import crop_images
 
-    with _progress("Cropping") as progress:
-        summary = crop_images(images, progress=progress, **options)
-    _finish(summary, options["out"], as_json)
+    return crop_images(images, out, options, progress)
 
 
-@prepare.command()
+@_maker(TileOptions, "Tiling")
 @click.argument("images", type=_PATH)
-@value_option(
-    "--size",
-    annotation=Size,
-    default="256",
-    help="Of a tile: 256, or 512x256 (width x height).",
-)
-@value_option(
-    "--overlap",
-    annotation=int,
-    minimum=0,
-    maximum=LARGEST_SIDE,
-    default=0,
-    help="Pixels that neighbours share.",
-)
-@rich_click.option(
-    "--whole", is_flag=True, help="Leave out the rest instead of moving the last tile inwards."
-)
-@_images
-@_output
-def tile(images: Path, as_json: bool, **options: Any) -> None:
+def tile(images: Path, out: Path, options: TileOptions, progress: Progress) -> Summary:
     """Cut each image into tiles, which together show all of it."""
     from translatekit_tools.prepare.cut import tile_images
 
-    with _progress("Tiling") as progress:
-        summary = tile_images(images, progress=progress, **options)
-    _finish(summary, options["out"], as_json)
+    return tile_images(images, out, options, progress)
 
 
-@prepare.command()
+@_maker(SplitOptions, "Splitting")
 @click.argument("data", type=_PATH)
-@value_option(
-    "--val", annotation=float, minimum=0, exclusive_maximum=1, default=0.1, help="Fraction for validation."
-)
-@value_option(
-    "--test", annotation=float, minimum=0, exclusive_maximum=1, default=0.1, help="Fraction for testing."
-)
-@value_option(
-    "--near",
-    annotation=int,
-    minimum=-1,
-    maximum=32,
-    default=6,
-    help="Bits of 64 in which the perceptual hashes of near-duplicates differ at most; -1 to look for none.",
-)
-@rich_click.option(
-    "--unpaired", is_flag=True, help="A and B are two sets without pairs; split each by itself."
-)
-@rich_click.option("--link", is_flag=True, help="Make symbolic links instead of copies.")
-@value_option(
-    "--seed", annotation=int, minimum=0, maximum=LARGEST_SEED, default=0, help="Another gives another split."
-)
-@_output
-def split(data: Path, as_json: bool, **options: Any) -> None:
+def split(data: Path, out: Path, options: SplitOptions, progress: Progress) -> Summary:
     """Copy a dataset into train, val and test, with no near-duplicates across them.
 
     Where an image goes depends on its contents and the seed. Pairs in folders A and B stay together.
     """
     from translatekit_tools.prepare.split import split_data
 
-    with _progress("Splitting") as progress:
-        summary = split_data(data, progress=progress, **options)
-    _finish(summary, options["out"], as_json)
+    return split_data(data, out, options, progress)
 
 
-@prepare.command()
+@_maker(FramesOptions, "Extracting")
 @click.argument("videos", nargs=-1, required=True, type=_PATH, metavar="VIDEO...")
-@value_option(
-    "--every",
-    annotation=int,
-    minimum=1,
-    metavar="N",
-    help="Each Nth frame; all when neither this nor --fps is given.",
-)
-@value_option(
-    "--fps",
-    annotation=float,
-    exclusive_minimum=0,
-    maximum=1000,
-    help="So many frames for each second of the video.",
-)
-@value_option(
-    "--skip-similar",
-    annotation=int,
-    minimum=0,
-    maximum=64,
-    metavar="BITS",
-    help="Leave out frames whose perceptual hash differs from the last one's in so few of 64 bits, such as 6.",
-)
-@value_option(
-    "--format",
-    annotation=Literal["png", "jpg", "webp"],
-    default="png",
-    help="Of the frames.",
-)
-@_output
-def frames(videos: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+def frames(videos: tuple[Path, ...], out: Path, options: FramesOptions, progress: Progress) -> Summary:
     """Write the frames of videos as images, upright and with square pixels."""
     from translatekit_tools.prepare.frames import extract_frames
 
-    with _progress("Extracting") as progress:
-        summary = extract_frames(videos, progress=progress, **options)
-    _finish(summary, options["out"], as_json)
+    return extract_frames(videos, out, options, progress)
 
 
-@prepare.command()
+@_maker(LabelsOptions, "Converting")
 @click.argument("images", type=_PATH)
-@rich_click.option(
-    "--palette",
-    required=True,
-    metavar="NAME|FILE",
-    help="camvid, camvid-11, cityscapes, cityscapes-train, or a palette.json.",
-)
-@value_option(
-    "--to",
-    annotation=Literal["colors", "ids"],
-    default="colors",
-    help="Colours of class numbers, or numbers of colours.",
-)
-@rich_click.option("--exact", is_flag=True, help="To ids: refuse colours that are not in the palette.")
-@_output
-def labels(images: Path, as_json: bool, **options: Any) -> None:
+def labels(images: Path, out: Path, options: LabelsOptions, progress: Progress) -> Summary:
     """Turn index images into coloured label maps, or back."""
     from translatekit_tools.prepare.labels import convert_labels
 
-    with _progress("Converting") as progress:
-        summary = convert_labels(images, progress=progress, **options)
-    _finish(summary, options["out"], as_json)
+    return convert_labels(images, out, options, progress)
 
 
 @prepare.command()
 @click.argument("data", type=_PATH)
-@value_option(
-    "--kind",
-    annotation=Literal["auto", "pairs", "single", "unpaired"],
-    default="auto",
-    help="What the images are; auto looks at folders and shapes.",
-)
-@value_option(
-    "--near",
-    annotation=int,
-    minimum=-1,
-    maximum=32,
-    default=6,
-    help="Bits of 64 in which the perceptual hashes of near-duplicates differ at most; -1 to look for none.",
-)
-@rich_click.option("--sheet", type=_PATH, metavar="FILE", help="Write a contact sheet, such as sheet.png.")
-@rich_click.option("--force", is_flag=True, help="Replace the contact sheet.")
-@rich_click.option("--strict", is_flag=True, help="Warnings count as errors.")
-@rich_click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(data: Path, as_json: bool, strict: bool, **options: Any) -> None:
+@rich_click.option("--strict", is_flag=True, help="Warnings count as errors.", panel="Output")
+@rich_click.option("--json", "as_json", is_flag=True, help="Print one JSON object.", panel="Output")
+def check(data: Path, as_json: bool, strict: bool, **params: Any) -> None:
     """Look at a dataset as a careful person would before training.
 
     Unreadable files, files without partner, pairs of two sizes and images in two splits are errors, and the exit
@@ -440,13 +219,16 @@ def check(data: Path, as_json: bool, strict: bool, **options: Any) -> None:
     from translatekit_tools.prepare.check import check_data
 
     with _progress("Checking") as progress:
-        report = check_data(data, progress=progress, **options)
+        report = check_data(data, CheckOptions(**collect(CheckOptions, params)), progress)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:
         _print_report(report)
     if report.errors or (strict and report.findings):
         raise SystemExit(1)
+
+
+_with_options(check, CheckOptions)
 
 
 def _print_report(report: Report) -> None:

@@ -114,15 +114,9 @@ def _keep(files: list[Path], folder: Path) -> None:
 def _join_cityscapes(archives: list[Path], folder: Path) -> None:
     """Photographs as A and coloured label maps as B, 256x256 each, as in the pix2pix paper (Isola et al., 2017)."""
     from translatekit.images import read_picture, resize
-    from translatekit_tools.prepare.work import (
-        JOURNAL_NAME,
-        Made,
-        Output,
-        PairLayout,
-        Source,
-        resize_nearest,
-        work_on,
-    )
+    from translatekit_tools.prepare.layout import PairLayout, resize_nearest
+    from translatekit_tools.prepare.output import JOURNAL_NAME, Made, Output
+    from translatekit_tools.prepare.work import Source, work_on
 
     raw = folder / ".raw"
     for archive in archives:

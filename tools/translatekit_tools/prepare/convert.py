@@ -15,78 +15,57 @@ from translatekit.errors import OptionError
 from translatekit.images import read_picture, to_gray, to_uint8
 from translatekit.model_file import find_model
 from translatekit.storage import hash_file
-from translatekit_tools.prepare.work import (
-    Layout,
-    Made,
-    Output,
-    PairLayout,
-    Progress,
-    Source,
-    Summary,
-    find_sources,
-    to_rgb,
-    work_on,
-)
+from translatekit_tools.prepare.layout import PairLayout, to_rgb
+from translatekit_tools.prepare.options import DatasetOptions, EdgesOptions
+from translatekit_tools.prepare.output import Made, Output
+from translatekit_tools.prepare.work import Progress, Source, Summary, find_sources, work_on
 
 _LOW = 0.4  # of the upper threshold, as Canny advises: between a third and a half
 _FAINTEST = 24.0  # gradients below this are noise, even where nothing stronger is in the image
 
 
-def make_gray(photos: Path, out: Path, **options: Any) -> Summary:
+def make_gray(photos: Path, out: Path, options: DatasetOptions, progress: Progress | None = None) -> Summary:
     """Write gray versions (luma, ITU-R BT.601) as A with the photographs as B.
 
     Args:
         photos: a folder of photographs.
         out: the dataset's folder.
-        options: ``layout``, ``split``, ``format``, ``force`` and ``progress`` as of `make_edges`.
+        options: how they lie there.
+        progress: is told how far it is.
     """
-    return _derive(photos, out, to_gray, {"gray": "luma"}, **options)
+    return _derive(photos, out, to_gray, {"gray": "luma"}, options, progress)
 
 
-def make_edges(
-    photos: Path,
-    out: Path,
-    *,
-    model: Path | None = None,
-    low: float | None = None,
-    high: float | None = None,
-    blur: float = 1.4,
-    white_on_black: bool = False,
-    **options: Any,
-) -> Summary:
+def make_edges(photos: Path, out: Path, options: EdgesOptions, progress: Progress | None = None) -> Summary:
     """Write drawings of the edges as A with the photographs as B.
 
     Args:
         photos: a folder of photographs.
         out: the dataset's folder.
-        model: a translatekit model from photographs to edges, such as one trained on soft edges like HED's; its
+        options: how to draw. Canny's thresholds are in levels of gradient, and each image's own (see `canny`) where
+            not given. A model goes from photographs to edges, such as one trained on soft edges like HED's; its
             output is taken as it is, in gray.
-        low: Canny's lower threshold, in levels of gradient; of each image's own (see `canny`) where not given.
-        high: the upper one.
-        blur: standard deviation of the Gaussian before Canny, in pixels; more means fewer edges.
-        white_on_black: white lines on black instead of black ones on white.
-        options: ``layout`` (``side-by-side``, ``folders``, or ``single`` for A alone), ``split``, ``format``,
-            ``force`` and ``progress``.
+        progress: is told how far it is.
 
     Raises:
         OptionError: thresholds that cannot be, or any with a model.
         DataError: there are no photographs.
     """
-    if model is not None:
+    low, high, inverted = options.low, options.high, options.white_on_black
+    if options.model is not None:
         if low is not None or high is not None:
             raise OptionError("--low and --high are Canny's: leave them out with --model")
-        draw = _by_model(model)
-        recipe: dict[str, Any] = {"model": hash_file(find_model(model)), "white_on_black": white_on_black}
-        return _derive(photos, out, lambda photo: _inverted(draw(photo), white_on_black), recipe, **options)
+        draw = _by_model(options.model)
+        recipe: dict[str, Any] = {"model": hash_file(find_model(options.model)), "white_on_black": inverted}
+        return _derive(photos, out, lambda photo: _inverted(draw(photo), inverted), recipe, options, progress)
     if low is not None and high is not None and low > high:
         raise OptionError(f"--low is {low:g}, which is more than --high, {high:g}: exchange them")
 
     def edges(photo: np.ndarray) -> np.ndarray:
-        lines = canny(photo, blur, low, high)
-        return lines if white_on_black else 255 - lines
+        return _inverted(canny(photo, options.blur, low, high), not inverted)
 
-    recipe = {"canny": [low, high], "blur": blur, "white_on_black": white_on_black}
-    return _derive(photos, out, edges, recipe, **options)
+    recipe = {"canny": [low, high], "blur": options.blur, "white_on_black": inverted}
+    return _derive(photos, out, edges, recipe, options, progress)
 
 
 def canny(
@@ -113,16 +92,12 @@ def _derive(
     out: Path,
     derive: Callable[[np.ndarray], np.ndarray],
     recipe: dict[str, Any],
-    *,
-    layout: Layout = "side-by-side",
-    split: str = "train",
-    format: str = "png",
-    force: bool = False,
-    progress: Progress | None = None,
+    options: DatasetOptions,
+    progress: Progress | None,
 ) -> Summary:
     sources = find_sources(photos, out)
-    output = Output(out, [source.path for source in sources], force)
-    pairs = PairLayout(layout, split, f".{format}")
+    output = Output(out, [source.path for source in sources], options.force)
+    pairs = PairLayout.of(options)
 
     def make(source: Source) -> Made:
         photo = to_rgb(read_picture(source.path, deep=False).pixels)

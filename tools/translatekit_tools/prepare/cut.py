@@ -4,61 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import Picture, read_picture, resize
-from translatekit.sizes import Box, Size
-from translatekit_tools.prepare.work import (
-    Format,
-    Made,
-    Output,
-    Progress,
-    Source,
-    Summary,
-    encoded,
-    find_sources,
-    resize_nearest,
-    suffix_for,
-    work_on,
-)
+from translatekit_tools.prepare.layout import encoded, resize_nearest, suffix_for
+from translatekit_tools.prepare.options import CropOptions, CutOptions, ResizeOptions, TileOptions
+from translatekit_tools.prepare.output import Made, Output
+from translatekit_tools.prepare.work import Progress, Source, Summary, find_sources, work_on
 
 Cut = Callable[[np.ndarray], dict[str, np.ndarray]]
 """From (H, W, C) to the images made of it, by what is added to the name."""
 
 
 def resize_images(
-    images: Path,
-    out: Path,
-    *,
-    size: Size | None = None,
-    short: int | None = None,
-    long: int | None = None,
-    filter: Literal["bicubic", "nearest"] = "bicubic",
-    pairs: bool = False,
-    format: Format = "keep",
-    force: bool = False,
-    progress: Progress | None = None,
+    images: Path, out: Path, options: ResizeOptions, progress: Progress | None = None
 ) -> Summary:
-    """Write images in another size.
+    """Write images in another size, under the same names.
 
     Args:
         images: a folder.
-        out: where they go, under the same names.
-        size: the new size exactly, whatever becomes of the shape.
-        short: pixels of the shorter side, keeping the shape.
-        long: pixels of the longer side, keeping the shape.
-        filter: ``nearest`` for label maps, whose colours must not mix.
-        pairs: each file holds two images side by side, each of which is resized.
-        format: ``keep`` for the file's own.
-        force: replace what is there.
+        out: where they go.
+        options: the size, and the rest.
         progress: is told how far it is.
 
     Raises:
-        OptionError: not exactly one of `size`, `short` and `long`.
+        OptionError: not exactly one of ``size``, ``short`` and ``long``.
     """
+    size, short, long = options.size, options.short, options.long
     if sum(value is not None for value in (size, short, long)) != 1:
         raise OptionError("one of --size, --short and --long says how large: pass exactly one")
 
@@ -69,30 +43,20 @@ def resize_images(
         else:
             scale = short / min(height, width) if short is not None else (long or 0) / max(height, width)
             new = max(1, round(height * scale)), max(1, round(width * scale))
-        return {"": resize_nearest(pixels, new) if filter == "nearest" else resize(pixels, new)}
+        return {"": resize_nearest(pixels, new) if options.filter == "nearest" else resize(pixels, new)}
 
-    recipe = {"resize": size, "short": short, "long": long, "filter": filter}
-    return _cut_all(images, out, cut, recipe, pairs, format, force, progress)
+    return _cut_all("resize", images, out, cut, options, progress)
 
 
-def crop_images(
-    images: Path,
-    out: Path,
-    *,
-    size: Size | None = None,
-    box: Box | None = None,
-    pairs: bool = False,
-    format: Format = "keep",
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Summary:
+def crop_images(images: Path, out: Path, options: CropOptions, progress: Progress | None = None) -> Summary:
     """Write a part of each image: the centre of a size, or a box.
 
     Images that are too small are failures, not padded.
 
     Raises:
-        OptionError: not exactly one of `size` and `box`.
+        OptionError: not exactly one of ``size`` and ``box``.
     """
+    size, box = options.size, options.box
     if (size is None) == (box is None):
         raise OptionError("--size crops the centre and --box a place: pass exactly one")
 
@@ -108,38 +72,22 @@ def crop_images(
             raise DataError(f"it is {width}x{height}, too small for this crop: resize it, or crop less")
         return {"": pixels[top : top + h, left : left + w]}
 
-    return _cut_all(images, out, cut, {"crop": size, "box": box}, pairs, format, force, progress)
+    return _cut_all("crop", images, out, cut, options, progress)
 
 
-def tile_images(
-    images: Path,
-    out: Path,
-    *,
-    size: Size,
-    overlap: int = 0,
-    whole: bool = False,
-    pairs: bool = False,
-    format: Format = "keep",
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Summary:
+def tile_images(images: Path, out: Path, options: TileOptions, progress: Progress | None = None) -> Summary:
     """Cut each image into tiles, ``NAME_yTOP_xLEFT``.
 
     Args:
         images: a folder.
         out: where the tiles go.
-        size: of a tile.
-        overlap: pixels that neighbours share.
-        whole: leave out what does not fill a tile. Else the last tile of a row or column is moved inwards, so that
-            every pixel is in a tile.
-        pairs: each file holds two images side by side; both are cut alike.
-        format: ``keep`` for the file's own.
-        force: replace what is there.
+        options: the size of a tile, and the rest.
         progress: is told how far it is.
 
     Raises:
         OptionError: the overlap is as large as the tile.
     """
+    size, overlap = options.size, options.overlap
     width, height = size
     if overlap >= min(size):
         raise OptionError(f"--overlap must be less than the tile of {size} pixels, got {overlap}")
@@ -151,7 +99,7 @@ def tile_images(
                 "resize it, or pass a smaller --size"
             )
         tops, lefts = (
-            _starts(side, tile, overlap, whole)
+            tile_starts(side, tile, overlap, options.whole)
             for side, tile in zip(pixels.shape[:2], (height, width), strict=True)
         )
         return {
@@ -160,11 +108,12 @@ def tile_images(
             for left in lefts
         }
 
-    recipe = {"tile": size, "overlap": overlap, "whole": whole}
-    return _cut_all(images, out, cut, recipe, pairs, format, force, progress)
+    return _cut_all("tile", images, out, cut, options, progress)
 
 
-def _starts(side: int, tile: int, overlap: int, whole: bool) -> list[int]:
+def tile_starts(side: int, tile: int, overlap: int, whole: bool) -> list[int]:
+    """Where the tiles along a side begin: with `whole`, what does not fill a tile is left out; else the last one is
+    moved inwards."""
     starts = list(range(0, side - tile + 1, tile - overlap))
     if not whole and starts[-1] + tile < side:
         starts.append(side - tile)
@@ -172,27 +121,20 @@ def _starts(side: int, tile: int, overlap: int, whole: bool) -> list[int]:
 
 
 def _cut_all(
-    images: Path,
-    out: Path,
-    cut: Cut,
-    recipe: dict[str, Any],
-    pairs: bool,
-    format: Format,
-    force: bool,
-    progress: Progress | None,
+    command: str, images: Path, out: Path, cut: Cut, options: CutOptions, progress: Progress | None
 ) -> Summary:
     sources = find_sources(images, out)
-    output = Output(out, [source.path for source in sources], force)
+    output = Output(out, [source.path for source in sources], options.force)
 
     def make(source: Source) -> Made:
         picture = read_picture(source.path)
-        suffix = suffix_for(source.path, format)
+        suffix = suffix_for(source.path, options.format)
         made: Made = {}
-        for added, part in _parts(picture, cut, pairs):
+        for added, part in _parts(picture, cut, options.pairs):
             made |= encoded(f"{source.name}{added}{suffix}", part)
         return made
 
-    return work_on(output, sources, make, {**recipe, "pairs": pairs, "format": format}, progress)
+    return work_on(output, sources, make, {"command": command, **options.recipe()}, progress)
 
 
 def _parts(picture: Picture, cut: Cut, pairs: bool) -> list[tuple[str, Picture]]:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import av
 import numpy as np
@@ -14,8 +13,11 @@ import numpy as np
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import resize
 from translatekit.inference.stages import ordered_map
+from translatekit_tools.prepare.layout import encoded
+from translatekit_tools.prepare.options import FramesOptions
+from translatekit_tools.prepare.output import Output
 from translatekit_tools.prepare.similar import distance, perceptual_hash
-from translatekit_tools.prepare.work import AHEAD, THREADS, Output, Progress, Summary, encoded
+from translatekit_tools.prepare.work import AHEAD, THREADS, Progress, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +29,7 @@ class _Frame:
 def extract_frames(
     videos: Sequence[Path],
     out: Path,
-    *,
-    every: int | None = None,
-    fps: float | None = None,
-    skip_similar: int | None = None,
-    format: Literal["png", "jpg", "webp"] = "png",
-    force: bool = False,
+    options: FramesOptions,
     progress: Progress | None = None,
 ) -> Summary:
     """Write frames of videos as ``VIDEO_NUMBER.png``, upright and with square pixels.
@@ -40,20 +37,16 @@ def extract_frames(
     Args:
         videos: the files.
         out: the folder.
-        every: each how manieth frame; all where neither this nor `fps` is given.
-        fps: frames a second of the video's own time.
-        skip_similar: leave out a frame whose perceptual hash differs from the last one written in at most so many
-            of 64 bits.
-        format: of the images.
-        force: replace what is there.
+        options: which frames, and how they are written.
         progress: is told how many videos are done.
 
     Raises:
-        OptionError: both `every` and `fps`.
+        OptionError: both ``every`` and ``fps``.
     """
+    every, fps = options.every, options.fps
     if every is not None and fps is not None:
         raise OptionError("--every counts frames and --fps seconds: pass one of them")
-    output = Output(out, videos, force)
+    output = Output(out, videos, options.force)
     summary = Summary()
     stems = [video.stem for video in videos]
     with ThreadPoolExecutor(THREADS, thread_name_prefix="prepare") as pool:
@@ -62,11 +55,11 @@ def extract_frames(
                 if stems.count(video.stem) > 1:
                     raise DataError("another video has the same name: rename one, or give each a folder")
                 frames: Iterator[_Frame] = _chosen(video, every, fps)
-                if skip_similar is not None:
-                    frames = _different(frames, skip_similar)
+                if options.skip_similar is not None:
+                    frames = _different(frames, options.skip_similar)
 
                 def write(frame: _Frame, stem: str = video.stem) -> tuple[Path, bool]:
-                    path = f"{stem}_{frame.number:06}.{format}"
+                    path = f"{stem}_{frame.number:06}.{options.format}"
                     return output.write(path, encoded(path, frame.pixels)[path])
 
                 # One by one, so that what a damaged video gave before it broke off is counted.

@@ -13,20 +13,10 @@ import numpy as np
 from translatekit.errors import DataError
 from translatekit.images import read_picture, resize
 from translatekit_tools.palette import PALETTE_FILE, Palette, nearest_center
-from translatekit_tools.prepare.work import (
-    Layout,
-    Made,
-    Output,
-    PairLayout,
-    Progress,
-    Source,
-    Summary,
-    attempt_all,
-    find_sources,
-    resize_nearest,
-    to_rgb,
-    work_on,
-)
+from translatekit_tools.prepare.layout import PairLayout, resize_nearest, to_rgb
+from translatekit_tools.prepare.options import SegmentOptions
+from translatekit_tools.prepare.output import Made, Output
+from translatekit_tools.prepare.work import Progress, Source, Summary, attempt_all, find_sources, work_on
 
 SEGMENTATION_FILE = "segmentation.json"
 MAX_CLASSES = 64
@@ -85,20 +75,8 @@ class Segmenter:
             raise DataError(f"{path} is damaged: segment those photographs again") from None
 
 
-def segment(
-    photos: Path,
-    out: Path,
-    *,
-    classes: int = 8,
-    spatial: float = 0.1,
-    smooth: float = 0.002,
-    like: Path | None = None,
-    layout: Layout = "side-by-side",
-    split: str = "train",
-    format: str = "png",
-    seed: int = 0,
-    force: bool = False,
-    progress: Progress | None = None,
+def segment_photos(
+    photos: Path, out: Path, options: SegmentOptions, progress: Progress | None = None
 ) -> Summary:
     """Make label maps of photographs, and write them with the photographs as an aligned dataset.
 
@@ -110,24 +88,16 @@ def segment(
         photos: a folder of photographs.
         out: the dataset's folder; it also gets ``palette.json``, whose names and colours may be edited, and
             ``segmentation.json``.
-        classes: from 2 to 64.
-        spatial: weight of the height in the image against the colour; 0 for colour alone, 1 where top and bottom are
-            further apart than black and white.
-        smooth: regions smaller than this fraction of the image go to their surroundings; from 0 to 0.2.
-        like: a folder written by an earlier run: its classes and colours are used, nothing is fitted.
-        layout: ``side-by-side``, ``folders``, or ``single`` for the label maps alone.
-        split: the subfolder.
-        format: of what is encoded.
-        seed: of the sample and of k-means.
-        force: replace what is there.
+        options: the classes and how to find them, or a folder whose classes are used, so that nothing is fitted.
         progress: is told how far it is.
 
     Raises:
         DataError: no photographs, or fewer colours than classes.
     """
     sources = find_sources(photos, out)
-    output = Output(out, [source.path for source in sources], force)
-    pairs = PairLayout(layout, split, f".{format}")
+    output = Output(out, [source.path for source in sources], options.force)
+    pairs = PairLayout.of(options)
+    like = options.like
     if like is not None:
         segmenter, palette = Segmenter.load(like / SEGMENTATION_FILE), Palette.load(like / PALETTE_FILE)
         if len(palette.colors) != len(segmenter.centers):
@@ -136,7 +106,7 @@ def segment(
                 f"{len(segmenter.centers)}: edit names and colours, but leave the number of classes"
             )
     else:
-        segmenter, palette = _fit(sources, classes, spatial, smooth, seed)
+        segmenter, palette = _fit(sources, options)
     fitted = asdict(segmenter)
     if like is None or like.resolve() != out.resolve():
         output.write(PALETTE_FILE, palette.to_json().encode())
@@ -152,11 +122,10 @@ def segment(
     return summary
 
 
-def _fit(
-    sources: list[Source], classes: int, spatial: float, smooth: float, seed: int
-) -> tuple[Segmenter, Palette]:
+def _fit(sources: list[Source], options: SegmentOptions) -> tuple[Segmenter, Palette]:
     from sklearn.cluster import MiniBatchKMeans
 
+    classes, spatial, seed = options.classes, options.spatial, options.seed
     chosen = np.unique(np.linspace(0, len(sources) - 1, _SAMPLED_IMAGES).astype(int))
 
     def sample(number: int) -> np.ndarray:
@@ -182,7 +151,7 @@ def _fit(
     counts = np.bincount(fitted.labels_, minlength=classes)
     centers = fitted.cluster_centers_[np.argsort(-counts, kind="stable")].astype(np.float32)
     names = tuple(f"class-{number}" for number in range(1, classes + 1))
-    segmenter = Segmenter(centers=centers.tolist(), spatial=spatial, smooth=smooth)
+    segmenter = Segmenter(centers=centers.tolist(), spatial=spatial, smooth=options.smooth)
     return segmenter, Palette(names, _distinct_colors(_to_rgb_levels(centers)))
 
 

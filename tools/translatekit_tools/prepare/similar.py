@@ -8,10 +8,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from translatekit_tools.prepare.work import to_rgb
-
-NEAR = 6
-"""Bits of 64 in which the perceptual hashes of near-duplicates differ at most."""
+from translatekit_tools.prepare.layout import to_rgb
 
 _ONES = np.array([bin(number).count("1") for number in range(2**16)], np.uint8)
 _ROWS = 256  # of the table of distances at a time

@@ -11,26 +11,16 @@ from translatekit.datasets.layouts import find_images, find_sides, listed, no_im
 from translatekit.datasets.palette import PALETTE_FILE
 from translatekit.errors import DataError, OptionError
 from translatekit.images import read_picture
-from translatekit_tools.prepare.similar import NEAR, groups, near_pairs, perceptual_hash
-from translatekit_tools.prepare.work import Output, Progress, Summary, attempt_all, make_folder, read_bytes
+from translatekit_tools.prepare.options import SplitOptions
+from translatekit_tools.prepare.output import Output, make_folder, read_bytes
+from translatekit_tools.prepare.similar import groups, near_pairs, perceptual_hash
+from translatekit_tools.prepare.work import Progress, Summary, attempt_all
 
 Item = tuple[Path, ...]
 SPLITS = ("train", "val", "test")
 
 
-def split_data(
-    data: Path,
-    out: Path,
-    *,
-    val: float = 0.1,
-    test: float = 0.1,
-    near: int = NEAR,
-    unpaired: bool = False,
-    link: bool = False,
-    seed: int = 0,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Summary:
+def split_data(data: Path, out: Path, options: SplitOptions, progress: Progress | None = None) -> Summary:
     """Copy a dataset into the folders train, val and test.
 
     Where an image goes depends on the contents of the files and the seed, not on names or order. Near-duplicates go
@@ -39,13 +29,7 @@ def split_data(
     Args:
         data: a folder of images, of class folders, or with folders A and B; or with one of these in ``train``.
         out: the new dataset's folder.
-        val: fraction of the items for validation.
-        test: fraction for testing.
-        near: bits of 64 in which the perceptual hashes of near-duplicates may differ; -1 to look for none.
-        unpaired: A and B are two sets without pairs, each of which is split by itself.
-        link: symbolic links instead of copies.
-        seed: another gives another split.
-        force: replace what is there.
+        options: the fractions, what counts as a near-duplicate, and whether files are copied or linked.
         progress: is told how far it is.
 
     Returns:
@@ -55,6 +39,7 @@ def split_data(
         OptionError: fractions that leave nothing to train on.
         DataError: no images, or files of A and B without partner.
     """
+    val, test = options.val, options.test
     if not 0 < val + test < 1:
         raise OptionError(
             f"--val and --test are fractions, together more than 0 and less than 1, not {val:g} and {test:g}"
@@ -62,8 +47,8 @@ def split_data(
     data = data.expanduser()
     if os.path.realpath(out) == os.path.realpath(data):
         raise DataError(f"the output folder is {data} itself: choose another with -o")
-    sets = _find(data, unpaired)
-    output = Output(out, [path for _, items in sets for item in items for path in item], force)
+    sets = _find(data, options.unpaired)
+    output = Output(out, [path for _, items in sets for item in items for path in item], options.force)
     total = sum(len(items) for _, items in sets)
     summary = Summary(details={"splits": dict.fromkeys(SPLITS, 0), "near_duplicate_groups": 0})
     done = 0
@@ -74,7 +59,7 @@ def split_data(
             if progress is not None:
                 progress(offset + count, total)
 
-        _split_set(root, items, output, summary, (val, test), near, link, seed, tell)
+        _split_set(root, items, output, summary, options, tell)
         done += len(items)
     if (data / PALETTE_FILE).is_file():
         path, new = output.write(PALETTE_FILE, read_bytes(data / PALETTE_FILE))
@@ -89,10 +74,7 @@ def _split_set(
     items: list[Item],
     output: Output,
     summary: Summary,
-    fractions: tuple[float, float],
-    near: int,
-    link: bool,
-    seed: int,
+    options: SplitOptions,
     progress: Progress,
 ) -> None:
     good: list[Item] = []
@@ -105,9 +87,9 @@ def _split_set(
             good.append(item)
             contents.append(found[0])
             hashes.append(found[1])
-    together = groups(len(good), near_pairs(hashes, near))
+    together = groups(len(good), near_pairs(hashes, options.near))
     summary.details["near_duplicate_groups"] += sum(len(group) > 1 for group in together)
-    assigned = _assign(together, contents, fractions, seed)
+    assigned = _assign(together, contents, (options.val, options.test), options.seed)
     for split, numbers in assigned.items():
         for path in (path for number in numbers for path in good[number]):
             _refuse_other_split(output.root, split, path.relative_to(root))
@@ -115,7 +97,7 @@ def _split_set(
         for number in numbers:
             for path in good[number]:
                 relative = f"{split}/{path.relative_to(root).as_posix()}"
-                placed, new = _place(output, relative, path, link)
+                placed, new = _place(output, relative, path, options.link)
                 summary.add([placed], new)
         summary.details["splits"][split] += len(numbers)
 

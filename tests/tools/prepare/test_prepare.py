@@ -18,8 +18,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from translatekit_tools.cli.prepare import prepare
 from translatekit_tools.palette import Palette
-from translatekit_tools.prepare.check import check_data
-from translatekit_tools.prepare.labels import TABLES
+from translatekit_tools.prepare import check
+from translatekit_tools.prepare.label_tables import TABLES
+from translatekit_tools.prepare.options import CheckOptions
 
 from translatekit.datasets.aligned import Aligned
 from translatekit.errors import DataError, OptionError, TranslatekitError
@@ -47,6 +48,10 @@ def run(*arguments: Any) -> Result:
         raise result.exception
     assert result.exception is None or isinstance(result.exception, SystemExit), result.output
     return result
+
+
+def check_data(data: Path, **options: Any) -> check.Report:
+    return check.check_data(data, CheckOptions(**options))
 
 
 def save(path: Path, pixels: np.ndarray) -> Path:

@@ -1,0 +1,99 @@
+"""Looking at one item: what is kept of its images for the findings and the contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+
+from translatekit.datasets.palette import PALETTE_FILE, learn_palette, read_palette
+from translatekit.errors import DataError
+from translatekit.images import read_picture, resize
+from translatekit_tools.palette import Palette
+from translatekit_tools.prepare.alignment import correlation
+from translatekit_tools.prepare.check.items import Found, Item
+from translatekit_tools.prepare.layout import to_rgb
+from translatekit_tools.prepare.output import read_bytes
+from translatekit_tools.prepare.similar import perceptual_hash
+from translatekit_tools.prepare.work import attempt_all
+
+THUMBNAIL = 160  # pixels of a side
+_PALETTE_IMAGES = 24
+
+
+@dataclass(slots=True)
+class Looked:
+    """What is kept of an item: nothing as large as its images."""
+
+    split: str
+    item: Item
+    digest: bytes
+    hashes: list[int]
+    sizes: list[tuple[int, int]]
+    correlation: np.ndarray | None
+    counts: list[np.ndarray | None]
+    thumbnail: np.ndarray
+
+
+def images_of(item: Item, halves: bool) -> list[np.ndarray]:
+    """The images of an item, (H, W, 3) uint8 each: its files, or the halves of its one file."""
+    images = [to_rgb(read_picture(path, deep=False).pixels) for path in item]
+    if not halves:
+        return images
+    width = images[0].shape[1] // 2
+    if not width:
+        raise DataError(f"{item[0]} is 1 pixel wide and cannot hold two halves: replace or remove it")
+    return [images[0][:, :width], images[0][:, -width:]]
+
+
+def look_at(split: str, item: Item, halves: bool, pairs: bool, palettes: Sequence[Palette | None]) -> Looked:
+    """What is kept of an item.
+
+    Raises:
+        TranslatekitError: one of its files cannot be used.
+    """
+    digest = blake2b(digest_size=16)
+    for path in item:
+        digest.update(blake2b(read_bytes(path)).digest())
+    images = images_of(item, halves)
+    aligned = pairs and images[0].shape == images[1].shape
+    counts = [
+        None
+        if palette is None
+        else np.bincount(palette.nearest(image).ravel(), minlength=len(palette.colors))
+        for image, palette in zip(images, palettes, strict=False)
+    ]
+    thumbnails = [resize(image, (THUMBNAIL, THUMBNAIL)) for image in images]
+    return Looked(
+        split=split,
+        item=item,
+        digest=digest.digest(),
+        hashes=[perceptual_hash(image) for image in images],
+        sizes=[image.shape[:2] for image in images],
+        correlation=correlation(*images) if aligned else None,
+        counts=counts,
+        thumbnail=np.concatenate(thumbnails, axis=1),
+    )
+
+
+def find_palettes(data: Path, found: Found, halves: bool) -> list[Palette | None]:
+    """The palette of each side that holds label maps, from its own file or learned from some of the images."""
+    given = Palette.of(read_palette(data / PALETTE_FILE)) if (data / PALETTE_FILE).is_file() else None
+    if found.kind == "unpaired":
+        return [None]  # nobody paints from these
+    chosen = np.unique(np.linspace(0, len(found.items) - 1, _PALETTE_IMAGES).astype(int))
+    some = [
+        images
+        for _, images, _ in attempt_all(
+            [found.items[number][1] for number in chosen], lambda item: images_of(item, halves)
+        )
+        if images is not None
+    ]
+    palettes: list[Palette | None] = []
+    for side in zip(*some, strict=True):
+        learned = learn_palette(side)
+        palettes.append(None if learned is None else given or Palette.of(learned))
+    return palettes

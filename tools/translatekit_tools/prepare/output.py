@@ -1,0 +1,149 @@
+"""The folder that a preparation writes to: whole files only, and nothing that is somebody else's."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from translatekit.errors import DataError
+from translatekit.storage import hash_bytes, hash_file, write_atomically
+from translatekit_tools.journal import Journal
+
+JOURNAL_NAME = ".translatekit-prepare.jsonl"
+
+Made = dict[str, bytes]
+"""What a source becomes: the contents of files by their paths below the output folder."""
+
+
+class Output:
+    """A folder that is written to: whole files only, and never over an original or over what others wrote.
+
+    A hidden journal in the folder says what each file was made from. A rerun leaves alone what is there already, and
+    does again what was made with other options.
+
+    Args:
+        root: the folder; it is made when the first file is written.
+        sources: the originals.
+        force: replace what is there already, whoever wrote it.
+
+    Raises:
+        DataError: it is a file, or its journal cannot be read.
+    """
+
+    def __init__(self, root: Path, sources: Iterable[Path], force: bool = False) -> None:
+        self.root = root.expanduser()
+        self.force = force
+        self._originals = {os.path.realpath(path) for path in sources}
+        if self.root.exists() and not self.root.is_dir():
+            raise DataError(f"the output {root} is a file: name a folder with -o")
+        self._journal = Journal(self.root / JOURNAL_NAME)
+        self._made: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)  # source, made from, path: hash
+        for record in self._journal.records:
+            try:
+                self._made[record["source"]][record["made_from"]] = dict(record["outputs"])
+            except (KeyError, TypeError, ValueError):
+                continue
+        made = [outputs for ways in self._made.values() for outputs in ways.values()]
+        self._own = {item for outputs in made for item in outputs.items()}
+
+    def check(self, path: Path) -> None:
+        """Find out whether a file may be written.
+
+        Raises:
+            DataError: it is an original, or is there, was not written here as it is, and `force` is not given.
+        """
+        if os.path.realpath(path) in self._originals:
+            raise DataError(f"{path} would overwrite an original: choose another folder with -o")
+        if os.path.lexists(path) and not self.force and not self._is_own(path):
+            raise DataError(
+                f"{path} exists already: pass --force to replace it, or choose another folder with -o"
+            )
+
+    def done(self, source: str, made_from: str) -> list[Path]:
+        """The files that an earlier run made of a source in the same way, if all are there as it left them."""
+        if self.force or source not in self._made:
+            return []
+        paths = [self.root / relative for relative in self._made[source].get(made_from, ())]
+        return paths if all(map(self._is_own, paths)) else []
+
+    def commit(self, source: str, made_from: str, made: Made) -> list[Path]:
+        """Write what a source became, all of it or nothing.
+
+        The journal is told first: whatever the moment a run is killed, every file that is there is known.
+
+        Raises:
+            TranslatekitError: something may not or cannot be written.
+        """
+        paths = {self.root / relative: data for relative, data in made.items()}
+        for path in paths:
+            self.check(path)
+        earlier = {relative for outputs in self._made.get(source, {}).values() for relative in outputs}
+        stale = [
+            path for path in map(self.root.joinpath, sorted(earlier - made.keys())) if self._is_own(path)
+        ]
+        if stale and not self.force:
+            raise DataError(
+                f"{stale[0]} was made of it with other options and would stay among the new files: "
+                "pass --force to replace it, or choose another folder with -o"
+            )
+        for path in paths:
+            make_folder(path.parent)
+        outputs = {relative: hash_bytes(data) for relative, data in made.items()}
+        try:
+            self._journal.append({"source": source, "made_from": made_from, "outputs": outputs})
+        except OSError as error:
+            raise DataError(
+                f"{self._journal.path} cannot be written ({error.strerror}): free some space, "
+                "or choose another folder with -o"
+            ) from None
+        for path, data in paths.items():
+            write_atomically(path, data)
+        for path in stale:
+            path.unlink(missing_ok=True)
+        return list(paths)
+
+    def write(self, relative: str, data: bytes) -> tuple[Path, bool]:
+        """Write one file; where it is there already with just these contents, it stays.
+
+        Returns:
+            Its path, and whether it is new.
+
+        Raises:
+            TranslatekitError: it may not or cannot be written.
+        """
+        path = self.root / relative
+        if path.is_file() and read_bytes(path) == data and os.path.realpath(path) not in self._originals:
+            return path, False
+        return self.commit(relative, "", {relative: data})[0], True
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether a file is one that was written here, as it was written."""
+        return path.is_file() and (path.relative_to(self.root).as_posix(), hash_file(path)) in self._own
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents.
+
+    Raises:
+        DataError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"the folder {folder} cannot be made ({error.strerror}): choose another with -o"
+        ) from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The contents of a file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): check it and its permissions") from None
