@@ -247,6 +247,7 @@ class RunConfig:
         ):
             if getattr(options, name) is None:
                 setattr(options, name, default)
+        _check_discriminator(spec, options)
         _merge_network_defaults(options, spec, checked)
         _check_data(spec, options, data)
         if options.epochs + options.epochs_decay == 0:
@@ -326,6 +327,16 @@ def run_config(folder: str | Path) -> Path:
 
 def _has_two_sides(dataset: DatasetSpec) -> bool:
     return dataset.provides == "paired" and dataset.directed
+
+
+def _check_discriminator(method: MethodSpec, options: TrainOptions) -> None:
+    """Refuse what a method without a discriminator would ignore.
+
+    Raises:
+        OptionError: a discriminator, or an option of one.
+    """
+    if method.discriminator is None and (options.discriminator or options.discriminator_options):
+        raise OptionError(f"{method.name} has no discriminator: leave out --discriminator and -D")
 
 
 def _check_data(method: MethodSpec, options: TrainOptions, data: str | Path | None) -> None:
