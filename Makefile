@@ -41,7 +41,7 @@ check: lint types contracts test test-avx2 wheel
 .venv/installed: pyproject.toml
 	@test -d .venv || $(PYTHON) -m venv .venv
 	@echo "installing translatekit into .venv (once)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --timeout $(PIP_TIMEOUT) -e '.[onnx,paint]'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --timeout $(PIP_TIMEOUT) -e '.[all]'
 	@touch $@
 
 .venv/tested: .venv/installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from translatekit.errors import PluginError
-from translatekit.specs import SPEC_TYPES, CommandSpec, GeneratorSpec, Spec
+from translatekit.specs import SPEC_TYPES, BackendSpec, CommandSpec, GeneratorSpec, Spec
 
 
 def spec(**changed: object) -> Spec:
@@ -89,3 +90,38 @@ def test_every_kind_has_its_descriptor() -> None:
     assert {kind: spec_type.kind for kind, spec_type in SPEC_TYPES.items()} == {
         kind: kind for kind in SPEC_TYPES
     }
+
+
+def test_networks_need_pytorch_whoever_offers_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = GeneratorSpec(name="x", target="json:dumps", summary="", requires=("no_such_module",))
+    assert network.missing() == ["'no_such_module'"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert network.missing() == ["'translatekit[train]'", "'no_such_module'"]
+
+
+def test_a_commands_help_can_be_shown_without_what_it_requires() -> None:
+    command = CommandSpec(
+        name="x", target="json:dumps", summary="", requires=("no_such_module",), api="json:loads"
+    )
+    assert command.load() is json.dumps
+    for use in (command.require, command.load_api):
+        with pytest.raises(
+            PluginError, match="command 'x' needs what is not installed: run pip install 'no_such"
+        ):
+            use()
+
+
+def test_a_compiler_says_what_it_needs_beside() -> None:
+    backend = BackendSpec(
+        name="x",
+        target="json:loads",
+        summary="",
+        suffixes=(".x",),
+        compiler="json:dumps",
+        compiler_requires=("no_such_module",),
+    )
+    assert backend.load() is json.loads
+    with pytest.raises(
+        PluginError, match="compiling for x needs what is not installed: run pip install 'no_such"
+    ):
+        backend.load_compiler()

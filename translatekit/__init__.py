@@ -59,6 +59,9 @@ def load(
 
 def load_network(path: str | Path, direction: str | None = None) -> tuple[nn.Module, ModelInfo]:
     """The bare network of a model file: see `translatekit.networks.loading.load_network`."""
+    from translatekit.requirements import NETWORKS, require
+
+    require("load_network()", NETWORKS)
     from translatekit.networks.loading import load_network
 
     return load_network(path, direction)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from translatekit.hookspecs import hookimpl
+from translatekit.requirements import TRAINING, of_extra
 from translatekit.specs import CommandSpec, DatasetSpec, DiscriminatorSpec, GeneratorSpec, LossSpec
 
 
@@ -33,6 +34,7 @@ def register_generators() -> Iterable[GeneratorSpec]:
         name="timm_unet",
         target="translatekit.networks.timm_unet:TimmUNet",
         summary="U-Net whose encoder is any timm backbone (encoder=resnet34 pretrained=true)",
+        requires=of_extra("train", "timm"),
         size_multiple=32,
     )
 
@@ -76,6 +78,7 @@ def register_losses() -> Iterable[LossSpec]:
         name="perceptual",
         target="translatekit.losses.perceptual:Perceptual",
         summary="distance between features of any timm model",
+        requires=of_extra("train", "timm"),
     )
 
 
@@ -130,6 +133,7 @@ def register_commands() -> Iterable[CommandSpec]:
         name="train",
         target="translatekit.cli.train:train",
         summary="train a translator on your images",
+        requires=TRAINING,
         api="translatekit.training:train",
     )
     yield CommandSpec(

@@ -7,12 +7,12 @@ listing everything that is installed imports no torch.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from translatekit.errors import OptionError, PluginError, TranslatekitError
+from translatekit.requirements import NETWORKS, missing, require
 
 DataKind = Literal["paired", "unpaired", "labelled"]
 
@@ -31,6 +31,7 @@ class Spec:
     """
 
     kind: ClassVar[str] = "thing"
+    kind_requires: ClassVar[tuple[str, ...]] = ()  # what all of the kind require beside
 
     name: str
     target: str
@@ -56,22 +57,20 @@ class Spec:
         Raises:
             PluginError: a required package is not installed, or the target cannot be imported.
         """
-        missing = self.missing()
-        if missing:
-            raise PluginError(
-                f"{self.kind} {self.name!r} needs what is not installed: run pip install {' '.join(missing)}"
-            )
+        self.require()
         return import_target(self.target, f"{self.kind} {self.name!r}")
 
+    def require(self) -> None:
+        """See that all that the target needs is installed.
+
+        Raises:
+            PluginError: it is not; says what to install.
+        """
+        require(f"{self.kind} {self.name!r}", (*self.kind_requires, *self.requires))
+
     def missing(self) -> list[str]:
-        """What to ``pip install`` before the target can be used; empty when all of `requires` is there."""
-        pairs = (requirement.partition("=") for requirement in self.requires)
-        names = (
-            f"'{name or modules}'"
-            for modules, _, name in pairs
-            if not any(map(_is_installed, modules.split("|")))
-        )
-        return list(dict.fromkeys(names))  # several modules may come with one extra
+        """What to ``pip install`` before the target can be used; empty when all that it needs is there."""
+        return missing((*self.kind_requires, *self.requires))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +85,7 @@ class GeneratorSpec(Spec):
     """
 
     kind: ClassVar[str] = "generator"
+    kind_requires: ClassVar[tuple[str, ...]] = NETWORKS
     size_multiple: int = 1
     source: Literal["image", "latent"] = "image"
 
@@ -99,6 +99,7 @@ class DiscriminatorSpec(Spec):
     """
 
     kind: ClassVar[str] = "discriminator"
+    kind_requires: ClassVar[tuple[str, ...]] = NETWORKS
     conditional: bool = False
 
 
@@ -112,6 +113,7 @@ class LossSpec(Spec):
     """
 
     kind: ClassVar[str] = "loss"
+    kind_requires: ClassVar[tuple[str, ...]] = NETWORKS
     role: Literal["adversarial", "reconstruction"] = "reconstruction"
 
 
@@ -127,6 +129,7 @@ class DatasetSpec(Spec):
     """
 
     kind: ClassVar[str] = "dataset"
+    kind_requires: ClassVar[tuple[str, ...]] = NETWORKS
     provides: DataKind = "paired"
     folder: bool = True
     directed: bool = True
@@ -159,6 +162,7 @@ class MethodSpec(Spec):
     """
 
     kind: ClassVar[str] = "method"
+    kind_requires: ClassVar[tuple[str, ...]] = NETWORKS
     options: str
     data: DataKind
     generator: str
@@ -181,6 +185,7 @@ class BackendSpec(Spec):
         devices: the devices it may serve, such as ``("cpu", "cuda")``.
         compiler: ``"package.module:function"``, what writes such files from trained models; None where nothing
             does. A `translatekit.interfaces.Compiler`.
+        compiler_requires: what the compiler needs beside, as `requires` has it.
         reader: ``"package.module:function"``, from a file's path to its `translatekit.model_info.ModelInfo`, without
             loading the model.
         writer: ``"package.module:function"`` of a path and a `ModelInfo`, which puts it into a compiled file.
@@ -193,12 +198,18 @@ class BackendSpec(Spec):
     suffixes: tuple[str, ...]
     devices: tuple[str, ...] = ("cpu",)
     compiler: str | None = None
+    compiler_requires: tuple[str, ...] = ()
     reader: str | None = None
     writer: str | None = None
     checker: str | None = None
 
     def load_compiler(self) -> Any:
-        """What writes the backend's files."""
+        """What writes the backend's files.
+
+        Raises:
+            PluginError: nothing does, or what it needs is not installed.
+        """
+        require(f"compiling for {self.name}", self.compiler_requires)
         return self._function(self.compiler, "compiler")
 
     def load_reader(self) -> Any:
@@ -230,24 +241,22 @@ class CommandSpec(Spec):
     kind: ClassVar[str] = "command"
     api: str | None = None
 
+    def load(self) -> Any:
+        """Import the click command; what it requires need not be there, since its help is shown without."""
+        return import_target(self.target, f"{self.kind} {self.name!r}")
+
     def load_api(self) -> Any:
         """The Python function behind the command.
 
         Raises:
-            PluginError: the command has none, or it cannot be imported.
+            PluginError: the command has none, it cannot be imported, or what it needs is not installed.
         """
+        self.require()
         if self.api is None:
             raise PluginError(
                 f"command {self.name!r} offers no Python function: use it from the command line"
             )
         return import_target(self.api, f"the function of command {self.name!r}")
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # a parent package is missing
-        return False
 
 
 def import_target(target: str, owner: str) -> Any:

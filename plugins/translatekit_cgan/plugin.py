@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from translatekit.hookspecs import hookimpl
+from translatekit.requirements import NETWORKS
 from translatekit.specs import CommandSpec, DiscriminatorSpec, GeneratorSpec, MethodSpec
 
 
@@ -62,4 +63,5 @@ def register_commands() -> Iterable[CommandSpec]:
         target="translatekit_cgan.cli:sample",
         summary="draw new images from a cgan model",
         api="translatekit_cgan.sample:sample",
+        requires=NETWORKS,
     )

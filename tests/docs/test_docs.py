@@ -116,24 +116,41 @@ COMMANDS = [
 ]
 
 
+def packages_of(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^\w-]", requirement)[0] for requirement in requirements} - {"translatekit"}
+
+
 def test_every_dependency_is_explained_and_none_other() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = sorted(re.split(r"[^\w-]", requirement)[0] for requirement in project["dependencies"])
-    rows = rows_of(section_of(README, "Dependencies"))
-    packages = [row for row in rows[1:] if len(row) == 2]
-    assert sorted(package for package, _ in packages) == wanted
-    assert all(purpose for _, purpose in packages)
-
-
-def test_every_extra_is_explained_with_its_packages() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = {
-        name: {re.split(r"[^\w-]", requirement)[0] for requirement in requirements}
-        for name, requirements in project["optional-dependencies"].items()
-        if name not in ("dev", "testing")
-    }
+    wanted = {package: {"always"} for package in packages_of(project["dependencies"])}
+    for extra, requirements in project["optional-dependencies"].items():
+        for package in packages_of(requirements) if extra != "dev" else ():
+            wanted.setdefault(package, set()).add(f"`{extra}`")
     rows = [row for row in rows_of(section_of(README, "Dependencies")) if len(row) == 3][1:]
-    assert {name.strip("`"): set(packages.split(", ")) for name, packages, _ in rows} == wanted
+    told = {package: set(extras.split(", ")) for names, extras, _ in rows for package in names.split(", ")}
+    assert told == wanted
+    assert all(purpose for *_, purpose in rows)
+
+
+def test_every_extra_is_explained_and_none_other() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    rows = [row for row in rows_of(section_of(README, "Dependencies")) if len(row) == 2][1:]
+    assert {name.strip("`") for name, _ in rows} == {"none", *project["optional-dependencies"]} - {"dev"}
+    assert all(purpose for _, purpose in rows)
+
+
+def test_all_is_what_needs_no_gpu() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    (names,) = re.findall(r"^translatekit\[(.*)\]$", "\n".join(extras["all"]))
+    assert set(extras) - set(names.split(",")) == {
+        "all",
+        "dev",
+        "testing",
+        "tensorrt",
+        "tensorrt-rtx",
+        "pycuda",
+    }
 
 
 def test_the_changelog_has_this_version() -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from translatekit.hookspecs import hookimpl
+from translatekit.requirements import NETWORKS, TRAINING, of_extra
 from translatekit.specs import BackendSpec, CommandSpec
+
+_PREPARING = of_extra("prepare", "cv2", "imagehash", "sklearn")
 
 
 @hookimpl
@@ -18,6 +21,7 @@ def register_backends() -> Iterable[BackendSpec]:
         suffixes=(".safetensors",),
         devices=("cpu", "cuda", "mps"),
         reader="translatekit.model_file:read_info",
+        requires=NETWORKS,
     )
     yield BackendSpec(
         name="onnxruntime",
@@ -28,7 +32,8 @@ def register_backends() -> Iterable[BackendSpec]:
         compiler="translatekit_tools.backends.onnxruntime.compiler:compile",
         reader="translatekit_tools.graphs.onnx_file:read_info",
         writer="translatekit_tools.graphs.onnx_file:write_info",
-        requires=("onnxruntime=translatekit[onnx]",),
+        requires=of_extra("onnx", "onnxruntime"),
+        compiler_requires=of_extra("compile", "onnx"),
     )
     yield BackendSpec(
         name="openvino",
@@ -39,7 +44,8 @@ def register_backends() -> Iterable[BackendSpec]:
         compiler="translatekit_tools.backends.openvino.compiler:compile",
         reader="translatekit_tools.backends.openvino.ir_file:read_info",
         writer="translatekit_tools.backends.openvino.ir_file:write_info",
-        requires=("openvino=translatekit[openvino]",),
+        requires=of_extra("openvino", "openvino"),
+        compiler_requires=of_extra("compile", "onnx"),
     )
     yield BackendSpec(
         name="tensorrt",
@@ -51,7 +57,8 @@ def register_backends() -> Iterable[BackendSpec]:
         reader="translatekit_tools.backends.tensorrt.engine_file:read_info",
         writer="translatekit_tools.backends.tensorrt.engine_file:write_info",
         checker="translatekit_tools.backends.tensorrt.checker:load",
-        requires=("tensorrt|tensorrt_rtx=translatekit[tensorrt-rtx]",),
+        requires=of_extra("tensorrt-rtx", "tensorrt|tensorrt_rtx"),
+        compiler_requires=of_extra("tensorrt-rtx", "onnx"),
     )
 
 
@@ -81,19 +88,19 @@ def register_commands() -> Iterable[CommandSpec]:
         target="translatekit_tools.cli.import_checkpoint:import_checkpoint",
         summary="turn a .pth checkpoint of the reference implementation into a model file",
         api="translatekit_tools.importer:import_checkpoint",
+        requires=NETWORKS,
     )
     yield CommandSpec(
         name="demo",
         target="translatekit_tools.cli.demo:demo",
         summary="train on drawn facades, translate new ones, and show the result: about a minute",
+        requires=(*TRAINING, *_PREPARING),
     )
     yield CommandSpec(
         name="paint",
         target="translatekit_tools.cli.paint:paint",
         summary="a page to draw on and to drop photographs in, with the translation beside it",
-        requires=tuple(
-            f"{module}=translatekit[paint]" for module in ("starlette", "uvicorn", "python_multipart")
-        ),
+        requires=of_extra("paint", "starlette", "uvicorn", "python_multipart"),
     )
     yield CommandSpec(
         name="watch",
@@ -105,11 +112,13 @@ def register_commands() -> Iterable[CommandSpec]:
         target="translatekit_tools.cli.evaluate:evaluate",
         summary="measure models on images: metrics with confidence intervals, and a report",
         api="translatekit_tools.evaluate:evaluate",
+        requires=of_extra("evaluate", "torch", "torchmetrics"),
     )
     yield CommandSpec(
         name="prepare",
         target="translatekit_tools.cli.prepare:prepare",
         summary="make training data: pairs, label maps, edges, tiles, splits, frames; and check it",
+        requires=_PREPARING,
     )
     yield CommandSpec(
         name="data",

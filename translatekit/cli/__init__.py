@@ -46,9 +46,12 @@ class Program(rich_click.RichGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that was asked for, imported now."""
         name, *rest = args
-        if name != "plugins" and not {"--help", "-h"} & set(rest):
-            _warn_of_broken_plugins()
-        command = registry("command").load(name)
+        spec = registry("command").get(name)
+        if not {"--help", "-h"} & set(rest):
+            if name != "plugins":
+                _warn_of_broken_plugins()
+            spec.require()
+        command = spec.load()
         if not isinstance(command, click.Command):
             raise PluginError(
                 f"command {name!r} is {command!r}, not a click command: update the package it came with"

@@ -16,6 +16,7 @@ from translatekit.hookspecs import HOOKS
 from translatekit.options import closest, parse_assignments
 from translatekit.plugins import installed
 from translatekit.registry import Entry, registry
+from translatekit.requirements import TRAINING, require
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,6 +55,7 @@ def check(
     ctx: click.Context, name: str, kind: str | None, options: tuple[str, ...], data: Path | None
 ) -> None:
     """Run the contract suite on the thing called NAME, or on everything of the package NAME."""
+    require("plugins check", TRAINING)
     from translatekit.testing import Subject
 
     given = parse_assignments(options, "-O")

@@ -291,7 +291,7 @@ def _make_lpips() -> Any:
         return LearnedPerceptualImagePatchSimilarity("alex", reduction="none")
     except ImportError:
         raise TranslatekitError(
-            "LPIPS needs torchvision, which is not installed: run pip install 'translatekit[metrics]'"
+            "LPIPS needs torchvision, which is not installed: run pip install 'translatekit[evaluate]'"
         ) from None
 
 
@@ -303,7 +303,7 @@ def _make_inception() -> nn.Module:
         return NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
     except ImportError:
         raise TranslatekitError(
-            "FID and KID need torch-fidelity, which is not installed: run pip install 'translatekit[metrics]', "
+            "FID and KID need torch-fidelity, which is not installed: run pip install 'translatekit[evaluate]', "
             "or pass --features with a timm model"
         ) from None
 

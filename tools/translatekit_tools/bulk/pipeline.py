@@ -36,6 +36,7 @@ from translatekit.inference.stages import Pause, background, batch_by, in_order,
 from translatekit.inference.tiles import TiledTranslator
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model
+from translatekit.requirements import VIDEO, require
 from translatekit.storage import (
     atomic_path,
     commit_file,
@@ -454,6 +455,7 @@ class _Line:
 
     def translate_video(self, item: _Item, progress: Progress | None) -> None:
         """From a video or an animation to a file like it, or to its frames as images."""
+        require("a video or an animation", VIDEO)
         from translatekit_tools.bulk.video.pipeline import translate_stream, translate_video, write_frames
 
         job = item.job

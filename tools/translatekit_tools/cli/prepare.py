@@ -13,6 +13,7 @@ import click
 import rich_click
 
 from translatekit.cli.options import collect, options_from_dataclass
+from translatekit.requirements import VIDEO, require
 from translatekit.terminal import echo, say, stderr
 from translatekit_tools.prepare.options import (
     CheckOptions,
@@ -192,6 +193,7 @@ def split(data: Path, out: Path, options: SplitOptions, progress: Progress) -> S
 @click.argument("videos", nargs=-1, required=True, type=_PATH, metavar="VIDEO...")
 def frames(videos: tuple[Path, ...], out: Path, options: FramesOptions, progress: Progress) -> Summary:
     """Write the frames of videos as images, upright and with square pixels."""
+    require("taking frames from videos", VIDEO)
     from translatekit_tools.prepare.frames import extract_frames
 
     return extract_frames(videos, out, options, progress)

@@ -67,10 +67,11 @@ def compile_model(
     from translatekit.errors import ModelFileError, OptionError
     from translatekit.model_file import find_model
     from translatekit.options import check_options
+    from translatekit.requirements import require
     from translatekit_tools.backends.options import CompileOptions
     from translatekit_tools.backends.parity import compare
     from translatekit_tools.compile.images import gather
-    from translatekit_tools.compile.source import Source
+    from translatekit_tools.compile.source import Source, source_requires
 
     start = time.perf_counter()
     progress = progress or (lambda text, share: None)
@@ -80,6 +81,8 @@ def compile_model(
     if not checked.force:
         _refuse_existing([out])
     path = find_model(model, checked.direction, best=checked.best)
+    needed = (*entry.spec.requires, *entry.spec.compiler_requires, *source_requires(path))
+    require(f"compiling {path.name} to {out.suffix}", needed)
     load, compiler = entry.spec.load(), entry.spec.load_compiler()
     source = Source(path)
     try:

@@ -11,9 +11,15 @@ import numpy as np
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.interfaces import Translator
 from translatekit.model_file import read_info
+from translatekit.requirements import NETWORKS, of_extra
 from translatekit.storage import hash_file
 from translatekit_tools.compile.images import gather
 from translatekit_tools.graphs import onnx_file
+
+
+def source_requires(path: Path) -> tuple[str, ...]:
+    """What must be installed to take a graph from a model: nothing more where it is one already."""
+    return (*NETWORKS, *of_extra("compile", "onnx", "onnxscript")) if path.suffix == ".safetensors" else ()
 
 
 class Source:

@@ -27,6 +27,7 @@ from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.interfaces import SIDES, DataOptions, Dataset, Translator
 from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
+from translatekit.requirements import VIDEO, require
 from translatekit.training.metrics import PAIRED_METRICS, SET_METRICS, Features, PairedMetrics, set_metric
 from translatekit_tools.evaluate.labels import STATISTICS, class_accuracies, confusion, ious, nearest_class
 from translatekit_tools.evaluate.models import display_names, open_translator, run_of, translate
@@ -141,6 +142,7 @@ def measure(
     if options.discriminator:
         _add_discriminators(results, images, paths, options)
     for video in videos:
+        require("--temporal", VIDEO)
         from translatekit_tools.evaluate.video import flicker
 
         for result, translator in zip(results, translators, strict=True):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from translatekit.errors import PluginError
+from translatekit.requirements import of_extra, require
 from translatekit_tools.graphs.onnx_file import INPUT
 
 if TYPE_CHECKING:
@@ -28,14 +28,11 @@ def to_int8(graph: Path, out: Path, images: Iterable[np.ndarray]) -> None:
         images: (H, W, C), uint8, that the ranges of activations are measured on.
 
     Raises:
-        PluginError: ONNX Runtime, which measures the ranges, is not installed.
+        PluginError: ONNX Runtime, which measures the ranges, or onnx is not installed.
     """
-    try:
-        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    except ImportError as error:
-        raise PluginError(
-            f"int8 ranges cannot be measured ({error}): run pip install 'translatekit[onnx]'"
-        ) from None
+    require("measuring ranges for int8", of_extra("tensorrt-rtx", "onnx", "onnxruntime"))
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
     batches = iter([{INPUT: image[None]} for image in images])
 
     class Reader(CalibrationDataReader):

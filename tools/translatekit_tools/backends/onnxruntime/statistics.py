@@ -32,7 +32,7 @@ class HeldGraph(Held):
         except ImportError:
             raise OptionError(
                 "--tile with an .onnx model that normalizes by the image needs the package onnx: "
-                "run pip install 'translatekit[onnx]'"
+                "run pip install 'translatekit[compile]'"
             ) from None
         from translatekit_tools.graphs.opset import constants_of, decompose_normalization
 

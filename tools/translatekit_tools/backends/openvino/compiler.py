@@ -16,6 +16,7 @@ import numpy as np
 from translatekit.errors import OptionError, TranslatekitWarning
 from translatekit.interfaces import ModelSource, Progress
 from translatekit.precision import Speeds
+from translatekit.requirements import of_extra, require
 from translatekit_tools.backends.openvino.ir_file import write_info
 from translatekit_tools.backends.options import CompileOptions
 from translatekit_tools.backends.parity import compare_outputs
@@ -45,6 +46,8 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
     """
     import openvino
 
+    if options.precision == "int8":
+        require("int8 for OpenVINO", of_extra("int8", "nncf"))
     progress("exporting to ONNX", None)
     graph = source.onnx()
     core = openvino.Core()
