@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 
-from translatekit.errors import OptionError, TrainingError
+from translatekit.errors import OptionError, TrainingError, TranslatekitError
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Pattern, check_options
 from translatekit.precision import TrainPrecision
 from translatekit.registry import registry
@@ -285,6 +285,17 @@ class RunConfig:
         if name not in (None, "none") and not _has_two_sides(registry("dataset").get(str(name))):
             saved.pop("direction", None)  # which older versions took and ignored
         return cls.resolve(method, data, {**saved, **given})
+
+    @classmethod
+    def of_model(cls, file: Path) -> RunConfig | None:
+        """The configuration of the run that a model file lies in, or None where it lies in none that can be read."""
+        config = file.parent / "config.toml"
+        if not config.is_file():
+            return None
+        try:
+            return cls.from_toml(config)
+        except TranslatekitError:  # such as a method whose plugin is not installed any more
+            return None
 
 
 def read_toml(path: str | Path) -> tuple[str, str | None, dict[str, Any]]:

@@ -13,7 +13,7 @@ from PIL import Image
 import translatekit
 from translatekit.datasets import make_dataset
 from translatekit.datasets.facades import PALETTE, draw_facade
-from translatekit.datasets.palette import learn_palette, palette_of, read_palette
+from translatekit.datasets.palette import Palette, learn_palette, palette_of, read_palette
 from translatekit.errors import DataError
 from translatekit.interfaces import DataOptions
 from translatekit.model_file import read_info
@@ -140,3 +140,48 @@ def test_what_is_no_palette_is_refused_in_a_sentence(tmp_path: Path, text: str |
     with pytest.raises(DataError, match=message) as caught:
         read_palette(path)
     assert str(path) in str(caught.value)
+
+
+# --- as a file and as arrays
+
+
+TWO = Palette(("wall", "sky"), ((200, 40, 40), (90, 150, 240)))
+
+
+def test_a_saved_palette_is_read_back_and_is_what_training_reads(tmp_path: Path) -> None:
+    path = tmp_path / "palette.json"
+    path.write_text(TWO.to_json())
+    assert Palette.load(path) == TWO
+    assert read_palette(path) == [
+        {"name": "wall", "color": [200, 40, 40]},
+        {"name": "sky", "color": [90, 150, 240]},
+    ]
+
+
+def test_names_and_colours_may_be_edited(tmp_path: Path) -> None:
+    path = tmp_path / "palette.json"
+    path.write_text(TWO.to_json())
+    path.write_text(path.read_text().replace('"sky"', '"Himmel, blau"').replace("240", "255"))
+    assert Palette.load(path) == Palette(("wall", "Himmel, blau"), ((200, 40, 40), (90, 150, 255)))
+
+
+def test_painted_classes_are_told_from_their_colours_even_when_they_are_off() -> None:
+    classes = np.random.default_rng(0).integers(0, 2, (7, 9))
+    noise = np.random.default_rng(1).integers(-20, 21, (7, 9, 3))
+    painted = np.clip(TWO.paint(classes).astype(int) + noise, 0, 255).astype(np.uint8)
+    assert TWO.paint(classes).dtype == np.uint8
+    assert (TWO.nearest(painted) == classes).all()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"classes": [{"name": "a", "color": [0, 0]}]}'])
+def test_what_is_no_palette_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "palette.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"palette\.json"):
+        Palette.load(path)
+
+
+def test_pixels_belong_to_the_nearest_colour() -> None:
+    three = Palette(("wall", "window", "door"), ((200, 0, 0), (0, 0, 200), (0, 200, 0)))
+    pixels = np.array([[[190, 10, 5], [5, 0, 255]], [[90, 130, 90], [200, 0, 0]]], np.uint8)
+    assert three.nearest(pixels).tolist() == [[0, 1], [2, 0]]

@@ -9,17 +9,8 @@ from translatekit_tools.evaluate.labels import (
     class_accuracies,
     confusion,
     ious,
-    nearest_class,
 )
 from translatekit_tools.evaluate.statistics import SUBSETS, Bootstrap, around, halves
-
-from translatekit.datasets.palette import PaletteClass
-
-PALETTE: list[PaletteClass] = [
-    {"name": "wall", "color": [200, 0, 0]},
-    {"name": "window", "color": [0, 0, 200]},
-    {"name": "door", "color": [0, 200, 0]},
-]
 
 
 def test_intervals_hold_the_mean_as_often_as_they_say() -> None:
@@ -80,11 +71,6 @@ def test_pairs_are_drawn_together_and_sets_apart() -> None:
     drawn.clear()
     halves(note, 10, 8, False, 0)
     assert all((len(real), len(fake)) == (5, 4) for real, fake in drawn)
-
-
-def test_pixels_belong_to_the_nearest_colour() -> None:
-    pixels = np.array([[[190, 10, 5], [5, 0, 255]], [[90, 130, 90], [200, 0, 0]]], np.uint8)
-    assert nearest_class(pixels, PALETTE).tolist() == [[0, 1], [2, 0]]
 
 
 def test_scores_of_label_maps_are_those_counted_by_hand() -> None:

@@ -10,11 +10,11 @@ from PIL import Image
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.examples import Examples
 from translatekit_tools.paint.models import find_directions
-from translatekit_tools.paint.palette import find_palette, run_config
-from translatekit_tools.palette import Palette
 
 from tests.tools.test_run import save
+from translatekit.config import RunConfig
 from translatekit.datasets.facades import PALETTE
+from translatekit.datasets.palette import Palette, find_palette
 from translatekit.errors import DataError
 from translatekit.images import read_picture
 from translatekit.model_file import read_info
@@ -65,7 +65,7 @@ def test_each_direction_of_a_run_has_its_file_and_its_side_of_the_data(tmp_path:
     ]
     for file, channel in (("model", 0), ("model-BtoA", 2)):
         path = run / f"{file}.safetensors"
-        example = pixels(Examples(read_info(path), run_config(path)).example(0))
+        example = pixels(Examples(read_info(path), RunConfig.of_model(path)).example(0))
         assert example[10, 10, channel] == 200
         assert example[10, 10].sum() == 200
 
@@ -81,7 +81,7 @@ def test_data_that_are_gone_or_of_other_channels_give_none(tmp_path: Path) -> No
     save(tmp_path / "run/model.safetensors")
     (tmp_path / "run/config.toml").write_text('method = "pix2pix"\ndata = "/nowhere"\n')
     path = tmp_path / "run/model.safetensors"
-    assert Examples(read_info(path), run_config(path)).example(0) is None
+    assert Examples(read_info(path), RunConfig.of_model(path)).example(0) is None
     gray = ModelInfo(method="test", generator="unet", in_channels=1, data={"dataset": "demo"})
     assert Examples(gray, None).example(0) is None
 

@@ -17,12 +17,12 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from translatekit_tools.cli.prepare import prepare
-from translatekit_tools.palette import Palette
 from translatekit_tools.prepare import check
 from translatekit_tools.prepare.label_tables import TABLES
 from translatekit_tools.prepare.options import CheckOptions
 
 from translatekit.datasets.aligned import Aligned
+from translatekit.datasets.palette import Palette
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import Picture, encode_picture, read_picture
 from translatekit.interfaces import DataOptions

@@ -1,29 +1,8 @@
-"""Label maps as classes: by the nearest colour of a palette, and how well two of them agree."""
+"""How well two label maps agree, class by class."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-
-from translatekit.datasets.palette import PaletteClass
-
-
-def nearest_class(pixels: np.ndarray, palette: Sequence[PaletteClass]) -> np.ndarray:
-    """The class of each pixel: that of the nearest colour by Euclidean distance in RGB, the first of equals.
-
-    Args:
-        pixels: (..., 3) uint8.
-        palette: the classes.
-
-    Returns:
-        (...) of indices into the palette.
-    """
-    colors = np.array([item["color"] for item in palette], np.float32)
-    flat = pixels.reshape(-1, 3).astype(np.float32)
-    # |p - c|^2 without |p|^2, which is the same for every class
-    distance = (colors**2).sum(1) - 2 * flat @ colors.T
-    return distance.argmin(1).reshape(pixels.shape[:-1])
 
 
 def confusion(found: np.ndarray, wanted: np.ndarray, classes: int) -> np.ndarray:

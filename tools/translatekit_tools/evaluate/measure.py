@@ -17,6 +17,7 @@ from translatekit.datasets import make_dataset, sides_of
 from translatekit.datasets.layouts import MissingSplitError
 from translatekit.datasets.palette import (
     PALETTE_FILE,
+    Palette,
     PaletteClass,
     known_palette,
     learn_palette,
@@ -29,7 +30,7 @@ from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
 from translatekit.requirements import VIDEO, require
 from translatekit.training.metrics import PAIRED_METRICS, SET_METRICS, Features, PairedMetrics, set_metric
-from translatekit_tools.evaluate.labels import STATISTICS, class_accuracies, confusion, ious, nearest_class
+from translatekit_tools.evaluate.labels import STATISTICS, class_accuracies, confusion, ious
 from translatekit_tools.evaluate.models import display_names, open_translator, run_of, translate
 from translatekit_tools.evaluate.options import EvaluateOptions
 from translatekit_tools.evaluate.result import ClassScore, Evaluation, Example, ModelResult, better
@@ -395,10 +396,11 @@ def _measure_one(
     )
 
 
-def _confusions(found: np.ndarray, wanted: np.ndarray, palette: list[PaletteClass]) -> np.ndarray:
+def _confusions(found: np.ndarray, wanted: np.ndarray, classes: list[PaletteClass]) -> np.ndarray:
+    palette = Palette.of(classes)
     return np.stack(
         [
-            confusion(nearest_class(one, palette), nearest_class(other, palette), len(palette))
+            confusion(palette.nearest(one), palette.nearest(other), len(classes))
             for one, other in zip(found, wanted, strict=True)
         ]
     )

@@ -29,7 +29,8 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from translatekit import __version__
-from translatekit.datasets.palette import PaletteClass
+from translatekit.config import RunConfig
+from translatekit.datasets.palette import NEUTRAL, PaletteClass, find_palette
 from translatekit.errors import OptionError, TranslatekitError
 from translatekit.images import Picture, UnreadableImageError, encode_picture, read_picture, read_size
 from translatekit.inference.geometry import fit_pixels
@@ -40,7 +41,6 @@ from translatekit_tools.paint.examples import Examples
 from translatekit_tools.paint.guard import LOCAL_NAMES, Guard
 from translatekit_tools.paint.models import Models, Opened, find_directions
 from translatekit_tools.paint.options import PaintOptions
-from translatekit_tools.paint.palette import NEUTRAL, find_palette, run_config
 
 PAGE_FILES: dict[str, str] = {
     "index.html": "text/html; charset=utf-8",
@@ -318,7 +318,7 @@ def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limi
     check_channels(batcher.translator)
     palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
     description = describe(batcher, _name(file), palette, options.mode, limits)
-    return Opened(batcher=batcher, description=description, examples=Examples(info, run_config(file)))
+    return Opened(batcher=batcher, description=description, examples=Examples(info, RunConfig.of_model(file)))
 
 
 def listen(host: str, port: int) -> socket.socket:

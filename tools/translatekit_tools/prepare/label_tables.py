@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from translatekit.datasets.palette import Palette
 from translatekit.errors import DataError
-from translatekit_tools.palette import Palette
 
 Rgb = tuple[int, int, int]
 

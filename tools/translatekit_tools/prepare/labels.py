@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from translatekit.datasets.palette import PALETTE_FILE
 from translatekit.errors import DataError
 from translatekit.images import MAX_PIXELS, UnreadableImageError, read_picture
-from translatekit_tools.palette import PALETTE_FILE
 from translatekit_tools.prepare.label_tables import TABLES, LabelTable
 from translatekit_tools.prepare.layout import encoded, to_rgb
 from translatekit_tools.prepare.options import LabelsOptions

@@ -10,9 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from translatekit.datasets.palette import PALETTE_FILE, Palette, nearest_center
 from translatekit.errors import DataError
 from translatekit.images import read_picture, resize
-from translatekit_tools.palette import PALETTE_FILE, Palette, nearest_center
 from translatekit_tools.prepare.layout import PairLayout, resize_nearest, to_rgb
 from translatekit_tools.prepare.options import SegmentOptions
 from translatekit_tools.prepare.output import Made, Output

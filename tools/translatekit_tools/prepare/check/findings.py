@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from translatekit.datasets.layouts import listed
+from translatekit.datasets.palette import Palette
 from translatekit.datasets.remarks import find_remarks
-from translatekit_tools.palette import Palette
 from translatekit_tools.prepare.alignment import REACH, Shift, find_shift
 from translatekit_tools.prepare.check.items import Found
 from translatekit_tools.prepare.check.look import Looked

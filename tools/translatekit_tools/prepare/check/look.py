@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from translatekit.datasets.palette import PALETTE_FILE, learn_palette, read_palette
+from translatekit.datasets.palette import PALETTE_FILE, Palette, learn_palette
 from translatekit.errors import DataError
 from translatekit.images import read_picture, resize
-from translatekit_tools.palette import Palette
 from translatekit_tools.prepare.alignment import correlation
 from translatekit_tools.prepare.check.items import Found, Item
 from translatekit_tools.prepare.layout import to_rgb
@@ -81,7 +80,7 @@ def look_at(split: str, item: Item, halves: bool, pairs: bool, palettes: Sequenc
 
 def find_palettes(data: Path, found: Found, halves: bool) -> list[Palette | None]:
     """The palette of each side that holds label maps, from its own file or learned from some of the images."""
-    given = Palette.of(read_palette(data / PALETTE_FILE)) if (data / PALETTE_FILE).is_file() else None
+    given = Palette.load(data / PALETTE_FILE) if (data / PALETTE_FILE).is_file() else None
     if found.kind == "unpaired":
         return [None]  # nobody paints from these
     chosen = np.unique(np.linspace(0, len(found.items) - 1, _PALETTE_IMAGES).astype(int))
