@@ -214,7 +214,7 @@ def test_damaged_sound_is_an_error_or_left_out(data_dir: Path, tmp_path: Path) -
     assert "audio is damaged at 2." in reason
     assert model.batches == []
     assert translated(source, tmp_path / "out.mp4", listener, skip_damaged=True).failed == []
-    assert any("damaged packets of sound" in text for text in listener.said)
+    assert any("damaged packets of audio" in text for text in listener.said)
     times = [facts(path)["times"] for path in (whole, tmp_path / "out.mp4")]
     since = [[float(time - each[0]) for time in each] for each in times]
     assert since[1] == pytest.approx(since[0], abs=1e-4)

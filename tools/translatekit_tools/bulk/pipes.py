@@ -12,7 +12,7 @@ from pathlib import Path
 from translatekit.errors import OptionError
 from translatekit_tools.bulk.addresses import STANDARD
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.video.standard import StandardInput, look_at_input
+from translatekit_tools.bulk.video.standard import StandardInput, peek_input
 
 _STARTS = {
     b"\x89PNG": ".png",
@@ -52,7 +52,7 @@ def images_in_pipes(
         return
     with tempfile.TemporaryDirectory(prefix="translatekit-") as name:
         folder = Path(name)
-        if list(inputs) == [STANDARD] and options.raw is None and (suffix := _suffix(look_at_input(16))):
+        if list(inputs) == [STANDARD] and options.raw is None and (suffix := _suffix(peek_input(16))):
             if output is None:
                 raise OptionError("an image from standard input has no name: pass -o with a file, or -o -")
             image = folder / f"stdin{suffix}"

@@ -74,7 +74,7 @@ class AnimationReader:
         ticks = math.lcm(1000, *(duration.denominator for duration in durations))
         ticks = ticks if ticks <= _FINEST else 1000
         ends = [0]
-        for moment in _sums(durations):
+        for moment in _cumulative(durations):
             ends.append(max(ends[-1] + 1, round(moment * ticks)))
         self._durations = np.diff(ends).tolist()
         self.end = 0
@@ -213,7 +213,7 @@ def _is_transparent(rgba: np.ndarray) -> bool:
     return bool(rgba[:, :, 3].min() < (255 if rgba.dtype == np.uint8 else 1))
 
 
-def _sums(durations: Iterable[Fraction]) -> Iterator[Fraction]:
+def _cumulative(durations: Iterable[Fraction]) -> Iterator[Fraction]:
     total = Fraction(0)
     for duration in durations:
         total += duration

@@ -19,7 +19,7 @@ from translatekit.images import Picture, encode_picture, read_picture, to_uint8
 Timed = tuple[np.ndarray, Fraction, Fraction]
 """A frame, (H, W, 3 or 4) uint8, or for a PNG float32 in [0, 1]; and when it is shown, from and until, in seconds."""
 
-Part = tuple[np.ndarray, int, int, Fraction, Fraction]
+Region = tuple[np.ndarray, int, int, Fraction, Fraction]
 """What of a frame differs from the one before, its left and top, and when it is shown."""
 
 
@@ -37,7 +37,7 @@ def write_gif(path: Path, frames: Iterable[Timed], plays: int, alpha: bool, comm
     with path.open("wb") as file:
         started = False
         # Transparent pixels leave what is there, so frames with some are whole, on a cleared canvas.
-        for samples, left, top, start, stop in _parts(frames, 1, whole=alpha):
+        for samples, left, top, start, stop in _changed_regions(frames, 1, whole=alpha):
             height, width = samples.shape[:2]
             table, key, data = _gif_image(samples)
             size = (len(table) // 3).bit_length() - 2
@@ -82,7 +82,7 @@ def write_webp(
     with path.open("wb") as file:
         file.write(b"RIFF\0\0\0\0WEBP")
         started = False
-        for samples, left, top, start, stop in _parts(frames, 2):
+        for samples, left, top, start, stop in _changed_regions(frames, 2):
             height, width = samples.shape[:2]
             if not started:
                 started = True
@@ -121,7 +121,7 @@ def write_png(
     """
     with path.open("wb") as file:
         count = sequence = where = 0
-        for samples, left, top, start, stop in _parts(frames, 1):
+        for samples, left, top, start, stop in _changed_regions(frames, 1):
             height, width = samples.shape[:2]
             alpha = samples[:, :, 3] if samples.shape[2] == 4 else None
             picture = Picture(samples[:, :, :3], alpha, icc)
@@ -193,7 +193,7 @@ def read_png(data: bytes) -> Iterator[np.ndarray]:
         region = canvas[top : top + colour.shape[0], left : left + colour.shape[1]]
         before = region.copy()
         if blend == 1:
-            colour, alpha = _over(colour, alpha, before)
+            colour, alpha = _composite(colour, alpha, before)
         region[:] = np.concatenate([colour, alpha], axis=2)
         yield canvas.copy() if chunks[0][1][8] == 16 else to_uint8(canvas)
         if disposal == 1 or (disposal == 2 and number == 0):
@@ -202,7 +202,7 @@ def read_png(data: bytes) -> Iterator[np.ndarray]:
             region[:] = before
 
 
-def _over(colour: np.ndarray, alpha: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _composite(colour: np.ndarray, alpha: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Colour and alpha, not premultiplied, of one image over another."""
     rest = below[:, :, 3:] * (1 - alpha)
     total = alpha + rest
@@ -212,7 +212,7 @@ def _over(colour: np.ndarray, alpha: np.ndarray, below: np.ndarray) -> tuple[np.
     return mixed, total
 
 
-def _parts(frames: Iterable[Timed], multiple: int, whole: bool = False) -> Iterator[Part]:
+def _changed_regions(frames: Iterable[Timed], multiple: int, whole: bool = False) -> Iterator[Region]:
     """The frames, each but the first cut to what differs from the one before; a pixel where nothing does.
 
     Args:

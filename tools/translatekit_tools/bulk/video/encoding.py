@@ -21,19 +21,19 @@ from translatekit.errors import OptionError
 from translatekit_tools.bulk.kinds import CONSTANT_RATE_SUFFIXES
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.video.hdr import encoder_options
-from translatekit_tools.bulk.video.reader import MATRICES, RGB, UNSAID, Frame, VideoInfo, swscale_matrix
+from translatekit_tools.bulk.video.reader import MATRICES, RGB, UNSPECIFIED, Frame, VideoInfo, swscale_matrix
 
 _MATROSKA = (".mkv", ".webm")
-_USUAL_CODECS = {
+_DEFAULT_CODECS = {
     ".webm": "libvpx-vp9",
     **dict.fromkeys((".mpg", ".mpeg", ".vob", ".mxf"), "mpeg2video"),
     ".wmv": "wmv2",
 }
-"""Of endings that libx264 is not the first choice for."""
+"""Of suffixes that libx264 is not the first choice for."""
 _IN_BAND = (".ts", ".mts", ".m2ts", ".avi", ".flv")
-"""Endings of formats that players join in the middle: an H.264 or H.265 stream says what it is at each key frame."""
+"""Suffixes of formats that players join in the middle: an H.264 or H.265 stream says what it is at each key frame."""
 _HDR_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".ts", ".mts", ".m2ts")
-_HALF_STEPS = {"flags": "+qscale", "global_quality": "354"}  # a quantizer of 3, times FF_QP2LAMBDA
+_FINE_QUANTIZER = {"flags": "+qscale", "global_quality": "354"}  # a quantizer of 3, times FF_QP2LAMBDA
 _ALPHA_CODECS = {".webm": "libvpx-vp9", ".mkv": "libvpx-vp9", ".mov": "prores_ks"}
 _SOFTWARE = {
     "h264": "libx264",
@@ -53,8 +53,8 @@ _PIXEL_FORMATS = (
     *("yuv444p", "yuv444p10le", "yuva444p10le", "yuv422p", "yuv422p10le"),
     *("nv12", "p010le", "yuvj420p", "rgb24", "rgba", "gbrp", "gbrp10le"),
 )
-"""Those that most players know come first."""
-_TRIES = 8
+"""The most widely played come first."""
+_MAX_TRIES = 8
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -105,7 +105,7 @@ def choose_encoding(
     say: Callable[[str], None],
     rate: Fraction | None = None,
 ) -> Encoding:
-    """The encoder that the user asked for, or what fits the file's ending, the bit depth and the size.
+    """The encoder that the user asked for, or what fits the file's suffix, the bit depth and the size.
 
     Args:
         info: of the source.
@@ -118,7 +118,7 @@ def choose_encoding(
     Raises:
         OptionError: there is no such encoder, or it does not take the options.
     """
-    asked = options.codec or usual_codec(info, suffix)
+    asked = options.codec or default_codec(info, suffix)
     asked = _SOFTWARE.get(asked, asked)
     made_for = replace(info, rate=(rate or info.rate) / options.every)
     encoding, problem = _first_that_opens(asked, made_for, size, suffix, options)
@@ -152,16 +152,16 @@ def raw_encoding(
     return encoding
 
 
-def usual_codec(info: VideoInfo, suffix: str) -> str:
-    """The encoder for an ending where the user names none."""
-    usual = _USUAL_CODECS.get(suffix, "libx264")
+def default_codec(info: VideoInfo, suffix: str) -> str:
+    """The encoder for a suffix where the user names none."""
+    default = _DEFAULT_CODECS.get(suffix, "libx264")
     if info.alpha and suffix in _ALPHA_CODECS:
         return _ALPHA_CODECS[suffix]
-    if info.deep and usual == "libvpx-vp9" and not _takes_deep(usual):  # a matter of how libvpx was built
+    if info.deep and default == "libvpx-vp9" and not _takes_deep(default):  # a matter of how libvpx was built
         return "libsvtav1"
     if info.is_hdr and suffix in _HDR_SUFFIXES:  # what HDR is played from: H.265 Main 10
         return "libx265"
-    return usual
+    return default
 
 
 def _takes_deep(codec: str) -> bool:
@@ -205,7 +205,7 @@ def _first_that_opens(
     try:
         formats = [options.pix_fmt] if options.pix_fmt is not None else _pixel_formats(codec, info, size)
         settings = _settings(codec, options, info, suffix)
-        for pix_fmt in formats[:_TRIES]:
+        for pix_fmt in formats[:_MAX_TRIES]:
             encoding = _encoding(codec, pix_fmt, settings, info, size, suffix)
             try:
                 context: Any = av.CodecContext.create(codec, "w")
@@ -238,7 +238,7 @@ def _settings(codec: str, options: RunOptions, info: VideoInfo, suffix: str) -> 
             **{"row-mt": "1", "auto-alt-ref": "0"},
         },
         "libsvtav1": {"preset": "10", "crf": "24"},
-        **{codec: dict(_HALF_STEPS) for codec in ("mpeg4", "mpeg2video", "wmv2", "mjpeg")},
+        **{codec: dict(_FINE_QUANTIZER) for codec in ("mpeg4", "mpeg2video", "wmv2", "mjpeg")},
     }.get(codec, {})
     extra = dict(encoder_options(info.hdr, codec) or {})
     if codec in ("libx264", "libx265") and suffix in _IN_BAND:
@@ -287,7 +287,7 @@ def _encoding(
     else:
         if matrix == RGB:
             values = int(ColorRange.MPEG)
-        known = matrix in MATRICES or matrix == UNSAID
+        known = matrix in MATRICES or matrix == UNSPECIFIED
         if not known or swscale_matrix(matrix, width, height) != conversion:
             # What the source does not say, or what holds no more, is said: players would take it for another.
             matrix = 1 if conversion == Colorspace.ITU709 else 6

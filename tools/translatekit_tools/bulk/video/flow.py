@@ -36,7 +36,7 @@ def warp_error(inputs: Iterable[np.ndarray], outputs: Iterable[np.ndarray]) -> f
 class Smoother:
     """Blends each output with the one before, moved along the optical flow of the inputs, where those agree.
 
-    It measures the warp error on its way, of the outputs as they came and as they went.
+    It measures the warp error on its way, of the raw and of the smoothed outputs.
     """
 
     def __init__(self, strength: float, state: Mapping[str, np.ndarray] | None = None) -> None:
@@ -47,7 +47,7 @@ class Smoother:
             state: of a smoother that came to the frame before.
         """
         self._strength = strength
-        self._before = None if state is None else (state["gray"], state["came"], state["went"])
+        self._before = None if state is None else (state["gray"], state["raw"], state["smoothed"])
         self._errors = np.zeros(2) if state is None else state["errors"]
         self._pairs = 0 if state is None else int(state["pairs"])
 
@@ -55,25 +55,25 @@ class Smoother:
     def state(self) -> dict[str, np.ndarray]:
         """What a smoother needs that is to go on from here; there is none before the first frame."""
         assert self._before is not None
-        gray, came, went = self._before
+        gray, raw, smoothed = self._before
         return {
             "gray": gray,
-            "came": came,
-            "went": went,
+            "raw": raw,
+            "smoothed": smoothed,
             "errors": self._errors,
             "pairs": np.array(self._pairs),
         }
 
     @property
     def flicker(self) -> tuple[float, float]:
-        """The warp error of the outputs as they came and as they went, over all frames so far."""
-        came, went = (self._errors / max(1, self._pairs)).tolist()
-        return came, went
+        """The warp error of the raw and of the smoothed outputs, over all frames so far."""
+        raw, smoothed = (self._errors / max(1, self._pairs)).tolist()
+        return raw, smoothed
 
     def __call__(self, image: np.ndarray, output: np.ndarray) -> np.ndarray:
         """The smoothed output of one frame; input and output (H, W, C) with the same sides, in order."""
-        gray, came = _gray(image), _unit(output)
-        went = came
+        gray, raw = _gray(image), _unit(output)
+        smoothed = raw
         if self._before is not None:
             flow, visible = motion(self._before[0], gray)
             moved = warp(self._before[2], flow)
@@ -82,16 +82,16 @@ class Smoother:
                 change = (gray.astype(np.float32) - warp(self._before[0], flow)) / 255
                 same = np.exp(-_CHANGE * np.square(change)) * visible
                 share = (self._strength * same)[:, :, None].astype(np.float32)
-                went = came * (1 - share) + moved * share
+                smoothed = raw * (1 - share) + moved * share
             if visible.any():
-                pairs = ((came, warp(self._before[1], flow)), (went, moved))
+                pairs = ((raw, warp(self._before[1], flow)), (smoothed, moved))
                 errors = [np.square(now - before).mean(axis=2)[visible].mean() for now, before in pairs]
                 self._errors = self._errors + np.array(errors, np.float64)
                 self._pairs += 1
-        self._before = gray, came, went
+        self._before = gray, raw, smoothed
         if output.dtype == np.uint8:
-            return np.rint(went * 255).clip(0, 255).astype(np.uint8)
-        return went
+            return np.rint(smoothed * 255).clip(0, 255).astype(np.uint8)
+        return smoothed
 
 
 def motion(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""One file of the encoded pictures and all else that the source holds: sound, subtitles, chapters, metadata."""
+"""Muxing: the encoded video with all else that the source holds, which is audio, subtitles, chapters, metadata."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from translatekit_tools.bulk.video.encoding import (
     NO_SPACE,
     Encoding,
     configure,
+    default_codec,
     encoded,
     explained_encoder,
     reason_of,
-    usual_codec,
     write_segment,
 )
 from translatekit_tools.bulk.video.reader import Frame, VideoInfo, explained
@@ -44,11 +44,11 @@ _OTHER_SUFFIXES = (".mkv", ".mov", ".mp4", ".wmv", ".avi", ".ts")  # where a for
 _FRAGMENTS = "+frag_keyframe+delay_moov+default_base_moof"  # delayed: only then tracks may begin apart
 _LARGEST_TIMESCALE = 2**31 - 1
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}  # what players take channels for
-_PROBED = 1000  # packets of the other tracks that are written on trial
-_MOST_UNREADABLE = 100  # times that reading the other tracks is taken up again after damage
+_PROBE_PACKETS = 1000  # packets of the other tracks that a probe is written with
+_MAX_READ_ERRORS = 100  # times that reading the other tracks is taken up again after damage
 
 # What an MP4 file has a place for that every player knows; other tags need one that only some do.
-_USUAL_TAGS = {
+_COMMON_TAGS = {
     *(
         "title",
         "artist",
@@ -74,7 +74,7 @@ _USUAL_TAGS = {
     ),
     *("language", "track", "disc", "compilation"),
 }
-_OF_THE_FILE = ("major_brand", "minor_version", "compatible_brands")
+_CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,9 +82,9 @@ class Muxer:
     """Writes the output of a video.
 
     Attributes:
-        source: the video that the pictures were made from; None where it holds nothing else.
+        source: the video that the frames were made from; None where it holds nothing else.
         info: of that video.
-        encoding: of the pictures.
+        encoding: of the video.
         suffix: of the output.
         selection: of the source's tracks.
         start: second of the source that is taken first, counted from its first frame.
@@ -108,7 +108,7 @@ class Muxer:
     container: Any = None
     _timecode: bool = True
     _problem: str = ""
-    _moved_back: int = 0
+    _nonmonotonic: int = 0
     _untimed: int = 0
     _unreadable: int = 0
     _last: dict[int, int] = field(default_factory=dict)
@@ -124,7 +124,7 @@ class Muxer:
         """
         with tempfile.TemporaryDirectory(prefix="translatekit-") as name:
             segment, out = Path(name, "probe.segment"), Path(name, f"probe{self.suffix}")
-            if not self._holds_pictures(out):
+            if not self._takes_codec(out):
                 raise DataError(
                     f"a {self.suffix} file cannot hold what {self.encoding.codec} writes: "
                     "choose another with --codec, or let the output end otherwise"
@@ -132,18 +132,18 @@ class Muxer:
             write_segment(segment, [self._gray_frame()], self.encoding)
             end = self.info.start + max(1, round(1 / (self.info.rate * self.info.time_base)))
             try:
-                self._join_explained([segment], end, out, most=_PROBED)
+                self._mux_explained([segment], end, out, most=_PROBE_PACKETS)
             except DataError:
                 if not self._timecode:
                     raise
                 self._timecode = False
-                self._join_explained([segment], end, out, most=_PROBED)
+                self._mux_explained([segment], end, out, most=_PROBE_PACKETS)
                 self.say(
                     f"the time code of the input is left out: a {self.suffix} file does not take it at this rate"
                 )
-        self._moved_back = self._untimed = self._unreadable = 0
+        self._nonmonotonic = self._untimed = self._unreadable = 0
 
-    def _holds_pictures(self, out: Path) -> bool:
+    def _takes_codec(self, out: Path) -> bool:
         with av.open(str(out), "w") as target:
             try:
                 target.add_stream(self.encoding.codec)
@@ -159,7 +159,7 @@ class Muxer:
         return Frame(np.full((*shape, 3), value, kind), alpha, info.start, 0, 0)
 
     def join(self, segments: Sequence[Path], end: int, out: Path) -> None:
-        """Write the segments' pictures and everything else of the source into one file, nothing encoded again.
+        """Mux the segments' video and everything else of the source into one file, nothing encoded again.
 
         Args:
             segments: as `write_segment` wrote them, in order.
@@ -169,8 +169,8 @@ class Muxer:
         Raises:
             DataError: the output's format cannot hold a track of the source.
         """
-        self._moved_back = self._untimed = self._unreadable = 0
-        self._join_explained(segments, end, out)
+        self._nonmonotonic = self._untimed = self._unreadable = 0
+        self._mux_explained(segments, end, out)
         self._say_what_was_changed()
 
     @property
@@ -178,7 +178,7 @@ class Muxer:
         """When the first frame of the source is shown, in seconds."""
         return self.info.start * self.info.time_base
 
-    def _join_explained(self, segments: Sequence[Path], end: int, out: Path, most: int | None = None) -> None:
+    def _mux_explained(self, segments: Sequence[Path], end: int, out: Path, most: int | None = None) -> None:
         with contextlib.ExitStack() as stack:
             original = self.container
             if self.source is not None and original is None:
@@ -186,7 +186,7 @@ class Muxer:
                     original = stack.enter_context(av.open(str(self.source), metadata_errors="replace"))
             self._problem = f"a {self.suffix} file cannot hold what {self.encoding.codec} writes"
             try:
-                self._join(segments, end, original, out, most)
+                self._mux_segments(segments, end, original, out, most)
             except (av.error.FFmpegError, ValueError) as error:
                 if getattr(error, "errno", None) in NO_SPACE:
                     raise
@@ -199,41 +199,43 @@ class Muxer:
             return "choose another with --codec, or let the output end otherwise"
         own = self.source.suffix.lower() if self.source is not None else ""
         for suffix in dict.fromkeys((own, *_OTHER_SUFFIXES)):
-            if suffix in WRITABLE_VIDEO_SUFFIXES - {self.suffix} and self._knows_tracks(original, suffix):
+            if suffix in WRITABLE_VIDEO_SUFFIXES - {self.suffix} and self._takes_tracks(original, suffix):
                 return f"let the output end in {suffix}, or {fewer}"
         return fewer
 
-    def _knows_tracks(self, original: Any, suffix: str) -> bool:
+    def _takes_tracks(self, original: Any, suffix: str) -> bool:
         with tempfile.TemporaryDirectory(prefix="translatekit-") as folder:
             try:
                 with av.open(str(Path(folder, f"probe{suffix}")), "w") as target:
-                    target.add_stream(usual_codec(self.info, suffix))
+                    target.add_stream(default_codec(self.info, suffix))
                     for stream in self.selection.copied(original):
                         _add_copy(target, stream)
             except (av.error.FFmpegError, ValueError):
                 return False
         return True
 
-    def _join(self, segments: Sequence[Path], end: int, original: Any, out: Path, most: int | None) -> None:
+    def _mux_segments(
+        self, segments: Sequence[Path], end: int, original: Any, out: Path, most: int | None
+    ) -> None:
         with (
             av.open(str(segments[0])) as sample,
             av.open(str(out), "w", options=_muxer_options(self.suffix, original, self.encoding)) as target,
         ):
-            shown, others, offset = self._lay_out(
-                target, original, lambda: self._add_pictures(target, sample.streams.video[0])
+            video, others, offset = self._add_streams(
+                target, original, lambda: self._add_video(target, sample.streams.video[0])
             )
             self._problem = f"a {self.suffix} file cannot hold the tracks of the input as they are"
             target.start_encoding()
             self._last = {}
             packets = heapq.merge(
-                self._pictures(segments, end, shown, offset - self._first),
-                islice(self._others(original, others, offset), most),
+                self._video_packets(segments, end, video, offset - self._first),
+                islice(self._copied_packets(original, others, offset), most),
                 key=lambda packet: (
                     (packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base
                 ),
             )
             for packet in packets:
-                self._mux(target, packet, shown)
+                self._write_packet(target, packet, video)
 
     def stream(
         self,
@@ -243,7 +245,7 @@ class Muxer:
         passing: deque[Any],
         format: str,
     ) -> None:
-        """Encode frames and write them as they come, with what passes by of the other tracks.
+        """Encode frames and mux them as they come, with the packets of the other tracks that have come so far.
 
         Args:
             file: a binary file, or a path.
@@ -261,32 +263,34 @@ class Muxer:
         if options and not isinstance(file, str):  # what cannot be sought in is written in fragments
             options["movflags"] = options["movflags"].replace("+faststart", "") + _FRAGMENTS
         with explained_encoder(encoding.codec), av.open(file, "w", format=format, options=options) as target:
-            shown, others, offset = self._lay_out(target, self.container, lambda: self._add_encoder(target))
+            video, others, offset = self._add_streams(
+                target, self.container, lambda: self._add_encoder(target)
+            )
             target.start_encoding()
             self._last = {}
             last = None
-            for packet in encoded(frames, shown, encoding):
+            for packet in encoded(frames, video, encoding):
                 if last is not None:
-                    target.mux(_moved(last, shown, offset - self._first))
+                    target.mux(_shifted(last, video, offset - self._first))
                 last = packet
-                for other in self._passed(passing, others, offset):
-                    self._mux(target, other, shown)
+                for other in self._copied_so_far(passing, others, offset):
+                    self._write_packet(target, other, video)
             if last is not None:
                 length = (end() - self.info.start) * self.info.time_base - (last.pts or 0) * last.time_base
                 last.duration = max(1, round(length / last.time_base))
-                target.mux(_moved(last, shown, offset - self._first))
-            for other in self._passed(passing, others, offset):
-                self._mux(target, other, shown)
+                target.mux(_shifted(last, video, offset - self._first))
+            for other in self._copied_so_far(passing, others, offset):
+                self._write_packet(target, other, video)
         self._say_what_was_changed()
 
-    def _mux(self, target: Any, packet: Any, shown: Any) -> None:
+    def _write_packet(self, target: Any, packet: Any, video: Any) -> None:
         """Write a packet; one of a copied track that is damaged is an error, or left out."""
         stamp = packet.pts if packet.pts is not None else packet.dts or 0
         seconds, stream = float(stamp * packet.time_base), packet.stream
         try:
             target.mux(packet)
         except av.error.InvalidDataError:
-            if stream is shown:
+            if stream is video:
                 raise
             if not self.skip_damaged:
                 raise DataError(
@@ -301,10 +305,10 @@ class Muxer:
                 f"{self._untimed} packets of further tracks lie below zero without a time stamp, and are left out"
             )
         if self._unreadable:
-            self.say(f"{self._unreadable} damaged packets of sound or subtitles are left out")
-        if self._moved_back:
+            self.say(f"{self._unreadable} damaged packets of audio or subtitles are left out")
+        if self._nonmonotonic:
             self.say(
-                f"{self._moved_back} time stamps of sound or subtitles did not rise, and were moved on by a tick"
+                f"{self._nonmonotonic} time stamps of audio or subtitles did not rise, and were moved on by a tick"
             )
 
     def _add_encoder(self, target: Any) -> Any:
@@ -316,46 +320,45 @@ class Muxer:
             stream.codec_context.codec_tag = "hvc1"
         return stream
 
-    def _passed(self, passing: deque[Any], others: dict[int, Any], offset: Fraction) -> Iterator[Any]:
+    def _copied_so_far(self, passing: deque[Any], others: dict[int, Any], offset: Fraction) -> Iterator[Any]:
         while passing:
             packet = passing.popleft()
-            if self._is_taken(packet):
-                yield self._rising(_moved(packet, others[packet.stream.index], offset))
+            if self._is_selected(packet):
+                yield self._monotonic(_shifted(packet, others[packet.stream.index], offset))
 
-    def _is_taken(self, packet: Any) -> bool:
+    def _is_selected(self, packet: Any) -> bool:
         """Whether a packet is of the part that the user wants, and can be placed in time."""
         if packet.dts is None and packet.stream.type == "video" and not is_cover(packet.stream):
-            self._untimed += 1  # of pictures below zero in Matroska: nobody knows when they are decoded
+            self._untimed += 1  # of video below zero in Matroska: nobody knows when they are decoded
             return False
         stamp = packet.pts if packet.pts is not None else packet.dts or 0
         time = float(stamp * packet.time_base - self._first)
         return not ((self.start > 0 and time < self.start) or (self.end is not None and time >= self.end))
 
-    def _lay_out(
-        self, target: Any, original: Any, add_pictures: Callable[[], Any]
+    def _add_streams(
+        self, target: Any, original: Any, add_video: Callable[[], Any]
     ) -> tuple[Any, dict[int, Any], Fraction]:
-        """Make the tracks of the output.
+        """Add the streams of the output.
 
         Returns:
-            That of the pictures; the others by the index of those that they copy; and the seconds by which all of them
-            are moved ahead.
+            The video's; the others by the index of those that they copy; and the seconds by which all are shifted.
         """
         encoding = self.encoding
         others: dict[int, Any] = {}
         offset = Fraction(self.start).limit_denominator(1_000_000)
         if original is None:
-            shown = add_pictures()
+            video = add_video()
             offset += min(Fraction(0), self._first)
         else:
             for key, value in original.metadata.items():
-                if key not in _OF_THE_FILE and key.lower() != "timecode":
+                if key not in _CONTAINER_TAGS and key.lower() != "timecode":
                     target.metadata[key] = value
             pictures, copied = self.selection.pictures(original), self.selection.copied(original)
             offset += origin(original, copied, self._first)
-            shown = None
+            video = None
             for stream in original.streams:
                 if stream is pictures:
-                    made = shown = add_pictures()
+                    made = video = add_video()
                 elif stream in copied:
                     self._problem = f"a {self.suffix} file cannot hold the input's {stream.type} as it is"
                     made = others[stream.index] = _add_copy(target, stream)
@@ -369,13 +372,13 @@ class Muxer:
                     {key: value for key, value in stream.metadata.items() if key.lower() not in left_out}
                 )
                 made.disposition = stream.disposition
-            self._set_timecode(shown, timecode(original, pictures))
+            self._set_timecode(video, timecode(original, pictures))
             target.set_chapters(list(self._chapters(original, offset)))
         if encoding.alpha and encoding.matroska:
-            shown.metadata["alpha_mode"] = "1"
-        return shown, others, offset
+            video.metadata["alpha_mode"] = "1"
+        return video, others, offset
 
-    def _set_timecode(self, shown: Any, text: str | None) -> None:
+    def _set_timecode(self, video: Any, text: str | None) -> None:
         """QuickTime's muxer makes a track of its own of it."""
         if text is None or not self._timecode:
             return
@@ -383,7 +386,7 @@ class Muxer:
             self._timecode = False
             self.say("the time code of the input is left out: it counts frames that --every leaves out")
             return
-        shown.metadata["timecode"] = moved_timecode(text, round(self.start * self.info.rate), self.info.rate)
+        video.metadata["timecode"] = moved_timecode(text, round(self.start * self.info.rate), self.info.rate)
 
     def _chapters(self, original: Any, offset: Fraction) -> Iterator[Any]:
         """Those of the part that is taken."""
@@ -396,7 +399,7 @@ class Muxer:
             if first < last:
                 yield {**chapter, "start": first, "end": last}
 
-    def _add_pictures(self, target: Any, template: Any) -> Any:
+    def _add_video(self, target: Any, template: Any) -> Any:
         encoding = self.encoding
         stream = target.add_stream_from_template(template, opaque=True)
         stream.time_base = encoding.time_base
@@ -410,7 +413,9 @@ class Muxer:
                 context.codec_tag = "hvc1"
         return stream
 
-    def _pictures(self, segments: Sequence[Path], end: int, stream: Any, offset: Fraction) -> Iterator[Any]:
+    def _video_packets(
+        self, segments: Sequence[Path], end: int, stream: Any, offset: Fraction
+    ) -> Iterator[Any]:
         """All packets of the segments; the last frame is shown until the end."""
         last = None
         for segment in segments:
@@ -420,21 +425,21 @@ class Muxer:
                         continue
                     packet.dts = packet.pts  # none waits for a later one; demuxers guess that some might
                     if last is not None:
-                        yield _moved(last, stream, offset)
+                        yield _shifted(last, stream, offset)
                     last = packet
         if last is not None:
             length = (end - self.info.start) * self.info.time_base - (last.pts or 0) * last.time_base
             last.duration = max(1, round(length / last.time_base))
-            yield _moved(last, stream, offset)
+            yield _shifted(last, stream, offset)
 
-    def _others(self, original: Any, others: dict[int, Any], offset: Fraction) -> Iterator[Any]:
+    def _copied_packets(self, original: Any, others: dict[int, Any], offset: Fraction) -> Iterator[Any]:
         """The packets of the tracks that are copied, of the part that is taken."""
         if not others or self.container is not None:
             return
         wanted = [stream for stream in original.streams if stream.index in others]
         for packet in self._readable(original, wanted):
-            if packet.size and self._is_taken(packet):
-                yield self._rising(_moved(packet, others[packet.stream.index], offset))
+            if packet.size and self._is_selected(packet):
+                yield self._monotonic(_shifted(packet, others[packet.stream.index], offset))
 
     def _readable(self, original: Any, streams: list[Any]) -> Iterator[Any]:
         unreadable = 0
@@ -444,18 +449,18 @@ class Muxer:
                 return
             except av.error.FFmpegError:
                 unreadable += 1
-                if not self.skip_damaged or unreadable > _MOST_UNREADABLE:
-                    self._problem = "sound or subtitles of the input are damaged"
+                if not self.skip_damaged or unreadable > _MAX_READ_ERRORS:
+                    self._problem = "audio or subtitles of the input are damaged"
                     raise
 
-    def _rising(self, packet: Any) -> Any:
-        """A packet that is decoded after the one before it in its track, as muxers demand."""
+    def _monotonic(self, packet: Any) -> Any:
+        """A packet whose decoding time stamp is above the one before it in its track, as muxers demand."""
         if packet.dts is None:
             return packet
         index = packet.stream.index
         least = self._last.get(index, packet.dts - 1) + 1
         if packet.dts < least:
-            self._moved_back += 1
+            self._nonmonotonic += 1
             packet.dts = least
             packet.pts = max(packet.pts, least) if packet.pts is not None else None
         self._last[index] = packet.dts
@@ -475,12 +480,12 @@ def constant_rate(source: Path, selection: Selection, info: VideoInfo) -> Fracti
     seconds = (stamps - stamps[0]) * float(info.time_base)
     measured = Fraction((len(stamps) - 1) / seconds[-1]).limit_denominator(1001)
     for rate in (*rates, measured):
-        if rate and np.abs(seconds * float(rate) - np.arange(len(stamps))).max() < _OFF_THE_GRID:
+        if rate and np.abs(seconds * float(rate) - np.arange(len(stamps))).max() < _MAX_JITTER:
             return Fraction(rate)
     return None
 
 
-_OFF_THE_GRID = 0.45  # frames; Matroska's milliseconds are off by up to 0.03 at 60 a second
+_MAX_JITTER = 0.45  # frames; Matroska's milliseconds are off by up to 0.03 at 60 a second
 
 
 def _add_copy(target: Any, stream: Any) -> Any:
@@ -499,8 +504,8 @@ def _muxer_options(suffix: str, original: Any, encoding: Encoding) -> dict[str, 
     if original is not None:
         time_bases += [stream.time_base for stream in original.streams if stream.time_base]
         cover = any(is_cover(stream) for stream in original.streams.video)
-        unusual = original.metadata.keys() - _USUAL_TAGS - set(_OF_THE_FILE)
-        if suffix == ".mov" or (unusual and not cover):
+        uncommon = original.metadata.keys() - _COMMON_TAGS - set(_CONTAINER_TAGS)
+        if suffix == ".mov" or (uncommon and not cover):
             options["movflags"] += "+use_metadata_tags"
     # Where a track starts is written in ticks of the movie: they must divide those of every track.
     movie = math.lcm(*(time_base.denominator for time_base in time_bases))
@@ -510,7 +515,7 @@ def _muxer_options(suffix: str, original: Any, encoding: Encoding) -> dict[str, 
     }
 
 
-def _moved(packet: Any, stream: Any, offset: Fraction) -> Any:
+def _shifted(packet: Any, stream: Any, offset: Fraction) -> Any:
     packet.stream = stream
     ticks = round(offset / packet.time_base)
     if packet.pts is not None:

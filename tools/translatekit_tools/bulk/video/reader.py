@@ -25,12 +25,12 @@ from translatekit_tools.bulk.tracks import EVERYTHING, Selection
 from translatekit_tools.bulk.video.hdr import HLG, PQ, Hdr, hdr_of
 from translatekit_tools.bulk.video.standard import StandardInput
 
-RGB, UNSAID = 0, 2
+RGB, UNSPECIFIED = 0, 2
 """Values of a matrix, as in ISO/IEC 23091-2: none, since the samples are RGB; and one that the file does not name."""
 
 _HD_HEIGHT = 720
 _SHORT_SECONDS, _SHORT_SHARE = 0.5, 0.02  # by how much a video may end before its header says
-_MOST_UNTIMED, _MOST_UNTIMED_PIXELS = 64, 2**26  # frames that are kept until the first one with a time stamp
+_MAX_UNTIMED, _MAX_UNTIMED_PIXELS = 64, 2**26  # frames that are kept until the first one with a time stamp
 MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -107,9 +107,9 @@ class VideoInfo:
     deep: bool = False
     alpha: bool = False
     interlaced: bool = False
-    primaries: int = UNSAID
-    transfer: int = UNSAID
-    matrix: int = UNSAID
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    matrix: int = UNSPECIFIED
     range: int = 0
     hdr: Hdr = Hdr()
 
@@ -131,7 +131,7 @@ def swscale_matrix(matrix: int, width: int, height: int) -> int:
 
 
 class Reader(Protocol):
-    """Something that moves, open for reading.
+    """A video, an animation or a numbered sequence, open for reading.
 
     Attributes:
         path: the file.
@@ -177,9 +177,9 @@ class VideoReader:
             path: the file.
             selection: which of its video tracks is read.
             skip_damaged: leave out frames that cannot be decoded whole, instead of raising an error.
-            deinterlace: make one picture of the two fields of each interlaced frame.
+            deinterlace: make one frame of the two fields of each interlaced frame.
             address: what is read in its place, a single time: a URL, or ``-`` for standard input.
-            tracks: keep what comes of the tracks that are copied in `passing`, for whoever takes it from there.
+            tracks: keep the packets of the tracks that are copied in `passing`, for the muxer to take.
             raw: what the frames are, where they have no header.
             rate: how many of those are a second.
 
@@ -207,10 +207,10 @@ class VideoReader:
                 raise UnreadableVideoError(
                     "the video holds no frame that can be decoded: replace or remove it"
                 )
-            self._turns, self._mirrored = _orientation(first)
+            self._quarter_turns, self._mirrored = _orientation(first)
             self._first_seconds = float((first.pts or 0) * self._stream.time_base)
             self.info = self._describe(first)
-            self._promised = _promised_seconds(self._stream)
+            self._nominal_seconds = _nominal_duration(self._stream)
             self._size = first.width, first.height
             if address is None and not tracks:
                 self.close()
@@ -268,7 +268,7 @@ class VideoReader:
         stream, context = self._stream, self._stream.codec_context
         aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
         width, height = first.width, first.height
-        if self._turns % 2:
+        if self._quarter_turns % 2:
             width, height, aspect = height, width, 1 / aspect
         components = first.format.components
         return VideoInfo(
@@ -299,13 +299,13 @@ class VideoReader:
         frames = self._whole_frames()
         for frame in frames:
             if frame.pts is not None:
-                step = _usual_ticks(self._stream)
+                step = _default_duration(self._stream)
                 for index, before in enumerate(early):
                     before.pts = frame.pts - step * (len(early) - index)
                 yield from chain(early, [frame], frames)
                 return
             early.append(frame)
-            if len(early) >= _MOST_UNTIMED or len(early) * frame.width * frame.height >= _MOST_UNTIMED_PIXELS:
+            if len(early) >= _MAX_UNTIMED or len(early) * frame.width * frame.height >= _MAX_UNTIMED_PIXELS:
                 break
         yield from chain(early, frames)
 
@@ -376,8 +376,8 @@ class VideoReader:
             )
         self.damaged.append(seconds)
 
-    def _pictures(self) -> Iterator[Any]:
-        """The frames, their fields made one picture where they hold two."""
+    def _deinterlaced(self) -> Iterator[Any]:
+        """The frames, deinterlaced where they hold two fields."""
         if not self._deinterlace:
             yield from self._first or self._decode()
             return
@@ -386,13 +386,13 @@ class VideoReader:
             if fields is None and not frame.interlaced_frame:
                 yield frame
                 continue
-            if fields is None or not fields.takes(frame):
+            if fields is None or not fields.accepts(frame):
                 if fields is not None:
-                    yield from fields.rest()
+                    yield from fields.flush()
                 fields = _Deinterlacer(frame, self._stream.time_base)
             yield from fields(frame)
         if fields is not None:
-            yield from fields.rest()
+            yield from fields.flush()
 
     def frames(self, wanted: Wanted | None = None) -> Iterator[Frame | None]:
         """All frames, in the order they are shown; None, and nothing converted, for one that is not wanted.
@@ -401,11 +401,11 @@ class VideoReader:
             UnreadableVideoError: the file is damaged, or its time stamps go back.
         """
         info = self.info
-        usual = max(1, round(1 / (info.rate * info.time_base)))
+        default = max(1, round(1 / (info.rate * info.time_base)))
         self.damaged = []
         with explained(self.path, self._address):
             last = None
-            for number, raw in enumerate(self._pictures()):
+            for number, raw in enumerate(self._deinterlaced()):
                 pts = raw.pts
                 if pts is None:  # AVI says when a frame is decoded, and not when it is shown
                     pts = info.start if last is None else self.end
@@ -417,7 +417,7 @@ class VideoReader:
                         f"the time stamps of the video go back at frame {number}: pass --skip-damaged to leave "
                         "such frames out, or mend it with ffmpeg -fflags +genpts -i IN -c copy OUT.mp4"
                     )
-                duration = raw.duration or (usual if last is None else pts - last)
+                duration = raw.duration or (default if last is None else pts - last)
                 last = pts
                 self.end = pts + duration
                 if wanted is None or wanted(number, float((pts - info.start) * info.time_base)):
@@ -425,8 +425,8 @@ class VideoReader:
                 else:
                     yield None
             seconds = float((self.end - info.start) * info.time_base)
-            if self._promised - seconds > max(_SHORT_SECONDS, _SHORT_SHARE * self._promised):
-                self.cut_off = seconds, self._promised
+            if self._nominal_seconds - seconds > max(_SHORT_SECONDS, _SHORT_SHARE * self._nominal_seconds):
+                self.cut_off = seconds, self._nominal_seconds
 
     def _convert(self, raw: Any, pts: int, duration: int, number: int) -> Frame:
         kinds = ("rgb48le", "rgba64le") if self.info.deep else ("rgb24", "rgba")
@@ -439,15 +439,15 @@ class VideoReader:
             dst_color_range=ColorRange.JPEG,
         )
         pixels = rgb.to_ndarray()
-        pixels = np.rot90(pixels[:, ::-1] if self._mirrored else pixels, self._turns)
+        pixels = np.rot90(pixels[:, ::-1] if self._mirrored else pixels, self._quarter_turns)
         if self.info.deep:
             pixels = pixels.astype(np.float32) / np.float32(65535)
         alpha = np.ascontiguousarray(pixels[:, :, 3]) if self.info.alpha else None
         return Frame(np.ascontiguousarray(pixels[:, :, :3]), alpha, pts, duration, number)
 
 
-def _promised_seconds(stream: Any) -> float:
-    """How long the file says that its pictures are; 0 where it does not say it of them alone."""
+def _nominal_duration(stream: Any) -> float:
+    """How long the file says that its video is; 0 where it does not say so of the video alone."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
     tags = {key.upper(): value for key, value in stream.metadata.items()}  # Matroska's
@@ -455,18 +455,18 @@ def _promised_seconds(stream: Any) -> float:
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else 0.0
 
 
-def _usual_ticks(stream: Any) -> int:
+def _default_duration(stream: Any) -> int:
     """How long a frame is shown, where nothing else is known."""
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     return max(1, round(1 / (rate * stream.time_base)))
 
 
 class _Deinterlacer:
-    """Makes one picture of the two fields of each frame, at the frame's time."""
+    """Makes one progressive frame of the two fields of each, at the frame's time."""
 
     def __init__(self, frame: Any, time_base: Fraction) -> None:
         """Begin with frames like this one, whose ticks are those of `time_base`."""
-        self._kind = self._kind_of(frame)
+        self._format = self._format_of(frame)
         self._time_base = time_base
         self._graph = av.filter.Graph()
         name, options = INTERLACED.split("=", 1)
@@ -479,25 +479,25 @@ class _Deinterlacer:
         self._graph.configure()
 
     @staticmethod
-    def _kind_of(frame: Any) -> tuple[int, int, str]:
+    def _format_of(frame: Any) -> tuple[int, int, str]:
         return frame.width, frame.height, frame.format.name
 
-    def takes(self, frame: Any) -> bool:
+    def accepts(self, frame: Any) -> bool:
         """Whether a frame is of the kind that this was begun with."""
-        return self._kind_of(frame) == self._kind
+        return self._format_of(frame) == self._format
 
     def __call__(self, frame: Any) -> Iterator[Any]:
         """The frames that are made when one more has come; the filter looks at the next one, too."""
         frame.time_base = self._time_base
         self._graph.push(frame)
-        yield from self._made()
+        yield from self._pull()
 
-    def rest(self) -> Iterator[Any]:
+    def flush(self) -> Iterator[Any]:
         """Those that are made when no more come."""
         self._graph.push(None)
-        yield from self._made()
+        yield from self._pull()
 
-    def _made(self) -> Iterator[Any]:
+    def _pull(self) -> Iterator[Any]:
         while True:
             try:
                 frame: Any = self._graph.pull()

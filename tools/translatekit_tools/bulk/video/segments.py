@@ -51,23 +51,23 @@ class Segments:
     def _read(self, plan: Any) -> bool:
         """Whether there is anything to go on with."""
         try:
-            first, *lines = map(json.loads, self._list.read_bytes().splitlines(keepends=False))
+            first, *entries = map(json.loads, self._list.read_bytes().splitlines(keepends=False))
         except (OSError, ValueError):
             return False
         if first != plan:
             return False
         state = None
-        for line in lines:
-            path = self.folder / line["name"]
-            if not path.is_file() or hash_file(path) != line["hash"]:
+        for entry in entries:
+            path = self.folder / entry["name"]
+            if not path.is_file() or hash_file(path) != entry["hash"]:
                 break
             self.paths.append(path)
-            self.frames += line["frames"]
-            state = line["state"]
-        if len(self.paths) < len(lines):
+            self.frames += entry["frames"]
+            state = entry["state"]
+        if len(self.paths) < len(entries):
             if state is not None:
                 return False  # only the last state is kept
-            self._list.write_text("\n".join(map(json.dumps, [first, *lines[: len(self.paths)]])) + "\n")
+            self._list.write_text("\n".join(map(json.dumps, [first, *entries[: len(self.paths)]])) + "\n")
         if state is not None:
             path = self.folder / state["name"]
             if not path.is_file() or hash_file(path) != state["hash"]:
@@ -90,7 +90,7 @@ class Segments:
         except BaseException:
             path.unlink(missing_ok=True)  # it would take space, and nobody would look at it
             raise
-        line: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "name": path.name,
             "frames": frames,
             "hash": hash_file(path),
@@ -98,15 +98,15 @@ class Segments:
         }
         needed = state()
         if needed is not None:
-            kept = self.folder / f"{number:06d}.npz"
-            np.savez(kept, allow_pickle=False, **needed)
-            line["state"] = {"name": kept.name, "hash": hash_file(kept)}
-        self._append(line)
+            state_path = self.folder / f"{number:06d}.npz"
+            np.savez(state_path, allow_pickle=False, **needed)
+            entry["state"] = {"name": state_path.name, "hash": hash_file(state_path)}
+        self._append(entry)
         self.paths.append(path)
-        self.frames += line["frames"]
+        self.frames += entry["frames"]
         if needed is not None and number > 0:
             (self.folder / f"{number - 1:06d}.npz").unlink(missing_ok=True)
 
-    def _append(self, line: Any) -> None:
+    def _append(self, entry: Any) -> None:
         with self._list.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(entry) + "\n")

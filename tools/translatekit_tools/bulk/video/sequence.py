@@ -81,7 +81,7 @@ class SequenceReader:
                 yield None
                 continue
             try:
-                pixels, alpha = self._like_the_first(number)
+                pixels, alpha = self._matched(number)
             except UnreadableVideoError:
                 if not self._skip_damaged:
                     raise
@@ -89,7 +89,7 @@ class SequenceReader:
                 continue
             yield Frame(pixels, alpha, pts, 1, pts)
 
-    def _like_the_first(self, number: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def _matched(self, number: int) -> tuple[np.ndarray, np.ndarray | None]:
         info = self.info
         pixels, alpha = self._read(number)
         if pixels.shape[:2] != (info.height, info.width):

@@ -7,18 +7,18 @@ import select
 import sys
 import threading
 
-_PATIENCE = 0.2  # seconds between looks at whether anybody still waits for the input
+_POLL_SECONDS = 0.2  # seconds between looks at whether anybody still waits for the input
 
-_looked_at = b""
+_peeked = b""
 
 
-def look_at_input(size: int) -> bytes:
+def peek_input(size: int) -> bytes:
     """The first bytes of standard input, or all where there are fewer; the next `StandardInput` reads them again."""
-    global _looked_at
+    global _peeked
     file = sys.stdin.buffer.fileno()
-    while len(_looked_at) < size and (data := os.read(file, size - len(_looked_at))):
-        _looked_at += data
-    return _looked_at
+    while len(_peeked) < size and (data := os.read(file, size - len(_peeked))):
+        _peeked += data
+    return _peeked
 
 
 class StandardInput:
@@ -35,13 +35,13 @@ class StandardInput:
 
     def read(self, size: int) -> bytes:
         """Up to so many bytes; none at the end."""
-        global _looked_at
-        if _looked_at:
-            data, _looked_at = _looked_at[:size], _looked_at[size:]
+        global _peeked
+        if _peeked:
+            data, _peeked = _peeked[:size], _peeked[size:]
             return data
         try:
             while not self._closed.is_set():
-                if not hasattr(select, "poll") or select.select([self._file], [], [], _PATIENCE)[0]:
+                if not hasattr(select, "poll") or select.select([self._file], [], [], _POLL_SECONDS)[0]:
                     return os.read(self._file, size)
         except BaseException as error:
             self.failure = error
