@@ -420,14 +420,14 @@ def test_frames_outlive_an_output_that_cannot_be_put_together(
     small_model(tmp_path / "model.safetensors")
     source, out = make_video(tmp_path / "in.mp4", frames=130), tmp_path / "out.mp4"
     with monkeypatch.context() as patched:
-        join = Muxer._join
+        mux = Muxer._mux_segments
 
         def fail(self: Muxer, *args: Any, **kwargs: Any) -> None:
-            join(self, *args, **kwargs)
+            mux(self, *args, **kwargs)
             if args[4] is None:
                 raise av.error.ArgumentError(22, "Invalid argument")
 
-        patched.setattr(Muxer, "_join", fail)
+        patched.setattr(Muxer, "_mux_segments", fail)
         ((_, reason),) = translatekit.translate(source, tmp_path / "model.safetensors", out).failed
     assert "(the 130 frames that are translated are kept)" in reason
     written = segments_written(monkeypatch)
