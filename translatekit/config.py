@@ -74,6 +74,19 @@ class TrainOptions:
         {}, "An option of the dataset.", "Data", flags=("--dataset-option",), metavar="KEY=VALUE"
     )
     direction: Direction = option("AtoB", "Which side of a pair is the input.", "Data")
+    range: str | None = option(
+        None,
+        "Values that the network sees as black and white, where the numbers in the files are measurements: "
+        "-1024..3071, data, 1%..99%, or one for each side: A=...,B=... .",
+        "Data",
+    )
+    unit: str = option("", "The unit of the values, such as HU; what the files say when not given.", "Data")
+    labels: str | None = option(
+        None,
+        "Images that are maps of class numbers, which the network sees as one channel a class: "
+        "A=19, A=0/7/8/255, A=data, or A=classes.json.",
+        "Data",
+    )
     load_size: int | None = option(
         286,
         "Resize to this many pixels a side first; 'none' keeps the size.",

@@ -85,6 +85,14 @@ class ImageSpec:
         """The lowest and the highest value of all channels."""
         return min(self.low), max(self.high)
 
+    @property
+    def bounds(self) -> tuple[tuple[float, float], ...]:
+        """The low and the high value: one pair for all channels, or one for each."""
+        count = max(len(self.low), len(self.high))
+        return tuple(
+            (self.low[index % len(self.low)], self.high[index % len(self.high)]) for index in range(count)
+        )
+
     def with_range(
         self, low: float | Sequence[float], high: float | Sequence[float], *, unit: str = ""
     ) -> ImageSpec:
@@ -158,7 +166,7 @@ class ImageSpec:
         for name, bounds in (("low", self.low), ("high", self.high)):
             if len(bounds) not in (1, self.count):
                 raise ValueError(f"it has {self.count} channels, but {len(bounds)} values of {name}")
-        if any(not low < high for low, high in zip(*self._bounds(), strict=True)):
+        if any(not low < high for low, high in self.bounds):
             raise ValueError("low must be below high")
         if self.levels and (self.span != (0.0, 1.0)):
             raise ValueError("levels go from 0 to 1")
@@ -176,12 +184,6 @@ class ImageSpec:
             if len(named) not in (0, len(self.ids)):
                 raise ValueError(f"it has {len(self.ids)} ids, but {len(named)} {name}")
 
-    def _bounds(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        count = max(len(self.low), len(self.high))
-        low = self.low * count if len(self.low) == 1 else self.low
-        high = self.high * count if len(self.high) == 1 else self.high
-        return low, high
-
 
 RGB = ImageSpec()
 """Photographs: RGB of 8 bits."""
@@ -190,13 +192,12 @@ GRAY = ImageSpec(channels=("gray",), meaning="gray")
 """Gray of 8 bits."""
 
 
-def levels_spec(channels: int) -> ImageSpec:
+def levels_spec(channels: int, dtype: Dtype = "uint8") -> ImageSpec:
     """The spec of images of so many channels whose integers are levels: gray, RGB, or else without a colour."""
-    if channels == 1:
-        return GRAY
-    if channels == 3:
-        return RGB
-    return ImageSpec(channels=tuple(f"channel {index + 1}" for index in range(channels)), meaning="values")
+    if channels in (1, 3):
+        return replace(GRAY if channels == 1 else RGB, dtype=dtype)
+    names = tuple(f"channel {index + 1}" for index in range(channels))
+    return ImageSpec(channels=names, meaning="values", dtype=dtype)
 
 
 def labels_spec(ids: Sequence[int], classes: Sequence[str] = (), *, edges: bool = False) -> ImageSpec:

@@ -7,11 +7,12 @@ Tensors of images are NCHW, float32, in [-1, 1], wherever networks are trained; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from translatekit.types import Color, Direction
+from translatekit.image_spec import ImageSpec
+from translatekit.types import Direction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,6 +104,12 @@ class DataOptions:
         seed: with the epoch and the index, it decides all random geometry.
         cache: keep decoded images in memory.
         strict: raise on the first unreadable file instead of naming and skipping it.
+        range: which values a network's -1 and 1 stand for (see `translatekit.datasets.ranges`); None where the numbers
+            in files are levels from black to white.
+        unit: of the values, such as ``HU``; empty for what the files say.
+        labels: which images are maps of class numbers, and of which classes (see `translatekit.datasets.classes`).
+        specs: what the images are, by their key in an item, where that is known already: of a validation split as of
+            the training images, or as a model takes and gives them. Takes the place of `range` and `labels`.
     """
 
     split: str = "train"
@@ -113,6 +120,10 @@ class DataOptions:
     seed: int = 0
     cache: bool = False
     strict: bool = False
+    range: str | None = None
+    unit: str = ""
+    labels: str | None = None
+    specs: Mapping[str, ImageSpec] = field(default_factory=dict)
 
 
 class Dataset(Protocol):
@@ -120,13 +131,14 @@ class Dataset(Protocol):
 
     An item is a dict. A paired dataset's holds ``input``, ``target`` (C, H, W) and ``name``; an unpaired one's
     ``A``, ``B``, ``name_A`` and ``name_B``; a labelled one's ``image``, ``label`` (an int) and ``name``. Images are
-    float32 in [-1, 1]. An item depends on the seed, the epoch and the index alone, whichever process asks for it.
+    float32, as `translatekit.images.codec.ValueCodec` makes them of the values that their spec speaks of: in [-1, 1],
+    but for values beyond a range that is not clipped. An item depends on the seed, the epoch and the index alone,
+    whichever process asks for it.
 
     Attributes:
         options: those it was made with.
-        channels: of each image in an item, such as ``{"input": 3, "target": 3}``.
+        specs: what each image in an item is, such as ``{"input": RGB, "target": RGB}``.
         class_names: of a labelled dataset, by label; else empty.
-        color: what the channels mean (`Color`); ``lab`` is L in, ab out, each scaled to [-1, 1].
         skipped: the files that could not be read, with the reason.
         remarks: what is worth knowing before training on it, one sentence each.
 
@@ -135,9 +147,8 @@ class Dataset(Protocol):
     """
 
     options: DataOptions
-    channels: Mapping[str, int]
+    specs: Mapping[str, ImageSpec]
     class_names: tuple[str, ...]
-    color: Color
     skipped: list[tuple[Path, str]]
     remarks: list[str]
 

@@ -28,7 +28,7 @@ class CGAN(Method):
     def __init__(self, options: CGANOptions, networks: NetworkFactory, data: Dataset) -> None:
         self.class_names = data.class_names if options.conditional else ()
         _check(options, networks, data)
-        channels, classes = data.channels["image"], len(self.class_names)
+        channels, classes = data.specs["image"].network_channels, len(self.class_names)
         conditional = registry("discriminator").get(str(networks.discriminator_name)).conditional
         super().__init__(
             {

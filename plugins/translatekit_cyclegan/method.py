@@ -23,7 +23,7 @@ class CycleGAN(Method):
     """
 
     def __init__(self, options: CycleGANOptions, networks: NetworkFactory, data: Dataset) -> None:
-        a, b = data.channels["A"], data.channels["B"]
+        a, b = (data.specs[key].network_channels for key in "AB")
         if options.lambda_identity and a != b:
             raise OptionError(
                 f"the identity loss needs images of the same kind on both sides, and A has {a} channels, "

@@ -21,7 +21,7 @@ class Pix2Pix(Method):
     """
 
     def __init__(self, options: Pix2PixOptions, networks: NetworkFactory, data: Dataset) -> None:
-        x, y = data.channels["input"], data.channels["target"]
+        x, y = (data.specs[key].network_channels for key in ("input", "target"))
         super().__init__(
             {
                 "G": networks.generator(in_channels=x, out_channels=y),

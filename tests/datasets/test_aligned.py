@@ -11,6 +11,7 @@ from PIL import Image
 from translatekit.datasets.aligned import Aligned
 from translatekit.datasets.layouts import MissingSplitError
 from translatekit.errors import DataError
+from translatekit.image_spec import GRAY, RGB
 from translatekit.interfaces import DataOptions
 
 
@@ -145,10 +146,9 @@ def test_folders_can_be_insisted_on(tmp_path: Path) -> None:
 def test_each_side_can_be_gray(tmp_path: Path) -> None:
     write(tmp_path / "a.png", noise(48))
     dataset = make(tmp_path, {"in_channels": 1})
-    assert dataset.channels == {"input": 1, "target": 3}
+    assert dataset.specs == {"input": GRAY, "target": RGB}
     assert (dataset[0]["input"].shape[0], dataset[0]["target"].shape[0]) == (1, 3)
-    assert dataset.color == "rgb"
-    assert make(tmp_path, {"in_channels": 1, "out_channels": 1}).color == "gray"
+    assert make(tmp_path, {"in_channels": 1, "out_channels": 1}).specs["target"] == GRAY
 
 
 def test_validation_is_resized_not_cropped(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from translatekit.datasets.colorization import Colorization
+from translatekit.image_spec import GRAY, RGB
 from translatekit.images import Picture, encode_picture, to_gray
 from translatekit.images.color import rgb_to_lab, scaled_ab, scaled_l
 from translatekit.images.color_torch import gray_to_l, lab_to_rgb
@@ -83,7 +84,7 @@ OPTIONS = DataOptions(load_size=16, crop_size=16, flip=False)
 
 def test_rgb_mode_learns_colour_from_luma(tmp_path: Path, picture: np.ndarray) -> None:
     dataset = Colorization(tmp_path, OPTIONS)
-    assert (dataset.color, dataset.channels) == ("rgb", {"input": 1, "target": 3})
+    assert dataset.specs == {"input": GRAY, "target": RGB}
     item = dataset[0]
     np.testing.assert_allclose((item["target"].numpy().transpose(1, 2, 0) + 1) * 127.5, picture, atol=1e-4)
     np.testing.assert_allclose((item["input"][0].numpy() + 1) * 127.5, to_gray(picture)[:, :, 0], atol=1e-4)
@@ -91,7 +92,8 @@ def test_rgb_mode_learns_colour_from_luma(tmp_path: Path, picture: np.ndarray) -
 
 def test_lab_mode_learns_ab_from_the_lightness_of_luma(tmp_path: Path, picture: np.ndarray) -> None:
     dataset = Colorization(tmp_path, OPTIONS, mode="lab")
-    assert (dataset.color, dataset.channels) == ("lab", {"input": 1, "target": 2})
+    assert {key: spec.codec for key, spec in dataset.specs.items()} == {"input": "lab", "target": "lab"}
+    assert [spec.network_channels for spec in dataset.specs.values()] == [1, 2]
     item = dataset[0]
     np.testing.assert_allclose(item["target"].numpy().transpose(1, 2, 0), scaled_ab(picture), atol=1e-6)
     gray = torch.from_numpy(to_gray(picture).astype(np.float32) / 255).permute(2, 0, 1)[None]

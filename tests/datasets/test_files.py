@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from translatekit.datasets import make_dataset
 from translatekit.datasets.layouts import MissingSplitError
 from translatekit.errors import DataError, OptionError
+from translatekit.image_spec import GRAY
 from translatekit.images import UnreadableImageError
 from translatekit.interfaces import DataOptions
 
@@ -61,7 +62,7 @@ def test_items_are_crops_in_the_range_of_networks(every: Path, name: str, split:
     dataset = make(name, every, split=split)
     for index in range(len(dataset)):
         item = dataset[index]
-        for key, channels in dataset.channels.items():
+        for key, channels in ((key, spec.network_channels) for key, spec in dataset.specs.items()):
             assert item[key].shape == (channels, 16, 16)
             assert item[key].dtype == torch.float32
             assert -1.0 <= item[key].min() < item[key].max() <= 1.0
@@ -263,11 +264,11 @@ def test_sizes_that_cannot_be_are_refused(every: Path) -> None:
 
 
 def test_own_options_are_checked_by_name_and_type(every: Path) -> None:
-    assert make("single", every, {"channels": "1"}).channels == {"input": 1, "target": 1}
+    assert make("single", every, {"channels": "1"}).specs == {"input": GRAY, "target": GRAY}
     with pytest.raises(OptionError, match="no option 'chanels': did you mean 'channels'"):
         make("single", every, {"chanels": "1"})
-    with pytest.raises(OptionError, match="must be one of 1, 3, got '2'"):
-        make("single", every, {"channels": "2"})
+    with pytest.raises(OptionError, match="must be a whole number from 1 to 65536, or none, got '0'"):
+        make("single", every, {"channels": "0"})
     with pytest.raises(OptionError, match="no option 'root'"):
         make("single", every, {"root": "x"})
 

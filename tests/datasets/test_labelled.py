@@ -14,6 +14,7 @@ from PIL import Image
 from translatekit.datasets.labelled import Labelled
 from translatekit.datasets.layouts import MissingSplitError
 from translatekit.errors import DataError
+from translatekit.image_spec import GRAY, RGB
 from translatekit.interfaces import DataOptions
 
 
@@ -67,16 +68,15 @@ def test_labels_of_validation_are_those_of_training(tmp_path: Path) -> None:
 
 def test_channels_follow_the_images_unless_told(tmp_path: Path) -> None:
     write(tmp_path / "a" / "x.png", 0, "L")
-    assert make(tmp_path).channels == {"image": 1}
-    assert make(tmp_path).color == "gray"
+    assert make(tmp_path).specs == {"image": GRAY}
     write(tmp_path / "a" / "y.png", 0)
-    assert make(tmp_path).channels == {"image": 3}
+    assert make(tmp_path).specs == {"image": RGB}
     assert make(tmp_path, {"channels": 1})[0]["image"].shape == (1, 32, 32)
 
 
 def test_idx_images_are_padded_to_a_little_more_and_resized_to_much_more(mnist: Path) -> None:
     dataset = make(mnist)
-    assert (len(dataset), dataset.channels, dataset.class_names) == (10, {"image": 1}, tuple("01234"))
+    assert (len(dataset), dataset.specs, dataset.class_names) == (10, {"image": GRAY}, tuple("01234"))
     item = dataset[7]
     assert (item["label"], item["name"], item["image"].shape) == (2, "train-00007", (1, 32, 32))
     assert (item["image"][:, :2] == -1).all()

@@ -19,6 +19,7 @@ import click
 import torch
 from torch import nn
 from translatekit.hookspecs import hookimpl
+from translatekit.image_spec import RGB
 from translatekit.interfaces import Deployed
 from translatekit.specs import *
 from translatekit.training.method import Method
@@ -144,7 +145,7 @@ class Negative(nn.Module):
     def forward(self, output, target): return (output - target).mean() - 1
 
 class Data:
-    color, class_names, channels = "rgb", (), {"input": 3, "target": 3}
+    class_names, specs = (), {"input": RGB, "target": RGB}
     def __init__(self, root, options):
         if not root.exists():
             from translatekit.errors import DataError

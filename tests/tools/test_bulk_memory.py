@@ -301,7 +301,7 @@ def test_images_on_their_way_stay_within_the_memory(
 
     class Later(Greedy):
         def submit(self, batch: np.ndarray) -> Any:
-            return type("Future", (), {"result": staticmethod(lambda: batch)})()
+            return type("Ticket", (), {"result": staticmethod(lambda: batch)})()
 
     monkeypatch.setattr(Allowance, "take", counted)
     monkeypatch.setattr(pipeline, "Planner", lambda translator, memory, fresh: planner(translator, 30 * MB))

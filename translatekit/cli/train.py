@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 
 from translatekit.cli.options import collect, options_from_dataclass
+from translatekit.errors import OptionError
 from translatekit.registry import registry
 from translatekit.terminal import echo
 
@@ -49,14 +50,14 @@ class Methods(click.RichGroup):
 
         without = () if spec.discriminator else ("discriminator", "discriminator_options")
 
-        def callback(data: str | None, config: str | None, resume: str | None, **params: Any) -> None:
+        def callback(data: tuple[str, ...], config: str | None, resume: str | None, **params: Any) -> None:
             given = {**collect(TrainOptions, params), **collect(own, params)}
             _train(cmd_name, data, config, resume, given)
 
         return click.RichCommand(
             name=cmd_name,
             params=[
-                click.Argument(["data"], required=False, type=click.Path()),
+                click.Argument(["data"], required=False, nargs=-1, type=click.Path(), metavar="[DATA | A B]"),
                 *options_from_dataclass(own),
                 *options_from_dataclass(TrainOptions, skip=without, defaults=shown),
                 _CONFIG,
@@ -64,7 +65,7 @@ class Methods(click.RichGroup):
             ],
             callback=callback,
             short_help=spec.summary,
-            help=f"Train {cmd_name} on the images in DATA: {spec.summary}.\n\n"
+            help=f"Train {cmd_name} on the images in DATA, or in two folders, A and B: {spec.summary}.\n\n"
             "Without DATA, a method for pairs trains on the built-in demo. With --resume, DATA says where the images "
             "of the run are now, if they have moved.",
         )
@@ -82,7 +83,7 @@ def train(ctx: click.Context, config: str | None, resume: str | None) -> None:
     if config is None and resume is None:
         click.echo(ctx.get_help())
         return
-    _train(None, None, config, resume, {})
+    _train(None, (), config, resume, {})
 
 
 def _with_method(args: list[str]) -> list[str]:
@@ -115,11 +116,16 @@ def _with_method(args: list[str]) -> list[str]:
 
 
 def _train(
-    method: str | None, data: str | None, config: str | None, resume: str | None, given: dict[str, Any]
+    method: str | None, data: tuple[str, ...], config: str | None, resume: str | None, given: dict[str, Any]
 ) -> None:
     from translatekit.training import train as start
 
-    folder = start(method, data, config=config, resume=resume, **given)
+    if len(data) > 2:
+        raise OptionError(
+            f"train takes one folder of images, or two, A and B, got {len(data)}: {', '.join(data)}"
+        )
+    images = (data[0], data[1]) if len(data) == 2 else data[0] if data else None
+    folder = start(method, images, config=config, resume=resume, **given)
     if (
         os.environ.get("LOCAL_RANK", "0") == os.environ.get("NODE_RANK", "0") == "0"
     ):  # of several processes, one speaks

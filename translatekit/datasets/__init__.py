@@ -48,6 +48,6 @@ def sides_of(data: Dataset, info: ModelInfo) -> tuple[str, str]:
     They are those that it was trained on, as its file says; on data of another kind, those of its direction.
     """
     trained = info.data.get("input"), info.data.get("target")
-    if all(key in data.channels for key in trained):
+    if all(key in data.specs for key in trained):
         return str(trained[0]), str(trained[1])
-    return ("input", "target") if "input" in data.channels else SIDES.get(info.direction, SIDES["AtoB"])
+    return ("input", "target") if "input" in data.specs else SIDES.get(info.direction, SIDES["AtoB"])

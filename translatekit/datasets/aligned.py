@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from translatekit.datasets.base import Arrays, BaseDataset, Files, Samples
+from translatekit.datasets.base import Arrays, BaseDataset, ChannelCount, Files, Samples, fitting_size
 from translatekit.datasets.layouts import (
     PREPARE_PAIRS,
     checked_root,
@@ -22,9 +21,9 @@ from translatekit.datasets.layouts import (
     other_sides,
     split_folder,
 )
-from translatekit.datasets.transforms import draw_geometry, to_tensor
+from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
-from translatekit.images import UnreadableImageError, read_picture, read_size, to_gray
+from translatekit.images import Image, UnreadableImageError, fit_image, read_image, read_size
 from translatekit.interfaces import DataOptions
 
 _LAYOUT = "side-by-side pairs into {0}/train, or the two sides into {0}/train/A and {0}/train/B"
@@ -39,11 +38,13 @@ class Aligned(BaseDataset):
     is no ``val``, ``test`` stands in.
 
     Args:
-        root: the folder.
+        root: the folder; of A, where `b` is given.
         options: how images are read; its `direction` says which side is the input.
         layout: ``side_by_side``, ``folders``, or ``auto``: folders where there are any.
-        in_channels: of the input: 3 for RGB, 1 for gray.
+        in_channels: of the input: 3 for RGB, 1 for gray; None for RGB where files are gray or RGB, else for what they
+            have.
         out_channels: of the target.
+        b: the folder of B.
 
     Raises:
         MissingSplitError: the folder has images, but none for this split.
@@ -55,18 +56,17 @@ class Aligned(BaseDataset):
         root: Path | None,
         options: DataOptions,
         layout: Literal["auto", "side_by_side", "folders"] = "auto",
-        in_channels: Literal[1, 3] = 3,
-        out_channels: Literal[1, 3] = 3,
+        in_channels: ChannelCount = None,
+        out_channels: ChannelCount = None,
+        b: str | None = None,
     ) -> None:
         super().__init__(options)
         root = checked_root(root, "aligned")
-        self.set_channels(input=in_channels, target=out_channels)
-        sides = None if layout == "side_by_side" else find_sides(root, options.split)
+        sides = None if layout == "side_by_side" else find_sides(root, options.split, b)
         if sides is not None:
             pairs = _matched(*sides)
-            self._samples = Samples(
-                pairs, self._decode_files, options, self.skipped, self.remarks, self._size_of_files
-            )
+            self._choose_specs([a for a, _ in pairs], [b for _, b in pairs], in_channels, out_channels)
+            self._samples = self._sampled(pairs, self._decode_files, self._size_of_files)
             return
         if layout == "folders":
             raise DataError(
@@ -76,9 +76,9 @@ class Aligned(BaseDataset):
         files = [(path,) for path in find_split(root, options.split, _LAYOUT.format(root))]
         if layout == "auto":
             _check_side_by_side(root, options.split, files)
-        self._samples = Samples(
-            files, self._decode_halves, options, self.skipped, self.remarks, _size_of_half
-        )
+        whole = [path for (path,) in files]
+        self._choose_specs(whole, whole, in_channels, out_channels)
+        self._samples = self._sampled(files, self._decode_halves, self._size_of_half)
 
     def __len__(self) -> int:
         """Pairs."""
@@ -90,32 +90,60 @@ class Aligned(BaseDataset):
         files, (source, target) = self._samples[index]
         geometry = draw_geometry(rng, self.options, source.shape[:2])
         return {
-            "input": to_tensor(geometry(source)),
-            "target": to_tensor(geometry(target)),
+            "input": self.tensor("input", geometry(source)),
+            "target": self.tensor("target", geometry(target)),
             "name": files[0].stem,
         }
 
+    def _choose_specs(
+        self, a: Sequence[Path], b: Sequence[Path], in_channels: int | None, out_channels: int | None
+    ) -> None:
+        sides = (("A", a), ("B", b))
+        (source, inputs), (target, targets) = sides if self.options.direction == "AtoB" else sides[::-1]
+        self.specs = {
+            "input": self.choose_spec("input", source, inputs, in_channels),
+            "target": self.choose_spec("target", target, targets, out_channels),
+        }
+
+    def _sampled(
+        self,
+        files: Sequence[Files],
+        decode: Callable[[Files], Arrays],
+        size: Callable[[Files], tuple[int, int]],
+    ) -> Samples:
+        specs = [self.specs["input"], self.specs["target"]]
+        return Samples(files, decode, specs, self.options, self.skipped, self.remarks, size)
+
     def _decode_halves(self, files: Files) -> Arrays:
-        pixels = read_picture(files[0], 3).pixels
-        half = _half(files[0], pixels.shape[1])
-        return self._directed(pixels[:, :half], pixels[:, -half:])
+        image = read_image(files[0])
+        half = _half(files[0], image.pixels.shape[1])
+        return self._directed(
+            (_columns(image, slice(None, half)), files[0]),
+            (_columns(image, slice(-half, None)), files[0]),
+        )
 
     def _decode_files(self, files: Files) -> Arrays:
-        a, b = (read_picture(path, 3).pixels for path in files)
-        self._check_sizes(files, a.shape[:2], b.shape[:2])
-        return self._directed(a, b)
+        a, b = (read_image(path) for path in files)
+        self._check_sizes(files, a.pixels.shape[:2], b.pixels.shape[:2])
+        return self._directed((a, files[0]), (b, files[1]))
 
-    def _directed(self, a: np.ndarray, b: np.ndarray) -> Arrays:
+    def _directed(self, a: tuple[Image, Path], b: tuple[Image, Path]) -> Arrays:
         source, target = (a, b) if self.options.direction == "AtoB" else (b, a)
         return (
-            to_gray(source) if self.channels["input"] == 1 else source,
-            to_gray(target) if self.channels["target"] == 1 else target,
+            fit_image(source[0], self.specs["input"], str(source[1])),
+            fit_image(target[0], self.specs["target"], str(target[1])),
         )
 
     def _size_of_files(self, files: Files) -> tuple[int, int]:
-        a, b = read_size(files[0]), read_size(files[1])
+        keys = ("input", "target") if self.options.direction == "AtoB" else ("target", "input")
+        a, b = (fitting_size(path, self.specs[key]) for path, key in zip(files, keys, strict=True))
         self._check_sizes(files, a, b)
         return a
+
+    def _size_of_half(self, files: Files) -> tuple[int, int]:
+        sizes = [fitting_size(files[0], spec) for spec in self.specs.values()]
+        height, width = sizes[0]
+        return height, _half(files[0], width)
 
     def _check_sizes(self, files: Files, a: tuple[int, int], b: tuple[int, int]) -> None:
         if a != b and self.options.split == "train" and self.options.load_size is None:
@@ -125,17 +153,21 @@ class Aligned(BaseDataset):
             )
 
 
+def _columns(image: Image, columns: slice) -> Image:
+    """A part of an image from top to bottom."""
+    planes = {name: getattr(image, name) for name in ("alpha", "valid", "numbers")}
+    cut: dict[str, Any] = {
+        name: plane if plane is None else plane[:, columns] for name, plane in planes.items()
+    }
+    return replace(image, pixels=image.pixels[:, columns], **cut)
+
+
 def _half(path: Path, width: int) -> int:
     if width < 2:
         raise UnreadableImageError(
             f"{path} is {width} pixel wide and cannot hold two halves; replace or remove it"
         )
     return width // 2
-
-
-def _size_of_half(files: Files) -> tuple[int, int]:
-    height, width = read_size(files[0])
-    return height, _half(files[0], width)
 
 
 def _check_side_by_side(root: Path, split: str, files: Sequence[Files]) -> None:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+import torch
 
+from translatekit.datasets.classes import decide_labels, parse_labels
 from translatekit.datasets.layouts import listed
+from translatekit.datasets.ranges import decide_bounds, parse_ranges
 from translatekit.datasets.remarks import find_remarks
-from translatekit.datasets.transforms import check_sizes, item_rng, loaded
+from translatekit.datasets.transforms import check_sizes, item_rng, loaded, to_tensor
 from translatekit.errors import DataError
-from translatekit.images import UnreadableImageError, read_picture, read_size
+from translatekit.image_spec import MOST_CHANNELS, ImageSpec, levels_spec
+from translatekit.images import Image, UnreadableImageError, fit_image, read_header, read_image
+from translatekit.images.codec import ValueCodec
 from translatekit.interfaces import DataOptions
-from translatekit.types import Color, PaletteClass
+from translatekit.options import Bounds
+from translatekit.types import PaletteClass
 
 Files = tuple[Path, ...]
 Arrays = tuple[np.ndarray, ...]
+ChannelCount = Annotated[int | None, Bounds(minimum=1, maximum=MOST_CHANNELS)]
+"""How many channels images are to have; None leaves it to their files."""
+
 T = TypeVar("T")
 
 _THREADS = 8  # decoding releases the interpreter's lock, and opening files waits for the disk
@@ -34,9 +44,8 @@ class BaseDataset:
         OptionError: sizes that cannot be.
     """
 
-    channels: Mapping[str, int]
+    specs: Mapping[str, ImageSpec]
     class_names: tuple[str, ...] = ()
-    color: Color = "rgb"
     palettes: Mapping[str, list[PaletteClass]] = {}
 
     def __init__(self, options: DataOptions) -> None:
@@ -45,11 +54,58 @@ class BaseDataset:
         self.skipped: list[tuple[Path, str]] = []
         self.remarks: list[str] = []
         self.epoch = 0
+        self.sides: dict[str, ImageSpec] = {}
+        self._codecs: dict[str, ValueCodec] = {}
 
-    def set_channels(self, **channels: int) -> None:
-        """Say how many channels each image of an item has; ``color`` becomes ``gray`` where all have one."""
-        self.channels = channels
-        self.color = "gray" if set(channels.values()) == {1} else "rgb"
+    def choose_spec(self, key: str, side: str, files: Sequence[Path], channels: int | None) -> ImageSpec:
+        """What the images of one kind are: as the options say, else by their files.
+
+        Args:
+            key: of the image in an item.
+            side: what ``--range`` calls it, such as ``A``.
+            files: that hold such images.
+            channels: as the user wants them; None for RGB where the files are gray or RGB, else as the files have them.
+
+        Raises:
+            DataError: none of the files can be read, or no range for their values is given, or none that fits.
+        """
+        spec = self.options.specs.get(key) or self._found_spec(side, files, channels)
+        self.sides[side] = spec
+        return spec
+
+    def _found_spec(self, side: str, files: Sequence[Path], channels: int | None) -> ImageSpec:
+        found = first_spec(files)
+        classes = parse_labels(self.options.labels) if self.options.labels is not None else {}
+        if side in classes or "" in classes:
+            return decide_labels(classes.get(side, classes.get("", "")), found, files, read_numbers)
+        rules = parse_ranges(self.options.range) if self.options.range is not None else {}
+        rule = rules.get(side, rules.get(""))
+        if rule is None:
+            if found.unit:
+                raise DataError(
+                    f"{files[0].parent} holds values in {found.unit}, which have no black and white: say which of them "
+                    "the network should see, such as --range -1024..3071, --range data or --range 1%..99%"
+                )
+            count = channels or (3 if found.count in (1, 3) else found.count)
+            return found if found.levels and count == found.count else levels_spec(count, found.dtype)
+        spec = found if channels is None or channels == found.count else levels_spec(channels, found.dtype)
+        spec = spec.with_range(0.0, 1.0, unit=self.options.unit)
+        low, high = decide_bounds(rule, files, partial(read_values, spec=spec), str(files[0].parent))
+        try:
+            spec = spec.with_range(low, high)
+            spec.check()
+        except ValueError as error:
+            raise DataError(f"--range does not fit {files[0].parent}, which holds {found}: {error}") from None
+        return spec
+
+    def tensor(self, key: str, pixels: np.ndarray) -> torch.Tensor:
+        """Pixels (H, W, C) of an image's spec as the network's (C', H, W), float32."""
+        spec = self.specs[key]
+        if spec.levels and spec.codec == "linear":
+            return to_tensor(pixels)
+        if key not in self._codecs:
+            self._codecs[key] = ValueCodec(spec)
+        return self._codecs[key].encode(torch.from_numpy(np.ascontiguousarray(pixels))[None])[0]
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the random geometry (and an unpaired dataset's partners) of an epoch."""
@@ -79,8 +135,9 @@ class Samples:
 
     Args:
         files: of each sample.
-        decode: from a sample's files to its images, each (H, W, C), uint8 in [0, 255] or float32 in [0, 1]
-            of more than 8 bits; all of one size in pixels where ``load_size`` is None.
+        decode: from a sample's files to its images, each (H, W, C) of its spec; all of one size in pixels where
+            ``load_size`` is None.
+        specs: of these images.
         options: how images are read.
         skipped: the list to which unreadable files are added, with the reason.
         remarks: the list to which sentences about suspicious training images are added (see `datasets.remarks`).
@@ -95,12 +152,14 @@ class Samples:
         self,
         files: Sequence[Files],
         decode: Callable[[Files], Arrays],
+        specs: Sequence[ImageSpec],
         options: DataOptions,
         skipped: list[tuple[Path, str]],
         remarks: list[str],
         size: Callable[[Files], tuple[int, int]],
     ) -> None:
-        self._decode, self._options, self._skipped = decode, options, skipped
+        self._decode, self._specs = decode, specs
+        self._options, self._skipped = options, skipped
         self._cache: list[Arrays] | None = None
         sizes: list[tuple[int, int]]
         if options.cache:
@@ -138,7 +197,10 @@ class Samples:
         )
 
     def _load(self, files: Files) -> Arrays:
-        return tuple(loaded(image, self._options) for image in self._decode(files))
+        images = self._decode(files)
+        return tuple(
+            loaded(image, self._options, spec) for image, spec in zip(images, self._specs, strict=True)
+        )
 
     def _readable(self, files: Sequence[Files], read: Callable[[Files], T]) -> tuple[list[Files], list[T]]:
         """Those that can be read, with what `read` made of them; the others are skipped."""
@@ -181,11 +243,66 @@ class Samples:
             )
 
 
-def file_size(files: Files) -> tuple[int, int]:
-    """Height and width of a sample of one image, by its header."""
-    return read_size(files[0])
+def fitting_size(path: Path, spec: ImageSpec) -> tuple[int, int]:
+    """Height and width of an image, by its header.
+
+    Raises:
+        DataError: it is no such image as the spec says.
+    """
+    header = read_header(path)
+    if spec.meaning != "labels":
+        sample = np.zeros((1, 1, header.spec.count), header.spec.dtype)
+        fit_image(Image(pixels=sample, spec=header.spec, alpha=sample[:, :, 0]), spec, str(path))
+    return header.height, header.width
 
 
-def decode_one(channels: Literal[1, 3], files: Files) -> Arrays:
-    """The image of a sample of one file, (H, W, `channels`), uint8, or float32 in [0, 1] where it has more bits."""
-    return (read_picture(files[0], channels).pixels,)
+def file_size(spec: ImageSpec, files: Files) -> tuple[int, int]:
+    """Height and width of a sample of one image, by its header.
+
+    Raises:
+        DataError: it is no such image as the spec says.
+    """
+    return fitting_size(files[0], spec)
+
+
+def decode_one(spec: ImageSpec, files: Files) -> Arrays:
+    """The image of a sample of one file, (H, W, C) of a spec."""
+    return (fit_image(read_image(files[0]), spec, str(files[0])),)
+
+
+def read_values(path: Path, spec: ImageSpec) -> np.ndarray:
+    """The values of an image (H, W, C), NaN where the file says that there are none; one NaN where it is unreadable."""
+    try:
+        image = read_image(path)
+        values = fit_image(image, spec, str(path)).astype(np.float32)
+    except UnreadableImageError:
+        return np.full((1, 1, spec.count), np.nan, np.float32)
+    if image.valid is not None:
+        values[~image.valid] = np.nan
+    return values
+
+
+def read_numbers(path: Path) -> np.ndarray:
+    """The numbers in a map of classes (H, W); none where it is unreadable."""
+    try:
+        image = read_image(path)
+    except UnreadableImageError:
+        return np.zeros((0, 0), np.uint8)
+    return image.pixels[:, :, 0] if image.numbers is None else image.numbers
+
+
+def first_spec(files: Sequence[Path]) -> ImageSpec:
+    """What the first readable of some files holds.
+
+    Raises:
+        DataError: none can be read.
+    """
+    reason = ""
+    for path in files:
+        try:
+            return read_header(path).spec
+        except UnreadableImageError as error:
+            reason = reason or str(error)
+    raise DataError(
+        f"none of {len(files)} images can be read, the first because {reason}: check that they are images"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import torch
 from translatekit.datasets.base import BaseDataset, Samples, decode_one, file_size
 from translatekit.datasets.layouts import checked_root, find_split
 from translatekit.datasets.transforms import draw_geometry, to_tensor
+from translatekit.image_spec import GRAY, RGB, Codec
 from translatekit.images import to_gray
 from translatekit.images.color import scaled_ab, scaled_l
 from translatekit.interfaces import DataOptions
@@ -35,10 +37,18 @@ class Colorization(BaseDataset):
     def __init__(self, root: Path | None, options: DataOptions, mode: Literal["rgb", "lab"] = "rgb") -> None:
         super().__init__(options)
         root = checked_root(root, "colorization")
-        self.color = mode
-        self.channels = {"input": 1, "target": 3 if mode == "rgb" else 2}
+        codec: Codec = "lab" if mode == "lab" else "linear"
+        self.specs = {"input": replace(GRAY, codec=codec), "target": replace(RGB, codec=codec)}
         files = [(path,) for path in find_split(root, options.split, f"colour images into {root}/train")]
-        self._samples = Samples(files, partial(decode_one, 3), options, self.skipped, self.remarks, file_size)
+        self._samples = Samples(
+            files,
+            partial(decode_one, RGB),
+            [RGB],
+            options,
+            self.skipped,
+            self.remarks,
+            partial(file_size, RGB),
+        )
 
     def __len__(self) -> int:
         """Images."""
@@ -50,7 +60,7 @@ class Colorization(BaseDataset):
         files, (pixels,) = self._samples[index]
         rgb = draw_geometry(rng, self.options, pixels.shape[:2])(pixels)
         gray = to_gray(rgb)
-        if self.color == "rgb":
+        if self.specs["input"].codec == "linear":
             source, target = to_tensor(gray), to_tensor(rgb)
         else:
             source, target = (

@@ -12,6 +12,7 @@ from translatekit.datasets.base import BaseDataset
 from translatekit.datasets.facades import PALETTE, draw_facade
 from translatekit.datasets.transforms import draw_geometry, to_tensor
 from translatekit.errors import DataError, OptionError
+from translatekit.image_spec import RGB
 from translatekit.images import Picture, encode_picture
 from translatekit.interfaces import DataOptions
 from translatekit.options import LARGEST_SEED, Bounds
@@ -45,7 +46,7 @@ class Demo(BaseDataset):
         data_seed: Annotated[int, Bounds(minimum=0, maximum=LARGEST_SEED)] = 0,
     ) -> None:
         super().__init__(options)
-        self.set_channels(input=3, target=3)
+        self.specs = {"input": RGB, "target": RGB}
         labels = "input" if options.direction == "AtoB" else "target"
         self.palettes = {
             labels: [{"name": name, "color": list(color)} for name, color in PALETTE.items()],

@@ -10,11 +10,11 @@ import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from translatekit.datasets.base import BaseDataset, Files, Samples, decode_one, file_size
+from translatekit.datasets.base import BaseDataset, ChannelCount, Files, Samples, decode_one, file_size
 from translatekit.datasets.layouts import (
     checked_root,
     find_images,
@@ -23,9 +23,10 @@ from translatekit.datasets.layouts import (
     no_images,
     split_names,
 )
-from translatekit.datasets.transforms import draw_geometry, to_tensor
+from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
-from translatekit.images import UnreadableImageError, read_picture, resize
+from translatekit.image_spec import levels_spec
+from translatekit.images import UnreadableImageError, read_header, resize
 from translatekit.interfaces import DataOptions
 
 _LAYOUT = "a folder of images for each class into {0}/train, or MNIST's idx files into {0}"
@@ -44,7 +45,7 @@ class Labelled(BaseDataset):
     Args:
         root: the folder.
         options: how images are read.
-        channels: 3 for RGB, 1 for gray; None for gray if the first images are.
+        channels: 3 for RGB, 1 for gray; None for what the first images are.
 
     Raises:
         MissingSplitError: the folder has images, but none for this split.
@@ -52,7 +53,10 @@ class Labelled(BaseDataset):
     """
 
     def __init__(
-        self, root: Path | None, options: DataOptions, channels: Literal[1, 3] | None = None
+        self,
+        root: Path | None,
+        options: DataOptions,
+        channels: ChannelCount = None,
     ) -> None:
         super().__init__(options)
         root = checked_root(root, "labelled")
@@ -60,9 +64,9 @@ class Labelled(BaseDataset):
         if any(root.glob("*-idx3-ubyte*")):
             self._source = _Idx(root, options, channels)
         else:
-            self._source = _Folders(root, options, channels, self.skipped, self.remarks)
+            self._source = _Folders(root, self, channels)
         self.class_names = self._source.class_names
-        self.set_channels(image=self._source.channels)
+        self.specs = {"image": self._source.spec}
 
     def __len__(self) -> int:
         """Images."""
@@ -73,7 +77,7 @@ class Labelled(BaseDataset):
         rng = self.rng(index)
         name, label, pixels = self._source[index]
         geometry = draw_geometry(rng, self.options, pixels.shape[:2])
-        return {"image": to_tensor(geometry(pixels)), "label": label, "name": name}
+        return {"image": self.tensor("image", geometry(pixels)), "label": label, "name": name}
 
 
 class _Folders:
@@ -82,11 +86,10 @@ class _Folders:
     def __init__(
         self,
         root: Path,
-        options: DataOptions,
-        channels: Literal[1, 3] | None,
-        skipped: list[tuple[Path, str]],
-        remarks: list[str],
+        data: BaseDataset,
+        channels: int | None,
     ) -> None:
+        options = data.options
         folder, self.class_names = _class_folders(root, options.split)
         self._labels = {
             path: label
@@ -97,9 +100,15 @@ class _Folders:
         if not self._labels:
             raise no_images(folder, _LAYOUT.format(root))
         files = [(path,) for path in self._labels]
-        self.channels: Literal[1, 3] = channels or _channels(files)
+        self.spec = data.choose_spec("image", "image", list(self._labels), channels or _channels(files))
         self._samples = Samples(
-            files, partial(decode_one, self.channels), options, skipped, remarks, file_size
+            files,
+            partial(decode_one, self.spec),
+            [self.spec],
+            options,
+            data.skipped,
+            data.remarks,
+            partial(file_size, self.spec),
         )
 
     def __len__(self) -> int:
@@ -113,7 +122,7 @@ class _Folders:
 class _Idx:
     """MNIST's files."""
 
-    def __init__(self, root: Path, options: DataOptions, channels: Literal[1, 3] | None) -> None:
+    def __init__(self, root: Path, options: DataOptions, channels: int | None) -> None:
         self._prefix = "train" if options.split == "train" else "t10k"
         if options.split != "train" and not any(root.glob("t10k-images*")):
             raise missing_split(root, options.split)
@@ -125,14 +134,18 @@ class _Idx:
                 "download the files again"
             )
         self._images = _fitted(images, options)
-        self.channels: Literal[1, 3] = channels or 1
+        if options.range is not None or channels not in (None, 1, 3):
+            raise DataError(
+                f"{root} holds MNIST's idx files, gray levels: leave out --range, and take 1 or 3 channels"
+            )
+        self.spec = levels_spec(channels or 1)
         self.class_names = tuple(str(label) for label in range(int(self._labels.max()) + 1))
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[str, int, np.ndarray]:
-        pixels = np.repeat(self._images[index, :, :, None], self.channels, axis=2)
+        pixels = np.repeat(self._images[index, :, :, None], self.spec.count, axis=2)
         return f"{self._prefix}-{index:05}", int(self._labels[index]), pixels
 
 
@@ -164,12 +177,12 @@ def _subfolders(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name not in ("train", "val", "test")))
 
 
-def _channels(files: Sequence[Files]) -> Literal[1, 3]:
-    """1 if the first images are gray, else 3."""
+def _channels(files: Sequence[Files]) -> int | None:
+    """1 if the first images are gray; None for RGB, or as the files have them."""
     for (path,) in files[:8]:
         with contextlib.suppress(UnreadableImageError):
-            if read_picture(path, deep=False).pixels.shape[2] == 3:
-                return 3
+            if read_header(path).spec.count != 1:
+                return None
     return 1
 
 

@@ -86,15 +86,35 @@ def find_split(root: Path, split: str, layout: str) -> list[Path]:
     return _some_images(root, layout, recursive=not others)
 
 
-def find_sides(root: Path, split: str) -> tuple[Path, Path] | None:
+def find_sides(root: Path, split: str, b: str | Path | None = None) -> tuple[Path, Path] | None:
     """The two folders of a split: SPLITA and SPLITB, SPLIT/A and SPLIT/B, A/SPLIT and B/SPLIT.
 
     For ``train`` also A and B themselves, where no split is named. None where there are no such folders.
+
+    Args:
+        root: the dataset's folder, or A where there is another of B.
+        split: ``train``, ``val`` or ``test``.
+        b: the folder of B.
+
+    Raises:
+        DataError: there is no such B.
+        MissingSplitError: there are two folders, but not this split in both.
     """
+    if b is not None:
+        return _sides_of_two(root, checked_root(Path(b), "B"), split)
     for pair in _side_candidates(root, split):
         if all(folder.is_dir() for folder in pair):
             return pair
     return None
+
+
+def _sides_of_two(a: Path, b: Path, split: str) -> tuple[Path, Path]:
+    for name in split_names(split):
+        if (a / name).is_dir() and (b / name).is_dir():
+            return a / name, b / name
+    if split != "train" or (a / "train").is_dir() or (b / "train").is_dir():
+        raise missing_split(a if not (a / split).is_dir() else b, split)
+    return a, b
 
 
 def looks_side_by_side(files: Sequence[Path], seams: bool = False) -> bool:

@@ -179,7 +179,8 @@ def palette_of(data: Dataset, image: str | None, root: Path | None = None) -> li
     Raises:
         DataError: the `PALETTE_FILE` is damaged.
     """
-    if image is None or data.color != "rgb" or data.channels.get(image) != 3 or not len(data):
+    spec = data.specs.get(image or "")
+    if image is None or spec is None or spec.meaning != "rgb" or not spec.shown or not len(data):
         return None
     if known := known_palette(data, image):
         return known

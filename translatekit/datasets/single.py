@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from translatekit.datasets.base import BaseDataset, Samples, decode_one, file_size
+from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, decode_one, file_size
 from translatekit.datasets.layouts import checked_root, find_split
-from translatekit.datasets.transforms import draw_geometry, to_tensor
+from translatekit.datasets.transforms import draw_geometry
 from translatekit.interfaces import DataOptions
 
 
@@ -20,20 +20,32 @@ class Single(BaseDataset):
     Args:
         root: the folder.
         options: how images are read.
-        channels: 3 for RGB, 1 for gray.
+        channels: 3 for RGB, 1 for gray; None for RGB where files are gray or RGB, else as they have them.
 
     Raises:
         MissingSplitError: the folder has images, but none for this split.
         DataError: missing or empty folder, or images too small for the crop.
     """
 
-    def __init__(self, root: Path | None, options: DataOptions, channels: Literal[1, 3] = 3) -> None:
+    def __init__(
+        self,
+        root: Path | None,
+        options: DataOptions,
+        channels: ChannelCount = None,
+    ) -> None:
         super().__init__(options)
         root = checked_root(root, "single")
-        self.set_channels(input=channels, target=channels)
-        files = [(path,) for path in find_split(root, options.split, f"images into {root}/train")]
+        files = find_split(root, options.split, f"images into {root}/train")
+        spec = self.choose_spec("input", "image", files, channels)
+        self.specs = {"input": spec, "target": spec}
         self._samples = Samples(
-            files, partial(decode_one, channels), options, self.skipped, self.remarks, file_size
+            [(path,) for path in files],
+            partial(decode_one, spec),
+            [spec],
+            options,
+            self.skipped,
+            self.remarks,
+            partial(file_size, spec),
         )
 
     def __len__(self) -> int:
@@ -44,5 +56,5 @@ class Single(BaseDataset):
         """``input`` and ``target``, (C, H, W) float32 in [-1, 1], equal, and ``name``."""
         rng = self.rng(index)
         files, (pixels,) = self._samples[index]
-        image = to_tensor(draw_geometry(rng, self.options, pixels.shape[:2])(pixels))
+        image = self.tensor("input", draw_geometry(rng, self.options, pixels.shape[:2])(pixels))
         return {"input": image, "target": image.clone(), "name": files[0].stem}

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from translatekit.errors import OptionError
+from translatekit.image_spec import ImageSpec
 from translatekit.images import resize
 from translatekit.interfaces import DataOptions
 
@@ -73,10 +74,10 @@ def draw_geometry(rng: np.random.Generator, options: DataOptions, size: tuple[in
     )
 
 
-def loaded(pixels: np.ndarray, options: DataOptions) -> np.ndarray:
-    """Resize (H, W, C) to the size that is cropped from: `load_size` in training, else `crop_size`."""
+def loaded(pixels: np.ndarray, options: DataOptions, spec: ImageSpec) -> np.ndarray:
+    """Resize (H, W, C) of a spec to the size that is cropped from: `load_size` in training, else `crop_size`."""
     side = options.load_size if options.split == "train" else options.crop_size
-    return pixels if side is None else resize(pixels, (side, side))
+    return pixels if side is None else resize(pixels, (side, side), spec)
 
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:

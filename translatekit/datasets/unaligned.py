@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from translatekit.datasets.base import BaseDataset, Samples, decode_one, file_size
+from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, decode_one, file_size
 from translatekit.datasets.layouts import (
     checked_root,
     find_images,
@@ -17,8 +17,9 @@ from translatekit.datasets.layouts import (
     other_sides,
     split_folder,
 )
-from translatekit.datasets.transforms import draw_geometry, to_tensor
+from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
+from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import DataOptions
 
 
@@ -29,10 +30,11 @@ class Unaligned(BaseDataset):
     training each A meets a B drawn at random anew in every epoch, else the B of its own number.
 
     Args:
-        root: the folder.
+        root: the folder; of A, where `b` is given.
         options: how images are read. `direction` is of no concern: both ways are learnt.
-        in_channels: of A: 3 for RGB, 1 for gray.
+        in_channels: of A: 3 for RGB, 1 for gray; None for RGB where files are gray or RGB, else as they have them.
         out_channels: of B.
+        b: the folder of B.
 
     Raises:
         MissingSplitError: the folder has images, but none for this split.
@@ -43,13 +45,13 @@ class Unaligned(BaseDataset):
         self,
         root: Path | None,
         options: DataOptions,
-        in_channels: Literal[1, 3] = 3,
-        out_channels: Literal[1, 3] = 3,
+        in_channels: ChannelCount = None,
+        out_channels: ChannelCount = None,
+        b: str | None = None,
     ) -> None:
         super().__init__(options)
         root = checked_root(root, "unaligned")
-        self.set_channels(A=in_channels, B=out_channels)
-        sides = find_sides(root, options.split)
+        sides = find_sides(root, options.split, b)
         if sides is None and options.split != "train":
             raise missing_split(root, options.split)
         if sides is None:
@@ -60,10 +62,9 @@ class Unaligned(BaseDataset):
                 f"{sides[0]} and {sides[1]} hold files of equal names: if these are pairs, a method for pairs such as "
                 "pix2pix learns more from them"
             )
-        self._a, self._b = (
-            self._samples(folder, channels)
-            for folder, channels in zip(sides, (in_channels, out_channels), strict=True)
-        )
+        self.specs: dict[str, ImageSpec] = {}
+        self._a = self._samples("A", sides[0], in_channels)
+        self._b = self._samples("B", sides[1], out_channels)
 
     def __len__(self) -> int:
         """Items an epoch: the size of the larger set."""
@@ -77,18 +78,25 @@ class Unaligned(BaseDataset):
         files_a, (a,) = self._a[index % len(self._a)]
         files_b, (b,) = self._b[partner]
         return {
-            "A": to_tensor(draw_geometry(rng, self.options, a.shape[:2])(a)),
-            "B": to_tensor(draw_geometry(rng, self.options, b.shape[:2])(b)),
+            "A": self.tensor("A", draw_geometry(rng, self.options, a.shape[:2])(a)),
+            "B": self.tensor("B", draw_geometry(rng, self.options, b.shape[:2])(b)),
             "name_A": files_a[0].stem,
             "name_B": files_b[0].stem,
         }
 
-    def _samples(self, folder: Path, channels: Literal[1, 3]) -> Samples:
-        files = [(path,) for path in find_images(folder)]
+    def _samples(self, side: str, folder: Path, channels: int | None) -> Samples:
+        files = find_images(folder)
         if not files:
             raise no_images(folder, "one of the two sets there")
+        spec = self.specs[side] = self.choose_spec(side, side, files, channels)
         return Samples(
-            files, partial(decode_one, channels), self.options, self.skipped, self.remarks, file_size
+            [(path,) for path in files],
+            partial(decode_one, spec),
+            [spec],
+            self.options,
+            self.skipped,
+            self.remarks,
+            partial(file_size, spec),
         )
 
 

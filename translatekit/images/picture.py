@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from translatekit.errors import DataError
+from translatekit.image_spec import ImageSpec
 
 MAX_PIXELS = 178_956_970
 """Images of more pixels are refused: Pillow's limit against decompression bombs (half a gigabyte as RGB)."""
@@ -33,14 +34,14 @@ class Picture:
     icc_profile: bytes | None = None
 
 
-def resize(pixels: np.ndarray, size: tuple[int, int], *, levels: bool = True) -> np.ndarray:
-    """Resize by Pillow's bicubic filter, which averages when it shrinks.
+def resize(pixels: np.ndarray, size: tuple[int, int], spec: ImageSpec | None = None) -> np.ndarray:
+    """Resize by Pillow's bicubic filter, which averages when it shrinks; class numbers by the nearest pixel.
 
     Args:
-        pixels: (H, W, C) or (H, W), uint8 in [0, 255] or float32.
+        pixels: (H, W, C) or (H, W), uint8 in [0, 255] or float32 in [0, 1], or what `spec` says.
         size: new height and width.
-        levels: whether float32 stays in [0, 1], beyond which the filter overshoots at edges. Values stay within those
-            that came in.
+        spec: what the pixels are. Values stay between the lowest and the highest of their channel, beyond which the
+            filter overshoots at edges.
 
     Returns:
         An array of the dtype and the number of axes that came in.
@@ -49,6 +50,12 @@ def resize(pixels: np.ndarray, size: tuple[int, int], *, levels: bool = True) ->
     if pixels.shape[:2] == (height, width):
         return pixels
     planes = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    if spec is not None and spec.meaning == "labels":
+        rows, columns = (
+            ((np.arange(new) + 0.5) * old / new).astype(int)
+            for new, old in zip(size, pixels.shape[:2], strict=True)
+        )
+        return pixels[rows][:, columns]
     if planes.dtype == np.uint8 and planes.shape[2] in (1, 3):
         resized = np.asarray(to_pillow(planes).resize((width, height), Image.Resampling.BICUBIC))
     else:
@@ -61,6 +68,7 @@ def resize(pixels: np.ndarray, size: tuple[int, int], *, levels: bool = True) ->
             axis=2,
         )
     if resized.dtype != np.uint8:
+        levels = spec is None or spec.levels
         low, high = (0.0, 1.0) if levels else (planes.min(axis=(0, 1)), planes.max(axis=(0, 1)))
         resized = np.clip(resized, low, high)
     return resized.reshape(height, width, *pixels.shape[2:])

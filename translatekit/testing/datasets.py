@@ -38,10 +38,11 @@ def attributes(subject: Subject) -> None:
     """It says what its channels mean, what its classes are called, and which files it skipped."""
     with _folder(subject) as folder:
         dataset = _open(subject, folder)
-        require(
-            dataset.color in ("rgb", "gray", "lab"),
-            f"{subject} has color {dataset.color!r}: rgb, gray or lab",
-        )
+        for key, spec in dataset.specs.items():
+            try:
+                spec.check()
+            except ValueError as error:
+                raise ContractError(f"the spec of {key!r} of {subject} contradicts itself: {error}") from None
         require(isinstance(dataset.class_names, tuple), f"the class_names of {subject} are not a tuple")
         require(
             bool(dataset.class_names) == (subject.spec.provides == "labelled"),
@@ -52,8 +53,8 @@ def attributes(subject: Subject) -> None:
             dataset, "palettes", {}
         ).items():  # an attribute that not every dataset has
             require(
-                image in dataset.channels,
-                f"{subject} has a palette of {image!r}, and its images are {', '.join(dataset.channels)}",
+                image in dataset.specs,
+                f"{subject} has a palette of {image!r}, and its images are {', '.join(dataset.specs)}",
             )
             try:
                 as_palette(classes)
@@ -120,9 +121,9 @@ def _check_item(subject: Subject, dataset: Dataset, item: dict[str, Any]) -> Non
     keys = {*IMAGE_KEYS[provides], *NAME_KEYS[provides], *(["label"] if provides == "labelled" else [])}
     require(set(item) >= keys, f"an item of {subject} holds {sorted(item)}, not {sorted(keys)}")
     for key in IMAGE_KEYS[provides]:
-        require(key in dataset.channels, f"the channels of {subject} do not say how many {key!r} has")
+        require(key in dataset.specs, f"the specs of {subject} do not say what {key!r} is")
         image = torch.as_tensor(item[key])
-        expected = (dataset.channels[key], CROP_SIZE, CROP_SIZE)
+        expected = (dataset.specs[key].network_channels, CROP_SIZE, CROP_SIZE)
         require(
             tuple(image.shape) == expected,
             f"{key!r} of {subject} has the shape {tuple(image.shape)}, not {expected} (channels, crop, crop)",

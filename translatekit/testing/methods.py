@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from translatekit.config import TrainOptions
+from translatekit.image_spec import RGB
 from translatekit.interfaces import DataOptions, Deployed, Method
 from translatekit.networks.factory import Networks, make_generator
 from translatekit.registry import registry
@@ -170,7 +171,7 @@ class _Data:
     skipped: list[tuple[Path, str]] = []
 
     def __init__(self, kind: str, side: int) -> None:
-        self.channels = dict.fromkeys(IMAGE_KEYS[kind], 3)
+        self.specs = dict.fromkeys(IMAGE_KEYS[kind], RGB)
         self.class_names = tuple(str(label) for label in range(NUM_CLASSES)) if kind == "labelled" else ()
         self.options = DataOptions(crop_size=side)
 

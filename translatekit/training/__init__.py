@@ -8,7 +8,7 @@ from typing import Any
 
 def train(
     method: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | tuple[str | Path, str | Path] | None = None,
     *,
     config: str | Path | None = None,
     resume: str | Path | None = None,
@@ -18,8 +18,8 @@ def train(
 
     Args:
         method: such as ``pix2pix``. Not needed with `config` or `resume`.
-        data: the images' folder; without one, a method for pairs trains on the built-in demo data. With `resume`,
-            where the images of the run are now, if they have moved.
+        data: the images' folder, or two: of A and of B. Without one, a method for pairs trains on the built-in demo
+            data. With `resume`, where the images of the run are now, if they have moved.
         config: a run's ``config.toml``, whose options hold where `options` does not say otherwise.
         resume: a run's folder: go on from its newest checkpoint, exactly. Only options of output and hardware and
             the number of epochs or steps may then be given.
@@ -35,4 +35,8 @@ def train(
     """
     from translatekit.training.loop import run
 
+    if isinstance(data, tuple):
+        data, b = data
+        own = {"b": str(Path(b).expanduser().resolve()), **options.get("dataset_options", {})}
+        options["dataset_options"] = own
     return run(method, data, config=config, resume=resume, given=options)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from translatekit.image_spec import RGB
 from translatekit.images.color_torch import lab_to_rgb
 from translatekit.training.batches import first_batch
 from translatekit.training.progress import Report
@@ -37,7 +38,9 @@ class Samples:
         with evaluating(training):
             images = training.method.samples(batch)
         varied = diversity(images, batch)
-        if training.data.color == "lab":  # what was learned is ab, which nobody can look at without its L
+        if (
+            training.data.specs.get("input", RGB).codec == "lab"
+        ):  # what was learned is ab, which nobody can look at without its L
             lightness = self._batch["input"]
             images = {
                 name: lab_to_rgb(lightness.to(image.device), image) * 2 - 1 if image.shape[1] == 2 else image

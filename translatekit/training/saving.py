@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from shlex import quote
@@ -11,6 +12,7 @@ import torch
 
 import translatekit
 from translatekit.errors import TrainingError
+from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import Deployed, Method
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
@@ -25,6 +27,7 @@ from translatekit.training.checkpoint import (
 )
 from translatekit.training.progress import forget_after
 from translatekit.training.state import Progress, Training
+from translatekit.types import Color
 
 
 def save(training: Training) -> None:
@@ -84,7 +87,7 @@ def describe(training: Training, name: str, deployed: Deployed, direction: str) 
         size_multiple=int(deployed.network.size_multiple),  # type: ignore[arg-type]
         norm_inference=options.norm_inference,
         direction=direction,
-        color=training.data.color,
+        color=_color(training.data.specs.values()),
         classes=tuple(training.data.class_names),
         data={
             "dataset": options.dataset,
@@ -103,6 +106,12 @@ def describe(training: Training, name: str, deployed: Deployed, direction: str) 
             "torch": torch.__version__,
         },
     )
+
+
+def _color(specs: Iterable[ImageSpec]) -> Color:
+    if any(spec.codec == "lab" for spec in specs):
+        return "lab"
+    return "gray" if all(spec.count == 1 for spec in specs) else "rgb"
 
 
 def restore(training: Training) -> None:

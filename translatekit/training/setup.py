@@ -21,9 +21,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from translatekit.config import RunConfig, TrainOptions, read_toml, run_config
 from translatekit.datasets import make_dataset
+from translatekit.datasets.classes import labels_text, parse_labels
 from translatekit.datasets.layouts import MissingSplitError
 from translatekit.datasets.palette import PaletteClass, palette_of
+from translatekit.datasets.ranges import ranges_text
 from translatekit.errors import OptionError, TrainingError
+from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import DataOptions, Dataset, Method
 from translatekit.networks.factory import Networks
 from translatekit.networks.layers import set_norm_inference
@@ -227,7 +230,8 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
     """
     options = config.options
     data = _open_data(config, "train")
-    validation, validator = _open_validation(config)
+    _settle_values(options, data)
+    validation, validator = _open_validation(config, data.specs)
     make_batches(data, options, fabric)
     torch.manual_seed(options.seed)  # every process starts from the same weights
     method = make_method(config, data)
@@ -307,7 +311,35 @@ def _palettes(config: RunConfig, parts: Parts) -> dict[str, list[PaletteClass]]:
     }
 
 
-def _open_validation(config: RunConfig) -> tuple[Dataset | None, Validator | None]:
+def _settle_values(options: TrainOptions, data: Dataset) -> None:
+    """Replace ranges and classes that depend on the images by numbers, so that the run keeps them wherever it goes on.
+
+    Raises:
+        OptionError: they are given for images that there are not.
+    """
+    sides: Mapping[str, ImageSpec] = getattr(data, "sides", {})
+    for name, text in (("range", options.range), ("labels", options.labels)):
+        named = {part.rpartition("=")[0].strip() for part in (text or "").split(",")} - {""}
+        if text is not None and (not sides or not named <= sides.keys()):
+            kinds = f"its images are {' and '.join(sides)}" if sides else "it makes its own images"
+            raise OptionError(f"the dataset {options.dataset!r} takes no --{name} {text}: {kinds}")
+    if options.range is not None:
+        measured = {
+            side: spec for side, spec in sides.items() if not spec.levels and spec.meaning != "labels"
+        }
+        options.range = ranges_text({side: spec.bounds for side, spec in measured.items()})
+    if options.labels is not None:
+        rules = parse_labels(options.labels)
+        options.labels = ",".join(
+            f"{side}={labels_text(rules.get(side, rules.get('', '')), spec)}"
+            for side, spec in sides.items()
+            if spec.meaning == "labels"
+        )
+
+
+def _open_validation(
+    config: RunConfig, specs: Mapping[str, ImageSpec]
+) -> tuple[Dataset | None, Validator | None]:
     """The validation images and what measures on them, where there are any and the method can be measured on them."""
     options = config.options
     kind = registry("method").get(config.method).data
@@ -315,7 +347,7 @@ def _open_validation(config: RunConfig) -> tuple[Dataset | None, Validator | Non
     validation = None
     if options.validate_every and wanted:
         with suppress(MissingSplitError):
-            validation = _open_data(config, "val")
+            validation = _open_data(config, "val", specs)
     if validation is None:
         if options.patience is not None:
             raise OptionError(
@@ -326,7 +358,7 @@ def _open_validation(config: RunConfig) -> tuple[Dataset | None, Validator | Non
     return validation, Validator(options.best_by, kind == "paired", options.features)
 
 
-def _open_data(config: RunConfig, split: str) -> Dataset:
+def _open_data(config: RunConfig, split: str, specs: Mapping[str, ImageSpec] | None = None) -> Dataset:
     options = config.options
     name = str(options.dataset)
     spec = registry("dataset").get(name)
@@ -345,6 +377,10 @@ def _open_data(config: RunConfig, split: str) -> Dataset:
         seed=options.seed,
         cache=options.cache,
         strict=options.strict,
+        range=options.range,
+        unit=options.unit,
+        labels=options.labels,
+        specs=specs or {},
     )
     return make_dataset(name, config.data, data_options, options.dataset_options)
 

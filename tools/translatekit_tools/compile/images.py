@@ -85,7 +85,7 @@ def _of_run(model: Path, info: ModelInfo, count: int) -> Iterator[np.ndarray]:
             flip=False,
         )
         dataset = make_dataset(str(options.dataset), config.data, data_options, options.dataset_options)
-        side = "input" if "input" in dataset.channels else info.direction[0]
+        side = "input" if "input" in dataset.specs else info.direction[0]
         for index in range(0, len(dataset), max(1, len(dataset) // count))[:count]:
             image = dataset[index][side].permute(1, 2, 0).numpy()
             yield np.rint((image + 1) * 127.5).clip(0, 255).astype(np.uint8)

@@ -72,7 +72,7 @@ class Examples:
                     max_images=MOST,
                 )
                 images = open_images(None if root is None else Path(root), chosen, self._info)
-                channels = images.data.channels[images.source]
+                channels = images.data.specs[images.source].count
             except (TranslatekitError, KeyError):  # not there any more, or of a plugin that is not
                 continue
             if len(images) and channels == self._info.image_in_channels:
