@@ -299,7 +299,7 @@ class Translator(Protocol):
     What follows is all that one must have. ``run`` uses more of it where it is there: ``device``, its name;
     ``preferred_batch``, how many images at once are quickest; ``bits``, 8 where it computes with 8 bits a channel
     whatever it is given; ``submit(batch)``, which returns at once, and ``result()`` of what it returns, so that several
-    batches are under way; ``set_noise(seed)`` for ``--noise``; and ``hold_statistics(parts)`` for ``--tile``, within
+    batches are under way; ``set_noise(seed)`` for ``--noise``; and ``fixed_statistics(parts)`` for ``--tile``, within
     which a part of an image is normalized by the statistics of all of its parts.
 
     Attributes:

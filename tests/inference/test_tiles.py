@@ -71,7 +71,7 @@ def test_without_the_whole_images_statistics_they_would_not() -> None:
     whole = translator(ResNet(3, 3, blocks=2, width=8), norm="instance")
     image = picture(192, 256)[None]
     parts = TiledTranslator(whole, 96, 48)
-    parts._hold = None
+    parts._fix = None
     assert psnr(parts(image), whole(image)) < 30
 
 

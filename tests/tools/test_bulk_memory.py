@@ -32,6 +32,7 @@ from translatekit_tools.bulk.options import Memory
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import Picture, encode_picture
+from translatekit.inference.predictor import Predictor
 from translatekit.inference.stages import Pause, batch_by, ordered_map
 from translatekit.inference.tiles import TiledTranslator
 from translatekit.model_file import save_model
@@ -174,20 +175,32 @@ def takes_1250(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planner(translator: Any, limit: int) -> Planner:
-    made = Planner(translator, Memory(None, 1.0), lambda: replace(translator, shapes=[]))
+    return limited(Predictor(translator), limit)
+
+
+def limited(predictor: Predictor, limit: int) -> Planner:
+    model: Any = predictor.translator
+    made = Planner(predictor, Memory(None, 1.0), lambda: replace(model, shapes=[]))
     made.limit = limit
     return made
+
+
+def whole(planner: Planner, height: int, width: int, most: int = 4) -> int:
+    """How many images of a size are translated at once, whole."""
+    predictor, count = planner.plan(height, width, 1, most)
+    assert predictor.tile is None
+    return count
 
 
 @pytest.mark.usefixtures("takes_1250")
 def test_a_batch_shrinks_first_then_come_tiles_then_a_refusal() -> None:
     model = greedy()
     few = planner(model, 2 * 700 * MB)  # half of it for the model
-    assert few.plan(640, 640, 1, 4) == (model, 1)
-    assert few.plan(320, 320, 1, 4) == (model, 4)
-    assert few.plan(512, 512, 1, 4) == (model, 2)
+    assert whole(few, 640, 640) == 1
+    assert whole(few, 320, 320) == 4
+    assert whole(few, 512, 512) == 2
     tiled, count = few.plan(2048, 2048, 1, 4)
-    assert isinstance(tiled, TiledTranslator)
+    assert isinstance(tiled.translator, TiledTranslator)
     assert (tiled.tile, count) == (512, 1)
     assert few.plan(512, 4096, 1, 4)[0] is tiled
     with pytest.raises(
@@ -211,14 +224,14 @@ def test_what_cannot_be_tiled_is_refused_with_the_reason() -> None:
 
 def test_what_is_small_needs_no_measurement() -> None:
     model = greedy(1000)
-    assert planner(model, 10**10).plan(512, 512, 1, 4) == (model, 4)
+    assert whole(planner(model, 10**10), 512, 512) == 4
     assert not planner(model, 10**10).must_measure(512, 512)
     assert planner(model, 10**8).must_measure(512, 512)
 
 
 def test_less_memory_than_the_program_takes_already_is_an_error() -> None:
     with pytest.raises(OptionError, match=r"--memory 1000000B is less than the .* that the program"):
-        Planner(greedy(), Memory(MB), greedy)
+        Planner(Predictor(greedy()), Memory(MB), greedy)
 
 
 def test_pixels_of_deep_and_hard_formats_count_more(data_dir: Path) -> None:
@@ -304,7 +317,7 @@ def test_images_on_their_way_stay_within_the_memory(
             return type("Ticket", (), {"result": staticmethod(lambda: batch)})()
 
     monkeypatch.setattr(Allowance, "take", counted)
-    monkeypatch.setattr(pipeline, "Planner", lambda translator, memory, fresh: planner(translator, 30 * MB))
+    monkeypatch.setattr(pipeline, "Planner", lambda predictor, memory, fresh: limited(predictor, 30 * MB))
     model = greedy(1)
     if submits:
         model = Later(model.info, 1)
@@ -334,7 +347,7 @@ def test_stopping_does_not_wait_for_memory(tmp_path: Path) -> None:
 def test_a_large_image_is_tiled_by_itself_and_said_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "Planner", lambda translator, memory, fresh: planner(translator, 400 * MB))
+    monkeypatch.setattr(pipeline, "Planner", lambda predictor, memory, fresh: limited(predictor, 400 * MB))
     for name in ("a", "b"):
         png(tmp_path / f"in/{name}.png", 800, 800)
     png(tmp_path / "in/c.png", 64, 64)

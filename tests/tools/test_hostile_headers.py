@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from translatekit_tools.backends.openvino import ir_file
 from translatekit_tools.backends.tensorrt.engine_file import header_path
 from translatekit_tools.compile.source import Source
-from translatekit_tools.evaluate.models import open_translator
+from translatekit_tools.evaluate.models import open_predictor
 from translatekit_tools.evaluate.options import EvaluateOptions
 from translatekit_tools.graphs import onnx_file
 
@@ -375,9 +375,9 @@ def use(path: Path, batch: np.ndarray, whole: np.ndarray | None) -> None:
         return
     if path.suffix != ".xml":
         assert Source(path).info == info
-    translator = open_translator(path, EvaluateOptions(device="cpu"))
-    assert translator.info == info
-    output = translator(batch)
+    predictor = open_predictor(path, EvaluateOptions(device="cpu"))
+    assert predictor.info == info
+    output = predictor.translator(batch)
     assert output.shape == (*batch.shape[:3], info.image_out_channels)
     if info.norm_inference == "running":
         assert np.array_equal(output, whole)

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from itertools import islice
 from queue import Full, Queue
 from typing import Protocol, TypeVar, cast, overload
 
@@ -118,6 +119,13 @@ def batch_by(
             del since[oldest]
             yield waiting.pop(oldest)
     yield from waiting.values()
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of `size`, the last one as long as it comes."""
+    following = iter(items)
+    while batch := list(islice(following, size)):
+        yield batch
 
 
 def in_order(items: Iterable[N]) -> Iterator[N]:

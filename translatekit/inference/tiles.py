@@ -45,7 +45,7 @@ class TiledTranslator:
     """A `translatekit.interfaces.Translator` that translates images of any size in tiles of one size.
 
     Where a network normalizes by the statistics of the image it is given, those of the whole image are measured
-    first, layer by layer, and held for all of its tiles: tiles then agree, at the price of a pass for each such layer.
+    first, layer by layer, and fixed for all of its tiles: tiles then agree, at the price of a pass for each such layer.
 
     Attributes:
         info: of the translator within.
@@ -87,10 +87,10 @@ class TiledTranslator:
                 "leave it out for a quarter of the tile"
             )
         self.tile, self._overlap = tile, overlap
-        self._hold: Callable[..., AbstractContextManager[object]] | None = None
+        self._fix: Callable[..., AbstractContextManager[object]] | None = None
         if not normalizes_by_constants(self.info):
-            self._hold = getattr(translator, "hold_statistics", None)
-            if self._hold is None:
+            self._fix = getattr(translator, "fixed_statistics", None)
+            if self._fix is None:
                 raise OptionError(
                     f"{self.info.generator} normalizes by statistics of the whole image, which this compiled model "
                     "cannot hold for its tiles: use the .safetensors model, or leave out --tile"
@@ -115,7 +115,7 @@ class TiledTranslator:
         output = np.empty((height, width, channels), image.dtype)
         # Tiles come row by row: what is above the next row's tiles is finished.
         sums, top = np.zeros((min(self.tile, height), width, channels), np.float32), 0
-        with self._hold(parts) if self._hold is not None else nullcontext():
+        with self._fix(parts) if self._fix is not None else nullcontext():
             for tile, (part, weights) in zip(tiles, parts(), strict=True):
                 if (done := tile.top - top) > 0:
                     output[top : tile.top] = _finished(sums[:done], image.dtype)

@@ -15,10 +15,10 @@ import numpy as np
 import psutil
 
 from translatekit.errors import DataError, OptionError
-from translatekit.inference.tiles import TiledTranslator
+from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import Translator
-from translatekit_tools.bulk.model import batch_size
-from translatekit_tools.bulk.options import Memory, RunOptions
+from translatekit.sizes import Size
+from translatekit_tools.bulk.options import Memory
 
 _PLAIN, _DEEP = 24, 60
 """Bytes that a pixel of an image takes, from its decoding to its encoding, where both end at 8 bits; and else.
@@ -208,19 +208,19 @@ class Planner:
         limit: bytes that images and model may take together, beyond what the process takes now.
     """
 
-    def __init__(self, translator: Translator, memory: Memory, fresh: Callable[[], Translator]) -> None:
+    def __init__(self, predictor: Predictor, memory: Memory, fresh: Callable[[], Translator]) -> None:
         """Ask how much there is.
 
         Args:
-            translator: the model, loaded.
+            predictor: of the model, loaded.
             memory: what they may take.
-            fresh: loads it once more, to be measured: one that has worked may keep memory for its next batch.
+            fresh: loads the model once more, to be measured: one that has worked may keep memory for its next batch.
 
         Raises:
             OptionError: the process takes as much already.
         """
-        self._translator, self._fresh = translator, fresh
-        self._tiled: dict[int, TiledTranslator] = {}
+        self._predictor, self._fresh = predictor, fresh
+        self._tiled: dict[int, Predictor] = {}
         if memory.size is None:
             self.limit = int(available() * memory.share)
         else:
@@ -231,16 +231,14 @@ class Planner:
                     f"--memory {memory} is less than the {describe(used)} that the program and its model take already: "
                     "pass more"
                 )
-        on_host = str(getattr(translator, "device", "cpu")).startswith("cpu")
+        on_host = predictor.device.startswith("cpu")
         self._need = UNMEASURED if on_host else Need(0, 0)
 
     def must_measure(self, height: int, width: int) -> bool:
         """Whether `plan` for an image of that size would measure the model, which wants nothing else to go on."""
         return self._need is UNMEASURED and self._cost(1, height, width) > self.limit // 2
 
-    def plan(
-        self, height: int, width: int, held: int, most: int, part: float = 1.0
-    ) -> tuple[Translator, int]:
+    def plan(self, height: int, width: int, held: int, most: int, part: float = 1.0) -> tuple[Predictor, int]:
         """How an image is translated.
 
         Args:
@@ -250,7 +248,7 @@ class Planner:
             part: of the limit that it may take.
 
         Returns:
-            The translator, in tiles where the image does not fit whole; and how many images at once.
+            What translates it, in tiles where the image does not fit whole; and how many images at once.
 
         Raises:
             DataError: it does not fit at all.
@@ -267,7 +265,7 @@ class Planner:
         left = limit // 2 if held <= limit // 2 else limit - held
         for count in range(most, 0, -1):
             if self._cost(count, height, width) <= left:
-                return self._translator, count
+                return self._predictor, count
         for side in self._sides(height, width):
             if 1.5 * self._need(1, side, side) <= left:  # statistics of the whole image take some more
                 return self._in_tiles(side), 1
@@ -276,43 +274,38 @@ class Planner:
             f"more than the {describe(left)} that --memory leaves: pass a smaller --size, or more --memory"
         )
 
-    def for_frames(self, height: int, width: int, options: RunOptions) -> tuple[Translator, int]:
-        """How the frames of a video are translated; as `plan`.
-
-        Args:
-            height, width: of the video.
-            options: say what they are resized to.
-        """
-        to = options.height_width() or (max(1, height), max(1, width))
-        padded = [_multiple(side, self._translator.info.size_multiple) for side in to]
+    def for_frames(self, height: int, width: int) -> tuple[Predictor, int]:
+        """How the frames of a video of that size are translated; as `plan`."""
+        to = self._predictor.size or Size(max(1, width), max(1, height))
+        padded = [_multiple(side, self._predictor.info.size_multiple) for side in (to.height, to.width)]
         held = max(height * width, padded[0] * padded[1]) * _FRAMES
-        return self.plan(padded[0], padded[1], held, batch_size(self._translator, options, *to))
+        return self.plan(padded[0], padded[1], held, self._predictor.batch_size(to.height, to.width))
 
-    def why_tiles(self, height: int, width: int, translator: Translator) -> str:
+    def why_tiles(self, height: int, width: int, predictor: Predictor) -> str:
         """A sentence for an image that `plan` has translated in tiles."""
         return (
             f"{width}x{height} pixels would take about {describe(self._cost(1, height, width))} of memory at once: "
-            f"what is as large is translated in tiles of {getattr(translator, 'tile', None)} (see --tile and --memory)"
+            f"what is as large is translated in tiles of {predictor.tile} (see --tile and --memory)"
         )
 
     def _cost(self, count: int, height: int, width: int) -> int:
-        tile = getattr(self._translator, "tile", None)
+        tile = self._predictor.tile
         if tile is not None:
             return self._need(1, min(height, tile), min(width, tile))
         return self._need(count, height, width)
 
     def _sides(self, height: int, width: int) -> list[int]:
         """Of the tiles to try, the largest first."""
-        info = self._translator.info
-        if isinstance(self._translator, TiledTranslator) or info.compiled.get("shapes", "any") != "any":
+        info = self._predictor.info
+        if self._predictor.tile is not None or info.compiled.get("shapes", "any") != "any":
             return []
         sides = {max(_multiple(side, info.size_multiple), 2 * info.size_multiple) for side in _TILES}
         return sorted((side for side in sides if side < max(height, width)), reverse=True)
 
-    def _in_tiles(self, side: int) -> Translator:
+    def _in_tiles(self, side: int) -> Predictor:
         try:
             if side not in self._tiled:
-                self._tiled[side] = TiledTranslator(self._translator, side)
+                self._tiled[side] = self._predictor.in_tiles(side)
         except OptionError as error:
             raise DataError(
                 f"the image does not fit into memory whole, and not in tiles either: {error}"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import translatekit
 from translatekit.errors import ModelFileError, OptionError
-from translatekit.inference.tiles import TiledTranslator
+from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import Translator
-from translatekit.model_info import same_direction
+from translatekit.model_info import ModelInfo, same_direction
 from translatekit_tools.bulk.options import RunOptions
 
 
@@ -27,17 +27,25 @@ def open_model(path: Path, options: RunOptions) -> Translator:
                 f"{path} cannot use dropout as noise: leave out --noise, or run a .safetensors model"
             )
         set_noise(options.noise)
-    return translator if options.tile is None else TiledTranslator(translator, options.tile, options.overlap)
+    return translator
 
 
-def batch_size(translator: Translator, options: RunOptions, height: int, width: int) -> int:
-    """Images of one size at once: as asked for, or enough to keep the device busy."""
-    if options.batch_size is not None:
-        return options.batch_size
-    preferred = getattr(translator, "preferred_batch", None)
-    on_cpu = str(getattr(translator, "device", "cpu")).startswith("cpu")
-    most, pixels = (4, 2**19) if on_cpu else (16, 2**22)
-    return max(1, min(preferred or most, pixels // (height * width)))
+def make_predictor(translator: Translator, options: RunOptions) -> Predictor:
+    """What translates images as the options say.
+
+    Raises:
+        ModelFileError: the model does not map gray or RGB images to gray or RGB images.
+        OptionError: the tiles do not fit the network.
+    """
+    check_channels(translator.info)
+    return Predictor(
+        translator,
+        fit=options.fit,
+        size=options.size,
+        tile=options.tile,
+        overlap=options.overlap,
+        batch_size=options.batch_size,
+    )
 
 
 def check_direction(translator: Translator, path: Path, options: RunOptions) -> None:
@@ -54,16 +62,15 @@ def check_direction(translator: Translator, path: Path, options: RunOptions) -> 
         )
 
 
-def check_channels(translator: Translator) -> None:
+def check_channels(info: ModelInfo) -> None:
     """Refuse a model that does not map gray or RGB images to gray or RGB images.
 
     Raises:
         ModelFileError: it has other channels.
     """
-    info = translator.info
     for what, channels in (("takes", info.image_in_channels), ("gives", info.image_out_channels)):
         if channels not in (1, 3):
             raise ModelFileError(
                 f"the model {what} {channels} channels, and image files hold 1 or 3: "
-                "call it on arrays with translatekit.load"
+                "translate arrays with translatekit.open"
             )

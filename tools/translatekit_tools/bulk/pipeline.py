@@ -1,39 +1,32 @@
-"""The line that translates image files."""
+"""The pipeline that translates image files."""
 
 from __future__ import annotations
 
 import errno
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Literal, cast
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from translatekit.errors import DataError, TranslatekitError
 from translatekit.images import (
     Picture,
     UnreadableImageError,
     count_pages,
-    encode_picture,
     image_of,
-    read_picture,
     read_size,
-    resize,
-    to_uint8,
     write_pages,
 )
-from translatekit.inference.geometry import Fitted, crop_centre, fit_pixels
-from translatekit.inference.stages import Pause, background, batch_by, in_order, ordered_map
-from translatekit.inference.tiles import TiledTranslator
+from translatekit.inference.batching import Request, by_shape, translate_batches
+from translatekit.inference.predictor import Predictor
+from translatekit.inference.stages import Pause, background, in_order, ordered_map
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model
 from translatekit.requirements import VIDEO, require
@@ -47,6 +40,7 @@ from translatekit.storage import (
 )
 from translatekit_tools.bulk.addresses import is_sequence, sequence_files
 from translatekit_tools.bulk.find import Job, find_jobs
+from translatekit_tools.bulk.images import Decoded, decode, encode
 from translatekit_tools.bulk.kinds import (
     ANIMATION_SUFFIXES,
     RAW_SUFFIXES,
@@ -56,7 +50,7 @@ from translatekit_tools.bulk.kinds import (
 )
 from translatekit_tools.bulk.manifest import Entry, hash_options
 from translatekit_tools.bulk.memory import Allowance, Planner, bytes_a_pixel
-from translatekit_tools.bulk.model import batch_size, check_channels, open_model
+from translatekit_tools.bulk.model import make_predictor, open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
@@ -69,12 +63,11 @@ _THREADS = min(8, (os.cpu_count() or 1) + 2)  # more than cores: some wait for t
 _AHEAD = 2 * _THREADS  # length of each queue between stages
 _READY = 2  # decoded batches that wait for the translator
 _SMALL_FILE = 2**25  # bytes; files up to this are read ahead
-_IN_FLIGHT = 3  # batches: one on its way to the device, one computed, one on its way back
 
 
 @dataclass(slots=True)
 class _Item:
-    """One input on its way through the line; each stage takes what it needs and lets it go."""
+    """One input on its way through the pipeline; each stage takes what it needs and lets it go."""
 
     index: int
     job: Job
@@ -82,11 +75,9 @@ class _Item:
     reason: str = ""
     input_hash: str = ""
     data: bytes = b""
-    picture: Picture | None = None
-    fitted: Fitted | None = None
-    output: np.ndarray | None = None
-    translator: Translator | None = None
-    batch: int = 1
+    predictor: Predictor | None = None
+    most: int = 1
+    image: Decoded | None = None
     give_back: Callable[[], None] | None = None
     bytes_read: int = 0
     bytes_written: int = 0
@@ -94,13 +85,18 @@ class _Item:
 
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         self.outcome, self.reason = outcome, reason
-        self.data, self.picture, self.fitted, self.output = b"", None, None, None
+        self.data, self.image = b"", None
         if self.give_back is not None:
             self.give_back()
             self.give_back = None
             self.job.manifest.unfinished.finish(self.name)
         elif outcome == "skipped" and self.times:
             self.job.manifest.unfinished.finish(self.name)
+
+    @property
+    def request(self) -> Request | None:
+        """What the model is asked; None where it is not."""
+        return None if self.image is None else self.image.request
 
     @property
     def name(self) -> str:
@@ -138,10 +134,10 @@ def translate_images(
         _prepare_folders(findings.jobs)
     for note in _dropped(findings.jobs):
         say(note)
-    line = _Line(options, model_file, None if isinstance(model, str | Path) else model, say)
+    pipeline = _Pipeline(options, model_file, None if isinstance(model, str | Path) else model, say)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="translatekit")
     try:
-        for item in line.rounds(findings.jobs, pool, progress):
+        for item in pipeline.rounds(findings.jobs, pool, progress):
             assert item.outcome is not None
             result = Result(
                 source=item.job.shown_source,
@@ -161,11 +157,11 @@ def translate_images(
         for manifest in {id(job.manifest): job.manifest for job in findings.jobs}.values():
             manifest.unfinished.close()
     summary.seconds = time.perf_counter() - start
-    summary.stats = line.clock.stats(_THREADS)
+    summary.stats = pipeline.clock.stats(_THREADS)
     return summary
 
 
-class _Line:
+class _Pipeline:
     """The stages, and what they share."""
 
     def __init__(
@@ -181,34 +177,30 @@ class _Line:
         self.model_hash = hash_file(model_file) if model_file is not None else ""
         self.options_hash = hash_options(options.of_result())
         self.clock = Clock()
-        if translator is not None:
-            check_channels(translator)
-            if options.tile is not None:
-                translator = TiledTranslator(translator, options.tile, options.overlap)
-        self._translator = translator
+        self._predictor = None if translator is None else make_predictor(translator, options)
         self._planner: Planner | None = None
         self._told: set[str] = set()
 
     @property
-    def translator(self) -> Translator:
+    def predictor(self) -> Predictor:
         """The model, loaded when an input needs it: a rerun with nothing to do is over at once."""
-        if self._translator is None:
+        if self._predictor is None:
             assert self.model_file is not None
-            self._translator = open_model(self.model_file, self.options)
-            check_channels(self._translator)
-        return self._translator
+            self._predictor = make_predictor(open_model(self.model_file, self.options), self.options)
+        return self._predictor
 
     @property
     def planner(self) -> Planner:
         """Says how images are translated within the memory there is, once the model is loaded."""
         if self._planner is None:
-            self._planner = Planner(self.translator, self.options.memory, self._fresh_translator)
+            self._planner = Planner(self.predictor, self.options.memory, self._fresh_translator)
         return self._planner
 
     def _fresh_translator(self) -> Translator:
         if self.model_file is None:
-            return getattr(self.translator, "within", self.translator)
-        return open_model(self.model_file, replace(self.options, tile=None, overlap=None))
+            translator = self.predictor.translator
+            return getattr(translator, "within", translator)
+        return open_model(self.model_file, self.options)
 
     def rounds(
         self, jobs: Sequence[Job], pool: ThreadPoolExecutor, progress: Progress | None
@@ -255,14 +247,14 @@ class _Line:
         decoded = ordered_map(
             self._stage("decode", self.decode), self.admitted(read, allowance), pool, _AHEAD
         )
-        batches = batch_by(
-            _batch_key, decoded, _batch_size, window=_AHEAD + 2 * (self.options.batch_size or 8)
-        )
-        # Threads of their own: the translator waits neither for a file to be flushed nor, as long as a batch is
+        batches = by_shape(decoded, window=_AHEAD + 2 * (self.options.batch_size or 8))
+        # Threads of their own: the model waits neither for a file to be flushed nor, as long as a batch is
         # ready, for one to be decoded.
         with (
             closing(background(batches, _READY)) as ready,
-            closing(background(self.translate(ready), _AHEAD)) as translated,
+            closing(
+                background(translate_batches(self.clock.waiting(ready, "wait"), self.clock.stage), _AHEAD)
+            ) as translated,
             closing(allowance),
         ):
             yield from in_order(ordered_map(_guarded(self.write), translated, pool, _AHEAD))
@@ -336,15 +328,15 @@ class _Line:
             yield Pause()
             allowance.wait_until_idle()
         try:
-            most = batch_size(self.translator, self.options, height, width)
-            item.translator, item.batch = planner.plan(
+            most = self.predictor.batch_size(height, width)
+            item.predictor, item.most = planner.plan(
                 height, width, held, most, part=0.5 ** max(0, item.times - 1)
             )
         except TranslatekitError as error:
             item.finish("failed", str(error))
             return
-        if item.translator is not self.translator:
-            self._say_once("tiles", f"{item.job.source}: {planner.why_tiles(height, width, item.translator)}")
+        if item.predictor is not self.predictor:
+            self._say_once("tiles", f"{item.job.source}: {planner.why_tiles(height, width, item.predictor)}")
         if not allowance.fits(held, planner.limit // 2):
             yield Pause()
         if item.times:
@@ -370,8 +362,8 @@ class _Line:
             height = width = 0
         if not height * width:  # decoding says what is wrong with it
             return 1, 1, 0
-        if width == 2 * height and self.translator.info.data.get("dataset") == "aligned":
-            left = 0 if self.translator.info.direction == "AtoB" else height
+        if width == 2 * height and self.predictor.info.data.get("dataset") == "aligned":
+            left = 0 if self.predictor.info.direction == "AtoB" else height
             self._say_once(
                 "pairs",
                 f"{item.job.source} is twice as wide as high, as the model's training pairs are that stand side by "
@@ -381,40 +373,26 @@ class _Line:
             )
         pixels = height * width
         height, width = self.options.height_width() or (height, width)
-        multiple = self.translator.info.size_multiple
+        multiple = self.predictor.info.size_multiple
         height, width = (-(-side // multiple) * multiple for side in (height, width))
         each = bytes_a_pixel(source, item.job.output.suffix.lower())
         return height, width, max(pixels, height * width) * each
 
     def decode(self, item: _Item) -> None:
-        """From the file's bytes to pixels of a size that the network takes."""
-        channels = cast(Literal[1, 3], self.translator.info.image_in_channels)
-        picture = read_picture(item.data or item.job.source, channels)
+        """From the file's bytes to what the model is asked."""
+        assert item.predictor is not None
+        item.image = self._decoded(item.data or item.job.source, item.predictor, item.most)
         item.data = b""
-        item.fitted, item.picture = self._fit(picture)
 
-    def _fit(self, picture: Picture) -> tuple[Fitted, Picture]:
-        """Pixels of a size that the network takes; and alpha and profile of the output."""
-        info = self.translator.info
-        if picture.pixels.dtype != np.uint8 and getattr(self.translator, "bits", None) == 8:
-            alpha = None if picture.alpha is None else to_uint8(picture.alpha)
-            picture = Picture(to_uint8(picture.pixels), alpha, picture.icc_profile)
+    def _decoded(self, source: Path | bytes, predictor: Predictor, most: int = 1, page: int = 0) -> Decoded:
+        image = decode(source, predictor, most, page)
+        if image.cut:
             self._say_once(
                 "depth",
                 "this compiled model computes with 8 bits a channel: images of more are written with 8; "
                 "the .safetensors model keeps their depth",
             )
-        size = self.options.height_width()
-        pixels, alpha = picture.pixels, picture.alpha
-        if size is not None:
-            pixels = resize(pixels, size)
-            alpha = resize(alpha, size) if alpha is not None else None
-        fitted = fit_pixels(pixels, info.size_multiple, self.options.fit)
-        if alpha is not None and self.options.fit == "crop":
-            alpha = crop_centre(alpha, info.size_multiple)
-        # A profile says what the numbers mean: it holds for the output where that has the same channels.
-        icc = picture.icc_profile if info.image_out_channels == info.image_in_channels else None
-        return fitted, Picture(_NO_PIXELS, alpha, icc)
+        return image
 
     def videos(self, jobs: Sequence[Job], progress: Progress | None) -> Generator[_Item, None, None]:
         """All videos and animations, one after the other, finished."""
@@ -431,17 +409,14 @@ class _Line:
             return
         job, source = item.job, item.data or item.job.source
         report = getattr(progress, "frames", _ignore)
-        channels = cast(Literal[1, 3], self.translator.info.image_in_channels)
         extents = [self._extent(item, page) for page in range(count_pages(source))]
 
         def pages() -> Iterator[Picture]:
             for page, (height, width, held) in enumerate(extents):
-                translator, _ = self.planner.plan(height, width, held, 1)
+                predictor, _ = self.planner.plan(height, width, held, 1)
                 with self.clock.stage("decode"):
-                    fitted, rest = self._fit(read_picture(source, channels, page=page))
-                with self.clock.stage("translate"):
-                    output = translator(fitted.pixels[None])[0]
-                yield Picture(fitted.restore(output), rest.alpha, rest.icc_profile)
+                    image = self._decoded(source, predictor, page=page)
+                yield from (done.picture() for done in translate_batches([[image]], self.clock.stage))
                 report(page + 1, len(extents))
 
         big = sum(height * width for height, width, _ in extents) * 8 > 2**32 - 2**24  # RGBA of 16 bits
@@ -476,7 +451,7 @@ class _Line:
         if (
             job.source.suffix.lower() in ANIMATION_SUFFIXES and job.source.is_file()
         ):  # opening it decodes a whole frame
-            self.planner.for_frames(*read_size(job.source), self.options)
+            self.planner.for_frames(*read_size(job.source))
 
         def commit(made: Path) -> None:
             commit_file(made, job.output, lambda: self._enter_file(item, made))
@@ -546,76 +521,13 @@ class _Line:
             )
         )
 
-    def translate(self, batches: Iterable[list[_Item]]) -> Iterator[_Item]:
-        """Run the model, batch by batch; where it can be given several at once, three are under way."""
-        waiting: deque[tuple[list[_Item], Any]] = deque()
-        for batch in self._timed(batches):
-            if not batch:  # a pause
-                while waiting:
-                    yield from self._take(*waiting.popleft())
-                continue
-            if batch[0].outcome is not None:
-                yield from batch
-                continue
-            submit = getattr(batch[0].translator, "submit", None)
-            if submit is None:
-                self._translate_batch(batch)
-                yield from batch
-                continue
-            if len(waiting) >= _IN_FLIGHT:
-                yield from self._take(*waiting.popleft())
-            with self.clock.stage("translate"):
-                waiting.append((batch, _tried(submit, _stack(batch))))
-        while waiting:
-            yield from self._take(*waiting.popleft())
-
-    def _timed(self, batches: Iterable[list[_Item]]) -> Iterator[list[_Item]]:
-        """The batches, and how long the translator waits for each."""
-        start = time.perf_counter()
-        for batch in batches:
-            self.clock.add("wait", time.perf_counter() - start)
-            yield batch
-            start = time.perf_counter()
-
-    def _take(self, batch: list[_Item], ticket: Any) -> list[_Item]:
-        """A batch whose translation was asked for before."""
-        try:
-            if isinstance(ticket, TranslatekitError):
-                raise ticket
-            with self.clock.stage("translate"):
-                outputs = ticket.result()
-        except TranslatekitError:
-            self._translate_batch(batch)  # says which of them is at fault
-        else:
-            _put(batch, outputs)
-        return batch
-
-    def _translate_batch(self, batch: list[_Item]) -> None:
-        try:
-            with self.clock.stage("translate"):
-                outputs = cast(Translator, batch[0].translator)(_stack(batch))
-        except TranslatekitError as error:
-            if len(batch) == 1:
-                batch[0].finish("failed", str(error))
-                return
-            for item in batch:  # one that fails, or too little memory for all, is not the others' fault
-                self._translate_batch([item])
-            return
-        _put(batch, outputs)
-
     def write(self, item: _Item) -> None:
-        """Cut back to size, encode, and write, whole or not at all."""
-        assert item.fitted is not None
-        assert item.picture is not None
-        assert item.output is not None
+        """Encode and write, whole or not at all."""
+        assert item.image is not None
         job = item.job
         with self.clock.stage("encode"):
-            pixels = item.fitted.restore(item.output)
-            data = encode_picture(
-                Picture(pixels, item.picture.alpha, item.picture.icc_profile),
-                job.output.suffix.lower(),
-                quality=self.options.quality,
-                compression=self.options.compression,
+            data = encode(
+                item.image, job.output.suffix.lower(), self.options.quality, self.options.compression
             )
         try:
             with self.clock.stage("write"):
@@ -646,31 +558,8 @@ def _dropped(jobs: Iterable[Job]) -> Iterator[str]:
         )
 
 
-_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
-
-
 def _ignore(*_: object) -> None:
     """Where nobody wants to know."""
-
-
-def _stack(batch: Iterable[_Item]) -> np.ndarray:
-    pixels = [item.fitted.pixels for item in batch if item.fitted is not None]
-    return pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
-
-
-def _put(batch: Iterable[_Item], outputs: Iterable[np.ndarray]) -> None:
-    """What became of each item, in place of what it was."""
-    for item, output in zip(batch, outputs, strict=True):
-        assert item.fitted is not None
-        item.output, item.fitted = output, replace(item.fitted, pixels=_NO_PIXELS)
-
-
-def _tried(submit: Callable[[np.ndarray], Any], pixels: np.ndarray) -> Any:
-    """A ticket, or why there is none."""
-    try:
-        return submit(pixels)
-    except TranslatekitError as error:
-        return error
 
 
 def _guarded(stage: Callable[[_Item], None]) -> Callable[[_Item], _Item]:
@@ -701,17 +590,6 @@ def _next_rivals(item: _Item) -> list[Job]:
             "rename one, or translate them apart with another -o, --suffix or --format (such as keep)"
         )
     return rivals
-
-
-def _batch_key(item: _Item) -> Hashable | None:
-    if item.fitted is None:
-        return None
-    return item.fitted.pixels.shape, item.fitted.pixels.dtype.str, id(item.translator), item.batch
-
-
-def _batch_size(key: Hashable) -> int:
-    """Images with one key at once."""
-    return cast(tuple[object, str, int, int], key)[-1]
 
 
 def _moves(job: Job) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 BESIDE = ("read", "decode", "encode", "write")
 """Stages that several threads work at, beside the translator."""
@@ -60,6 +62,14 @@ class Clock:
             yield
         finally:
             self.add(name, time.perf_counter() - start)
+
+    def waiting(self, items: Iterable[T], name: str) -> Iterator[T]:
+        """The items; how long each takes to come is counted as time of a stage."""
+        start = time.perf_counter()
+        for item in items:
+            self.add(name, time.perf_counter() - start)
+            yield item
+            start = time.perf_counter()
 
     def add(self, name: str, seconds: float) -> None:
         """Count seconds as time of a stage."""

@@ -25,13 +25,16 @@ from translatekit.datasets.palette import (
     stored_palette,
 )
 from translatekit.errors import DataError, OptionError, TranslatekitError
-from translatekit.interfaces import SIDES, DataOptions, Dataset, Translator
+from translatekit.inference.batching import Request
+from translatekit.inference.predictor import Predictor
+from translatekit.inference.stages import batched
+from translatekit.interfaces import SIDES, DataOptions, Dataset
 from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
 from translatekit.requirements import VIDEO, require
 from translatekit.training.metrics import PAIRED_METRICS, SET_METRICS, Features, PairedMetrics, set_metric
 from translatekit_tools.evaluate.labels import STATISTICS, class_accuracies, confusion, ious
-from translatekit_tools.evaluate.models import display_names, open_translator, run_of, translate
+from translatekit_tools.evaluate.models import check_channels, display_names, open_predictor, run_of
 from translatekit_tools.evaluate.options import EvaluateOptions
 from translatekit_tools.evaluate.result import ClassScore, Evaluation, Example, ModelResult, better
 from translatekit_tools.evaluate.statistics import Bootstrap, around, halves
@@ -65,11 +68,9 @@ class Images:
         name = item["name"] if self.paired else item[f"name_{self.source}"]
         return str(name), to_pixels(item[self.source]), to_pixels(item[self.target])
 
-    def batches(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Inputs and targets, (N, H, W, C) each, in order."""
-        for start in range(0, len(self), size):
-            items = [self.item(number) for number in range(start, min(start + size, len(self)))]
-            yield np.stack([item[1] for item in items]), np.stack([item[2] for item in items])
+    def items(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """All of them, in order."""
+        return map(self.item, range(len(self)))
 
     def others(self, size: int) -> Iterator[np.ndarray]:
         """Each image of the target's side of unpaired data, once."""
@@ -97,8 +98,17 @@ class Tools:
     sets: tuple[str, ...]
     palette: list[PaletteClass] | None
     target_is_labels: bool
-    segmenter: Translator | None
+    segmenter: Predictor | None
     device: torch.device
+
+
+@dataclass(slots=True)
+class _Asked:
+    """An image whose translation is measured."""
+
+    source: np.ndarray
+    target: np.ndarray
+    request: Request
 
 
 @dataclass
@@ -120,24 +130,24 @@ def measure(
 ) -> Evaluation:
     """See `translatekit_tools.evaluate.evaluate`."""
     _check(options)
-    translators = [open_translator(path, options) for path in paths]
-    _check_directions(paths, translators)
+    predictors = [open_predictor(path, options) for path in paths]
+    _check_directions(paths, predictors)
     notes: list[str] = []
-    data, options = choose_data(data, options, paths[0], translators[0].info, notes)
-    images = open_images(data, options, translators[0].info)
+    data, options = choose_data(data, options, paths[0], predictors[0].info, notes)
+    images = open_images(data, options, predictors[0].info)
     notes += [f"skipped {path}: {reason}" for path, reason in images.data.skipped]
-    tools = _tools(options, images, data, translators[0].info, notes)
+    tools = _tools(options, images, data, predictors[0].info, notes)
 
     names = display_names(list(paths))
     total = len(images) * len(paths)
     real = _real_features(images, tools, options.batch_size)
     measured = []
-    for number, translator in enumerate(translators):
+    for number, predictor in enumerate(predictors):
         done = partial(_advance, progress, number * len(images), total)
-        measured.append(_measure_one(translator, images, tools, options.batch_size, done))
+        measured.append(_measure_one(predictor, images, tools, options.batch_size, done))
     results = [
-        ModelResult(name, str(path), translator.info.step)
-        for name, path, translator in zip(names, paths, translators, strict=True)
+        ModelResult(name, str(path), predictor.info.step)
+        for name, path, predictor in zip(names, paths, predictors, strict=True)
     ]
     _summarize(results, measured, images, tools, options, real)
     if options.discriminator:
@@ -146,10 +156,10 @@ def measure(
         require("--temporal", VIDEO)
         from translatekit_tools.evaluate.video import flicker
 
-        for result, translator in zip(results, translators, strict=True):
+        for result, predictor in zip(results, predictors, strict=True):
             key = "warp_error" if len(videos) == 1 else f"warp_error {video.name}"
-            result.metrics[key] = around(flicker(translator, video), [])
-    examples = _examples(images, translators, names, measured[0], options) if options.report else []
+            result.metrics[key] = around(flicker(predictor, video), [])
+    examples = _examples(images, predictors, names, measured[0], options) if options.report else []
     return Evaluation(
         data=data.resolve().name if data else str(options.dataset),
         split=options.split,
@@ -268,12 +278,12 @@ def _check(options: EvaluateOptions) -> None:
             )
 
 
-def _check_directions(paths: Sequence[Path], translators: Sequence[Translator]) -> None:
-    first = translators[0].info.direction
-    for path, translator in zip(paths, translators, strict=True):
-        if translator.info.direction != first:
+def _check_directions(paths: Sequence[Path], predictors: Sequence[Predictor]) -> None:
+    first = predictors[0].info.direction
+    for path, predictor in zip(paths, predictors, strict=True):
+        if predictor.info.direction != first:
             raise OptionError(
-                f"{path} translates {translator.info.direction} and {paths[0]} {first}: compare models of one direction"
+                f"{path} translates {predictor.info.direction} and {paths[0]} {first}: compare models of one direction"
             )
 
 
@@ -326,9 +336,11 @@ def _tools(
             raise OptionError(
                 "--segmenter compares outputs with the label maps they were made from: give paired data"
             )
-        segmenter = open_translator(
+        segmenter = open_predictor(
             Path(options.segmenter).expanduser(),
-            EvaluateOptions(device=options.device, precision=options.precision),
+            EvaluateOptions(
+                device=options.device, precision=options.precision, batch_size=options.batch_size
+            ),
         )
         palette = palette or stored_palette(info.data)
         palette = palette or learn_palette(item[1] for item in some if item[1].shape[2] == 3)
@@ -355,21 +367,25 @@ def _real_features(images: Images, tools: Tools, batch_size: int) -> Tensor | No
     if tools.features is None:
         return None
     if images.paired:
-        targets: Iterator[np.ndarray] = (batch[1] for batch in images.batches(batch_size))
+        targets: Iterator[np.ndarray] = map(
+            np.stack, batched((item[2] for item in images.items()), batch_size)
+        )
     else:
         targets = images.others(batch_size)
     return torch.cat([tools.features(_as_tensor(batch, tools.device)).cpu() for batch in targets])
 
 
 def _measure_one(
-    translator: Translator, images: Images, tools: Tools, batch_size: int, done: Callable[[int], None]
+    predictor: Predictor, images: Images, tools: Tools, batch_size: int, done: Callable[[int], None]
 ) -> Measured:
     values: dict[str, list[np.ndarray]] = {}
     confusions: dict[str, list[np.ndarray]] = {}
     features: list[Tensor] = []
     finished = 0
-    for inputs, targets in images.batches(batch_size):
-        outputs = translate(translator, inputs)
+    asked = (_asked(predictor, source, target) for _, source, target in images.items())
+    for batch in batched(predictor.run(asked), batch_size):
+        inputs, targets = (np.stack([getattr(one, side) for one in batch]) for side in ("source", "target"))
+        outputs = np.stack([one.request.result() for one in batch])
         if images.paired and outputs.shape != targets.shape:
             raise DataError(
                 f"the model gives images of {outputs.shape[3]} channels and the targets have {targets.shape[3]}: "
@@ -385,7 +401,8 @@ def _measure_one(
             confusions.setdefault("", []).append(_confusions(outputs, targets, tools.palette))
         if tools.palette and tools.segmenter:
             for prefix, pictures in (("fcn_", outputs), ("fcn_real_", targets)):
-                segmented = translate(tools.segmenter, pictures)
+                check_channels(pictures, tools.segmenter.info)
+                segmented = np.stack(list(tools.segmenter.predict(pictures)))
                 confusions.setdefault(prefix, []).append(_confusions(segmented, inputs, tools.palette))
         finished += len(inputs)
         done(finished)
@@ -394,6 +411,11 @@ def _measure_one(
         {name: np.concatenate(parts) for name, parts in confusions.items()},
         torch.cat(features) if features else None,
     )
+
+
+def _asked(predictor: Predictor, source: np.ndarray, target: np.ndarray) -> _Asked:
+    check_channels(source, predictor.info)
+    return _Asked(source, target, predictor.request(source))
 
 
 def _confusions(found: np.ndarray, wanted: np.ndarray, classes: list[PaletteClass]) -> np.ndarray:
@@ -489,7 +511,7 @@ def _add_discriminators(
 
 def _examples(
     images: Images,
-    translators: Sequence[Translator],
+    predictors: Sequence[Predictor],
     names: Sequence[str],
     first: Measured,
     options: EvaluateOptions,
@@ -509,8 +531,8 @@ def _examples(
     for number, rank in ranked:
         name, source, target = images.item(number)
         outputs = {
-            model: translate(translator, source[None])[0]
-            for model, translator in zip(names, translators, strict=True)
+            model: next(predictor.predict([source]))
+            for model, predictor in zip(names, predictors, strict=True)
         }
         figures = {metric: float(values[number]) for metric, values in first.values.items()}
         examples.append(Example(name, rank, source, outputs, target if images.paired else None, figures))

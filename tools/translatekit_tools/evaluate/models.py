@@ -10,19 +10,20 @@ import numpy as np
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError
-from translatekit.inference.geometry import fit_pixels
+from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
+from translatekit.model_info import ModelInfo
 from translatekit.precision import asked_for
 from translatekit_tools.evaluate.options import EvaluateOptions
 
 
-def open_translator(path: Path, options: EvaluateOptions) -> Translator:
+def open_predictor(path: Path, options: EvaluateOptions) -> Predictor:
     """A model that takes and gives gray or RGB images.
 
     Args:
         path: a model file, a run's folder, or a run's ``checkpoints/step-XXXXXXXX.pt``.
-        options: direction, device and precision.
+        options: direction, device, precision and batch size.
 
     Raises:
         ModelFileError: it is missing, damaged, or of other channels.
@@ -35,26 +36,22 @@ def open_translator(path: Path, options: EvaluateOptions) -> Translator:
     if {info.image_in_channels, info.image_out_channels} - {1, 3}:
         raise ModelFileError(
             f"{path} maps {info.image_in_channels} channels to {info.image_out_channels}, and only gray and RGB images "
-            "can be evaluated: measure it in Python with translatekit.load"
+            "can be evaluated: measure it in Python with translatekit.open"
         )
-    return translator
+    return Predictor(translator, batch_size=options.batch_size)
 
 
-def translate(translator: Translator, images: np.ndarray) -> np.ndarray:
-    """Translate (N, H, W, C) uint8 of any size: reflected to the multiple that the network needs, and cut back.
+def check_channels(images: np.ndarray, info: ModelInfo) -> None:
+    """Refuse images (..., C) of other channels than a model takes.
 
     Raises:
-        DataError: the images have other channels than the model takes.
+        DataError: these are.
     """
-    info = translator.info
-    if images.shape[3] != info.image_in_channels:
+    if images.shape[-1] != info.image_in_channels:
         raise DataError(
-            f"the model takes images of {info.image_in_channels} channels and the data have {images.shape[3]}: pass "
+            f"the model takes images of {info.image_in_channels} channels and the data have {images.shape[-1]}: pass "
             "the --dataset and --dataset-option it was trained with"
         )
-    fitted = [fit_pixels(image, info.size_multiple, "pad") for image in images]
-    outputs = translator(np.stack([item.pixels for item in fitted]))
-    return np.stack([item.restore(output) for item, output in zip(fitted, outputs, strict=True)])
 
 
 def run_of(path: Path) -> Path | None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 
 import av
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.images import to_gray
-from translatekit.interfaces import Translator
+from translatekit.inference.inputs import to_channels
+from translatekit.inference.predictor import Predictor
 from translatekit_tools.bulk.video.flow import Smoother
-from translatekit_tools.evaluate.models import translate
 
 MAX_FRAMES = 120
 
 
-def flicker(translator: Translator, video: Path) -> float:
+def flicker(predictor: Predictor, video: Path) -> float:
     """The warp error of a translated video: how unlike its frames are, once the motion of the input is undone.
 
     The first `MAX_FRAMES` frames are looked at, at their own size.
@@ -28,9 +27,10 @@ def flicker(translator: Translator, video: Path) -> float:
     """
     measured = Smoother(0.0)
     count = 0
-    for frame in islice(_frames(video), MAX_FRAMES):
-        image = frame if translator.info.image_in_channels == 3 else to_gray(frame)
-        measured(frame, translate(translator, image[None])[0])
+    frames, originals = tee(islice(_frames(video), MAX_FRAMES))
+    asked = (to_channels(frame, predictor.info, str(video)) for frame in frames)
+    for frame, output in zip(originals, predictor.predict(asked), strict=True):
+        measured(frame, output)
         count += 1
     if count < 2:
         raise DataError(f"the video {video} has {count} frames: give one of at least 2")

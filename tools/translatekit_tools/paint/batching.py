@@ -1,4 +1,4 @@
-"""One model for many clients: requests of one shape that wait together are translated together."""
+"""One model for many clients: images of one shape that wait together are translated together."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from translatekit.inference.batching import Request, translate_batches
+from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import Translator
 
 
@@ -19,7 +21,7 @@ class Translated:
     """What became of one image.
 
     Attributes:
-        pixels: (H, W, C) uint8.
+        pixels: (H, W, C) uint8, as large as what came in.
         waited: seconds until the model began.
         took: seconds of the model, for the whole batch.
         batch: how many images it was translated with, itself included.
@@ -33,9 +35,14 @@ class Translated:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    pixels: np.ndarray
+    request: Request
     future: asyncio.Future[Translated]
     since: float = field(default_factory=time.perf_counter)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What those of one batch have in common."""
+        return self.request.fitted.pixels.shape
 
 
 class Batcher:
@@ -46,7 +53,7 @@ class Batcher:
     that nobody waits for any more (its task was cancelled) is left out.
 
     Attributes:
-        translator: the model.
+        predictor: of the model.
         translated: images so far.
         seconds: the model's time for an image, a moving average.
     """
@@ -59,14 +66,13 @@ class Batcher:
             max_batch: images at once.
         """
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._max_batch = max_batch
         self._jobs: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self.translated = 0
         self.seconds = 0.0
         try:
-            self.translator = self._thread.submit(load).result()
+            self.predictor = self._thread.submit(lambda: Predictor(load(), batch_size=max_batch)).result()
         except BaseException:
             self._thread.shutdown()
             raise
@@ -84,12 +90,12 @@ class Batcher:
         self._thread.shutdown(cancel_futures=True)
 
     async def translate(self, pixels: np.ndarray) -> Translated:
-        """Translate one image (H, W, C) uint8, of a size that the model takes.
+        """Translate one image (H, W, C) uint8 of the model's channels, of any size.
 
         Raises:
             Exception: what the model raises for this image; other images of its batch are not concerned.
         """
-        job = _Job(pixels, asyncio.get_running_loop().create_future())
+        job = _Job(self.predictor.request(pixels), asyncio.get_running_loop().create_future())
         self._jobs.append(job)
         self._wake.set()
         return await job.future
@@ -106,32 +112,34 @@ class Batcher:
     def _next_batch(self) -> list[_Job]:
         """The longest waiting image with those of its shape; the others keep their order."""
         waiting = [job for job in self._jobs if not job.future.done()]
-        batch = [job for job in waiting if job.pixels.shape == waiting[0].pixels.shape][: self._max_batch]
+        batch = [job for job in waiting if job.shape == waiting[0].shape]
+        batch = batch[: batch[0].request.most] if batch else []
         self._jobs = deque(job for job in waiting if job not in batch)
         return batch
 
     async def _translate(self, batch: list[_Job]) -> None:
         began = time.perf_counter()
         try:
-            outputs = await asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda: self.translator(np.stack([job.pixels for job in batch]))
+            await asyncio.get_running_loop().run_in_executor(
+                self._thread, lambda: list(translate_batches([batch]))
             )
         except asyncio.CancelledError:  # the server ends
             for job in batch:
                 job.future.cancel()
             raise
-        except Exception as error:
-            if len(batch) == 1:
-                if not batch[0].future.done():
-                    batch[0].future.set_exception(error)
-                return
-            for job in batch:  # one at a time: too much for the memory, or one of them is at fault
-                await self._translate([job])
-            return
         took = time.perf_counter() - began
-        self.translated += len(batch)
-        recent = took / len(batch)
-        self.seconds = recent if not self.seconds else 0.8 * self.seconds + 0.2 * recent
-        for job, pixels in zip(batch, outputs, strict=True):
-            if not job.future.done():
-                job.future.set_result(Translated(pixels, began - job.since, took, len(batch)))
+        self._count(sum(job.request.error is None for job in batch), took)
+        for job in batch:
+            if job.future.done():
+                continue
+            if job.request.error is not None:
+                job.future.set_exception(job.request.error)
+                continue
+            together = job.request.together
+            job.future.set_result(Translated(job.request.result(), began - job.since, took, together))
+
+    def _count(self, images: int, took: float) -> None:
+        if images:
+            self.translated += images
+            recent = took / images
+            self.seconds = recent if not self.seconds else 0.8 * self.seconds + 0.2 * recent

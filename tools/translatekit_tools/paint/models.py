@@ -41,7 +41,7 @@ class Models:
 
     def __init__(self, first: Opened, openers: Mapping[str, Callable[[], Opened]] | None = None) -> None:
         self.first = first
-        self._opened = {first.batcher.translator.info.direction: first}
+        self._opened = {first.batcher.predictor.info.direction: first}
         self._openers = dict(openers or {})
         self.directions = [*self._opened, *(name for name in self._openers if name not in self._opened)]
         self._opening = asyncio.Lock()

@@ -33,7 +33,6 @@ from translatekit.config import RunConfig
 from translatekit.datasets.palette import NEUTRAL, PaletteClass, find_palette
 from translatekit.errors import OptionError, TranslatekitError
 from translatekit.images import Picture, UnreadableImageError, encode_picture, read_picture, read_size
-from translatekit.inference.geometry import fit_pixels
 from translatekit_tools.bulk.model import check_channels, open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher, Translated
@@ -152,17 +151,16 @@ class _Service:
 
     async def _answer(self, batcher: Batcher, data: bytes) -> Response:
         began = time.perf_counter()
-        info = batcher.translator.info
+        info = batcher.predictor.info
         async with self._decoding:
             picture = await asyncio.to_thread(self._decode, data, info.image_in_channels)
         decoded = time.perf_counter()
-        fitted = fit_pixels(picture.pixels, info.size_multiple, "pad")
         try:
-            result = await batcher.translate(fitted.pixels)
+            result = await batcher.translate(picture.pixels)
         except TranslatekitError as error:
             raise HTTPException(422, str(error)) from None
         encoding = time.perf_counter()
-        output = Picture(fitted.restore(result.pixels), picture.alpha)
+        output = Picture(result.pixels, picture.alpha)
         async with self._decoding:
             png = await asyncio.to_thread(encode_picture, output, ".png", compression=_PNG_COMPRESSION)
         timing = _server_timing(decoded - began, result, time.perf_counter() - encoding)
@@ -231,7 +229,7 @@ def describe(
         mode: ``auto``, ``paint`` or ``photo``.
         limits: of the server.
     """
-    info = batcher.translator.info
+    info = batcher.predictor.info
     if mode == "auto":
         mode = "photo" if palette is None else "paint"
     return {
@@ -244,7 +242,7 @@ def describe(
         "in_channels": info.image_in_channels,
         "out_channels": info.image_out_channels,
         "step": info.step,
-        "device": str(getattr(batcher.translator, "device", "")),
+        "device": batcher.predictor.device,
         "mode": mode,
         "palette": palette or NEUTRAL,
         "palette_known": palette is not None,
@@ -280,7 +278,7 @@ def serve(
         }
         file, open_first = next(iter(files.values())), next(iter(openers.values()))
         first = open_first()
-        info, description = first.batcher.translator.info, first.description
+        info, description = first.batcher.predictor.info, first.description
         models = Models(first, openers if len(openers) > 1 else None)
         is_local = _is_loopback(listener)
         token = None if is_local else secrets.token_urlsafe(16)
@@ -314,8 +312,8 @@ def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limi
     """Open a model file for the page."""
     run_options = RunOptions(direction=direction, device=options.device, precision=options.precision)
     batcher = Batcher(lambda: open_model(file, run_options), options.batch_size)
-    info = batcher.translator.info
-    check_channels(batcher.translator)
+    info = batcher.predictor.info
+    check_channels(batcher.predictor.info)
     palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
     description = describe(batcher, _name(file), palette, options.mode, limits)
     return Opened(batcher=batcher, description=description, examples=Examples(info, RunConfig.of_model(file)))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from translatekit.errors import OptionError
-from translatekit_tools.backends.held import Held, refusal
+from translatekit.inference.statistics import StatisticsGraph, refusal
 from translatekit_tools.graphs.onnx_file import INPUT, OUTPUT
 
 
-class HeldGraph(Held):
+class OnnxStatisticsGraph(StatisticsGraph):
     """An ONNX graph whose layers normalize by statistics that are inputs."""
 
     def __init__(self, path: Path, open_session: Callable[[bytes], Any]) -> None:
@@ -58,7 +58,7 @@ class HeldGraph(Held):
         self._opened: tuple[str, Any] = ("", None)
         self.layers = len(self._inputs)
 
-    def _what_comes_to(self, layer: int, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
+    def _input_of(self, layer: int, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
         return self._run(self._inputs[layer], image, statistics)
 
     def _translate(self, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:

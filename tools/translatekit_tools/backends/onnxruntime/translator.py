@@ -20,6 +20,7 @@ with native_output_held():  # it looks for devices on import, and says where it 
     import onnxruntime
 
 from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitError
+from translatekit.inference.statistics import Parts, StatisticsGraph
 from translatekit.model_info import ModelInfo
 from translatekit_tools.backends.batches import (
     check_batch,
@@ -29,8 +30,7 @@ from translatekit_tools.backends.batches import (
     like,
     to_uint8,
 )
-from translatekit_tools.backends.held import Held, Parts
-from translatekit_tools.backends.onnxruntime.statistics import HeldGraph
+from translatekit_tools.backends.onnxruntime.statistics import OnnxStatisticsGraph
 from translatekit_tools.graphs.onnx_file import INPUT, check_weights, read_info
 
 Session: TypeAlias = onnxruntime.InferenceSession
@@ -51,13 +51,15 @@ class OnnxTranslator:
 
     bits = 8
 
-    def __init__(self, session: Session, info: ModelInfo, device: str, open_held: Callable[[], Held]) -> None:
+    def __init__(
+        self, session: Session, info: ModelInfo, device: str, open_graph: Callable[[], StatisticsGraph]
+    ) -> None:
         self.info = info
         self.device = device
         self.preferred_batch = 4 if device == "cpu" else 16
         self._session = session
-        self._open_held = open_held
-        self._held: Held | None = None
+        self._open_graph = open_graph
+        self._graph: StatisticsGraph | None = None
         self._run: Callable[[np.ndarray], np.ndarray] = self._infer
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
@@ -89,18 +91,18 @@ class OnnxTranslator:
         return output
 
     @contextlib.contextmanager
-    def hold_statistics(self, parts: Parts) -> Iterator[None]:
+    def fixed_statistics(self, parts: Parts) -> Iterator[None]:
         """Within, normalize each part of an image by the statistics of the whole.
 
         Args:
-            parts: makes the parts of the image; see `translatekit_tools.backends.held.Held.settled`.
+            parts: makes the parts of the image; see `translatekit.inference.statistics.StatisticsGraph.fixed`.
 
         Raises:
             OptionError: the package onnx is not installed, or the network has a layer whose statistics cannot be held.
         """
-        self._held = self._held or self._open_held()
-        if self._held.layers:
-            self._run = self._held.settled(parts)
+        self._graph = self._graph or self._open_graph()
+        if self._graph.layers:
+            self._run = self._graph.fixed(parts)
         try:
             yield
         finally:
@@ -154,4 +156,4 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Onnx
     if [(item.name, item.type) for item in taken] != [(INPUT, "tensor(uint8)")] or not given:
         raise ModelFileError(f"{path} is no graph from images to images: compile the model again")
     check_graph(path, info, taken[0].shape, given[0].shape)
-    return OnnxTranslator(session, info, where, partial(HeldGraph, path, open_session))
+    return OnnxTranslator(session, info, where, partial(OnnxStatisticsGraph, path, open_session))

@@ -9,12 +9,12 @@ import numpy as np
 import openvino
 import openvino.opset13 as ops
 
-from translatekit_tools.backends.held import Held, refusal
+from translatekit.inference.statistics import StatisticsGraph, refusal
 
 _PIXELS = [2, 3]
 
 
-class HeldModel(Held):
+class OpenVinoStatisticsGraph(StatisticsGraph):
     """An OpenVINO model whose layers normalize by statistics that are inputs."""
 
     def __init__(self, core: openvino.Core, path: Path, settings: dict[str, str]) -> None:
@@ -49,7 +49,7 @@ class HeldModel(Held):
         self._compiled: tuple[int, Any] = (-1, None)
         self.layers = len(self._inputs)
 
-    def _what_comes_to(self, layer: int, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
+    def _input_of(self, layer: int, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
         return self._run(layer, [ops.result(self._inputs[layer])], image, statistics)
 
     def _translate(self, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import openvino
 
 from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
+from translatekit.inference.statistics import Parts, StatisticsGraph
 from translatekit.model_info import ModelInfo
 from translatekit.storage import writable_cache
 from translatekit_tools.backends.batches import (
@@ -23,11 +24,10 @@ from translatekit_tools.backends.batches import (
     like,
     to_uint8,
 )
-from translatekit_tools.backends.held import Held, Parts
 from translatekit_tools.backends.openvino.compiler import check_precision as check_cpu
 from translatekit_tools.backends.openvino.ir_file import check_weights, read_info
 from translatekit_tools.backends.openvino.speeds import HINTS, openvino_speeds
-from translatekit_tools.backends.openvino.statistics import HeldModel
+from translatekit_tools.backends.openvino.statistics import OpenVinoStatisticsGraph
 
 _OF_FP32 = ("bf16", "fp16")
 """What a file is compiled for and can still be run in fp32: its weights are rounded by the processor, or hardly."""
@@ -50,12 +50,12 @@ class OpenVinoTranslator:
 
     device = "cpu"
 
-    def __init__(self, model: Any, info: ModelInfo, open_held: Callable[[], Held]) -> None:
+    def __init__(self, model: Any, info: ModelInfo, open_graph: Callable[[], StatisticsGraph]) -> None:
         self.info = info
         self.preferred_batch = 4
         self._request = model.create_infer_request()
-        self._open_held = open_held
-        self._held: Held | None = None
+        self._open_graph = open_graph
+        self._graph: StatisticsGraph | None = None
         self._run: Callable[[np.ndarray], np.ndarray] = self._infer
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
@@ -77,18 +77,18 @@ class OpenVinoTranslator:
         return np.array(self._request.infer([batch], share_inputs=True)[0])
 
     @contextlib.contextmanager
-    def hold_statistics(self, parts: Parts) -> Iterator[None]:
+    def fixed_statistics(self, parts: Parts) -> Iterator[None]:
         """Within, normalize each part of an image by the statistics of the whole.
 
         Args:
-            parts: makes the parts of the image; see `translatekit_tools.backends.held.Held.settled`.
+            parts: makes the parts of the image; see `translatekit.inference.statistics.StatisticsGraph.fixed`.
 
         Raises:
             OptionError: the network has a layer whose statistics cannot be held.
         """
-        self._held = self._held or self._open_held()
-        if self._held.layers:
-            self._run = self._held.settled(parts)
+        self._graph = self._graph or self._open_graph()
+        if self._graph.layers:
+            self._run = self._graph.fixed(parts)
         try:
             yield
         finally:
@@ -151,7 +151,7 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
         for port in (model.inputs[0], model.outputs[0])
     )
     check_graph(path, info, taken, given)
-    return OpenVinoTranslator(model, info, partial(HeldModel, core, path, settings))
+    return OpenVinoTranslator(model, info, partial(OpenVinoStatisticsGraph, core, path, settings))
 
 
 def _choose(core: Any, path: Path, own: str, asked: str | None) -> str:

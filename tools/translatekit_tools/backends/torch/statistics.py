@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from translatekit.errors import OptionError
+from translatekit.inference.statistics import Parts
 from translatekit.networks.layers import BatchNorm2d
-from translatekit_tools.backends.held import Parts
 
 
 class _MeasuredError(Exception):
@@ -21,7 +21,7 @@ class _MeasuredError(Exception):
 
 
 class _Layer:
-    """One normalization layer, while statistics are held."""
+    """One normalization layer, while its statistics are fixed."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -37,7 +37,7 @@ class _Layer:
         parts = [w.sum(), (x * w).sum(dim=(0, 2, 3)), (x.square() * w).sum(dim=(0, 2, 3))]
         self.sums = [a + b for a, b in zip(self.sums, parts, strict=True)] if self.sums else parts
 
-    def settle(self) -> None:
+    def fix(self) -> None:
         total, first, second = self.sums
         self.mean = first / total
         self.variance = (second / total - self.mean.square()).clamp_min(0)
@@ -55,7 +55,7 @@ class _Layer:
 
 
 @contextlib.contextmanager
-def hold_statistics(model: nn.Module, parts: Parts, run: Callable[[np.ndarray], Any]) -> Iterator[None]:
+def fixed_statistics(model: nn.Module, parts: Parts, run: Callable[[np.ndarray], Any]) -> Iterator[None]:
     """Within, layers that normalize by an image's own statistics use those of the image that `parts` make up.
 
     A layer's statistics depend on those of the layers before, so there is one pass over the parts for each layer,
@@ -75,7 +75,7 @@ def hold_statistics(model: nn.Module, parts: Parts, run: Callable[[np.ndarray], 
     ]
     if refused:
         raise OptionError(f"--tile cannot hold the statistics of {refused[0]} over tiles: leave it out")
-    current: dict[str, Any] = {"weights": None, "settled": 0}
+    current: dict[str, Any] = {"weights": None}
 
     def forward(layer: _Layer) -> Callable[[Tensor], Tensor]:
         def normalize(x: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def hold_statistics(model: nn.Module, parts: Parts, run: Callable[[np.ndarray], 
                     run(part)
             if current["measured"] is None:  # a layer that the network never comes to
                 break
-            current["measured"].settle()
+            current["measured"].fix()
         yield
 
 

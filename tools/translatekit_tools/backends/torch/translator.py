@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitWarning
+from translatekit.inference.statistics import Parts
 from translatekit.model_file import read_info
 from translatekit.model_info import ModelInfo
 from translatekit.networks.layers import set_dropout
 from translatekit.networks.loading import load_network
 from translatekit.precision import torch_slowness
 from translatekit_tools.backends.batches import check_batch
-from translatekit_tools.backends.held import Parts
-from translatekit_tools.backends.torch.statistics import hold_statistics
+from translatekit_tools.backends.torch.statistics import fixed_statistics
 from translatekit_tools.deployable import Deployable, NotFiniteError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -76,16 +76,16 @@ class TorchTranslator:
             return self._run(batch)
         return np.concatenate([self._run_with_noise(batch[index : index + 1]) for index in range(len(batch))])
 
-    def hold_statistics(self, parts: Parts) -> AbstractContextManager[None]:
+    def fixed_statistics(self, parts: Parts) -> AbstractContextManager[None]:
         """Within, normalize each part of an image by the statistics of the whole.
 
         Args:
-            parts: makes the parts of the image; see `translatekit_tools.backends.torch.statistics.hold_statistics`.
+            parts: makes the parts of the image; see `translatekit_tools.backends.torch.statistics.fixed_statistics`.
 
         Raises:
             OptionError: the network has a layer whose statistics cannot be held.
         """
-        return hold_statistics(self._model, parts, self)
+        return fixed_statistics(self._model, parts, self)
 
     def _run_with_noise(self, batch: np.ndarray) -> np.ndarray:
         assert self._noise is not None

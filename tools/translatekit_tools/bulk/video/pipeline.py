@@ -1,4 +1,4 @@
-"""The line that translates a video: decode -> batch -> translate -> smooth -> encode, beside each other in threads."""
+"""The pipeline that translates a video: decode -> batch -> translate -> smooth -> encode, in threads."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from translatekit.errors import DataError, OptionError, TranslatekitError
-from translatekit.images import Picture, encode_picture, resize, to_gray
-from translatekit.inference.geometry import Fitted, crop_centre, fit_pixels
+from translatekit.images import Picture, encode_picture
+from translatekit.inference.batching import Request, translate_batches
+from translatekit.inference.inputs import to_channels
 from translatekit.inference.stages import background
 from translatekit.storage import hash_bytes, hash_file, write_atomically
 from translatekit_tools.bulk.addresses import RawFrames, is_sequence, parse_rate
@@ -50,9 +51,6 @@ from translatekit_tools.bulk.video.standard import StandardOutput
 _AHEAD = 8  # frames in each queue between threads
 _AHEAD_PIXELS = 2**24  # of all frames in a queue, where they are large
 _MOST_PLACES = 5  # that are named
-_IN_FLIGHT = 3  # batches: one on its way to the device, one computed, one on its way back
-
-T = TypeVar("T")
 
 
 Report = Callable[[int, int], None]
@@ -63,12 +61,20 @@ MadeFrom = tuple[str, str, str]
 
 
 @dataclass(slots=True)
-class _Pair:
-    """A frame as the user wants it translated, its way through the network, and what came of it."""
+class _Asked:
+    """A frame as the user wants it translated, and what the model is asked for it."""
 
     frame: Frame
-    fitted: Fitted
-    output: np.ndarray | None = None
+    request: Request
+
+    def output(self) -> np.ndarray:
+        """Its translation (H, W, 3).
+
+        Raises:
+            Exception: why it could not be translated.
+        """
+        output = self.request.result()
+        return np.repeat(output, 3, axis=2) if output.shape[2] == 1 else output
 
 
 def translate_video(
@@ -102,16 +108,16 @@ def translate_video(
     folder = _hidden_folder(out)
     made = folder / f"made{out.suffix.lower()}"
     with closing(_open(source, options)) as reader:
-        line = _Line(reader, planner, options, report, clock or Clock(), say)
+        pipeline = _Pipeline(reader, planner, options, report, clock or Clock(), say)
         if isinstance(reader, AnimationReader) and reader.cut:
             say(f"{source} has more than 8 bits a channel, of which an animation keeps 8")
         if isinstance(reader, AnimationReader) and made.suffix in ANIMATION_SUFFIXES:
-            _make_animation(reader, line, made)
+            _make_animation(reader, pipeline, made)
         else:
-            _make_video(reader, line, made, made_from, say)
+            _make_video(reader, pipeline, made, made_from, say)
         commit(made)
     shutil.rmtree(folder, ignore_errors=True)
-    return line.result()
+    return pipeline.result()
 
 
 def _hidden_folder(out: Path) -> Path:
@@ -119,31 +125,31 @@ def _hidden_folder(out: Path) -> Path:
     return out.with_name(f".{blake2b(os.fsencode(out.name), digest_size=8).hexdigest()}.translatekit.video")
 
 
-def _make_animation(reader: AnimationReader, line: _Line, made: Path) -> None:
+def _make_animation(reader: AnimationReader, pipeline: _Pipeline, made: Path) -> None:
     shutil.rmtree(made.parent, ignore_errors=True)
     made.parent.mkdir()
     try:
-        with closing(line.frames()) as frames:
-            write_animation(made, frames, reader, lambda: line.end, line.options.quality)
+        with closing(pipeline.frames()) as frames:
+            write_animation(made, frames, reader, lambda: pipeline.end, pipeline.options.quality)
     except BaseException:  # it is short, and begun again
         shutil.rmtree(made.parent, ignore_errors=True)
         raise
 
 
 def _make_video(
-    reader: Reader, line: _Line, made: Path, made_from: MadeFrom, say: Callable[[str], None]
+    reader: Reader, pipeline: _Pipeline, made: Path, made_from: MadeFrom, say: Callable[[str], None]
 ) -> None:
-    options, suffix = line.options, made.suffix
+    options, suffix = pipeline.options, made.suffix
     rate = None
     if suffix in CONSTANT_RATE_SUFFIXES and isinstance(reader, VideoReader):
-        rate = constant_rate(line.source, reader.selection, reader.info)
+        rate = constant_rate(pipeline.source, reader.selection, reader.info)
         if rate is None:
             raise DataError(
                 f"the frame rate of the video varies, and a {suffix} file has one for all: "
                 "let the output end in .mkv or .mp4"
             )
-    encoding = choose_encoding(reader.info, line.size(), suffix, options, say, rate)
-    muxer = _muxer(reader, line, encoding, suffix)
+    encoding = choose_encoding(reader.info, pipeline.size(), suffix, options, say, rate)
+    muxer = _muxer(reader, pipeline, encoding, suffix)
     muxer.check()
     plan = {
         "made_from": [*made_from[:2], hash_options(options.of_frames())],
@@ -152,12 +158,12 @@ def _make_video(
     }
     segments = Segments(made.parent, plan if made_from[1] else None)
     try:
-        with closing(line.frames(skip=segments.frames, state=segments.state)) as frames:
+        with closing(pipeline.frames(skip=segments.frames, state=segments.state)) as frames:
             while (first := next(frames, None)) is not None:
                 some = chain([first], islice(frames, SEGMENT_FRAMES - 1))
-                segments.add(partial(write_segment, frames=some, encoding=encoding), line.state)
-        with line.clock.stage("write"):
-            muxer.join(segments.paths, line.end, made)
+                segments.add(partial(write_segment, frames=some, encoding=encoding), pipeline.state)
+        with pipeline.clock.stage("write"):
+            muxer.join(segments.paths, pipeline.end, made)
     except DataError as error:
         made.unlink(missing_ok=True)
         if not segments.frames or not made_from[1]:  # nothing that another run could go on with
@@ -202,16 +208,16 @@ def translate_stream(
         suffix = f".{options.container or STREAMED[0]}" if out is None else out.suffix.lower()
         tracks = suffix not in RAW_SUFFIXES
         reader = stack.enter_context(closing(_open(source, options, address, tracks)))
-        line = _Line(reader, planner, options, report, clock or Clock(), say)
+        pipeline = _Pipeline(reader, planner, options, report, clock or Clock(), say)
         if out is None:
             file = StandardOutput()
             try:
-                _write_stream(reader, line, file, suffix)
+                _write_stream(reader, pipeline, file, suffix)
             except TranslatekitError:
                 if file.failure is not None:
                     raise file.failure from None
                 raise
-            return line.result()
+            return pipeline.result()
         folder = _hidden_folder(out)
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
         folder.mkdir(parents=True)
@@ -219,37 +225,37 @@ def translate_stream(
         made = folder / f"made{suffix}"
         if suffix in RAW_SUFFIXES:
             with made.open("wb") as whole:
-                _write_stream(reader, line, whole, suffix)
+                _write_stream(reader, pipeline, whole, suffix)
         else:
-            _write_stream(reader, line, str(made), suffix)
+            _write_stream(reader, pipeline, str(made), suffix)
         commit(made)
-        return line.result()
+        return pipeline.result()
 
 
-def _write_stream(reader: Reader, line: _Line, file: Any, suffix: str) -> None:
-    options, say = line.options, line.say
+def _write_stream(reader: Reader, pipeline: _Pipeline, file: Any, suffix: str) -> None:
+    options, say = pipeline.options, pipeline.say
     changes = [0, 0]
     if suffix in RAW_SUFFIXES:
         if isinstance(reader, VideoReader) and reader.selection.copied(reader.container) and options.audio:
             say(f"{suffix[1:]} holds pictures only: sound and subtitles are left out")
-        encoding = raw_encoding(reader.info, line.size(), suffix, options, say)
+        encoding = raw_encoding(reader.info, pipeline.size(), suffix, options, say)
         check_raw(encoding.pix_fmt)
-        with closing(line.frames()) as frames:
+        with closing(pipeline.frames()) as frames:
             write_raw(file, at_constant_rate(frames, encoding, changes), encoding, suffix == ".y4m")
     else:
-        encoding = choose_encoding(reader.info, line.size(), suffix, options, say)
-        muxer = _muxer(reader, line, encoding, suffix)
+        encoding = choose_encoding(reader.info, pipeline.size(), suffix, options, say)
+        muxer = _muxer(reader, pipeline, encoding, suffix)
         if isinstance(reader, VideoReader):
             muxer.container = reader.container
         muxer.check()
         passing = reader.passing if isinstance(reader, VideoReader) else deque()
-        with closing(line.frames()) as frames:
+        with closing(pipeline.frames()) as frames:
             rated = (
                 frames
                 if suffix not in CONSTANT_RATE_SUFFIXES
                 else at_constant_rate(frames, encoding, changes)
             )
-            muxer.stream(file, rated, lambda: line.end, passing, _FORMATS.get(suffix, suffix[1:]))
+            muxer.stream(file, rated, lambda: pipeline.end, passing, _FORMATS.get(suffix, suffix[1:]))
     if any(changes):
         say(
             f"the frame rate of the video varies, and {suffix[1:]} has one for all: "
@@ -257,10 +263,10 @@ def _write_stream(reader: Reader, line: _Line, file: Any, suffix: str) -> None:
         )
 
 
-def _muxer(reader: Reader, line: _Line, encoding: Encoding, suffix: str) -> Muxer:
-    options = line.options
+def _muxer(reader: Reader, pipeline: _Pipeline, encoding: Encoding, suffix: str) -> Muxer:
+    options = pipeline.options
     return Muxer(
-        source=line.source if isinstance(reader, VideoReader) else None,
+        source=pipeline.source if isinstance(reader, VideoReader) else None,
         info=reader.info,
         encoding=encoding,
         suffix=suffix,
@@ -269,7 +275,7 @@ def _muxer(reader: Reader, line: _Line, encoding: Encoding, suffix: str) -> Muxe
         end=options.end,
         every=options.every,
         skip_damaged=options.skip_damaged,
-        say=line.say,
+        say=pipeline.say,
     )
 
 
@@ -312,9 +318,9 @@ def write_frames(
         return bool(made_from[1]) and made_from == (entry.input_hash, entry.model_hash, entry.options_hash)
 
     with closing(_open(source, options, address)) as reader:
-        line = _Line(reader, planner, options, report, clock or Clock(), say)
+        pipeline = _Pipeline(reader, planner, options, report, clock or Clock(), say)
         # The smoother must see every frame.
-        with closing(line.frames(is_done=None if options.smooth else is_done)) as frames:
+        with closing(pipeline.frames(is_done=None if options.smooth else is_done)) as frames:
             for frame in frames:
                 path = folder / f"{frame.number:06d}{suffix}"
                 if options.smooth and is_done(frame.number):
@@ -334,7 +340,7 @@ def write_frames(
                 )
                 manifest.add(entry)
                 write_atomically(path, data)
-    return line.result()
+    return pipeline.result()
 
 
 def _open(source: Path, options: RunOptions, address: str | None = None, tracks: bool = False) -> Reader:
@@ -358,7 +364,7 @@ def _open(source: Path, options: RunOptions, address: str | None = None, tracks:
     )
 
 
-class _Line:
+class _Pipeline:
     """From a video to the frames that are written.
 
     Attributes:
@@ -366,7 +372,7 @@ class _Line:
         options: the user's.
         clock: told how long each stage is busy.
         say: told what the user should know.
-        done: how many frames have left the line, those of an earlier run included.
+        done: how many frames have left the pipeline, those of an earlier run included.
     """
 
     def __init__(
@@ -383,11 +389,12 @@ class _Line:
         self.clock = clock
         self.done = 0
         self._reader, self._report, self.say = reader, report, say
-        self._translator, self._batch = planner.for_frames(reader.info.height, reader.info.width, options)
-        if isinstance(reader, AnimationReader) and getattr(self._translator, "bits", None) == 8:
+        self._predictor, self._batch = planner.for_frames(reader.info.height, reader.info.width)
+        if isinstance(reader, AnimationReader) and self._predictor.bits == 8:
             reader.cut_to_8_bits(say)
         self._smoother: Smoother | None = None
-        height, width = self._prepare(np.zeros((reader.info.height, reader.info.width), np.uint8)).shape
+        blank = np.zeros((reader.info.height, reader.info.width), np.uint8)
+        height, width = self._predictor.prepare(blank).shape
         self._height, self._width = height, width
         self._ahead = max(1, min(_AHEAD, _AHEAD_PIXELS // (height * width)))
 
@@ -398,14 +405,14 @@ class _Line:
 
     @property
     def end(self) -> int:
-        """When the last frame ends, in ticks; known when all have left the line."""
+        """When the last frame ends, in ticks; known when all have left the pipeline."""
         info, end = self._reader.info, self.options.end
         if end is None:
             return self._reader.end
         return min(self._reader.end, info.start + round(end / info.time_base))
 
     def state(self) -> dict[str, np.ndarray] | None:
-        """What a line needs that is to go on after the last frame that left this one; None where it needs nothing."""
+        """What a pipeline needs that is to go on after the last frame that left this one; None for nothing."""
         return None if self._smoother is None else self._smoother.state
 
     def result(self) -> VideoResult:
@@ -437,7 +444,7 @@ class _Line:
             if not options.deinterlace:
                 how = "they stay woven, by --no-deinterlace"
             self.say(f"the video is interlaced, its frames hold two fields each: {how}")
-        if self._reader.info.deep and getattr(self._translator, "bits", None) == 8:
+        if self._reader.info.deep and self._predictor.bits == 8:
             self.say(
                 "this compiled model computes with 8 bits a channel: of the video's greater depth, 256 levels are "
                 "left; the .safetensors model keeps it"
@@ -447,17 +454,15 @@ class _Line:
         stop = getattr(self._reader, "stop", lambda: None)
         with (
             closing(background(self._sources(skip, is_done), self._ahead, stop)) as sources,
-            closing(background(self._translated(sources), self._ahead, stop)) as pairs,
+            closing(background(self._translated(sources), self._ahead, stop)) as translated,
         ):
-            for pair in pairs:
-                output = pair.output
-                assert output is not None
+            for frame, output in translated:
                 if self._smoother is not None:
-                    output = self._smoother(pair.frame.pixels, output)
+                    output = self._smoother(frame.pixels, output)
                 self.done += 1
                 self._report(self.done, max(total, self.done) if total else 0)
                 start = time.perf_counter()
-                yield self._finished(pair.frame, output)
+                yield self._finished(frame, output)
                 self.clock.add("encode", time.perf_counter() - start)
         if self._reader.cut_off is not None:
             ends, promised = self._reader.cut_off
@@ -482,9 +487,9 @@ class _Line:
         end = min(info.seconds, options.end or info.seconds)
         return max(0, round((end - options.start) * info.rate / options.every))
 
-    def _sources(self, skip: int, is_done: Callable[[int], bool] | None) -> Iterator[_Pair]:
+    def _sources(self, skip: int, is_done: Callable[[int], bool] | None) -> Iterator[_Asked]:
         """The frames that the user wants, as the network takes them."""
-        options, info = self.options, self._translator.info
+        options, predictor = self.options, self._predictor
         kept, over = 0, False
 
         def wanted(number: int, seconds: float) -> bool:
@@ -498,49 +503,25 @@ class _Line:
                 return False
             return kept > skip
 
-        for frame in _timed(self._reader.frames(wanted), self.clock, "decode"):
+        for frame in self.clock.waiting(self._reader.frames(wanted), "decode"):
             if over:
                 break
             if frame is not None:
-                alpha = None if frame.alpha is None else self._prepare(frame.alpha)
-                frame = replace(frame, pixels=self._prepare(frame.pixels), alpha=alpha)
-                pixels = to_gray(frame.pixels) if info.image_in_channels == 1 else frame.pixels
-                yield _Pair(frame, fit_pixels(pixels, info.size_multiple, options.fit))
+                alpha = None if frame.alpha is None else predictor.prepare(frame.alpha)
+                frame = replace(frame, pixels=predictor.prepare(frame.pixels), alpha=alpha)
+                pixels = to_channels(frame.pixels, predictor.info, "the video")
+                yield _Asked(frame, predictor.request(pixels, self._batch))
 
-    def _prepare(self, pixels: np.ndarray) -> np.ndarray:
-        """Resized and cropped as the user wants it; (H, W) or (H, W, C)."""
-        size = self.options.height_width()
-        pixels = pixels if size is None else resize(pixels, size)
-        return (
-            crop_centre(pixels, self._translator.info.size_multiple) if self.options.fit == "crop" else pixels
-        )
+    def _translated(self, asked: Iterator[_Asked]) -> Iterator[tuple[Frame, np.ndarray]]:
+        """The frames with their translations (H, W, 3)."""
+        batches = self.clock.waiting(self._batches(asked), "wait")
+        for one in translate_batches(batches, self.clock.stage):
+            yield one.frame, one.output()
 
-    def _translated(self, pairs: Iterator[_Pair]) -> Iterator[_Pair]:
-        """The pairs with their outputs; where the model can be given several batches at once, three are under way."""
-        submit = getattr(self._translator, "submit", None)
-        waiting: deque[tuple[list[_Pair], Any]] = deque()
-        for batch in _timed(self._batches(pairs), self.clock, "wait"):
-            pixels = np.stack([pair.fitted.pixels for pair in batch])
-            with self.clock.stage("translate"):
-                waiting.append((batch, (submit or self._translator)(pixels)))
-            if submit is None or len(waiting) >= _IN_FLIGHT:
-                yield from self._take(*waiting.popleft())
-        while waiting:
-            yield from self._take(*waiting.popleft())
-
-    def _take(self, batch: list[_Pair], outputs: Any) -> list[_Pair]:
-        if not isinstance(outputs, np.ndarray):
-            with self.clock.stage("translate"):
-                outputs = outputs.result()
-        for pair, output in zip(batch, outputs, strict=True):
-            output = pair.fitted.restore(output)
-            pair.output = np.repeat(output, 3, axis=2) if output.shape[2] == 1 else output
-        return batch
-
-    def _batches(self, pairs: Iterator[_Pair]) -> Iterator[list[_Pair]]:
+    def _batches(self, asked: Iterator[_Asked]) -> Iterator[list[_Asked]]:
         """Batches that do not reach over the end of a segment: a run that goes on then makes the same ones."""
         left = SEGMENT_FRAMES
-        while batch := list(islice(pairs, min(self._batch, left))):
+        while batch := list(islice(asked, min(self._batch, left))):
             yield batch
             left = left - len(batch) or SEGMENT_FRAMES
 
@@ -559,12 +540,3 @@ class _Line:
         height, width = self.size()
         more = [(0, height - pixels.shape[0]), (0, width - pixels.shape[1]), (0, 0)]
         return np.pad(pixels, more[: pixels.ndim], mode="edge") if more[0][1] or more[1][1] else pixels
-
-
-def _timed(items: Iterable[T], clock: Clock, stage: str) -> Iterator[T]:
-    """The items; how long each one takes to come is counted as time of a stage."""
-    start = time.perf_counter()
-    for item in items:
-        clock.add(stage, time.perf_counter() - start)
-        yield item
-        start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Statistics of a whole image for compiled graphs, which normalize each part of it by them."""
+"""Fixed statistics of a whole image for compiled graphs, which normalize each part of it by them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 
 from translatekit.errors import OptionError
-from translatekit_tools.backends.batches import to_uint8
+from translatekit.images import to_uint8
 
 Parts = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
 """Makes an image's parts anew: (1, h, w, C) each, and (h, w) weights that add up to 1 at each pixel of the image."""
 
 
-class Held(ABC):
+class StatisticsGraph(ABC):
     """A graph whose layers normalize by statistics that are inputs of its own.
 
     Attributes:
@@ -25,7 +25,7 @@ class Held(ABC):
     layers: int
 
     @abstractmethod
-    def _what_comes_to(self, layer: int, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
+    def _input_of(self, layer: int, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
         """The input of a layer, (N, C, h, w).
 
         Args:
@@ -38,7 +38,7 @@ class Held(ABC):
     def _translate(self, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
         """What becomes of (N, H, W, C), uint8, with the statistics of all layers."""
 
-    def settled(self, parts: Parts) -> Callable[[np.ndarray], np.ndarray]:
+    def fixed(self, parts: Parts) -> Callable[[np.ndarray], np.ndarray]:
         """The graph's translation with mean and variance of what comes to each layer, over all parts of an image.
 
         A layer's statistics depend on those of the layers before, so there is one pass over the parts for each layer,
@@ -48,7 +48,7 @@ class Held(ABC):
         for layer in range(self.layers):
             sums = np.zeros(())
             for part, weights in parts():
-                x = self._what_comes_to(layer, to_uint8(part), statistics)[0]
+                x = self._input_of(layer, to_uint8(part), statistics)[0]
                 w = _pooled(weights, x.shape[1], x.shape[2])
                 total = np.full(len(x), w.sum(dtype=np.float64))
                 first = np.einsum("chw,hw->c", x, w, dtype=np.float64)

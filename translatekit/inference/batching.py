@@ -1,0 +1,194 @@
+"""Images through a model: batches by shape, several of them under way, image by image where a batch fails."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar, cast
+
+import numpy as np
+
+from translatekit.inference.geometry import Fitted
+from translatekit.inference.stages import Pause, batch_by
+from translatekit.interfaces import Translator
+
+IN_FLIGHT = 3
+"""Batches under way at once: one on its way to the device, one that is computed, one on its way back."""
+
+Timer = Callable[[str], AbstractContextManager[None]]
+"""Told when a stage, by its name, is busy: within the context that it returns."""
+
+_NO_PIXELS = np.empty((0, 0, 0), np.uint8)
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One image that is to be translated, and then its translation.
+
+    Attributes:
+        translator: what translates it.
+        fitted: the image as the network takes it; its pixels are let go once they are translated.
+        most: how many images of its shape are translated at once, at most.
+        together: how many were translated at once, itself included.
+        output: what the network gave, (H, W, C') of the fitted image's size and dtype; None until it is there.
+        error: why there is no output.
+    """
+
+    translator: Translator
+    fitted: Fitted
+    most: int = 1
+    together: int = 0
+    output: np.ndarray | None = None
+    error: Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an output, or an error."""
+        return self.output is not None or self.error is not None
+
+    def result(self) -> np.ndarray:
+        """The translation (H, W, C'), at the size that the image came in.
+
+        Raises:
+            Exception: why it could not be translated.
+        """
+        if self.error is not None:
+            raise self.error
+        assert self.output is not None
+        return self.fitted.restore(self.output)
+
+
+class Requesting(Protocol):
+    """Whatever travels with an image. Without a request, it passes untouched."""
+
+    @property
+    def request(self) -> Request | None:
+        """Of its image."""
+        ...
+
+
+R = TypeVar("R", bound=Requesting)
+
+
+def by_shape(items: Iterable[R | Pause], window: int) -> Iterator[list[R]]:
+    """Batches of images that one translator can take at once.
+
+    Args:
+        items: in any order of shapes; those without a request leave at once, alone.
+        window: how many items may overtake one that waits for its batch to fill.
+
+    Returns:
+        The batches, and an empty one for each pause.
+    """
+    return batch_by(_key, items, _most, window)
+
+
+def translate_batches(batches: Iterable[list[R]], timer: Timer = lambda stage: nullcontext()) -> Iterator[R]:
+    """Translate all requests; where a translator takes several batches at once, `IN_FLIGHT` are under way.
+
+    A batch that fails is translated again image by image, so that an image at fault, or too little memory for a whole
+    batch, costs no other image its translation. Errors are kept in the requests.
+
+    Args:
+        batches: of requests with one translator and one shape; an empty one stands for a pause: what is under way is
+            waited for before the next is asked for.
+        timer: told of the stage ``translate``.
+
+    Returns:
+        The items, batch by batch, each with its request done. One without a request may come before those that are
+        under way.
+    """
+    under_way: deque[tuple[list[R], Any]] = deque()
+    for batch in batches:
+        if not batch:
+            while under_way:
+                yield from _finish(*under_way.popleft(), timer)
+            continue
+        first = batch[0].request
+        if first is None or first.done:
+            yield from batch
+            continue
+        submit = getattr(first.translator, "submit", None)
+        if submit is None:
+            _translate(_requests(batch), timer)
+            yield from batch
+            continue
+        if len(under_way) >= IN_FLIGHT:
+            yield from _finish(*under_way.popleft(), timer)
+        under_way.append((batch, _submitted(submit, _requests(batch), timer)))
+    while under_way:
+        yield from _finish(*under_way.popleft(), timer)
+
+
+def _key(item: Requesting) -> Hashable | None:
+    request = item.request
+    if request is None or request.done:
+        return None
+    pixels = request.fitted.pixels
+    return pixels.shape, pixels.dtype.str, id(request.translator), request.most
+
+
+def _most(key: Hashable) -> int:
+    """Images with one key at once."""
+    return cast(tuple[object, str, int, int], key)[-1]
+
+
+def _requests(batch: Iterable[Requesting]) -> list[Request]:
+    return [item.request for item in batch if item.request is not None]
+
+
+def _stacked(requests: list[Request]) -> np.ndarray:
+    pixels = [request.fitted.pixels for request in requests]
+    return pixels[0][None] if len(pixels) == 1 else np.stack(pixels)
+
+
+def _submitted(submit: Callable[[np.ndarray], Any], requests: list[Request], timer: Timer) -> Any:
+    """What the result comes from, or why nothing will come."""
+    try:
+        with timer("translate"):
+            return submit(_stacked(requests))
+    except Exception as error:
+        return error
+
+
+def _finish(batch: list[R], pending: Any, timer: Timer) -> list[R]:
+    """A batch that was submitted before."""
+    requests = _requests(batch)
+    try:
+        if isinstance(pending, Exception):
+            raise pending
+        with timer("translate"):
+            outputs = pending.result()
+    except Exception:
+        _translate(requests, timer)  # by itself: there may have been too much under way
+    else:
+        _keep(requests, outputs)
+    return batch
+
+
+def _translate(requests: list[Request], timer: Timer) -> None:
+    try:
+        with timer("translate"):
+            outputs = requests[0].translator(_stacked(requests))
+    except Exception as error:
+        if len(requests) > 1:
+            for request in requests:
+                _translate([request], timer)
+            return
+        requests[0].error = error
+        _let_go(requests[0])
+    else:
+        _keep(requests, outputs)
+
+
+def _keep(requests: list[Request], outputs: np.ndarray) -> None:
+    """Each request's output, in place of its pixels."""
+    for request, output in zip(requests, outputs, strict=True):
+        request.output, request.together = output, len(requests)
+        _let_go(request)
+
+
+def _let_go(request: Request) -> None:
+    request.fitted = replace(request.fitted, pixels=_NO_PIXELS)

@@ -1,0 +1,262 @@
+"""What runs a model: images of any size and number in, their translations out."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
+
+import numpy as np
+
+from translatekit.images import resize
+from translatekit.inference.batching import R, Request, by_shape, translate_batches
+from translatekit.inference.geometry import Fit, crop_centre, fit_pixels
+from translatekit.inference.inputs import Given, take
+from translatekit.inference.stages import Pause, ordered_map
+from translatekit.inference.tiles import TiledTranslator
+from translatekit.interfaces import Translator
+from translatekit.options import LARGEST_SIDE, Bounds
+from translatekit.sizes import Size
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+T = TypeVar("T", np.ndarray, "Image")
+
+_THREADS = min(8, (os.cpu_count() or 1) + 2)  # more than cores: some wait for the disk
+_ON_CPU, _ON_DEVICE = (4, 2**19), (16, 2**22)
+"""Images, and pixels of all of them, that keep a device busy."""
+
+
+class Predictor:
+    """Translates images of any size, alone or many, with a translator that takes batches of one size.
+
+    Each image is fitted to a size that the network takes, translated in a batch with others of its shape or in tiles,
+    and cut back. Where the translator can be given several batches at once, three are under way.
+
+    It may be called from any thread, by one at a time, as its translator.
+
+    Attributes:
+        translator: what runs the network.
+        info: the model file's header.
+        device: where it runs, such as ``cpu`` or ``cuda:1``.
+        bits: 8 where the model computes with 8 bits a channel whatever it is given, else None.
+        fit, size: as given.
+        tile: side of the tiles that larger images are translated in, in pixels; None for whole images.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        *,
+        fit: Fit = "pad",
+        size: Size | None = None,
+        tile: Annotated[int, Bounds(minimum=1, maximum=LARGEST_SIDE)] | None = None,
+        overlap: Annotated[int, Bounds(minimum=0, maximum=LARGEST_SIDE)] | None = None,
+        batch_size: Annotated[int, Bounds(minimum=1, maximum=4096)] | None = None,
+    ) -> None:
+        """Wrap a translator.
+
+        Args:
+            translator: such as `translatekit.load` returns.
+            fit: how sides become multiples of what the network needs: ``pad`` reflects the image at its borders and
+                cuts the translation back, ``resize`` goes to the nearest multiples and back, ``crop`` takes the
+                largest centre part.
+            size: that every image is resized to first; None keeps its own.
+            tile: side of the overlapping tiles, in pixels, that larger images are translated in; None for whole ones.
+            overlap: pixels that tiles overlap by; a quarter of the tile when not given.
+            batch_size: images of one shape at once; by device and shape when not given.
+
+        Raises:
+            OptionError: the tiles do not fit the network.
+        """
+        self.translator = translator if tile is None else TiledTranslator(translator, tile, overlap)
+        self.info = translator.info
+        self.device = str(getattr(translator, "device", "cpu"))
+        self.fit = fit
+        self.size = size
+        self.bits: int | None = getattr(translator, "bits", None)
+        self.tile: int | None = getattr(self.translator, "tile", None)
+        self._batch_size = batch_size
+
+    # Of any kind, for people
+
+    @overload
+    def translate(self, image: T) -> T: ...
+    @overload
+    def translate(self, image: str | Path) -> np.ndarray: ...
+    def translate(self, image: Any) -> Any:
+        """Translate one image of any size.
+
+        Args:
+            image: an array (H, W, C) or (H, W); a Pillow image; or the path of an image file. See
+                `translatekit.inference.inputs.take` for how each becomes what the model takes.
+
+        Returns:
+            An array of the same dtype for an array, a Pillow image for a Pillow image; and for a path an array
+            (H, W, C).
+
+        Raises:
+            DataError: the image cannot be read, or is nothing that the model takes.
+        """
+        asked = self._ask(take(image, self.translator))
+        for _ in self.run([asked]):
+            pass
+        return asked.answer()
+
+    @overload
+    def translate_many(self, images: Iterable[T]) -> Iterator[T]: ...
+    @overload
+    def translate_many(self, images: Iterable[str | Path]) -> Iterator[np.ndarray]: ...
+    def translate_many(self, images: Iterable[Any]) -> Iterator[Any]:
+        """Translate images, each of any size and kind, in order.
+
+        They are taken one after the other as the translations are asked for, a few ahead, so that any number of them
+        passes in the same memory. Files are read beside the model.
+
+        Args:
+            images: each as `translate` takes it.
+
+        Returns:
+            What `translate` returns for each, when the next is asked for.
+
+        Raises:
+            DataError: as `translate`, when it is an image's turn; none after it is translated.
+        """
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="translatekit") as pool:
+            try:
+                asked = ordered_map(self._ask_or_fail, images, pool, 2 * _THREADS)
+                yield from ordered_map(_answer, self.run(asked), pool, _THREADS)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    # Of the kind that the model takes, for pipelines
+
+    def prepare(self, pixels: np.ndarray) -> np.ndarray:
+        """What is translated of an image, (H, W) or (H, W, C): resized to `size`, and cropped where `fit` says so.
+
+        Raises:
+            DataError: it is too small to crop.
+        """
+        if self.size is not None:
+            pixels = resize(pixels, (self.size.height, self.size.width))
+        return crop_centre(pixels, self.info.size_multiple) if self.fit == "crop" else pixels
+
+    def request(self, pixels: np.ndarray, most: int | None = None) -> Request:
+        """What `run` takes.
+
+        Args:
+            pixels: (H, W, C) of the model's input, prepared by `prepare`.
+            most: how many images of this shape to translate at once; `batch_size` says it when not given.
+        """
+        fitted = fit_pixels(pixels, self.info.size_multiple, self.fit)
+        return Request(self.translator, fitted, most or self.batch_size(*fitted.pixels.shape[:2]))
+
+    def batch_size(self, height: int, width: int) -> int:
+        """Images of one size, in pixels, at once: as asked for, or enough to keep the device busy."""
+        if self._batch_size is not None:
+            return self._batch_size
+        preferred = getattr(self.translator, "preferred_batch", None)
+        most, pixels = _ON_CPU if self.device.startswith("cpu") else _ON_DEVICE
+        return max(1, min(preferred or most, pixels // (height * width)))
+
+    def run(self, items: Iterable[R | Pause]) -> Iterator[R]:
+        """Translate what has a request; all items come back in their order, with their requests done."""
+        waiting: deque[R] = deque()
+
+        def noted() -> Iterator[R | Pause]:
+            for item in items:
+                if not isinstance(item, Pause):
+                    waiting.append(item)
+                yield item
+
+        for _ in translate_batches(by_shape(noted(), 2 * (self._batch_size or 8))):
+            while waiting and ((request := waiting[0].request) is None or request.done):
+                yield waiting.popleft()
+
+    def predict(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Translate images (H, W, C) of the model's input, each of any size, in order; a few ahead of what is taken.
+
+        Raises:
+            DataError: the model cannot translate one; it is raised when its turn has come.
+        """
+        asked = (_Asked(self.request(self.prepare(image))) for image in images)
+        return (one.request.result() for one in self.run(asked))
+
+    def in_tiles(self, tile: int) -> Predictor:
+        """The same, in tiles of so many pixels a side.
+
+        Raises:
+            OptionError: the network cannot be run in such tiles.
+        """
+        return Predictor(
+            self.translator, fit=self.fit, size=self.size, tile=tile, batch_size=self._batch_size
+        )
+
+    # Its end
+
+    def close(self) -> None:
+        """Free what the translator holds, such as a GPU's memory; it cannot be used any more."""
+        getattr(self.translator, "close", lambda: None)()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{self.info.method} {self.info.generator} on {self.device}>"
+
+    def _ask(self, given: Given) -> _Asked:
+        alpha = None if given.alpha is None else self.prepare(given.alpha)
+        return _Asked(self.request(self.prepare(given.pixels)), partial(given.give_back, alpha=alpha))
+
+    def _ask_or_fail(self, image: Any) -> _Asked | _Failed:
+        """An error waits for the image's turn."""
+        try:
+            return self._ask(take(image, self.translator))
+        except Exception as error:
+            return _Failed(error)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """An image on its way.
+
+    Attributes:
+        request: what the model is asked.
+        give_back: makes the image's kind of the translation.
+    """
+
+    request: Request
+    give_back: Callable[[np.ndarray], Any] = lambda output: output
+
+    def answer(self) -> Any:
+        """The translation, of the image's kind.
+
+        Raises:
+            Exception: why there is none.
+        """
+        return self.give_back(self.request.result())
+
+
+@dataclass(slots=True)
+class _Failed:
+    """An image that the model cannot be asked for."""
+
+    error: Exception
+    request: None = None
+
+    def answer(self) -> Any:
+        """Raise why."""
+        raise self.error
+
+
+def _answer(one: _Asked | _Failed) -> Any:
+    return one.answer()
