@@ -54,7 +54,7 @@ def test_without_the_whole_images_statistics_they_would_not_be(
     image = picture()
     trained = TiledTranslator(translatekit.load(models[name], "cpu"), TILE, OVERLAP)(image)
     tiled = TiledTranslator(translatekit.load(compiled(name, suffix).path), TILE, OVERLAP)
-    tiled._hold = None
+    tiled._fix = None
     assert np.abs(tiled(image).astype(int) - trained).mean() > 1
 
 
