@@ -85,10 +85,10 @@ def build(
     batch = make_batch(name, batch_size, size, torch.device(device))
     if plain:
         method.fabric = PlainFabric()
-        for module in (module for network in method.bare.values() for module in network.modules()):
+        for module in (module for network in method.unwrapped.values() for module in network.modules()):
             if isinstance(module, (HalvingConv2d, DoublingConv2d)):  # a script has torch's own
                 module.__class__ = type(module).__mro__[1]
-        for key, network in method.bare.items():
+        for key, network in method.unwrapped.items():
             network.to(device)
             method.optimizers[key] = torch.optim.Adam(
                 network.parameters(), lr=options.lr, betas=(options.beta1, options.beta2)

@@ -58,7 +58,7 @@ def load(
 
 
 def load_network(path: str | Path, direction: str | None = None) -> tuple[nn.Module, ModelInfo]:
-    """The bare network of a model file: see `translatekit.networks.loading.load_network`."""
+    """The network of a model file, a torch module: see `translatekit.networks.loading.load_network`."""
     from translatekit.requirements import NETWORKS, require
 
     require("load_network()", NETWORKS)

@@ -76,7 +76,7 @@ class AdversarialLoss(Protocol):
     ) -> torch.Tensor | None:
         """A regularizer of the discriminator, such as a gradient penalty: a scalar, or None where there is none.
 
-        `real` and `fake` are batches of what the discriminator sees, of one shape. `discriminator` calls the bare
+        `real` and `fake` are batches of what the discriminator sees, of one shape. `discriminator` calls the unwrapped
         network: gradients of gradients want fp32, and the wrapping for other precisions refuses them.
         """
         ...
@@ -229,12 +229,12 @@ class Method(Protocol):
 
     Attributes:
         networks: by name; what `step` calls.
-        bare: the same networks without the wrapping of `setup`; their weights are what a checkpoint holds.
+        unwrapped: the same networks without the wrapping of `setup`; their weights are what a checkpoint holds.
         optimizers: by name, which need not be that of a network; a checkpoint holds their states.
     """
 
     networks: dict[str, Any]
-    bare: dict[str, nn.Module]
+    unwrapped: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
 
     def begin(self, batch: Mapping[str, Any]) -> None:

@@ -57,7 +57,7 @@ class CGAN(Method):
         fake_logits, real_logits = D(fake.detach(), *c), D(real, *c)
         D_real, D_fake = self.adversarial.discriminator(real_logits, fake_logits)
         loss_D = D_real + D_fake
-        penalty = self.adversarial.penalty(lambda x: self.bare["D"](x, *c), real, fake.detach())
+        penalty = self.adversarial.penalty(lambda x: self.unwrapped["D"](x, *c), real, fake.detach())
         if penalty is not None:
             loss_D = loss_D + penalty
         self.update(loss_D, "D")
@@ -71,7 +71,7 @@ class CGAN(Method):
 
     def deployed(self) -> dict[str, Deployed]:
         """The generator."""
-        return {"G": Deployed(self.bare["G"], input=None, target="image")}
+        return {"G": Deployed(self.unwrapped["G"], input=None, target="image")}
 
     def samples(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Training images, and beside them a column for each class (the first ten), a row from the same noise."""

@@ -72,7 +72,7 @@ class CycleGAN(Method):
             D = self.networks[name]
             real_logits, fake_logits = D(real), D(fake)
             losses[name] = torch.stack(self.adversarial.discriminator(real_logits, fake_logits)).mean()
-            penalty = self.adversarial.penalty(self.bare[name], real, fake)
+            penalty = self.adversarial.penalty(self.unwrapped[name], real, fake)
             self.update(losses[name] if penalty is None else losses[name] + penalty, name)
             accuracies |= {
                 f"{key}_{name}": value for key, value in accuracy(real_logits, fake_logits).items()
@@ -82,8 +82,8 @@ class CycleGAN(Method):
     def deployed(self) -> dict[str, Deployed]:
         """Both generators."""
         return {
-            "AtoB": Deployed(self.bare["AtoB"], input="A", target="B"),
-            "BtoA": Deployed(self.bare["BtoA"], input="B", target="A"),
+            "AtoB": Deployed(self.unwrapped["AtoB"], input="A", target="B"),
+            "BtoA": Deployed(self.unwrapped["BtoA"], input="B", target="A"),
         }
 
     def samples(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:

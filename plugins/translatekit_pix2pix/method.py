@@ -48,7 +48,7 @@ class Pix2Pix(Method):
         fake_logits, real_logits = D(fake_pair.detach()), D(real_pair)
         D_real, D_fake = self.adversarial.discriminator(real_logits, fake_logits)
         loss_D = (D_real + D_fake) / 2
-        penalty = self.adversarial.penalty(self.bare["D"], real_pair, fake_pair.detach())
+        penalty = self.adversarial.penalty(self.unwrapped["D"], real_pair, fake_pair.detach())
         if penalty is not None:
             loss_D = loss_D + penalty
         self.update(loss_D, "D")
@@ -64,7 +64,7 @@ class Pix2Pix(Method):
 
     def deployed(self) -> dict[str, Deployed]:
         """The generator."""
-        return {"G": Deployed(self.bare["G"], input="input", target="target")}
+        return {"G": Deployed(self.unwrapped["G"], input="input", target="target")}
 
     def samples(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Input, output and target."""

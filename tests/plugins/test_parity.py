@@ -75,7 +75,7 @@ def test_six_training_steps_match(data_dir: Path, method_name: str) -> None:
         }
         places = {int(value.flatten()[0]): name for name, value in convert(theirs, numbered)[2].items()}
         names[theirs] = {name: places[number] for number, name in enumerate(numbered)}
-        missing = method.bare[ours].load_state_dict(converted, strict=False)
+        missing = method.unwrapped[ours].load_state_dict(converted, strict=False)
         assert not missing.unexpected_keys
         assert all("running_" in key or "num_batches" in key for key in missing.missing_keys)
     method.setup(
@@ -96,7 +96,7 @@ def test_six_training_steps_match(data_dir: Path, method_name: str) -> None:
             )
 
     for theirs, ours in run["networks"].items():
-        state = method.bare[ours].state_dict()
+        state = method.unwrapped[ours].state_dict()
         after = state_of(arrays, f"after/{theirs}/")
         assert after
         for name, value in after.items():
@@ -104,5 +104,5 @@ def test_six_training_steps_match(data_dir: Path, method_name: str) -> None:
                 state[names[theirs][name]], value, rtol=0, atol=2e-4, msg=f"{ours} {name}"
             )
     with torch.no_grad():
-        output = method.bare[run["networks"][first]](torch.from_numpy(arrays["A"][0]).float())
+        output = method.unwrapped[run["networks"][first]](torch.from_numpy(arrays["A"][0]).float())
     torch.testing.assert_close(output, torch.from_numpy(arrays["after/G_of_A0"]).float(), rtol=0, atol=2e-4)

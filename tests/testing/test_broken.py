@@ -203,7 +203,7 @@ class Method_(Method):
         loss = self.networks["G"](batch["input"]).mean() * (1 + self.steps)
         self.update(loss, "G")
         return {"G": loss.detach()}
-    def deployed(self): return {"G": Deployed(self.bare["G"], "input", "target")}
+    def deployed(self): return {"G": Deployed(self.unwrapped["G"], "input", "target")}
     def samples(self, batch): return {"output": self.networks["G"](batch["input"])}
 
 class Lazy(Method_):
@@ -222,7 +222,7 @@ class Nothing(Method_):
 class Outside(Method_):
     def __init__(self, options, networks, data):
         super().__init__(options, networks, data)
-        self.bare["G"] = self.networks["G"] = Sound(3, 3)
+        self.unwrapped["G"] = self.networks["G"] = Sound(3, 3)
 
 class Glaring(Method_):
     def samples(self, batch): return {"output": 255 * batch["input"]}

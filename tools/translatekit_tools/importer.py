@@ -1,6 +1,6 @@
 """Checkpoints of the PyTorch reference implementation of pix2pix and CycleGAN as model files.
 
-Such a checkpoint is a bare state dict: the architecture is inferred from its names and shapes.
+Such a checkpoint is a state dict and nothing else: the architecture is inferred from its names and shapes.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _MOST_REASON = 300  # characters of what a constructor says
 
 
 def load_network(path: str | Path, direction: str | None = None) -> tuple[nn.Module, ModelInfo]:
-    """The bare network in evaluation mode, on the CPU, and its header.
+    """The network in evaluation mode, on the CPU, and its header.
 
     A generator's option ``pretrained`` is taken as false: the file has the weights, nothing is downloaded.
 

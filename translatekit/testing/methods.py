@@ -100,7 +100,7 @@ def deployed(subject: Subject) -> None:
             )
         network = generator.network
         require(
-            any(network is own for own in method.bare.values()),
+            any(network is own for own in method.unwrapped.values()),
             f"{subject} deploys as {name} what is none of its networks: a checkpoint would not hold it",
         )
         arguments: Any = getattr(network, "arguments", None)
@@ -116,7 +116,7 @@ def deployed(subject: Subject) -> None:
 def samples(subject: Subject) -> None:
     """Its samples are images in [-1, 1], one of a kind for each of the batch."""
     method = _make(subject)
-    for network in method.bare.values():
+    for network in method.unwrapped.values():
         network.eval()
     with torch.no_grad():
         columns = method.samples(_batch(subject))
@@ -144,7 +144,7 @@ def resume(subject: Subject) -> None:
     saved = torch.load(file, weights_only=True)
     other = _make(subject, seed=1)
     for name, network in saved["networks"].items():
-        other.bare[name].load_state_dict(network)
+        other.unwrapped[name].load_state_dict(network)
     for name, optimizer in saved["optimizers"].items():
         other.optimizers[name].load_state_dict(optimizer)
     other.load_extra_state(saved["extra"])
@@ -225,13 +225,13 @@ def _batch(subject: Subject, seed: int = 0) -> dict[str, Any]:
 def _copy(method: Method) -> dict[str, list[Tensor]]:
     return {
         name: [parameter.detach().clone() for parameter in network.parameters()]
-        for name, network in method.bare.items()
+        for name, network in method.unwrapped.items()
         if trains(network)
     }
 
 
 def _states(method: Method) -> dict[str, dict[str, Any]]:
     return {
-        "networks": {name: network.state_dict() for name, network in method.bare.items()},
+        "networks": {name: network.state_dict() for name, network in method.unwrapped.items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
     }

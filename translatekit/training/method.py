@@ -20,13 +20,13 @@ class Method:
     """
 
     networks: dict[str, Any]
-    bare: dict[str, nn.Module]
+    unwrapped: dict[str, nn.Module]
     optimizers: dict[str, Any]
     fabric: Fabric
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
         """Take the networks by name."""
-        self.bare = dict(networks)
+        self.unwrapped = dict(networks)
         self.networks = dict(networks)
         self.optimizers = {}
 
@@ -35,7 +35,7 @@ class Method:
 
     def add_network(self, name: str, network: nn.Module) -> None:
         """One more network, such as in `begin`: trained, saved and resumed like the others."""
-        self.bare[name] = self.networks[name] = network
+        self.unwrapped[name] = self.networks[name] = network
 
     def make_optimizers(self, make: MakeOptimizer) -> dict[str, torch.optim.Optimizer]:
         """The optimizers by name: here, one for each network that has weights to train, under its name.
@@ -43,13 +43,15 @@ class Method:
         A subclass may give several networks one optimizer, other rates (``make(parameters, lr=1e-4)``), or optimizers
         of another kind.
         """
-        return {name: make(network.parameters()) for name, network in self.bare.items() if trains(network)}
+        return {
+            name: make(network.parameters()) for name, network in self.unwrapped.items() if trains(network)
+        }
 
     def setup(self, fabric: Fabric, make_optimizer: MakeOptimizer, wrap: Callable[[nn.Module], Any]) -> None:
         """See `translatekit.interfaces.Method.setup`."""
         self.fabric = fabric
         optimizers = self.make_optimizers(make_optimizer)
-        for name, network in self.bare.items():
+        for name, network in self.unwrapped.items():
             wrapped = wrap(network)
             self.networks[name] = (
                 fabric.setup_module(wrapped) if trains(network) else _Fixed(fabric.to_device(wrapped), fabric)
@@ -97,12 +99,12 @@ class Method:
         with ExitStack() as stack:
             for name in names:
                 stack.enter_context(self.fabric.no_backward_sync(self.networks[name]))
-                self.bare[name].requires_grad_(False)
+                self.unwrapped[name].requires_grad_(False)
             try:
                 yield
             finally:
                 for name in names:
-                    self.bare[name].requires_grad_(True)
+                    self.unwrapped[name].requires_grad_(True)
 
 
 def trains(network: nn.Module) -> bool:

@@ -54,19 +54,19 @@ class Samples:
 def evaluating(training: Training) -> Iterator[None]:
     """Networks in evaluation mode, the averaged weights in place where there are any; everything back after.
 
-    They are the bare ones, without what several processes wrap them in, so that one process alone may use them.
+    They are unwrapped, without what several processes need around them, so that one process alone may use them.
     """
     method = training.method
-    bare, wrapped = method.bare, method.networks
-    modes = {name: network.training for name, network in bare.items()}
+    unwrapped, wrapped = method.unwrapped, method.networks
+    modes = {name: network.training for name, network in unwrapped.items()}
     deployed = {name: item.network for name, item in method.deployed().items() if name in training.ema}
     kept: dict[str, dict[str, Tensor]] = {}
-    for network in bare.values():
+    for network in unwrapped.values():
         network.eval()
     for name, network in deployed.items():
         kept[name] = {key: value.clone() for key, value in network.state_dict().items()}
         network.load_state_dict(training.ema[name].module.state_dict())
-    method.networks = dict[str, Any](bare)
+    method.networks = dict[str, Any](unwrapped)
     try:
         with torch.no_grad():
             yield
@@ -74,7 +74,7 @@ def evaluating(training: Training) -> Iterator[None]:
         method.networks = wrapped
         for name, network in deployed.items():
             network.load_state_dict(kept[name])
-        for name, network in bare.items():
+        for name, network in unwrapped.items():
             network.train(modes[name])
 
 

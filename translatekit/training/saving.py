@@ -46,7 +46,7 @@ def save(training: Training) -> None:
             "losses": training.losses.checked,
             "metrics": training.metrics,
             "deployed": _places(method),
-            "networks": {name: network.state_dict() for name, network in method.bare.items()},
+            "networks": {name: network.state_dict() for name, network in method.unwrapped.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in method.optimizers.items()},
             "ema": {name: average.state_dict() for name, average in training.ema.items()},
             "precision": fabric.strategy.precision.state_dict(),
@@ -138,7 +138,7 @@ def load_networks(method: Method, state: dict[str, Any], run: Path) -> None:
         TrainingError: they are those of other networks.
     """
     try:
-        for name, network in method.bare.items():
+        for name, network in method.unwrapped.items():
             network.load_state_dict(state["networks"][name])
     except (RuntimeError, KeyError, ValueError) as error:
         raise _other_networks(run, error) from None
@@ -174,7 +174,7 @@ def _load(training: Training, state: dict[str, Any]) -> None:
 def _places(method: Method) -> dict[str, str]:
     """Under which of the networks' names each deployed generator is kept."""
     return {
-        name: next(key for key, network in method.bare.items() if network is deployed.network)
+        name: next(key for key, network in method.unwrapped.items() if network is deployed.network)
         for name, deployed in method.deployed().items()
     }
 
