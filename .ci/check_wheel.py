@@ -41,6 +41,7 @@ SENTENCES = {  # what an environment that only runs .onnx says of the rest
     ("demo",): "'translatekit[train]' 'translatekit[prepare]'",
     ("import", "latest_net_G.pth"): "'translatekit[train]'",
     ("sample", "run"): "'translatekit[train]'",
+    ("watch", "run"): "'translatekit[train]'",
     ("plugins", "check", "unet"): "'translatekit[train]'",
     ("run", "images", "--model", "run"): "'translatekit[train]'",
     ("run", "video.mp4", "--model", "model.onnx"): "'translatekit[video]'",

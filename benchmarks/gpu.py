@@ -6,10 +6,13 @@
 
 Each part runs in a process of its own and writes down every figure as soon as it has it, so that a part that is
 missing, fails or runs out of time costs nothing but itself; the result says which did and why. Parts: the limits of
-the card as torch reaches them, torch eager and compiled, ONNX Runtime, TensorRT, from files to files, and training
-steps. Networks: the U-Net and the ResNet of 9 blocks at the papers' width of 64, 256x256 pixels.
+the card as torch reaches them, torch eager and compiled, ONNX Runtime, TensorRT, TensorRT-RTX, from files to files,
+and training steps. Networks: the U-Net and the ResNet of 9 blocks at the papers' width of 64, 256x256 pixels.
+TensorRT-RTX builds without a GPU, and that half of its part is measured anywhere.
 
-``alone`` is images a second from arrays to arrays, uploads and downloads included; ``device`` leaves those out.
+``alone`` is images a second from arrays to arrays, uploads and downloads included; ``device`` leaves those out;
+``times_torch`` is the first as a multiple of eager torch's at the same precision and batch; ``psnr`` is against the
+network in float32 on the CPU.
 """
 
 from __future__ import annotations
@@ -39,13 +42,14 @@ PROFILE = "1,16,64"
 FILES = 2000
 PARTS = {  # seconds each may take; the sum stays under ten minutes
     "limits": 30,
-    "torch": 100,
-    "tensorrt": 150,
-    "engine-files": 50,
+    "torch": 90,
+    "tensorrt": 130,
+    "engine-files": 40,
+    "tensorrt-rtx": 90,
     "files": 50,
     "onnxruntime": 40,
-    "training": 60,
-    "compiled": 90,
+    "training": 50,
+    "compiled": 70,
 }
 Write = Callable[..., None]
 
@@ -257,42 +261,80 @@ def onnxruntime_part(work: Path, write: Write) -> None:
 
 
 def tensorrt_part(work: Path, write: Write) -> None:
-    """Engines built, checked and timed; kept for the part from files to files."""
+    """Engines built by the full TensorRT, checked and timed; kept for the part from files to files."""
     from translatekit_tools.backends.tensorrt.cuda.driver import find_gpu
-    from translatekit_tools.backends.tensorrt.flavour import FULL, use
+    from translatekit_tools.backends.tensorrt.flavour import FULL
 
-    gpu, version = find_gpu(), use(FULL)
+    engines_part(FULL, find_gpu(), work, write)
+
+
+def tensorrt_rtx_part(work: Path, write: Write) -> None:
+    """Engines of TensorRT-RTX, built for this GPU, checked and timed, from files to files too.
+
+    Without a GPU they are built for the default targets, and that is all.
+    """
+    from translatekit_tools.backends.tensorrt.cuda.driver import find_gpu
+    from translatekit_tools.backends.tensorrt.flavour import RTX
+
+    from translatekit.errors import TranslatekitError
+
+    try:
+        gpu, problem = find_gpu(), None
+    except TranslatekitError as error:
+        gpu, problem = None, error
+    engines_part(RTX, gpu, work, write)
+    if problem is not None:
+        raise problem
+    time_files(sorted(work.glob("*.tensorrt-rtx.engine")), "auto", (None,), write)
+
+
+def engines_part(flavour: Any, gpu: Any, work: Path, write: Write) -> None:
+    from translatekit_tools.backends.tensorrt.flavour import use
+
+    version = use(flavour)
     timings = b""
     for name in NETWORKS:
         for precision in PRECISIONS:
-            row = {"network": name, "precision": precision, "tensorrt": version}
+            row = {"network": name, "precision": precision, flavour.name: version}
             try:
-                timings = build_and_time(name, precision, gpu, timings, work, partial(write, **row))
+                path, timings = build_engine(
+                    name, precision, flavour, gpu, timings, work, partial(write, **row)
+                )
+                if gpu is not None:
+                    time_engine(path, name, work, partial(write, **row))
             except Exception as error:
                 write(**row, problem=f"{type(error).__name__}: {error}")
 
 
-def build_and_time(name: str, precision: str, gpu: Any, timings: bytes, work: Path, write: Write) -> bytes:
+def build_engine(
+    name: str, precision: str, flavour: Any, gpu: Any, timings: bytes, work: Path, write: Write
+) -> tuple[Path, bytes]:
+    """An engine and its header, and what to keep for the next build; `gpu` None for TensorRT-RTX's default targets."""
     from translatekit_tools.backends.tensorrt.build import build
     from translatekit_tools.backends.tensorrt.compiler import check_version
     from translatekit_tools.backends.tensorrt.engine_file import EngineHeader, hash_engine, write_header
-    from translatekit_tools.backends.tensorrt.flavour import FULL, use
+    from translatekit_tools.backends.tensorrt.flavour import RTX, use
     from translatekit_tools.backends.tensorrt.phases import Phases
     from translatekit_tools.backends.tensorrt.profiles import parse_profiles
-    from translatekit_tools.backends.tensorrt.translator import load
+    from translatekit_tools.backends.tensorrt.targets import parse_targets
 
     from translatekit.model_info import ModelInfo
 
-    version = use(FULL)
+    version = use(flavour)
     info = ModelInfo.from_json(json.loads((work / f"{name}.json").read_text())["info"], work)
     profiles = parse_profiles(PROFILE, None, info)
-    typed = check_version(version, precision)
+    typed = check_version(version, precision, flavour)
     graph = work / f"{name}.{precision if typed else 'opset17'}.onnx"
     half = precision == "fp16" and not typed
+    targets = None
+    if flavour is RTX:
+        targets = parse_targets(None if gpu is None else gpu.compute_capability, precision)
     started = time.perf_counter()
-    plan, timings = build(graph, profiles, Phases(lambda *_: None), half=half, timings=timings)
-    facts = {"build_seconds": time.perf_counter() - started, "engine_bytes": len(plan)}
-    path = work / f"{name}.{precision}.engine"
+    plan, timings = build(
+        graph, profiles, Phases(lambda *_: None), half=half, timings=timings, targets=targets
+    )
+    write(build_seconds=time.perf_counter() - started, engine_bytes=len(plan), targets=targets)
+    path = work / f"{name}.{precision}.{flavour.name}.engine"
     path.write_bytes(plan)
     header = EngineHeader(
         info=info,
@@ -300,19 +342,29 @@ def build_and_time(name: str, precision: str, gpu: Any, timings: bytes, work: Pa
         source=str(graph),
         precision=precision,
         profiles=profiles,
-        gpu=gpu.name,
-        compute_capability=gpu.compute_capability,
+        gpu="" if targets else gpu.name,
+        compute_capability="" if targets else gpu.compute_capability,
         tensorrt=version,
-        driver=gpu.driver,
+        driver="" if targets else gpu.driver,
+        flavour=flavour.name,
+        targets=",".join(targets or ()),
     )
     write_header(path, header)
+    return path, timings
+
+
+def time_engine(path: Path, name: str, work: Path, write: Write) -> None:
+    from translatekit_tools.backends.tensorrt.translator import load
+
+    started = time.perf_counter()
     translator = load(path)
-    write(**facts, psnr=quality(translator, name, work), beside_torch=works_beside_torch(translator))
+    seconds = time.perf_counter() - started
+    beside = works_beside_torch(translator)
+    write(load_seconds=seconds, psnr=quality(translator, name, work), beside_torch=beside)
     for batch in BATCHES:
         single = rate(partial(translator, random_images(batch)), batch)
         write(batch=batch, alone=rate_in_flight(translator, batch), one_at_a_time=single)
     translator.close()
-    return timings
 
 
 def works_beside_torch(translator: Any) -> bool | None:
@@ -351,8 +403,8 @@ def files_part(work: Path, write: Write) -> None:
 
 
 def engine_files_part(work: Path, write: Write) -> None:
-    """From JPEGs to JPEGs, with the engines that were built."""
-    time_files(sorted(work.glob("*.engine")), "auto", (None,), write)
+    """From JPEGs to JPEGs, with the engines that the full TensorRT built."""
+    time_files(sorted(work.glob("*.tensorrt.engine")), "auto", (None,), write)
 
 
 def time_files(models: list[Path], device: str, precisions: tuple[str | None, ...], write: Write) -> None:
@@ -369,7 +421,7 @@ def time_files(models: list[Path], device: str, precisions: tuple[str | None, ..
             Image.fromarray(pixels).resize((SIZE, SIZE)).save(source / f"{index:05}.jpg", quality=95)
         for model in models:
             for precision in precisions:
-                name, _, built = model.stem.partition(".")
+                name, built, *_ = f"{model.stem}.".split(".")
                 row = {"network": name, "model": model.name, "precision": precision or built, "images": FILES}
                 try:
                     for _ in range(2):  # the first is the warm-up
@@ -399,6 +451,7 @@ FUNCTIONS = {
     "onnxruntime": onnxruntime_part,
     "tensorrt": tensorrt_part,
     "engine-files": engine_files_part,
+    "tensorrt-rtx": tensorrt_rtx_part,
     "files": files_part,
     "training": training_part,
 }
@@ -433,6 +486,7 @@ def measure(work: Path, parts: list[str], pythons: dict[str, str | None], second
         print(
             f"{part}: {len(rows)} figures in {took} s; {problem or 'complete'}", file=sys.stderr, flush=True
         )
+    compare_with_torch(results)
     compare_with_limits(results, work)
     return results
 
@@ -478,6 +532,19 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def compare_with_torch(results: dict[str, Any]) -> None:
+    """Beside each rate from arrays to arrays, that of eager torch at the same network, precision and batch."""
+
+    def key(row: dict[str, Any]) -> tuple[Any, ...]:
+        return row.get("network"), row.get("precision"), row.get("batch")
+
+    parts = results["parts"]
+    eager = {key(row): row["alone"] for row in parts.get("torch", {}).get("rows", []) if row.get("alone")}
+    for row in (row for name, part in parts.items() if name != "torch" for row in part["rows"]):
+        if row.get("alone") and row.get("batch") and key(row) in eager:
+            row["times_torch"] = row["alone"] / eager[key(row)]
+
+
 def compare_with_limits(results: dict[str, Any], work: Path) -> None:
     """Beside each rate, the share of what the card's arithmetic or its memory would allow, whichever is less.
 
@@ -512,7 +579,7 @@ def main() -> None:
     parser.add_argument("--prepare", type=Path, metavar="DIR", help="write models and graphs there, and stop")
     parser.add_argument("--work", type=Path, default=Path("work"), help="the folder that --prepare wrote")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of the parts")
-    parser.add_argument("--tensorrt-python", help="another Python, which has TensorRT and pycuda")
+    parser.add_argument("--tensorrt-python", help="another Python, which has the full TensorRT")
     parser.add_argument("--minutes", type=float, default=9.5, help="for all parts together")
     parser.add_argument("--json", type=Path, help="write the results there too")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)

@@ -16,7 +16,10 @@ def of_extra(extra: str, *modules: str) -> tuple[str, ...]:
 NETWORKS = of_extra("train", "torch", "safetensors")
 """What everything requires that makes or runs networks in PyTorch."""
 
-TRAINING = (*NETWORKS, *of_extra("train", "lightning_fabric", "tensorboard", "torchmetrics"))
+TRAINING = (
+    *NETWORKS,
+    *of_extra("train", "jinja2", "lightning_fabric", "tensorboard", "torchmetrics", "uplot"),
+)
 """What training requires."""
 
 VIDEO = of_extra("video", "av", "cv2")

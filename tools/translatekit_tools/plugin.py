@@ -106,6 +106,7 @@ def register_commands() -> Iterable[CommandSpec]:
         name="watch",
         target="translatekit_tools.cli.watch:watch",
         summary="follow runs in a page: curves, samples, and what is wrong with them",
+        requires=of_extra("train", "jinja2", "uplot"),
     )
     yield CommandSpec(
         name="evaluate",

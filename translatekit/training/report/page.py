@@ -96,7 +96,7 @@ def _chart_library(name: str) -> Markup:
         return Markup(Path(str(path)).read_text(encoding="utf-8"))
     except (metadata.PackageNotFoundError, OSError):
         raise TranslatekitError(
-            f"the charts of pages are drawn by uPlot, and its {name} is not there: pip install 'uplot-python>=1.1,<2'"
+            f"the charts of pages are drawn by uPlot, and {name} is not there: run pip install 'translatekit[train]'"
         ) from None
 
 
