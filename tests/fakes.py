@@ -82,12 +82,56 @@ def register_generators():
     return [GeneratorSpec(name="halfsize", target="fake_wrong.net:HalfSize", summary="halves", size_multiple=2)]
 """
 
+FORMAT_PLUGIN = """
+from translatekit.hookspecs import hookimpl
+from translatekit.specs import FormatSpec
+
+@hookimpl
+def register_formats():
+    yield FormatSpec(name="plainlevels", target="fake_format.files:Open", writer="fake_format.files:encode",
+                     summary="levels as bytes behind a line of text", suffixes=(".levels",),
+                     signatures=((0, b"LEVELS "),), dtypes=("uint8",), channels=(1, 3))
+"""
+
+FORMAT_FILES = """
+import numpy as np
+from translatekit.errors import DataError
+from translatekit.images import Header, Image
+from translatekit.images.image import file_spec
+
+
+class Open:
+    def __init__(self, source):
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        line, _, self.data = data.partition(b"\\n")
+        magic, *shape = line.split()
+        if magic != b"LEVELS":
+            raise DataError("it does not start as such files do")
+        self.shape = tuple(map(int, shape))
+
+    def header(self, page=0):
+        return Header(height=self.shape[0], width=self.shape[1], spec=file_spec(self.shape[2], "uint8", True))
+
+    def read(self, page=0):
+        pixels = np.frombuffer(self.data, np.uint8).reshape(self.shape)
+        return Image(pixels=pixels, spec=self.header().spec, white=255.0)
+
+    def close(self):
+        pass
+
+
+def encode(image, suffix, *, quality, compression):
+    line = "LEVELS " + " ".join(map(str, image.pixels.shape)) + chr(10)
+    return line.encode() + image.pixels.tobytes()
+"""
+
 FAKES: dict[str, dict[str, str]] = {
     "fake-good": {
         "plugin.py": GOOD_PLUGIN,
         "command.py": GOOD_COMMAND,
         "net.py": CONVOLUTION.format(name="GoodNet", size_multiple=1, stride=1),
     },
+    "fake-format": {"plugin.py": FORMAT_PLUGIN, "files.py": FORMAT_FILES},
     "fake-raises": {"plugin.py": "raise RuntimeError('no licence found')"},
     "fake-typo": {"plugin.py": TYPO_PLUGIN},
     "fake-taker": {"plugin.py": TAKER_PLUGIN},

@@ -6,7 +6,14 @@ from collections.abc import Iterable
 
 from translatekit.hookspecs import hookimpl
 from translatekit.requirements import TRAINING, of_extra
-from translatekit.specs import CommandSpec, DatasetSpec, DiscriminatorSpec, GeneratorSpec, LossSpec
+from translatekit.specs import (
+    CommandSpec,
+    DatasetSpec,
+    DiscriminatorSpec,
+    FormatSpec,
+    GeneratorSpec,
+    LossSpec,
+)
 
 
 @hookimpl
@@ -124,6 +131,66 @@ def register_datasets() -> Iterable[DatasetSpec]:
         provides="paired",
         folder=False,
     )
+
+
+@hookimpl
+def register_formats() -> Iterable[FormatSpec]:
+    """Formats of the core."""
+    raster, encode = "translatekit.images.reading:RasterReader", "translatekit.images.writing:encode_raster"
+    yield FormatSpec(
+        name="png",
+        target=raster,
+        writer=encode,
+        summary="PNG of up to 16 bits, with palettes",
+        suffixes=(".png", ".apng"),
+        written=(".png",),
+        signatures=((0, b"\x89PNG"),),
+        dtypes=("uint8", "uint16"),
+        channels=(1, 2, 3, 4),
+        alpha=True,
+        profile=True,
+    )
+    yield FormatSpec(
+        name="tiff",
+        target=raster,
+        writer=encode,
+        volume_writer="translatekit.images.tiff:write_volume",
+        summary="TIFF and BigTIFF of any number of channels, in all layouts, with pages",
+        suffixes=(".tif", ".tiff"),
+        signatures=((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
+        dtypes=("uint8", "uint16", "int16", "float32"),
+        alpha=True,
+        profile=True,
+        volumes=True,
+    )
+    for name, summary, suffixes, written in (
+        ("jpeg", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), (".jpg", ".jpeg")),
+        ("bmp", "Windows bitmaps", (".bmp", ".dib"), (".bmp",)),
+        ("webp", "WebP", (".webp",), (".webp",)),
+        ("avif", "AVIF; of 10 and 12 bits it is read", (".avif",), (".avif",)),
+    ):
+        yield FormatSpec(
+            name=name,
+            target=raster,
+            writer=encode,
+            summary=summary,
+            suffixes=suffixes,
+            written=written,
+            channels=(1, 3),
+            lossless=name == "bmp",
+            alpha=name in ("webp", "avif"),
+            profile=name != "bmp",
+        )
+    more: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("gif", "GIF", (".gif",)),
+        ("heif", "HEIC and HEIF", (".heic", ".heif", ".hif")),
+        ("jpeg2000", "JPEG 2000 of up to 16 bits", (".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf")),
+        ("netpbm", "PBM, PGM, PPM and PFM", (".pbm", ".pgm", ".ppm", ".pnm")),
+        ("tga", "Truevision TGA", (".tga",)),
+        ("ico", "icons, of which the largest size is read", (".ico",)),
+    )
+    for name, summary, read in more:
+        yield FormatSpec(name=name, target=raster, summary=summary, suffixes=read)
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""The plugin manual: the seven hooks a package may implement to add to translatekit.
+"""The plugin manual: the hooks a package may implement to add to translatekit.
 
 A plugin is a module named by an entry point of the group ``translatekit``::
 
@@ -22,6 +22,7 @@ from translatekit.specs import (
     CommandSpec,
     DatasetSpec,
     DiscriminatorSpec,
+    FormatSpec,
     GeneratorSpec,
     LossSpec,
     MethodSpec,
@@ -111,6 +112,19 @@ def register_backends() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_formats() -> Iterable[FormatSpec]:  # type: ignore[empty-body]
+    """Formats of image files.
+
+    Called when a file of a suffix is read or written, to find images in folders, and to list them. Example::
+
+        @hookimpl
+        def register_formats():
+            yield FormatSpec(name="mine", target="mynets.files:open_mine", summary="My scanner's files",
+                             suffixes=(".mine",), writer="mynets.files:encode_mine", dtypes=("uint16",), channels=(1,))
+    """
+
+
+@hookspec
 def register_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
     """Commands of the ``translatekit`` program.
 
@@ -130,5 +144,6 @@ HOOKS: dict[str, str] = {
     "dataset": "register_datasets",
     "method": "register_methods",
     "backend": "register_backends",
+    "format": "register_formats",
     "command": "register_commands",
 }

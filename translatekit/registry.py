@@ -15,6 +15,7 @@ from translatekit.specs import (
     CommandSpec,
     DatasetSpec,
     DiscriminatorSpec,
+    FormatSpec,
     GeneratorSpec,
     LossSpec,
     MethodSpec,
@@ -106,6 +107,8 @@ def registry(kind: Literal["dataset"]) -> Registry[DatasetSpec]: ...
 def registry(kind: Literal["method"]) -> Registry[MethodSpec]: ...
 @overload
 def registry(kind: Literal["backend"]) -> Registry[BackendSpec]: ...
+@overload
+def registry(kind: Literal["format"]) -> Registry[FormatSpec]: ...
 @overload
 def registry(kind: Literal["command"]) -> Registry[CommandSpec]: ...
 @overload

@@ -231,6 +231,83 @@ class BackendSpec(Spec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FormatSpec(Spec):
+    """A format of image files: a function from a path, or a file's bytes, to a `translatekit.images.formats.Reader`.
+
+    Attributes:
+        suffixes: of its files, in lower case, with the dot; two dots are allowed, as in ``.nii.gz``.
+        writer: ``"package.module:function"``, called as ``encode(image, suffix, quality=95, compression=4)`` with a
+            `translatekit.images.Image`; it returns the bytes of a file. None where single images are not written.
+        volume_writer: ``"package.module:function"``, called as ``write(path, images, pages=N, compression=4)`` with as
+            many images as there are pages; it writes the file, or the folder, `path`, and holds one image at a time
+            where the format allows. None where only single images are written.
+        written: the suffixes that the writers write; all, where there is a writer and this is empty.
+        signatures: what its files start with, as pairs of an offset in bytes and the bytes found there: how it is told
+            without a suffix.
+        dtypes: of the numbers that are written and read again exactly.
+        channels: how many it writes; empty where any number will do.
+        lossless: whether what it writes is read again exactly.
+        alpha, profile: whether transparency and colour profiles are written.
+        keeps: what else of an image comes back with it, in words.
+        volumes: whether a file holds slices of a volume, or pages.
+        folders: whether a folder may be one such image, as a DICOM series is.
+        fallback: whether it is asked only for suffixes that no other format has.
+    """
+
+    kind: ClassVar[str] = "format"
+    suffixes: tuple[str, ...]
+    writer: str | None = None
+    volume_writer: str | None = None
+    written: tuple[str, ...] = ()
+    signatures: tuple[tuple[int, bytes], ...] = ()
+    dtypes: tuple[str, ...] = ("uint8",)
+    channels: tuple[int, ...] = ()
+    lossless: bool = True
+    alpha: bool = False
+    profile: bool = False
+    keeps: tuple[str, ...] = ()
+    volumes: bool = False
+    folders: bool = False
+    fallback: bool = False
+
+    @property
+    def written_suffixes(self) -> tuple[str, ...]:
+        """The suffixes that single images are written with."""
+        return (self.written or self.suffixes) if self.writer is not None else ()
+
+    @property
+    def holds(self) -> str:
+        """What its files hold, in words, such as ``1 or 3 channels of uint8``."""
+        counts = [str(count) for count in self.channels]
+        listed = [", ".join(counts[:-1]), counts[-1]] if len(counts) > 1 else counts
+        some = " or ".join(listed) or "any number of"
+        one = "channel" if counts == ["1"] else "channels"
+        return f"{some} {one} of {' or '.join(self.dtypes)}"
+
+    def load_writer(self) -> Any:
+        """What encodes an image.
+
+        Raises:
+            PluginError: nothing does, or a required package is not installed.
+        """
+        return self._part(self.writer, "writer of images")
+
+    def load_volume_writer(self) -> Any:
+        """What writes several images into one file.
+
+        Raises:
+            PluginError: nothing does, or a required package is not installed.
+        """
+        return self._part(self.volume_writer, "writer of volumes")
+
+    def _part(self, target: str | None, what: str) -> Any:
+        if target is None:
+            raise PluginError(f"format {self.name!r} has no {what}: choose another format, such as .tiff")
+        require(f"{self.kind} {self.name!r}", self.requires)
+        return import_target(target, f"the {what} of format {self.name!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSpec(Spec):
     """A command of the ``translatekit`` program: a click command.
 
@@ -287,6 +364,7 @@ SPEC_TYPES: dict[str, type[Spec]] = {
         DatasetSpec,
         MethodSpec,
         BackendSpec,
+        FormatSpec,
         CommandSpec,
     )
 }

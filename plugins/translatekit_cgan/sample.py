@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from translatekit.errors import ModelFileError, OptionError
-from translatekit.images import WRITABLE_SUFFIXES, Picture, encode_picture
+from translatekit.images import Picture, encode_picture, writable_suffixes
 from translatekit.model_file import find_model, read_info
 from translatekit.model_info import ModelInfo
 from translatekit.networks.loading import load_network
@@ -64,9 +64,9 @@ def sample(
     count = count if count is not None else (16 if len(labels) == 1 else 8)
     if count < 1:
         raise OptionError(f"the number of images must be at least 1, got {count}: pass -n 16")
-    as_grid = out.suffix.lower() in WRITABLE_SUFFIXES and not out.is_dir()
+    as_grid = out.suffix.lower() in writable_suffixes() and not out.is_dir()
     if not as_grid and out.suffix and not out.exists():
-        known = ", ".join(sorted(WRITABLE_SUFFIXES))
+        known = ", ".join(sorted(writable_suffixes()))
         raise OptionError(
             f"images cannot be written as {out.suffix!r}: pass -o with one of {known}, or a folder"
         )

@@ -295,7 +295,12 @@ def test_options_of_networks_losses_and_datasets_have_ranges_too(kind: str, spec
 
 
 def test_every_kind_with_options_is_tried() -> None:
-    assert set(HOOKS) - {"method", "backend", "command"} <= {"generator", "discriminator", "loss", "dataset"}
+    assert set(HOOKS) - {"method", "backend", "format", "command"} <= {
+        "generator",
+        "discriminator",
+        "loss",
+        "dataset",
+    }
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from translatekit.images import IMAGE_SUFFIXES, UnreadableImageError, read_picture, read_size
+from translatekit.images import UnreadableImageError, image_suffixes, read_picture, read_size
 
 SMOOTH = np.asarray(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (3, 4, 3), np.uint8)).resize((80, 60))
@@ -73,7 +73,7 @@ def test_without_pillow_heif_the_error_says_what_to_install(monkeypatch: pytest.
 
 @pytest.mark.parametrize("suffix", [".j2k", ".j2c", ".jpc", ".jpx", ".jp2"])
 def test_bare_and_boxed_jpeg_2000_are_read(tmp_path: Path, suffix: str) -> None:
-    assert suffix in IMAGE_SUFFIXES
+    assert suffix in image_suffixes()
     kind = "j2k" if suffix in (".j2k", ".j2c", ".jpc") else "jp2"
     path = tmp_path / f"image{suffix}"
     path.write_bytes(imagecodecs.jpeg2k_encode(SMOOTH, level=0, codecformat=kind))

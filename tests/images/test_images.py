@@ -13,15 +13,15 @@ from PIL import Image, ImageCms
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import (
-    IMAGE_SUFFIXES,
-    WRITABLE_SUFFIXES,
     Picture,
     UnreadableImageError,
     encode_picture,
+    image_suffixes,
     read_picture,
     read_size,
     resize,
     to_gray,
+    writable_suffixes,
 )
 
 HOSTILE_THAT_DECODE = {"hopper_bad_exif.jpg", "hopper_idat_after_image_end.png"}
@@ -52,7 +52,7 @@ def test_every_real_image_opens(data_dir: Path) -> None:
     files = sorted((data_dir / "images").iterdir())
     assert files
     for path in files:
-        assert path.suffix in IMAGE_SUFFIXES
+        assert path.suffix in image_suffixes()
         picture = read_picture(path)
         height, width, channels = picture.pixels.shape
         assert channels in (1, 3), path
@@ -190,7 +190,7 @@ def test_lossless_formats_give_back_what_was_written(
         np.testing.assert_array_equal(again.alpha, picture.alpha)
 
 
-@pytest.mark.parametrize("suffix", sorted(WRITABLE_SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(writable_suffixes()))
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_every_format_takes_every_kind_of_pixels(suffix: str, channels: int, dtype: type) -> None:

@@ -20,7 +20,7 @@ from translatekit_tools.bulk.manifest import MANIFEST_NAME
 
 from translatekit.cli import program
 from translatekit.errors import DataError, ModelFileError, OptionError
-from translatekit.images import IMAGE_SUFFIXES, Picture, encode_picture, read_picture
+from translatekit.images import Picture, encode_picture, image_suffixes, read_picture
 from translatekit.inference.geometry import fit_pixels
 from translatekit.model_info import ModelInfo
 
@@ -272,7 +272,7 @@ def test_hostile_files_are_named_and_the_rest_goes_on(tmp_path: Path, data_dir: 
     assert "empty" in failed["empty.jpg"]
     assert "pixels" in failed["decompression_bomb.gif"]
     assert all("\n" not in reason for reason in failed.values())
-    images = [path for path in source.iterdir() if path.suffix in IMAGE_SUFFIXES]
+    images = [path for path in source.iterdir() if path.suffix in image_suffixes()]
     assert summary.translated + len(failed) == len(images)
     assert {path.name for path in summary.outputs} <= {path.name for path in (tmp_path / "out").iterdir()}
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from translatekit_tools.bulk.pipes import _suffix
 
-from translatekit.images import IMAGE_SUFFIXES
+from translatekit.images import image_suffixes
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
@@ -79,7 +79,7 @@ def test_what_fails_in_a_pipe_writes_nothing(model: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000"])
 def test_images_are_told_by_their_first_bytes(form: str) -> None:
     suffix = _suffix(encoded(form)[:16])
-    assert suffix in IMAGE_SUFFIXES
+    assert suffix in image_suffixes()
     assert Image.registered_extensions()[suffix] == form
     assert _suffix(b"YUV4MPEG2 W4 H4 ") is None
     assert _suffix(b"\0\0\0\x20ftypisom\0\0\2\0") is None

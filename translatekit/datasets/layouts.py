@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.images import IMAGE_SUFFIXES, UnreadableImageError, read_picture, read_size, to_gray
+from translatekit.images import UnreadableImageError, is_image, read_picture, read_size, to_gray
 
 PREPARE_PAIRS = "translatekit prepare pairs joins them by name, number, order, pattern or table"
 """What every message about pairs ends in."""
@@ -57,11 +57,7 @@ def find_images(folder: Path, recursive: bool = True) -> list[Path]:
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if recursive and not name.startswith((".", "__MACOSX"))]
-        found += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
+        found += [Path(parent, name) for name in files if not name.startswith(".") and is_image(name)]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from translatekit.datasets.layouts import listed
 from translatekit.errors import TranslatekitError
-from translatekit.images import IMAGE_SUFFIXES, count_pages, read_picture
+from translatekit.images import count_pages, read_picture
 
 _DECODED, _COUNTED = 6, 50  # files that are looked at, spread over the set
 _MOST_CLASSES = 200
 _FLAT = 0.9  # of neighbours that are equal: a label map's, and hardly a photograph's
-_TIFF = frozenset({".tif", ".tiff"}) & IMAGE_SUFFIXES
+_TIFF = frozenset({".tif", ".tiff"})
 
 
 def find_remarks(files: Sequence[Path]) -> list[str]:

@@ -1,6 +1,23 @@
 """Images as arrays: every kind of file a folder may hold, read and written with all that can be kept."""
 
 from translatekit.images.fit import fit_image, image_from
+from translatekit.images.formats import (
+    OpenImage,
+    count_pages,
+    encode_image,
+    encode_picture,
+    image_of,
+    image_suffixes,
+    is_image,
+    open_image,
+    read_header,
+    read_image,
+    read_picture,
+    read_size,
+    suffix_of,
+    writable_suffixes,
+    write_volume,
+)
 from translatekit.images.image import Header, Image
 from translatekit.images.labels import with_edges
 from translatekit.images.picture import (
@@ -11,23 +28,13 @@ from translatekit.images.picture import (
     to_gray,
     to_uint8,
 )
-from translatekit.images.reading import (
-    IMAGE_SUFFIXES,
-    count_pages,
-    read_header,
-    read_image,
-    read_picture,
-    read_size,
-)
 from translatekit.images.tiff import write_pages
-from translatekit.images.writing import WRITABLE_SUFFIXES, encode_image, encode_picture, image_of
 
 __all__ = [
-    "IMAGE_SUFFIXES",
     "MAX_PIXELS",
-    "WRITABLE_SUFFIXES",
     "Header",
     "Image",
+    "OpenImage",
     "Picture",
     "UnreadableImageError",
     "count_pages",
@@ -36,13 +43,19 @@ __all__ = [
     "fit_image",
     "image_from",
     "image_of",
+    "image_suffixes",
+    "is_image",
+    "open_image",
     "read_header",
     "read_image",
     "read_picture",
     "read_size",
     "resize",
+    "suffix_of",
     "to_gray",
     "to_uint8",
     "with_edges",
+    "writable_suffixes",
     "write_pages",
+    "write_volume",
 ]

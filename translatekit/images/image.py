@@ -44,6 +44,15 @@ class Image:
     palette: np.ndarray | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def part(self, top: int, left: int, height: int, width: int) -> Image:
+        """A part of it, in pixels; its metadata are those of the whole."""
+        planes: dict[str, Any] = {
+            name: plane[top : top + height, left : left + width]
+            for name in ("pixels", "alpha", "valid", "numbers")
+            if (plane := getattr(self, name)) is not None
+        }
+        return replace(self, **planes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:

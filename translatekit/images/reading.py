@@ -1,4 +1,4 @@
-"""Reading image files of every kind that a folder may hold."""
+"""Reading photographs and what is stored like them: all that Pillow reads, in its full depth, and TIFF."""
 
 from __future__ import annotations
 
@@ -7,51 +7,24 @@ import ctypes
 import io
 import logging
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageCms, UnidentifiedImageError, _imaging
 
-from translatekit.errors import DataError
-from translatekit.image_spec import GRAY, RGB, ImageSpec
+from translatekit.image_spec import ImageSpec
 from translatekit.images import png, tiff
-from translatekit.images.fit import fit_image
-from translatekit.images.image import Header, Image, file_spec, finite, kept, to_levels, white_of
+from translatekit.images.guard import opened
+from translatekit.images.image import Header, Image, file_spec, finite, kept, white_of
 from translatekit.images.picture import (
     MAX_PIXELS,
-    Picture,
     UnreadableImageError,
-    fitting_profile,
-    to_uint8,
 )
-
-IMAGE_SUFFIXES: frozenset[str] = frozenset(
-    {
-        *(
-            ".jpg",
-            ".jpeg",
-            ".jpe",
-            ".jfif",
-            ".png",
-            ".apng",
-            ".webp",
-            ".tif",
-            ".tiff",
-            ".bmp",
-            ".dib",
-            ".gif",
-        ),
-        *(".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
-        *(".pbm", ".pgm", ".ppm", ".pnm", ".tga", ".ico"),
-    }
-)
-"""Suffixes of the files that `read_picture` reads, in lower case, with the dot."""
 
 # What Pillow may try. Its other formats are rare, or start another program (EPS runs Ghostscript).
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "TGA", "JPEG2000", "ICO")
@@ -59,33 +32,19 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 
-def read_image(source: Path | bytes, *, page: int = 0) -> Image:
-    """Decode an image file: its numbers as they are, its colours as a viewer would show them.
+class RasterReader:
+    """A file that Pillow or tifffile reads (see `translatekit.images.formats.Reader`)."""
 
-    The EXIF orientation is applied, palettes and transparent colours are resolved, premultiplied alpha is undone, CMYK
-    and CIE L*a*b* become sRGB by their profile where they have one. Of an animation the first frame is taken, of an
-    icon its largest size.
+    def __init__(self, source: Path | bytes) -> None:
+        self._file = opened(source)
 
-    Args:
-        source: a file, or its contents.
-        page: which page of a TIFF (see `read_header`).
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
-    Raises:
-        UnreadableImageError: it is missing, empty, damaged, no image, or larger than `MAX_PIXELS`.
-    """
-    name = str(source) if isinstance(source, Path) else "the image"
-    with _explained(name), _opened(source) as file:
-        return _decode(file, page)
-
-
-def read_header(source: Path | bytes, *, page: int = 0) -> Header:
-    """What a file, or its contents, says of its images, without decoding any pixels.
-
-    Raises:
-        UnreadableImageError: as of `read_image`, as far as the header tells.
-    """
-    name = str(source) if isinstance(source, Path) else "the image"
-    with _explained(name), _opened(source) as file:
+    def header(self, page: int = 0) -> Header:
+        """What the file says of a page; pixels are not decoded."""
+        file = self._file
         place = _place(file, page)
         if place is not None:
             return tiff.page_header(file, place)
@@ -98,54 +57,14 @@ def read_header(source: Path | bytes, *, page: int = 0) -> Header:
         colours = () if palette is None else tuple((int(r), int(g), int(b)) for r, g, b in palette)
         return Header(height=height, width=width, spec=spec, pages=pages, palette=colours)
 
+    def read(self, page: int = 0) -> Image:
+        """Decode a page.
 
-def read_picture(
-    source: Path | bytes, channels: Literal[1, 3] | None = None, deep: bool = True, page: int = 0
-) -> Picture:
-    """Decode an image file as gray or RGB (see `read_image` and `fit_image`).
-
-    Args:
-        source: a file, or its contents.
-        channels: 1 for luma (ITU-R BT.601), 3 for RGB, None for what the file holds.
-        deep: keep more than 8 bits as float32; else everything becomes uint8.
-        page: which page of a TIFF (see `count_pages`).
-
-    Raises:
-        UnreadableImageError: as of `read_image`; or what it holds is neither gray nor RGB.
-    """
-    name = str(source) if isinstance(source, Path) else "the image"
-    image = read_image(source, page=page)
-    wanted = RGB if image.spec.channels[:3] == RGB.channels else GRAY
-    if channels is not None:
-        wanted = RGB if channels == 3 else GRAY
-    try:
-        pixels = fit_image(image, wanted, name)
-        alpha = None if image.alpha is None else to_levels(image.alpha, image)
-    except DataError as error:
-        raise UnreadableImageError(str(error)) from None
-    if not deep:
-        pixels, alpha = to_uint8(pixels), None if alpha is None else to_uint8(alpha)
-    return Picture(pixels, alpha, fitting_profile(image.icc_profile, pixels.shape[2]))
-
-
-def count_pages(source: Path | bytes) -> int:
-    """How many pages a TIFF has, thumbnails and masks left out; 1 for other formats.
-
-    Raises:
-        UnreadableImageError: as of `read_picture`, as far as the headers tell.
-    """
-    name = str(source) if isinstance(source, Path) else "the image"
-    with _explained(name), _opened(source) as file:
-        return len(tiff.page_places(file)) if tiff.is_tiff(file) else 1
-
-
-def read_size(source: Path | bytes, page: int = 0) -> tuple[int, int]:
-    """Height and width in pixels, as shown (see `read_header`)."""
-    header = read_header(source, page=page)
-    return header.height, header.width
-
-
-# Reading
+        The EXIF orientation is applied, palettes and transparent colours are resolved, premultiplied alpha is undone,
+        CMYK and CIE L*a*b* become sRGB by their profile where they have one. Of an animation the first frame is taken,
+        of an icon its largest size.
+        """
+        return _decode(self._file, page)
 
 
 def _silence() -> None:
@@ -160,41 +79,6 @@ def _silence() -> None:
 
 
 _silence()
-
-
-@contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into one sentence."""
-    # Not warnings.catch_warnings, which is not safe with several threads. An equal filter is not added twice.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
-    try:
-        yield
-    except FileNotFoundError:
-        raise UnreadableImageError(f"there is no image {name}: check the path") from None
-    except DataError as error:
-        raise UnreadableImageError(f"{name} cannot be read: {error}") from None
-    except UnidentifiedImageError:
-        raise UnreadableImageError(
-            f"{name} cannot be read: it is no image, or damaged at its start; replace or remove it"
-        ) from None
-    except (PillowImage.DecompressionBombError, MemoryError):
-        raise UnreadableImageError(
-            f"{name} cannot be read: it claims more than {MAX_PIXELS:,} pixels; cut it up or remove it"
-        ) from None
-    except Exception as error:  # decoders raise nearly anything on damaged files
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-        raise UnreadableImageError(
-            f"{name} cannot be read: it is damaged or not accessible ({reason}); replace or remove it"
-        ) from None
-
-
-@contextlib.contextmanager
-def _opened(source: Path | bytes) -> Iterator[BinaryIO]:
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        if not file.read(1):
-            raise UnreadableImageError("it is empty; replace or remove it")
-        file.seek(0)
-        yield file
 
 
 @contextlib.contextmanager

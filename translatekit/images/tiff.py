@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -404,6 +405,14 @@ def _to_srgb(colour: np.ndarray, icc: bytes | None) -> np.ndarray:
         except (ValueError, RuntimeError):  # a damaged profile is no reason to refuse sound pixels
             pass
     return (1.0 - colour[:, :, :3]) * (1.0 - colour[:, :, 3:4])
+
+
+def write_volume(path: Path, images: Iterable[Image], *, pages: int, compression: int) -> None:
+    """Write a TIFF of several pages: a BigTIFF, where as many as the first take more than 4 GiB."""
+    given = iter(images)
+    first = next(given)
+    big = with_alpha(first).nbytes * pages > 2**32 - 2**24
+    write_pages(path, chain([first], given), compression, big)
 
 
 def encode_page(image: Image, compression: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Writing image files with all that can be kept."""
+"""Writing photographs and what is stored like them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from translatekit.errors import DataError, OptionError
+from translatekit.errors import DataError
 from translatekit.images import png
-from translatekit.images.image import Image, file_spec, in_8_bits, in_16_bits, with_alpha
-from translatekit.images.picture import Picture, fitting_profile, to_pillow, to_uint16
+from translatekit.images.image import Image, in_8_bits, in_16_bits, with_alpha
+from translatekit.images.picture import fitting_profile, to_pillow
 from translatekit.images.tiff import encode_page
-
-WRITABLE_SUFFIXES: frozenset[str] = frozenset(
-    {".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-)
-"""Suffixes that `encode_image` writes."""
 
 _WHOLE_CHROMA = 90
 """Quality from which chroma is not subsampled."""
@@ -27,30 +22,7 @@ _LONGEST_JPEG = 65_500
 """Pixels of a side that the JPEG library writes."""
 
 
-def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
-    """Encode gray or RGB for a file of a suffix (see `encode_image`).
-
-    float32 pixels are written with 16 bits a channel where the format has them (PNG, TIFF), else with 8.
-    """
-    return encode_image(image_of(picture), suffix, quality=quality, compression=compression)
-
-
-def image_of(picture: Picture) -> Image:
-    """A picture as an image of 8 or 16 bits."""
-    pixels, alpha = picture.pixels, picture.alpha
-    deep = pixels.dtype != np.uint8
-    if deep:
-        pixels, alpha = to_uint16(pixels), None if alpha is None else to_uint16(alpha)
-    return Image(
-        pixels=pixels,
-        spec=file_spec(pixels.shape[2], pixels.dtype.name, True),
-        white=65535.0 if deep else 255.0,
-        alpha=alpha,
-        icc_profile=picture.icc_profile,
-    )
-
-
-def encode_image(image: Image, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
+def encode_raster(image: Image, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
     """Encode an image for a file of a suffix.
 
     TIFF holds everything. PNG holds unsigned integers of up to 4 channels, and takes levels of other depths in 16 bits.
@@ -59,19 +31,13 @@ def encode_image(image: Image, suffix: str, *, quality: int = 95, compression: i
 
     Args:
         image: what to encode.
-        suffix: one of `WRITABLE_SUFFIXES`.
+        suffix: in lower case, of a format of Pillow's.
         quality: of JPEG, WebP and AVIF, from 1 to 100.
         compression: effort of PNG and TIFF, from 0 (none) to 9.
 
     Raises:
-        OptionError: nothing writes such files.
-        DataError: the image is of no size or of no kind that the format allows.
+        DataError: the image is of no size that the format allows.
     """
-    suffix = suffix.lower()
-    if suffix not in WRITABLE_SUFFIXES:
-        raise OptionError(
-            f"images cannot be written as {suffix!r}: choose one of {', '.join(sorted(WRITABLE_SUFFIXES))}"
-        )
     is_plain = image.pixels.dtype == np.uint8 and image.white == 255 and image.spec.shown
     if suffix in (".tif", ".tiff") and not is_plain:
         return encode_page(image, compression)
@@ -126,10 +92,6 @@ def _encode_numbers(image: Image, compression: int) -> bytes:
     samples = with_alpha(image)
     if image.white is not None and image.white not in (255, 65535):
         samples = in_16_bits(image, samples)
-    if samples.dtype not in (np.uint8, np.uint16) or samples.shape[2] > 4:
-        raise DataError(
-            f"{image.spec} cannot be written as .png, which holds up to 4 channels of uint8 or uint16: choose .tiff"
-        )
     if samples.dtype == np.uint16:
         return png.encode(samples, image.icc_profile, compression)
     pillow = to_pillow(samples)

@@ -101,5 +101,6 @@ _MODULES = {
     "dataset": "datasets",
     "method": "methods",
     "backend": "backends",
+    "format": "formats",
     "command": "commands",
 }

@@ -118,6 +118,17 @@ class BackendContract(ContractSuite):
         self.check(contract)
 
 
+class FormatContract(ContractSuite):
+    """Every format keeps these."""
+
+    kind = "format"
+
+    @_each("format")
+    def test_contract(self, contract: Contract) -> None:
+        """The format keeps the contract."""
+        self.check(contract)
+
+
 class CommandContract(ContractSuite):
     """Every command keeps these."""
 

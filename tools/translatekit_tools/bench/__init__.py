@@ -267,14 +267,12 @@ def gather_files(folder: Path, options: BenchOptions, size: int) -> None:
         for index in range(options.images):
             (folder / f"{index:05d}.jpg").write_bytes(drawn[index % len(drawn)])
         return
-    from translatekit.images import IMAGE_SUFFIXES
+    from translatekit.images import is_image
 
     source = Path(options.data).expanduser()
     if not source.is_dir():
         raise DataError(f"there is no folder {source}: check --data")
-    found = sorted(
-        file for file in source.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()
-    )
+    found = sorted(file for file in source.rglob("*") if is_image(file) and file.is_file())
     if not found:
         raise DataError(f"the folder {source} holds no images: name another with --data")
     for index in range(options.images):

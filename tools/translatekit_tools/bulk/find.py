@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from translatekit.errors import DataError, OptionError
-from translatekit.images import IMAGE_SUFFIXES, WRITABLE_SUFFIXES
+from translatekit.images import image_suffixes, is_image, writable_suffixes
 from translatekit_tools.bulk.addresses import (
     STANDARD,
     check_url,
@@ -197,7 +197,7 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
     if address is not None:
         check_url(address)
         source = Path(name_of(address))
-        if source.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(source):
             raise OptionError(
                 f"{shown(text)} is an image, and only videos are read from where they are: download it"
             )
@@ -238,7 +238,7 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
 
 def _names_a_file(out: Path, inputs: Sequence[str | Path]) -> bool:
     """Whether an output that is no folder yet is meant as one file: a folder of several may have a dot in its name."""
-    if out.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+    if out.suffix.lower() in image_suffixes() | VIDEO_SUFFIXES:
         return True
     return bool(out.suffix) and len(inputs) == 1 and Path(inputs[0]).expanduser().is_file()
 
@@ -267,8 +267,8 @@ def _writable(source: Path) -> tuple[str, frozenset[str]]:
     if source.suffix.lower() in VIDEO_SUFFIXES or is_sequence(source):
         return "videos", WRITABLE_VIDEO_SUFFIXES
     if is_animation(source):
-        return "animations", ANIMATION_SUFFIXES | WRITABLE_VIDEO_SUFFIXES | WRITABLE_SUFFIXES
-    return "images", WRITABLE_SUFFIXES
+        return "animations", ANIMATION_SUFFIXES | WRITABLE_VIDEO_SUFFIXES | writable_suffixes()
+    return "images", writable_suffixes()
 
 
 def _expand(inputs: Sequence[str | Path], out: Path | None, findings: Findings) -> Iterator[_Found]:
@@ -390,7 +390,7 @@ def _readable(paths: Iterable[Path], findings: Findings) -> Iterator[Path]:
         if path.name.startswith(".") or not (path.is_file() or path.is_symlink()):
             continue
         suffix = path.suffix.lower()
-        if suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+        if suffix in image_suffixes() | VIDEO_SUFFIXES:
             yield path
         elif suffix not in _NO_IMAGES and path.is_file():
             findings.unread.add(_place(path))
@@ -401,7 +401,7 @@ def _is_within(path: Path, folder: Path) -> bool:
 
 
 def _some_suffixes() -> str:
-    return ", ".join(suffix for suffix in (".png", ".jpg", ".tiff", ".webp") if suffix in IMAGE_SUFFIXES)
+    return ", ".join(suffix for suffix in (".png", ".jpg", ".tiff", ".webp") if suffix in image_suffixes())
 
 
 def _distinct(items: Iterable[_Found]) -> Iterator[_Found]:
@@ -425,7 +425,7 @@ def _ending(source: Path, options: RunOptions) -> str:
     if (
         is_sequence(source)
         or is_stream(str(source))
-        or source.suffix.lower() not in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+        or source.suffix.lower() not in image_suffixes() | VIDEO_SUFFIXES
     ):
         return ".mp4"
     if source.suffix.lower() in VIDEO_SUFFIXES:
@@ -434,7 +434,7 @@ def _ending(source: Path, options: RunOptions) -> str:
         return source.suffix
     if options.format != "keep":
         return SUFFIXES[options.format]
-    return source.suffix if source.suffix.lower() in WRITABLE_SUFFIXES else ".png"
+    return source.suffix if source.suffix.lower() in writable_suffixes() else ".png"
 
 
 def _without_own_outputs(jobs: list[Job], findings: Findings) -> list[Job]:

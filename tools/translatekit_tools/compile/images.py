@@ -9,7 +9,7 @@ from typing import Literal, cast
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.images import IMAGE_SUFFIXES, UnreadableImageError, read_picture, resize
+from translatekit.images import UnreadableImageError, is_image, read_picture, resize
 from translatekit.inference.geometry import fit_pixels
 from translatekit.model_info import ModelInfo
 
@@ -36,7 +36,7 @@ def gather(
         path = Path(folder).expanduser()
         if not path.is_dir():
             raise DataError(f"there is no folder {path}: name one with images")
-        files = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
+        files = sorted(f for f in path.rglob("*") if is_image(f) and f.is_file())
         images = [_fit(pixels, info, free_size) for pixels in _read(_spread(files, count), info)]
         if not images:
             raise DataError(f"the folder {path} holds no images that can be read: name another")

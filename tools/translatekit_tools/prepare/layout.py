@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from translatekit.errors import OptionError
-from translatekit.images import WRITABLE_SUFFIXES, Picture, encode_picture
+from translatekit.images import Picture, encode_picture, writable_suffixes
 from translatekit_tools.prepare.options import DatasetOptions, FormatOrKeep, Layout, PairsOptions
 from translatekit_tools.prepare.output import Made, read_bytes
 
@@ -79,7 +79,7 @@ def suffix_for(path: Path, format: FormatOrKeep) -> str:
     """The suffix of the output of a file; formats that cannot be written become PNG."""
     if format != "keep":
         return f".{format}"
-    return path.suffix if path.suffix.lower() in WRITABLE_SUFFIXES else ".png"
+    return path.suffix if path.suffix.lower() in writable_suffixes() else ".png"
 
 
 def to_rgb(pixels: np.ndarray) -> np.ndarray:

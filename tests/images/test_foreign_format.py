@@ -1,0 +1,65 @@
+"""A format that somebody else's package brings is one like ours, in every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fakes import pip_install, run_program, run_python, write_fake
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("format")
+    pip_install([write_fake("fake-format", folder)], folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four images in the folder ``train`` of a data set."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "train").mkdir()
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        (root / "train" / f"{number}.levels").write_bytes(b"LEVELS 32 32 3\n" + pixels.tobytes())
+    return root
+
+
+def test_it_is_listed_and_keeps_the_contracts(site: Path) -> None:
+    assert "levels as bytes behind a line of text" in run_program("plugins", site=site).stdout
+    checked = run_program("plugins", "check", "plainlevels", site=site)
+    assert checked.returncode == 0, checked.stdout
+    assert checked.stdout.count("pass") == 3  # it writes no volumes
+
+
+def test_help_imports_neither_numpy_nor_pillow(site: Path) -> None:
+    code = (
+        "import sys\n"
+        "from translatekit.cli import main\n"
+        "sys.argv = ['translatekit', 'run', '--help']\n"
+        "try: main()\n"
+        "finally: print(sorted({'numpy', 'PIL', 'torch', 'fake_format.files'} & set(sys.modules)))"
+    )
+    assert run_python("-c", code, site=site).stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.slow
+def test_it_is_trained_on_prepared_and_translated(site: Path, images: Path, tmp_path: Path) -> None:
+    size = ("--crop-size", "32", "--load-size", "32", "-G", "width=2", "-D", "width=4")
+    run = str(tmp_path / "run")
+    for command in (
+        ("prepare", "check", str(images)),
+        (
+            *("train", "pix2pix", str(images), "--dataset", "single", "--generator", "resnet"),
+            *("--max-steps", "2", *size, "-o", run),
+        ),
+        ("run", str(images / "train"), "--model", run, "-o", str(tmp_path / "out")),
+    ):
+        done = run_program(*command, site=site, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    made = sorted((tmp_path / "out").glob("*.levels"))
+    assert [path.name for path in made] == [f"{number}.levels" for number in range(4)]
+    assert made[0].read_bytes().startswith(b"LEVELS 32 32 3\n")
