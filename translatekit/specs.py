@@ -303,7 +303,7 @@ class FormatSpec(Spec):
     def _part(self, target: str | None, what: str) -> Any:
         if target is None:
             raise PluginError(f"format {self.name!r} has no {what}: choose another format, such as .tiff")
-        require(f"{self.kind} {self.name!r}", self.requires)
+        self.require()
         return import_target(target, f"the {what} of format {self.name!r}")
 
 
