@@ -311,8 +311,9 @@ def test_what_a_format_cannot_hold_is_refused() -> None:
 
 
 def test_resizing_values_clips_nothing() -> None:
-    values = noise(5, "float32")
-    small = resize(values, (7, 9), levels=False)
+    values, spec = noise(5, "float32"), ImageSpec(channels=tuple("abcde"), meaning="values", levels=False)
+    small = resize(values, (7, 9), spec)
     assert small.min() < -100
     assert small.max() > 100
-    np.testing.assert_array_equal(resize(np.full((4, 4, 1), 3000, np.float32), (8, 8), levels=False), 3000)
+    flat = np.full((4, 4, 5), 3000, np.float32)
+    np.testing.assert_array_equal(resize(flat, (8, 8), spec), 3000)
