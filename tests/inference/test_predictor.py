@@ -288,7 +288,7 @@ def test_an_array_of_images_is_many() -> None:
 
 
 def test_depth_that_a_compiled_model_cannot_keep_is_named() -> None:
-    with pytest.warns(TranslatekitWarning, match="computes with 8 bits a channel"):
+    with pytest.warns(TranslatekitWarning, match="8 bits a channel, and .* has more, of which 8 are kept"):
         Predictor(Shifted(bits=8)).translate(pixels(16, 16, dtype="float32"))
 
 

@@ -35,6 +35,14 @@ class Given:
     give_back: Callable[..., Any]
 
 
+def cut_to_8_bits(name: str) -> str:
+    """What people are told of an image or video of more bits than the model's 8."""
+    return (
+        f"this compiled model computes with 8 bits a channel, and {name} has more, of which 8 are kept: "
+        "the .safetensors model keeps them all"
+    )
+
+
 def take(image: Any, translator: Translator) -> Given:
     """What a user gives to be translated.
 
@@ -86,12 +94,7 @@ def to_channels(pixels: np.ndarray, info: ModelInfo, name: str) -> np.ndarray:
 def _conform(pixels: np.ndarray, translator: Translator, name: str) -> np.ndarray:
     """The same, with a word on depth that is lost."""
     if pixels.dtype != np.uint8 and getattr(translator, "bits", None) == 8:
-        warnings.warn(
-            f"this compiled model computes with 8 bits a channel, and {name} has more: "
-            "the .safetensors model keeps their depth",
-            TranslatekitWarning,
-            stacklevel=5,
-        )
+        warnings.warn(cut_to_8_bits(name), TranslatekitWarning, stacklevel=5)
     return to_channels(pixels, translator.info, name)
 
 

@@ -25,6 +25,7 @@ from translatekit.images import (
     write_pages,
 )
 from translatekit.inference.batching import Request, by_shape, translate_batches
+from translatekit.inference.inputs import cut_to_8_bits
 from translatekit.inference.predictor import Predictor
 from translatekit.inference.stages import Pause, background, in_order, ordered_map
 from translatekit.interfaces import Translator
@@ -387,11 +388,7 @@ class _Pipeline:
     def _decoded(self, source: Path | bytes, predictor: Predictor, most: int = 1, page: int = 0) -> Decoded:
         image = decode(source, predictor, most, page)
         if image.cut:
-            self._say_once(
-                "depth",
-                "this compiled model computes with 8 bits a channel: images of more are written with 8; "
-                "the .safetensors model keeps their depth",
-            )
+            self._say_once("depth", cut_to_8_bits("an image"))
         return image
 
     def videos(self, jobs: Sequence[Job], progress: Progress | None) -> Generator[_Item, None, None]:

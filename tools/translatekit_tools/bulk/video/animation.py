@@ -89,14 +89,9 @@ class AnimationReader:
             deep=self._deep,
         )
 
-    def cut_to_8_bits(self, say: Callable[[str], None]) -> None:
-        """Give 8 bits a channel from now on, since the model computes with no more; said where there are more."""
-        if self.info.deep:
-            self._deep, self.info = False, replace(self.info, deep=False)
-            say(
-                f"{self.path} has more than 8 bits a channel, of which this compiled model keeps 8: "
-                "the .safetensors model keeps its depth"
-            )
+    def cut_to_8_bits(self) -> None:
+        """Give 8 bits a channel from now on."""
+        self._deep, self.info = False, replace(self.info, deep=False)
 
     def close(self) -> None:
         """Close the file."""

@@ -21,7 +21,7 @@ import numpy as np
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import Picture, encode_picture
 from translatekit.inference.batching import Request, translate_batches
-from translatekit.inference.inputs import to_channels
+from translatekit.inference.inputs import cut_to_8_bits, to_channels
 from translatekit.inference.stages import background
 from translatekit.storage import hash_bytes, hash_file, write_atomically
 from translatekit_tools.bulk.addresses import RawFrames, is_sequence, parse_rate
@@ -390,8 +390,10 @@ class _Pipeline:
         self.done = 0
         self._reader, self._report, self.say = reader, report, say
         self._predictor, self._batch = planner.for_frames(reader.info.height, reader.info.width)
-        if isinstance(reader, AnimationReader) and self._predictor.bits == 8:
-            reader.cut_to_8_bits(say)
+        if reader.info.deep and self._predictor.bits == 8:
+            say(cut_to_8_bits(str(reader.path)))
+            if isinstance(reader, AnimationReader):
+                reader.cut_to_8_bits()
         self._smoother: Smoother | None = None
         blank = np.zeros((reader.info.height, reader.info.width), np.uint8)
         height, width = self._predictor.prepare(blank).shape
@@ -444,11 +446,6 @@ class _Pipeline:
             if not options.deinterlace:
                 how = "they stay woven, by --no-deinterlace"
             self.say(f"the video is interlaced, its frames hold two fields each: {how}")
-        if self._reader.info.deep and self._predictor.bits == 8:
-            self.say(
-                "this compiled model computes with 8 bits a channel: of the video's greater depth, 256 levels are "
-                "left; the .safetensors model keeps it"
-            )
         self._smoother = Smoother(options.smooth, state) if options.smooth else None
         total = self._total()
         stop = getattr(self._reader, "stop", lambda: None)
