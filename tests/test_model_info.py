@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from translatekit.errors import ModelFileError
+from translatekit.image_spec import GRAY, RGB, ImageSpec, labels_spec, specs_of_8_bits
 from translatekit.model_file import StoredTensor, read_header, read_info, save_model
 from translatekit.model_info import _RULES, ModelInfo
 
@@ -58,8 +59,16 @@ def rewrite(path: Path, **changes: Any) -> Path:
         ),
         ("norm_inference", "batch", "its norm_inference must be one of running, per_image"),
         ("direction", 7, "its direction must be a text"),
-        ("color", {}, "its color must be one of rgb, gray, lab"),
-        ("color", "lab", "its color is 'lab', which has 1 channel in and 2 out, but it has 3 and 3"),
+        ("color", "rgb", "it has the unknown field 'color'"),
+        ("input", "RGB", "its input must be an object of finite values, got 'RGB'"),
+        ("input", {"channels": ["CT"]}, "its input is no kind of images, since rgb has 3 channels, not 1"),
+        ("output", {"high": [float("inf")]}, "its output must be an object of finite values"),
+        (
+            "output",
+            {"channels": ["gray"], "meaning": "gray"},
+            "its out_channels is 3, but its output, gray of uint8, has 1 for the network",
+        ),
+        ("output", {"codec": "lab"}, "its out_channels is 3, but its output, RGB of uint8, has 2"),
         ("classes", "cat", "its classes must be a list of texts"),
         ("classes", [1, 2], "its classes must be a list of texts"),
         ("data", [], "its data must be an object"),
@@ -115,7 +124,73 @@ def test_metrics_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
 
 
 def test_headers_without_the_newer_fields_are_read(tmp_path: Path) -> None:
-    assert read_info(rewrite(tmp_path / "x.safetensors", package=..., color=..., metrics=...)).package == ""
+    assert read_info(rewrite(tmp_path / "x.safetensors", package=..., metrics=...)).package == ""
+
+
+FORMAT_1: dict[str, Any] = {"format": 1, "input": ..., "output": ..., "generator_options": {}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "input", "output"),
+    [
+        ({"in_channels": 3, "out_channels": 3, "color": "rgb"}, "RGB of uint8", "RGB of uint8"),
+        ({"in_channels": 1, "out_channels": 1, "color": "gray"}, "gray of uint8", "gray of uint8"),
+        ({"in_channels": 1, "out_channels": 2, "color": "lab"}, "gray of uint8", "RGB of uint8"),
+        ({"in_channels": 3, "out_channels": 1}, "RGB of uint8", "gray of uint8"),
+        (
+            {"in_channels": 2, "out_channels": 3, "color": "rgb"},
+            "2 channels (channel 1, channel 2) of uint8",
+            "RGB of uint8",
+        ),
+    ],
+)
+def test_what_an_older_header_says_of_its_images(
+    tmp_path: Path, fields: dict[str, Any], input: str, output: str
+) -> None:
+    info = read_info(rewrite(tmp_path / "x.safetensors", **FORMAT_1, **fields))
+    assert (str(info.input), str(info.output), info.format) == (input, output, 2)
+    assert (info.in_channels, info.out_channels) == (fields["in_channels"], fields["out_channels"])
+    assert all(spec.levels for spec in (info.input, info.output))
+    assert ModelInfo.from_json(info.to_json(), "x") == info
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"color": {}}, "its color must be one of rgb, gray, lab"),
+        ({"color": "lab"}, "its color is 'lab', which has 1 channel in and 2 out, but it has 3 and 3"),
+        ({"input": {}}, "it has the unknown field 'input'"),
+    ],
+)
+def test_what_an_older_header_may_not_say(tmp_path: Path, fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ModelFileError, match=words):
+        read_info(rewrite(tmp_path / "x.safetensors", **{**FORMAT_1, **fields}))
+
+
+LAB = specs_of_8_bits("lab", 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("input", "output", "words"),
+    [
+        (LAB[1], LAB[1], "its input is coded lab, which is a code of gray there"),
+        (GRAY, LAB[1], "its output is coded lab, which takes an input of gray that is coded lab"),
+        (RGB, labels_spec([0, 1], edges=True), "its output has the edges of instances"),
+    ],
+)
+def test_images_that_no_network_maps_to_each_other(input: ImageSpec, output: ImageSpec, words: str) -> None:
+    info = ModelInfo(method="x", generator="y", input=input, output=output)
+    with pytest.raises(ModelFileError, match=words):
+        ModelInfo.from_json(info.to_json(), "x")
+
+
+def test_the_channels_of_the_network_follow_from_the_images(tmp_path: Path) -> None:
+    city = labels_spec([0, 7, 255], ["void", "road", "sky"], edges=True)
+    assert ModelInfo(method="x", generator="y", input=city).in_channels == 4
+    assert ModelInfo(method="x", generator="y", input=LAB[0], output=LAB[1]).out_channels == 2
+    noise = ModelInfo(method="x", generator="y", source="latent", generator_options={"latent_size": 5})
+    assert noise.in_channels == 5
+    assert ModelInfo.from_json(noise.to_json(), "x") == noise
 
 
 def test_a_header_tells_its_tensors(tmp_path: Path) -> None:
@@ -132,7 +207,8 @@ def test_a_header_that_could_not_be_read_again_is_not_written(tmp_path: Path) ->
 
 
 def test_every_field_has_a_rule() -> None:
-    assert set(_RULES) == {field.name for field in dataclasses.fields(ModelInfo)}
+    of_format_1 = {"in_channels", "out_channels", "color"}
+    assert set(_RULES) == {field.name for field in dataclasses.fields(ModelInfo)} | of_format_1
 
 
 def test_metadata_of_other_programs_stand_beside_ours(tmp_path: Path) -> None:

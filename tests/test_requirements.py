@@ -65,7 +65,7 @@ from translatekit.model_info import ModelInfo
 
 class Negative:
     info = ModelInfo(
-        method="", generator="", generator_options={}, in_channels=3, out_channels=3, size=8, size_multiple=1,
+        method="", generator="", generator_options={}, size=8, size_multiple=1,
         norm_inference="none", direction="AtoB",
     )
     def __call__(self, batch):

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from translatekit.errors import OptionError
+from translatekit.types import Color
 
 Meaning = Literal["rgb", "gray", "values", "labels"]
 Dtype = Literal["uint8", "uint16", "int16", "float32"]
@@ -198,6 +199,18 @@ def levels_spec(channels: int, dtype: Dtype = "uint8") -> ImageSpec:
         return replace(GRAY if channels == 1 else RGB, dtype=dtype)
     names = tuple(f"channel {index + 1}" for index in range(channels))
     return ImageSpec(channels=names, meaning="values", dtype=dtype)
+
+
+def specs_of_8_bits(color: Color, in_channels: int, out_channels: int) -> tuple[ImageSpec, ImageSpec]:
+    """What a network takes and gives that was trained on levels of 8 bits.
+
+    Args:
+        color: what its channels mean.
+        in_channels, out_channels: of the network.
+    """
+    if color == "lab":
+        return replace(GRAY, codec="lab"), replace(RGB, codec="lab")
+    return levels_spec(in_channels), levels_spec(out_channels)
 
 
 def labels_spec(ids: Sequence[int], classes: Sequence[str] = (), *, edges: bool = False) -> ImageSpec:

@@ -313,10 +313,10 @@ class Translator(Protocol):
 
         Args:
             batch: (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1]; H and W multiples of ``info.size_multiple``,
-                C equal to ``info.image_in_channels``.
+                C equal to ``info.input.count``.
 
         Returns:
-            (N, H, W, ``info.image_out_channels``) of the dtype that came in. Each image's result is independent of
+            (N, H, W, ``info.output.count``) of the dtype that came in. Each image's result is independent of
             the others in its batch.
         """
         ...

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from translatekit.errors import ModelFileError
+from translatekit.image_spec import RGB, ImageSpec, specs_of_8_bits
 from translatekit.types import Color, NormInference
 
 MOST_SIDE = 2**14
 """Pixels a side that a header may name, of a network's images or of what they must be a multiple of."""
 
-FORMAT = 1
+FORMAT = 2
 """Of the header that this version writes."""
 
 _MOST_CHANNELS = 2**16
@@ -40,33 +41,33 @@ class ModelInfo:
         method: that trained it.
         generator, generator_options: the architecture's name and the keyword arguments it was made with.
         source: what it maps from.
-        in_channels, out_channels: of the network.
+        input, output: the images that a `Translator` takes and gives; the first says nothing where they are made from
+            noise.
         size: it was trained at, in pixels a side.
         size_multiple: each side of an input must be a multiple of this, in pixels.
         norm_inference: batch normalization by ``running`` statistics, or by each image's own (``per_image``).
         direction: the name of this generator among those its method deploys, such as ``AtoB``.
-        color: what the channels mean (`translatekit.types.Color`).
         classes: names by label, where it was trained on labels.
         data: where and how it was trained: dataset, folder's name, number of images.
         metrics: on the validation images, when it was saved.
         step, epoch: of training, when it was saved.
         package: the distribution to install that offers the generator; empty where an older version wrote the file.
         versions: of translatekit, torch and the packages that made it, by name.
-        compiled: of a compiled file: backend, precision, shapes, versions and the parity with the model in fp32.
-        format: of this header.
+        compiled: of a compiled file: backend, precision, dtype of its ends, shapes, versions and the parity with the
+            model in fp32.
+        format: of this header, as this version writes it.
     """
 
     method: str
     generator: str
     generator_options: dict[str, Any] = field(default_factory=dict)
     source: Literal["image", "latent"] = "image"
-    in_channels: int = 3
-    out_channels: int = 3
+    input: ImageSpec = RGB
+    output: ImageSpec = RGB
     size: int = 256
     size_multiple: int = 1
     norm_inference: NormInference = "running"
     direction: str = "AtoB"
-    color: Color = "rgb"
     classes: tuple[str, ...] = ()
     data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -78,18 +79,30 @@ class ModelInfo:
     format: int = FORMAT
 
     @property
-    def image_in_channels(self) -> int:
-        """Channels of the images a `Translator` takes: those of the network."""
-        return self.in_channels
+    def in_channels(self) -> int:
+        """Channels that the network takes, or numbers of noise."""
+        if self.source == "latent":
+            return int(self.generator_options.get("latent_size", 0))
+        return self.input.network_channels
 
     @property
-    def image_out_channels(self) -> int:
-        """Channels of the images a `Translator` gives back: those of the network, or 3 where it predicts ab."""
-        return 3 if self.color == "lab" else self.out_channels
+    def out_channels(self) -> int:
+        """Channels that the network gives."""
+        return self.output.network_channels
+
+    def to_fields(self) -> dict[str, Any]:
+        """The header as JSON has it."""
+        fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        fields |= {"input": self.input.to_fields(), "output": self.output.to_fields()}
+        if self.source == "latent":
+            del fields["input"]
+        else:
+            fields["in_channels"] = self.in_channels
+        return {**fields, "out_channels": self.out_channels}
 
     def to_json(self) -> str:
         """The header's text."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return json.dumps(self.to_fields(), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, origin: object) -> ModelInfo:
@@ -132,11 +145,18 @@ class ModelInfo:
             for name, item in known.items()
             if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         ]
+        first = fields.get("format", 1) == 1
+        names = [*known, "in_channels", "out_channels"]
+        if first:
+            names = [name for name in [*names, "color"] if name not in ("input", "output")]
         try:
-            checked = check_fields(fields, known, required)
+            checked = check_fields(fields, names, required)
+            specs = _specs_of_format_1(checked) if first else _specs(checked)
+            _check_specs(specs, checked)
         except ValueError as error:
             raise not_understood(origin, error) from None
-        return cls(**{**checked, "classes": tuple(checked.get("classes", ()))})
+        kept = {name: value for name, value in checked.items() if name in known}
+        return cls(**{**kept, **specs, "classes": tuple(checked.get("classes", ())), "format": FORMAT})
 
 
 def not_understood(origin: object, error: Exception) -> ModelFileError:
@@ -207,19 +227,76 @@ def _check_together(fields: Mapping[str, Any]) -> None:
     Raises:
         ValueError: they contradict.
     """
-    latent = fields.get("source", "image") == "latent"
+    latent = _is_latent(fields)
+    options = fields.get("generator_options", {})
+    for name, option in (("in_channels", "latent_size" if latent else "in_channels"), ("out_channels",) * 2):
+        if option in options and options[option] != fields.get(name, options[option]):
+            raise ValueError(
+                f"its {name} is {brief(fields[name])}, but its generator was made with "
+                f"{option}={brief(options[option])}"
+            )
+
+
+def _is_latent(fields: Mapping[str, Any]) -> bool:
+    return bool(fields.get("source", "image") == "latent")
+
+
+def _specs(fields: Mapping[str, Any]) -> dict[str, ImageSpec]:
+    """The images that a header names.
+
+    Raises:
+        ValueError: it contradicts itself.
+    """
+    specs = {"input": RGB, "output": RGB}
+    for name in specs:
+        try:
+            specs[name] = ImageSpec.from_fields(fields.get(name, {}))
+        except ValueError as error:
+            raise ValueError(f"its {name} is no kind of images, since {error}") from None
+    return specs
+
+
+def _check_specs(specs: Mapping[str, ImageSpec], fields: Mapping[str, Any]) -> None:
+    """Hold the images of a header against each other and against its network.
+
+    Raises:
+        ValueError: they contradict.
+    """
+    options = fields.get("generator_options", {})
+    ends = ("input", "in_channels"), ("output", "out_channels")
+    for name, channels in ends[_is_latent(fields) :]:
+        has = specs[name].network_channels
+        for said in (fields.get(channels, has), options.get(channels, has)):
+            if said != has:
+                raise ValueError(
+                    f"its {channels} is {brief(said)}, but its {name}, {specs[name]!s:.200}, has {has} for the network"
+                )
+    into, out = specs["input"], specs["output"]
+    if into.codec == "lab" and into.meaning != "gray":
+        raise ValueError("its input is coded lab, which is a code of gray there")
+    if out.codec == "lab" and (into.codec != "lab" or out.meaning != "rgb"):
+        raise ValueError(
+            "its output is coded lab, which takes an input of gray that is coded lab, and gives RGB"
+        )
+    if out.meaning == "labels" and out.count > 1:
+        raise ValueError("its output has the edges of instances, which no network gives")
+
+
+def _specs_of_format_1(fields: Mapping[str, Any]) -> dict[str, ImageSpec]:
+    """The images of a header that was written before it named them: levels of 8 bits.
+
+    Raises:
+        ValueError: it contradicts itself.
+    """
     channels = fields.get("in_channels", 3), fields.get("out_channels", 3)
-    if fields.get("color", "rgb") == "lab" and not latent and channels != (1, 2):
+    color = fields.get("color", "rgb")
+    if _is_latent(fields):
+        color, channels = "rgb", (3, channels[1])
+    if color == "lab" and channels != (1, 2):
         raise ValueError(
             f"its color is 'lab', which has 1 channel in and 2 out, but it has {channels[0]} and {channels[1]}"
         )
-    options = fields.get("generator_options", {})
-    for name, option in (("in_channels", "latent_size" if latent else "in_channels"), ("out_channels",) * 2):
-        if option in options and options[option] != fields.get(name, 3):
-            raise ValueError(
-                f"its {name} is {brief(fields.get(name, 3))}, but its generator was made with "
-                f"{option}={brief(options[option])}"
-            )
+    return dict(zip(("input", "output"), specs_of_8_bits(color, *channels), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +415,8 @@ _RULES: dict[str, _Rule] = {
     ),
     "generator_options": _OBJECT,
     "source": _one_of(("image", "latent")),
+    "input": _OBJECT,
+    "output": _OBJECT,
     "in_channels": _CHANNELS,
     "out_channels": _CHANNELS,
     "size": _SIDE,
@@ -366,9 +445,11 @@ _RULES: dict[str, _Rule] = {
         lambda value: isinstance(value, str) and (not value or _DISTRIBUTION.fullmatch(value) is not None),
     ),
     "compiled": _object(
-        "an object of finite values, in which backend and precision are texts, shapes sizes and parity an object",
+        "an object of finite values, in which backend and precision are texts, dtype is uint8 or float32, shapes sizes "
+        "and parity an object",
         backend=_TEXT,
         precision=_TEXT,
+        dtype=_one_of(("uint8", "float32")),
         shapes=_SHAPES,
         parity=_OBJECT,
         versions=_OBJECT,

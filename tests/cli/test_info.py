@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.fakes import run_program, run_python
+from translatekit.image_spec import ImageSpec
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 
@@ -50,6 +51,18 @@ def test_info_takes_a_runs_folder_and_a_direction(run: Path) -> None:
     assert file["other_directions"] == []
     assert other["file"] == str(run / "model-BtoA.safetensors")
     assert main["generator_options"] == {"blocks": 6, "norm": "instance"}
+
+
+def test_info_says_which_images_a_model_takes_and_gives(tmp_path: Path) -> None:
+    scan = ImageSpec(channels=("CT",), meaning="values", dtype="int16").with_range(-1024, 3071, unit="HU")
+    path = tmp_path / "model.safetensors"
+    save_model(path, {"weight": torch.zeros(3)}, ModelInfo(method="x", generator="y", output=scan))
+    lines = [" ".join(line.split()) for line in run_program("info", str(path)).stdout.splitlines()]
+    assert "input RGB of uint8" in lines
+    assert "output 1 channel (CT) of int16, -1024 to 3071 HU" in lines
+    header = json.loads(run_program("info", str(path), "--json").stdout)
+    assert ImageSpec.from_fields(header["output"]) == scan
+    assert (header["in_channels"], header["out_channels"]) == (3, 1)
 
 
 def test_info_imports_no_torch(run: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from translatekit.errors import DataError, OptionError, TranslatekitWarning
+from translatekit.image_spec import levels_spec
 from translatekit.images import Picture, encode_picture, read_picture
 from translatekit.inference.geometry import Fit, fit_pixels
 from translatekit.inference.predictor import Predictor
@@ -38,8 +39,8 @@ class Shifted:
         self.info = ModelInfo(
             method="test",
             generator="unet",
-            in_channels=taken,
-            out_channels=given,
+            input=levels_spec(taken),
+            output=levels_spec(given),
             size_multiple=self.multiple,
             generator_options={"norm": "none"},
         )

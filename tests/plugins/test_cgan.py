@@ -224,8 +224,6 @@ def test_class_names_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
         generator="dcgan",
         generator_options=arguments,
         source="latent",
-        in_channels=arguments["latent_size"],
-        out_channels=arguments["out_channels"],
         classes=("../../up", "/etc"),
     )
     save_model(tmp_path / "model.safetensors", network.state_dict(), info)

@@ -20,6 +20,7 @@ from translatekit_tools.bulk.manifest import MANIFEST_NAME
 
 from translatekit.cli import program
 from translatekit.errors import DataError, ModelFileError, OptionError
+from translatekit.image_spec import levels_spec
 from translatekit.images import Picture, encode_picture, image_suffixes, read_picture
 from translatekit.inference.geometry import fit_pixels
 from translatekit.model_info import ModelInfo
@@ -36,7 +37,7 @@ class Identity:
         multiple = self.info.size_multiple
         assert batch.shape[1] % multiple == 0
         assert batch.shape[2] % multiple == 0
-        assert batch.shape[3] == self.info.image_in_channels
+        assert batch.shape[3] == self.info.input.count
         self.shapes.append((*batch.shape, batch.dtype.str))  # type: ignore[arg-type]
         return batch
 
@@ -45,8 +46,8 @@ def identity(channels: int = 3, multiple: int = 16) -> Identity:
     info = ModelInfo(
         method="test",
         generator="unet",
-        in_channels=channels,
-        out_channels=channels,
+        input=levels_spec(channels),
+        output=levels_spec(channels),
         size_multiple=multiple,
     )
     return Identity(info)

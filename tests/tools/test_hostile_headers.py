@@ -292,7 +292,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         generator="dcgan",
         generator_options=options,
         source="latent",
-        in_channels=4,
         classes=("a", "b"),
     )
     save_model(folder / "latent.safetensors", latent.state_dict(), drawn)
@@ -378,7 +377,7 @@ def use(path: Path, batch: np.ndarray, whole: np.ndarray | None) -> None:
     predictor = open_predictor(path, EvaluateOptions(device="cpu"))
     assert predictor.info == info
     output = predictor.translator(batch)
-    assert output.shape == (*batch.shape[:3], info.image_out_channels)
+    assert output.shape == (*batch.shape[:3], info.output.count)
     if info.norm_inference == "running":
         assert np.array_equal(output, whole)
 

@@ -20,11 +20,12 @@ from torch import Tensor
 
 import translatekit
 from translatekit.errors import ModelFileError, OptionError
+from translatekit.image_spec import specs_of_8_bits
 from translatekit.model_file import find_not_finite, save_model
 from translatekit.model_info import ModelInfo, brief
 from translatekit.networks import make_discriminator, make_generator
 from translatekit.networks.layers import Norm
-from translatekit.types import Color, Direction, NormInference
+from translatekit.types import Direction, NormInference
 
 State = dict[str, Tensor]
 _LFS = b"version https://git-lfs"
@@ -90,17 +91,18 @@ def import_checkpoint(
     with torch.device("meta"):
         multiple = int(make_generator(generator, arguments).size_multiple)  # type: ignore[arg-type]
     channels = arguments["in_channels"], arguments["out_channels"]
+    # Of the reference implementation's models, 1 channel in and 2 out is its colorization: L in, ab out.
+    taken, given = specs_of_8_bits("lab" if channels == (1, 2) else "rgb", *channels)
     info = ModelInfo(
         method="import",
         generator=generator,
         generator_options=arguments,
-        in_channels=channels[0],
-        out_channels=channels[1],
+        input=taken,
+        output=given,
         size=multiple if generator == "unet" else 256,
         size_multiple=multiple,
         norm_inference=norm_inference or ("per_image" if arguments["norm"] == "batch" else "running"),
         direction=direction,
-        color=_color(*channels),
         data={"checkpoint": source.name[:255]},
         package="translatekit",
         versions={"translatekit": translatekit.__version__, "torch": torch.__version__},
@@ -452,12 +454,6 @@ def _strip_wrappers(state: State) -> State:
         if state and all(name.startswith(prefix) for name in state):
             return _strip_wrappers({name.removeprefix(prefix): tensor for name, tensor in state.items()})
     return state
-
-
-def _color(in_channels: int, out_channels: int) -> Color:
-    if (in_channels, out_channels) == (1, 2):
-        return "lab"  # the reference's colorization: L in, ab out
-    return "gray" if in_channels == out_channels == 1 else "rgb"
 
 
 def _explain(path: Path, error: Exception, start: bytes) -> ModelFileError:

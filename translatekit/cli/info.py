@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from translatekit.training.diagnosis import diagnose_run
 def info(model: Path, direction: str | None, as_json: bool) -> None:
     """Show what a model file or a run's model is: its network, what it was trained on, and how well it does."""
     path = find_model(model, direction)
-    header = dataclasses.asdict(read_any_info(path))
+    described = read_any_info(path)
+    header = described.to_fields()
     header["other_directions"] = _other_directions(model, path)
     troubles = [str(trouble) for trouble in diagnose_run(model)]
     if as_json:
@@ -35,6 +35,7 @@ def info(model: Path, direction: str | None, as_json: bool) -> None:
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
     table.add_row("file", f"{printable(str(path))} ({path.stat().st_size / 1e6:.1f} MB)")
+    header |= {name: str(getattr(described, name)) for name in ("input", "output") if name in header}
     for name, value in header.items():
         if value not in ({}, (), []):
             table.add_row(name.replace("_", " "), _shown(value))

@@ -79,7 +79,7 @@ def to_channels(pixels: np.ndarray, info: ModelInfo, name: str) -> np.ndarray:
     Raises:
         DataError: there is no rule that makes the model's channels of them.
     """
-    wanted, there = info.image_in_channels, pixels.shape[2]
+    wanted, there = info.input.count, pixels.shape[2]
     if there == 3 and wanted == 1:
         return to_gray(pixels)
     if there == 1 and wanted == 3:
@@ -155,9 +155,9 @@ def _of_pillow(image: Image.Image, translator: Translator) -> Given:
     info = translator.info
     pixels = _conform(picture.pixels, translator, "the image")
     deep = pixels.dtype != np.uint8
-    if deep and info.image_out_channels != 1:
+    if deep and info.output.count != 1:
         raise DataError(
-            f"Pillow holds no image of {info.image_out_channels} channels and more than 8 bits, which the translation "
+            f"Pillow holds no image of {info.output.count} channels and more than 8 bits, which the translation "
             f"of one of mode {image.mode} would be: pass its array, or the path of its file"
         )
     return Given(pixels, picture.alpha, partial(_to_pillow, like=image, info=info))
@@ -203,6 +203,6 @@ def _to_pillow(
         samples = output if alpha is None else np.dstack([output, alpha])
         result = Image.fromarray(np.ascontiguousarray(samples[:, :, 0] if samples.shape[2] == 1 else samples))
     profile = like.info.get("icc_profile")
-    if profile is not None and info.image_in_channels == info.image_out_channels:
+    if profile is not None and info.input.count == info.output.count:
         result.info["icc_profile"] = profile
     return result

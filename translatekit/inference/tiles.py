@@ -111,7 +111,7 @@ class TiledTranslator:
             for tile in tiles:
                 yield image[tile.place][None], tile.weights
 
-        channels = self.info.image_out_channels
+        channels = self.info.output.count
         output = np.empty((height, width, channels), image.dtype)
         # Tiles come row by row: what is above the next row's tiles is finished.
         sums, top = np.zeros((min(self.tile, height), width, channels), np.float32), 0

@@ -151,7 +151,8 @@ def _check_header(info: ModelInfo, network: nn.Module, path: Path) -> None:
     arguments: Mapping[str, object] = network.arguments  # type: ignore[assignment]
     said = {"size_multiple": info.size_multiple, "out_channels": info.out_channels}
     made = {"size_multiple": getattr(network, "size_multiple", 1), **arguments}
-    said["latent_size" if info.source == "latent" else "in_channels"] = info.in_channels
+    if info.source == "image":
+        said["in_channels"] = info.in_channels
     for name, value in said.items():
         if name in made and made[name] != value:
             raise ModelFileError(

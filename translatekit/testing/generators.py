@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from translatekit.image_spec import levels_spec
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
@@ -198,8 +199,8 @@ def _info(subject: Subject, network: nn.Module) -> ModelInfo:
         generator=subject.spec.name,
         generator_options=dict(arguments),
         source=subject.spec.source,
-        in_channels=int(arguments["latent_size" if subject.spec.source == "latent" else "in_channels"]),
-        out_channels=int(arguments["out_channels"]),
+        input=levels_spec(arguments.get("in_channels", 3)),
+        output=levels_spec(arguments["out_channels"]),
         size=_side(subject, network),
         size_multiple=int(network.size_multiple),  # type: ignore[arg-type]
     )

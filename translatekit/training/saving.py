@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from shlex import quote
@@ -12,7 +11,7 @@ import torch
 
 import translatekit
 from translatekit.errors import TrainingError
-from translatekit.image_spec import ImageSpec
+from translatekit.image_spec import RGB
 from translatekit.interfaces import Deployed, Method
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
@@ -27,7 +26,6 @@ from translatekit.training.checkpoint import (
 )
 from translatekit.training.progress import forget_after
 from translatekit.training.state import Progress, Training
-from translatekit.types import Color
 
 
 def save(training: Training) -> None:
@@ -71,7 +69,7 @@ def save_models(training: Training, stem: str) -> None:
 
 def describe(training: Training, name: str, deployed: Deployed, direction: str) -> ModelInfo:
     """The header of a generator's model file."""
-    config, options = training.config, training.options
+    config, options, specs = training.config, training.options, training.data.specs
     arguments: dict[str, Any] = dict(deployed.network.arguments)  # type: ignore[arg-type]
     entry = registry("generator").entry(str(options.generator))
     generator, package = entry.spec, entry.plugin
@@ -81,13 +79,12 @@ def describe(training: Training, name: str, deployed: Deployed, direction: str) 
         generator=generator.name,
         generator_options=arguments,
         source=generator.source,
-        in_channels=arguments.get("in_channels", arguments.get("latent_size", 0)),
-        out_channels=arguments["out_channels"],
+        input=RGB if deployed.input is None else specs[deployed.input],
+        output=specs[deployed.target],
         size=options.crop_size,
         size_multiple=int(deployed.network.size_multiple),  # type: ignore[arg-type]
         norm_inference=options.norm_inference,
         direction=direction,
-        color=_color(training.data.specs.values()),
         classes=tuple(training.data.class_names),
         data={
             "dataset": options.dataset,
@@ -106,12 +103,6 @@ def describe(training: Training, name: str, deployed: Deployed, direction: str) 
             "torch": torch.__version__,
         },
     )
-
-
-def _color(specs: Iterable[ImageSpec]) -> Color:
-    if any(spec.codec == "lab" for spec in specs):
-        return "lab"
-    return "gray" if all(spec.count == 1 for spec in specs) else "rgb"
 
 
 def restore(training: Training) -> None:

@@ -22,6 +22,7 @@ from translatekit_tools.graphs.subpixel import end_in_convolution
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError, OptionError
+from translatekit.image_spec import GRAY, specs_of_8_bits
 from translatekit.model_file import read_any_info, read_info
 
 from .conftest import MODELS, Compiled, save_small
@@ -242,9 +243,7 @@ def test_lab_models_are_gray_in_and_colour_out(tmp_path: Path) -> None:
         "unet",
         "running",
         options,
-        in_channels=1,
-        out_channels=2,
-        color="lab",
+        **dict(zip(("input", "output"), specs_of_8_bits("lab", 1, 2), strict=True)),
     )
     report = compile_model(path, tmp_path / "lab.onnx")
     assert report.parity["psnr"] >= 70
@@ -426,9 +425,7 @@ def test_weights_that_are_not_finite_are_not_compiled(
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
-@pytest.mark.parametrize(
-    "change", [{"in_channels": 1}, {"out_channels": 1}, {"compiled": {"precision": "fp7"}}]
-)
+@pytest.mark.parametrize("change", [{"input": GRAY}, {"output": GRAY}, {"compiled": {"precision": "fp7"}}])
 def test_a_compiled_file_whose_header_lies_is_refused(
     compiled: Compiled, tmp_path: Path, suffix: str, change: dict[str, Any]
 ) -> None:

@@ -16,6 +16,7 @@ from translatekit.config import RunConfig
 from translatekit.datasets.facades import PALETTE
 from translatekit.datasets.palette import Palette, find_palette
 from translatekit.errors import DataError
+from translatekit.image_spec import GRAY
 from translatekit.images import read_picture
 from translatekit.model_file import read_info
 from translatekit.model_info import ModelInfo
@@ -82,7 +83,7 @@ def test_data_that_are_gone_or_of_other_channels_give_none(tmp_path: Path) -> No
     (tmp_path / "run/config.toml").write_text('method = "pix2pix"\ndata = "/nowhere"\n')
     path = tmp_path / "run/model.safetensors"
     assert Examples(read_info(path), RunConfig.of_model(path)).example(0) is None
-    gray = ModelInfo(method="test", generator="unet", in_channels=1, data={"dataset": "demo"})
+    gray = ModelInfo(method="test", generator="unet", input=GRAY, data={"dataset": "demo"})
     assert Examples(gray, None).example(0) is None
 
 

@@ -25,6 +25,7 @@ from translatekit_tools.paint.server import PAGE_FILES, Limits, describe, listen
 from tests.tools.paint.serving import PALETTE, Flat, Negative, served, until
 from tests.tools.test_run import save
 from translatekit.errors import DataError, ModelFileError, OptionError
+from translatekit.image_spec import GRAY
 
 
 def picture(size: tuple[int, int] = (64, 64), seed: int = 0) -> np.ndarray:
@@ -90,7 +91,7 @@ def test_alpha_is_carried_and_gray_becomes_what_the_model_takes(client: httpx.Cl
     gray = picture()[:, :, 0]
     output = decoded(client.post("/translate", content=encoded(gray)))
     np.testing.assert_array_equal(output, 255 - np.dstack([gray] * 3))
-    with served(Negative(in_channels=1, out_channels=1)) as address:
+    with served(Negative(input=GRAY, output=GRAY)) as address:
         output = decoded(httpx.post(f"{address}/translate", content=encoded(gray)))
         np.testing.assert_array_equal(output, 255 - gray)
 

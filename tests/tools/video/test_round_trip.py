@@ -14,6 +14,7 @@ from PIL import Image
 
 import translatekit
 from translatekit.errors import OptionError
+from translatekit.image_spec import GRAY
 from translatekit.inference.inputs import cut_to_8_bits
 
 from .conftest import Identity, Listener, make_animation, make_video
@@ -356,7 +357,7 @@ def test_a_size_that_changes_on_the_way(tmp_path: Path) -> None:
 
 
 def test_a_model_of_gray_images(tmp_path: Path) -> None:
-    model = Identity(in_channels=1, out_channels=1)
+    model = Identity(input=GRAY, output=GRAY)
     translatekit.translate(make_video(tmp_path / "in.mp4", frames=3), model, tmp_path / "out.mp4")
     assert model.first is not None
     assert model.first.shape[2] == 1

@@ -20,13 +20,9 @@ def check_batch(batch: np.ndarray, info: ModelInfo) -> None:
     Raises:
         DataError: it is not.
     """
-    if (
-        batch.ndim != 4
-        or batch.shape[3] != info.image_in_channels
-        or batch.dtype not in (np.uint8, np.float32)
-    ):
+    if batch.ndim != 4 or batch.shape[3] != info.input.count or batch.dtype not in (np.uint8, np.float32):
         raise DataError(
-            f"the model takes uint8 or float32 arrays (N, H, W, {info.image_in_channels}), "
+            f"the model takes uint8 or float32 arrays (N, H, W, {info.input.count}), "
             f"got {batch.dtype} {batch.shape}: convert the images"
         )
     height, width = batch.shape[1:3]
@@ -54,8 +50,8 @@ def check_graph(path: object, info: ModelInfo, taken: Sequence[object], given: S
         ModelFileError: they differ.
     """
     for what, shape, channels in (
-        ("takes", taken, info.image_in_channels),
-        ("gives", given, info.image_out_channels),
+        ("takes", taken, info.input.count),
+        ("gives", given, info.output.count),
     ):
         if len(shape) != 4 or (isinstance(shape[3], int) and shape[3] != channels):
             raise ModelFileError(

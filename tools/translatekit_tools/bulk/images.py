@@ -51,7 +51,7 @@ def decode(source: Path | bytes, predictor: Predictor, most: int = 1, page: int 
         DataError: it cannot be read, or is too small to crop.
     """
     info = predictor.info
-    picture = read_picture(source, cast(Literal[1, 3], info.image_in_channels), page=page)
+    picture = read_picture(source, cast(Literal[1, 3], info.input.count), page=page)
     pixels, alpha = picture.pixels, picture.alpha
     cut = pixels.dtype != np.uint8 and predictor.bits == 8
     if cut:
@@ -60,7 +60,7 @@ def decode(source: Path | bytes, predictor: Predictor, most: int = 1, page: int 
         request=predictor.request(predictor.prepare(pixels), most),
         alpha=None if alpha is None else predictor.prepare(alpha),
         # A profile says what the numbers mean: it holds for the output where that has the same channels.
-        icc_profile=picture.icc_profile if info.image_out_channels == info.image_in_channels else None,
+        icc_profile=picture.icc_profile if info.output.count == info.input.count else None,
         cut=cut,
     )
 

@@ -160,7 +160,7 @@ def measure(translator: Translator) -> Need:
     taken = [0.0]
     with _growth() as growth:
         for height, width in sizes:
-            translator(random.integers(0, 256, (1, height, width, info.image_in_channels), np.uint8))
+            translator(random.integers(0, 256, (1, height, width, info.input.count), np.uint8))
             taken.append(_MARGIN * growth())
     pixels = [0, *(height * width for height, width in sizes)]
     pixel = (taken[-1] - taken[-2]) / (pixels[-1] - pixels[-2])

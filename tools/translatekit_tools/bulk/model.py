@@ -68,9 +68,9 @@ def check_channels(info: ModelInfo) -> None:
     Raises:
         ModelFileError: it has other channels.
     """
-    for what, channels in (("takes", info.image_in_channels), ("gives", info.image_out_channels)):
-        if channels not in (1, 3):
+    for what, spec in (("takes", info.input), ("gives", info.output)):
+        if not spec.shown:
             raise ModelFileError(
-                f"the model {what} {channels} channels, and image files hold 1 or 3: "
+                f"the model {what} {spec}, and image files hold gray or RGB: "
                 "translate arrays with translatekit.open"
             )

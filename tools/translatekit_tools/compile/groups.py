@@ -33,7 +33,7 @@ def worst_group(path: Path, precision: str, images: Sequence[np.ndarray]) -> tup
     if precision not in ("fp16", "bf16", "int8"):
         return None
     network, info = load_network(path)
-    model = Deployable(network.eval(), info.color).eval()
+    model = Deployable(network.eval(), info.input, info.output).eval()
     groups = {
         name: [module for module in child.modules() if isinstance(module, _CONVOLUTIONS)]
         for name, child in network.named_children()

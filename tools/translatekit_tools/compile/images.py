@@ -57,7 +57,7 @@ def _spread(files: list[Path], count: int) -> list[Path]:
 def _read(files: list[Path], info: ModelInfo) -> Iterator[np.ndarray]:
     for file in files:
         try:
-            yield read_picture(file, cast(Literal[1, 3], info.image_in_channels), deep=False).pixels
+            yield read_picture(file, cast(Literal[1, 3], info.input.count), deep=False).pixels
         except UnreadableImageError:
             continue
 
@@ -100,10 +100,10 @@ def _drawn(info: ModelInfo, count: int) -> Iterator[np.ndarray]:
     side = -(-info.size // info.size_multiple) * info.size_multiple
     for seed in range(count):
         label, picture = draw_facade(seed, side)
-        pixels = picture if info.color == "lab" or seed % 2 else label
-        if info.image_in_channels == 1:
+        pixels = picture if info.input.codec == "lab" or seed % 2 else label
+        if info.input.count == 1:
             pixels = to_gray(pixels)
-        yield np.resize(pixels, (side, side, info.image_in_channels))
+        yield np.resize(pixels, (side, side, info.input.count))
 
 
 def _fit(pixels: np.ndarray, info: ModelInfo, free_size: bool) -> np.ndarray:

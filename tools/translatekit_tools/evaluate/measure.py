@@ -227,7 +227,7 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
             f"the dataset {name!r} gives images by class and nothing to translate them to: pass another --dataset"
         )
     own = dict(options.dataset_options)
-    if info.color == "lab" and "mode" not in own and name == "colorization":
+    if info.output.codec == "lab" and "mode" not in own and name == "colorization":
         own["mode"] = "rgb"  # the model takes gray and gives RGB, whatever its network predicts
     paired = spec.provides == "paired"
     direction: Any = info.direction if info.direction in SIDES else "AtoB"

@@ -33,10 +33,10 @@ def open_predictor(path: Path, options: EvaluateOptions) -> Predictor:
     else:
         translator = translatekit.load(path, options.device, options.precision, options.direction)
     info = translator.info
-    if {info.image_in_channels, info.image_out_channels} - {1, 3}:
+    if not (info.input.shown and info.output.shown):
         raise ModelFileError(
-            f"{path} maps {info.image_in_channels} channels to {info.image_out_channels}, and only gray and RGB images "
-            "can be evaluated: measure it in Python with translatekit.open"
+            f"{path} maps {info.input} to {info.output}, and only gray and RGB images can be evaluated: measure it in "
+            "Python with translatekit.open"
         )
     return Predictor(translator, batch_size=options.batch_size)
 
@@ -47,10 +47,10 @@ def check_channels(images: np.ndarray, info: ModelInfo) -> None:
     Raises:
         DataError: these are.
     """
-    if images.shape[-1] != info.image_in_channels:
+    if images.shape[-1] != info.input.count:
         raise DataError(
-            f"the model takes images of {info.image_in_channels} channels and the data have {images.shape[-1]}: pass "
-            "the --dataset and --dataset-option it was trained with"
+            f"the model takes {info.input} and the data have {images.shape[-1]} channels: pass the --dataset and "
+            "--dataset-option it was trained with"
         )
 
 

@@ -41,7 +41,7 @@ def export_onnx(path: Path, out: Path) -> ModelInfo:
         ModelFileError: the network cannot be exported.
     """
     network, info = load_network(path)
-    model = Deployable(network.eval(), info.color).eval()
+    model = Deployable(network.eval(), info.input, info.output).eval()
     side = -(-info.size // info.size_multiple) * info.size_multiple
     program, free = _export(model, info, side, path)
     info = replace(info, compiled={"precision": "fp32", "shapes": "any" if free else f"{side}x{side}"})
@@ -53,8 +53,8 @@ def export_onnx(path: Path, out: Path) -> ModelInfo:
 
 def _export(model: nn.Module, info: ModelInfo, side: int, path: Path) -> tuple[Any, bool]:
     # Two images, and sides that differ: what is 1, or equal, the tracer would take for a constant.
-    free = torch.zeros(2, side, side + info.size_multiple, info.image_in_channels, dtype=torch.uint8)
-    fixed = torch.zeros(2, side, side, info.image_in_channels, dtype=torch.uint8)
+    free = torch.zeros(2, side, side + info.size_multiple, info.input.count, dtype=torch.uint8)
+    fixed = torch.zeros(2, side, side, info.input.count, dtype=torch.uint8)
     dynamic = torch.export.Dim.DYNAMIC
     reasons = []
     for image, axes in ((free, (0, 1, 2)), (fixed, (0,))):

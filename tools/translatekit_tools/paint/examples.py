@@ -75,7 +75,7 @@ class Examples:
                 channels = images.data.specs[images.source].count
             except (TranslatekitError, KeyError):  # not there any more, or of a plugin that is not
                 continue
-            if len(images) and channels == self._info.image_in_channels:
+            if len(images) and channels == self._info.input.count:
                 return images
         return None
 

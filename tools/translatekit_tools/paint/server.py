@@ -153,7 +153,7 @@ class _Service:
         began = time.perf_counter()
         info = batcher.predictor.info
         async with self._decoding:
-            picture = await asyncio.to_thread(self._decode, data, info.image_in_channels)
+            picture = await asyncio.to_thread(self._decode, data, info.input.count)
         decoded = time.perf_counter()
         try:
             result = await batcher.translate(picture.pixels)
@@ -239,8 +239,8 @@ def describe(
         "direction": info.direction,
         "size": info.size,
         "size_multiple": info.size_multiple,
-        "in_channels": info.image_in_channels,
-        "out_channels": info.image_out_channels,
+        "in_channels": info.input.count,
+        "out_channels": info.output.count,
         "step": info.step,
         "device": batcher.predictor.device,
         "mode": mode,

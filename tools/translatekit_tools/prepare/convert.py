@@ -115,9 +115,7 @@ def _by_model(model: Path) -> Callable[[np.ndarray], np.ndarray]:
 
     def draw(photo: np.ndarray) -> np.ndarray:
         info = translator.info
-        fitted = fit_pixels(
-            to_gray(photo) if info.image_in_channels == 1 else photo, info.size_multiple, "pad"
-        )
+        fitted = fit_pixels(to_gray(photo) if info.input.count == 1 else photo, info.size_multiple, "pad")
         with turn:
             drawn = to_uint8(fitted.restore(translator(fitted.pixels[None])[0]))
         return drawn if drawn.shape[2] == 1 else to_gray(drawn)

@@ -14,6 +14,7 @@ from translatekit_tools.deployable import Deployable
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError, OptionError
+from translatekit.image_spec import GRAY, ImageSpec, specs_of_8_bits
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
@@ -22,7 +23,8 @@ from translatekit.networks.factory import make_generator
 def save(path: Path, generator: str = "unet", options: dict[str, Any] | None = None, **info: Any) -> Path:
     torch.manual_seed(0)
     options = {"depth": 6, "width": 4} if options is None else options
-    channels = {"in_channels": info.get("in_channels", 3), "out_channels": info.get("out_channels", 3)}
+    made = ModelInfo(method="test", generator=generator, **info)
+    channels = {"in_channels": made.in_channels, "out_channels": made.out_channels}
     network = make_generator(generator, options, **channels)
     info = {"norm_inference": "per_image", **info}
     save_model(
@@ -59,20 +61,20 @@ class Overflows(nn.Module):
         return x / (x.amin((1, 2, 3), keepdim=True) < 1).float()
 
 
-@pytest.mark.parametrize("color", ["rgb", "lab"])
+LAB: dict[str, ImageSpec] = dict(zip(("input", "output"), specs_of_8_bits("lab", 1, 2), strict=True))
+
+
+@pytest.mark.parametrize("specs", [{}, LAB], ids=["rgb", "lab"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_an_output_that_is_no_number_is_refused_and_not_black(color: Any, dtype: Any) -> None:
-    channels = (1, 2) if color == "lab" else (3, 3)
+def test_an_output_that_is_no_number_is_refused_and_not_black(specs: Any, dtype: Any) -> None:
+    info = ModelInfo(method="x", generator="y", **specs)
 
     class Network(Overflows):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return super().forward(x).expand(-1, channels[1], -1, -1)
+            return super().forward(x).expand(-1, info.out_channels, -1, -1)
 
-    info = ModelInfo(
-        method="x", generator="y", color=color, in_channels=channels[0], out_channels=channels[1]
-    )
     translator = TorchTranslator(Network(), info, torch.device("cpu"), torch.float32)
-    image = np.zeros((1, 8, 8, channels[0]), dtype)
+    image = np.zeros((1, 8, 8, info.in_channels), dtype)
     assert translator(image).shape == (1, 8, 8, 3)
     image[:] = 255 if dtype == np.uint8 else 1
     with pytest.raises(
@@ -125,14 +127,14 @@ def test_lab_without_colour_is_gray() -> None:
             return torch.zeros_like(lightness).repeat(1, 2, 1, 1)
 
     levels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16, 1)
-    output = Deployable(Colourless(), "lab")(levels)
+    output = Deployable(Colourless(), **LAB)(levels)
     assert output.shape == (1, 16, 16, 3)
     assert difference(output.numpy(), levels.expand(-1, -1, -1, 3).numpy()) <= 1
 
 
 def test_the_whole_model_exports_as_one_graph(model: Path) -> None:
     network, info = translatekit.load_network(model)
-    deployable = Deployable(network, info.color).eval()
+    deployable = Deployable(network, info.input, info.output).eval()
     x = torch.from_numpy(batch_of(1))
     exported = torch.export.export(deployable, (x,)).module()
     assert difference(exported(x).numpy(), deployable(x).detach().numpy()) <= 1
@@ -167,9 +169,9 @@ def test_bfloat16_is_near_float32(model: Path) -> None:
 
 
 def test_gray_and_lab_models(tmp_path: Path) -> None:
-    gray = load(save(tmp_path / "gray.safetensors", in_channels=1, out_channels=1, color="gray"), "cpu")
+    gray = load(save(tmp_path / "gray.safetensors", input=GRAY, output=GRAY), "cpu")
     assert gray(batch_of(1, channels=1)).shape == (1, 64, 128, 1)
-    lab = load(save(tmp_path / "lab.safetensors", in_channels=1, out_channels=2, color="lab"), "cpu")
+    lab = load(save(tmp_path / "lab.safetensors", **LAB), "cpu")
     assert lab(batch_of(1, channels=1)).shape == (1, 64, 128, 3)
 
 

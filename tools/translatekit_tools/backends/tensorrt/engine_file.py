@@ -78,7 +78,8 @@ def write_header(path: Path, header: EngineHeader) -> None:
         StorageError: it could not be written.
     """
     fields: dict[str, Any] = dataclasses.asdict(header)
-    fields["translatekit"] = fields.pop("info")
+    fields["translatekit"] = header.info.to_fields()
+    del fields["info"]
     write_atomically(header_path(path), (json.dumps(fields, indent=2, sort_keys=True) + "\n").encode())
 
 

@@ -114,7 +114,7 @@ class TensorRTTranslator:
             self._owner.submit(partial(_start, batch[first : first + most]))
             for first in range(0, len(batch), most)
         ]
-        return kind(self._owner, parts, np.empty((0, height, width, self.info.image_out_channels), np.uint8))
+        return kind(self._owner, parts, np.empty((0, height, width, self.info.output.count), np.uint8))
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
@@ -132,7 +132,7 @@ class TensorRTTranslator:
         self._owner.close()
 
     def _check(self, batch: np.ndarray) -> None:
-        channels = self.info.image_in_channels
+        channels = self.info.input.count
         if batch.ndim != 4 or batch.shape[3] != channels or batch.dtype not in (np.uint8, np.float32):
             raise DataError(
                 f"the model takes uint8 or float32 arrays (N, H, W, {channels}), "

@@ -42,7 +42,7 @@ class TorchTranslator:
             for module in network.modules():
                 if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
                     module.to(dtype)
-        model = Deployable(network, info.color, checks=True).to(device).eval()
+        model = Deployable(network, info.input, info.output, checks=True).to(device).eval()
         if device.type != "cpu":  # a CPU's convolutions reorder their weights anyway; images are NHWC already
             model = model.to(memory_format=torch.channels_last)
         self._model = model
