@@ -1,4 +1,4 @@
-"""What becomes of images on their way through the line, told by a model that changes nothing."""
+"""What becomes of images on their way through the pipeline, told by a model that changes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from translatekit_tools.bulk import Result, translate
-from translatekit_tools.bulk.kinds import several_pictures
+from translatekit_tools.bulk.kinds import has_several_frames
 from translatekit_tools.bulk.manifest import MANIFEST_NAME
 
 from translatekit.cli import program
@@ -254,7 +254,7 @@ def test_real_files_of_every_kind_come_back_with_their_pixels(tmp_path: Path, da
             for path in source.iterdir()
             if path.stem == output.stem.removesuffix("_t") and path.name not in clashes
         )
-        if several_pictures(original):  # whose frames are compared in tests/tools/video
+        if has_several_frames(original):  # whose frames are compared in tests/tools/video
             continue
         before, after = read_picture(original, 3), read_picture(output, 3)
         np.testing.assert_array_equal(after.pixels, before.pixels)

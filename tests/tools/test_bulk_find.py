@@ -137,7 +137,9 @@ def test_of_two_inputs_with_one_output_the_one_that_keeps_its_format_is_first(
 ) -> None:
     Image.new("RGB", (4, 4)).save(photos / "b.gif")  # sorts before b.png, which keeps its format
     jobs = find_jobs([photos], tmp_path / "out", RunOptions()).jobs
-    assert [(job.source.name, [rival.source.name for rival in job.rivals]) for job in jobs] == [
+    assert [
+        (job.source.name, [alternative.source.name for alternative in job.alternatives]) for job in jobs
+    ] == [
         ("a.jpg", []),
         ("b.png", ["b.gif"]),
         ("c.gif", []),

@@ -1,8 +1,8 @@
-"""The joints of the line: every stage is an iterator that pulls from the one before.
+"""The stages of a pipeline: each is an iterator that pulls from the one before.
 
 A stage that works beside the others hands its items to a pool of threads and holds a bounded queue of their
 futures, so memory stays flat however long the input is, order is kept, and an exception in any stage surfaces
-where the line is read from. Nothing here knows of images: frames of a video pass just as well.
+where the pipeline is read from. Nothing here knows of images: frames of a video pass just as well.
 """
 
 from __future__ import annotations

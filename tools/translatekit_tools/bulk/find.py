@@ -26,7 +26,7 @@ from translatekit_tools.bulk.kinds import (
     VIDEO_SUFFIXES,
     WRITABLE_VIDEO_SUFFIXES,
     is_animation,
-    moves,
+    is_video,
 )
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
@@ -80,7 +80,7 @@ class Job:
         output: what is written.
         manifest: of the output folder.
         problem: why it cannot be done, where that is known before it is read.
-        rivals: other inputs that would have the same output, in order: the first of them is done where this one fails.
+        alternatives: other inputs that would have the same output, in order: the first is done where this one fails.
         frames: the folder that is written instead, of a video's frames as images.
         address: what is read in place of the source: a URL, or ``-`` for standard input.
     """
@@ -89,7 +89,7 @@ class Job:
     output: Path
     manifest: Manifest
     problem: str | None = None
-    rivals: list[Job] = field(default_factory=list)
+    alternatives: list[Job] = field(default_factory=list)
     frames: Path | None = None
     address: str | None = None
 
@@ -170,7 +170,9 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
         findings.jobs.append(_job_of_one_file(inputs, out, options))
         return findings
     if out is not None and out.exists() and not out.is_dir():
-        raise OptionError(f"the output {out} is a file: name a folder, or give it the ending of an image")
+        raise OptionError(
+            f"the output {out} is a file: name a folder, or give it the extension of an image file"
+        )
 
     manifests: dict[Path, Manifest] = {}
     jobs = []
@@ -179,12 +181,12 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
         if folder not in manifests:
             manifests[folder] = Manifest(folder)
         suffix = options.suffix or (BESIDE if out is None and found.beside else "")
-        name = found.relative.stem + suffix + _ending(found.source, options)
+        name = found.relative.stem + suffix + _output_suffix(found.source, options)
         output = folder if found.problem else folder / found.relative.with_name(name)
         jobs.append(
             Job(source=found.source, output=output, manifest=manifests[folder], problem=found.problem)
         )
-    findings.jobs = _with_rivals(_without_own_outputs(jobs, findings))
+    findings.jobs = _with_alternatives(_without_own_outputs(jobs, findings))
     return findings
 
 
@@ -207,11 +209,11 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
             raise OptionError(
                 f"-o - takes one image or video, and {source} is no file: name one, or a folder with -o"
             )
-        if not moves(source, Path("out.mkv")):
+        if not is_video(source, Path("out.mkv")):
             raise OptionError(f"-o - writes a video, and {source} is none: name a file with -o")
     if options.raw is not None and address != STANDARD:
         raise OptionError("--raw says what standard input is: name the input -")
-    name = source.stem + (options.suffix or (BESIDE if out is None else "")) + _ending(source, options)
+    name = source.stem + (options.suffix or (BESIDE if out is None else "")) + _output_suffix(source, options)
     if str(out) == STANDARD:
         container = options.container or STREAMED[0]
         if container not in STREAMED:
@@ -259,11 +261,11 @@ def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOption
             f"the output {out} has a name and a format already: leave out --suffix, --format and --container"
         )
     job = Job(source=files[0].source, output=out, manifest=Manifest(out.parent))
-    return _with_rivals([job])[0]
+    return _with_alternatives([job])[0]
 
 
 def _writable(source: Path) -> tuple[str, frozenset[str]]:
-    """What a file is, and the endings that its translation may have."""
+    """What a file is, and the suffixes that its translation may have."""
     if source.suffix.lower() in VIDEO_SUFFIXES or is_sequence(source):
         return "videos", WRITABLE_VIDEO_SUFFIXES
     if is_animation(source):
@@ -419,7 +421,7 @@ def _place(path: Path) -> str:
     return os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118
 
 
-def _ending(source: Path, options: RunOptions) -> str:
+def _output_suffix(source: Path, options: RunOptions) -> str:
     if options.container is not None and (source.suffix.lower() in VIDEO_SUFFIXES or is_sequence(source)):
         return f".{options.container}"
     if (
@@ -450,11 +452,11 @@ def _without_own_outputs(jobs: list[Job], findings: Findings) -> list[Job]:
     return taken
 
 
-def _with_rivals(jobs: list[Job]) -> list[Job]:
-    """The jobs, those with one output as rivals of the first; with what is wrong where one would overwrite an input."""
+def _with_alternatives(jobs: list[Job]) -> list[Job]:
+    """The jobs, those of one output as alternatives of the first; what is wrong where one would overwrite an input."""
     inputs = {place for job in jobs for place in (_place(job.source), os.path.realpath(job.source))}
     first: dict[str, Job] = {}
-    rivals = set()
+    alternatives = set()
     # A file that keeps its format has the first claim on its name: a.png before a.gif.
     for job in sorted(jobs, key=lambda job: job.output.suffix != job.source.suffix):
         if job.problem is not None:
@@ -465,8 +467,8 @@ def _with_rivals(jobs: list[Job]) -> list[Job]:
                 f"the output {job.output} would overwrite an input: pass --suffix, or another folder with -o"
             )
         elif place in first:
-            first[place].rivals.append(job)
-            rivals.add(id(job))
+            first[place].alternatives.append(job)
+            alternatives.add(id(job))
         else:
             first[place] = job
-    return [job for job in jobs if id(job) not in rivals]
+    return [job for job in jobs if id(job) not in alternatives]

@@ -1,4 +1,4 @@
-"""Which files move, told without loading a decoder of videos."""
+"""Which files are videos, animations and multi-page images, told without loading a decoder of videos."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WRITABLE_VIDEO_SUFFIXES = (
 """Suffixes of the videos that can be written."""
 
 ANIMATION_SUFFIXES = frozenset({".gif", ".webp", ".png", ".apng", ".avif"})
-"""Suffixes of images that may move, and of those that can be written moving."""
+"""Suffixes of images that may be animated, and of those that can be written so."""
 
 
 STREAMED = ("mkv", "webm", "ts", "nut", "mp4", "mov", "flv", "y4m", "raw")
@@ -46,7 +46,7 @@ def is_animation(path: Path) -> bool:
     if path.suffix.lower() not in ANIMATION_SUFFIXES:
         return False
     try:
-        if not _may_move(path):
+        if not _may_be_animated(path):
             return False
         from PIL import Image
 
@@ -56,7 +56,7 @@ def is_animation(path: Path) -> bool:
         return False  # whoever reads it says what is wrong with it
 
 
-def _may_move(path: Path) -> bool:
+def _may_be_animated(path: Path) -> bool:
     """Whether the start of a file leaves it open that there are several frames, which takes no decoder to tell."""
     with path.open("rb") as file:
         head = file.read(64)
@@ -79,12 +79,12 @@ def _read_at(file: BinaryIO, place: int, count: int) -> bytes:
     return file.read(count)
 
 
-def turns_pages(source: Path, output: Path) -> bool:
+def is_multipage(source: Path, output: Path) -> bool:
     """Whether a file is a TIFF of several pages, and its output can be one."""
-    return output.suffix.lower() in _TIFF and source.suffix.lower() in _TIFF and several_pictures(source)
+    return output.suffix.lower() in _TIFF and source.suffix.lower() in _TIFF and has_several_frames(source)
 
 
-def several_pictures(source: Path) -> bool:
+def has_several_frames(source: Path) -> bool:
     """Whether an image file has several frames or pages."""
     if source.suffix.lower() in VIDEO_SUFFIXES:
         return False
@@ -98,8 +98,8 @@ def several_pictures(source: Path) -> bool:
         return False  # whoever reads it says what is wrong with it
 
 
-def moves(source: Path, output: Path) -> bool:
-    """Whether a file is translated frame by frame, and not as one picture."""
+def is_video(source: Path, output: Path) -> bool:
+    """Whether a file is translated frame by frame, and not as one image."""
     if source.suffix.lower() in VIDEO_SUFFIXES or is_sequence(source):
         return True
     written = output.suffix.lower() in ANIMATION_SUFFIXES | WRITABLE_VIDEO_SUFFIXES

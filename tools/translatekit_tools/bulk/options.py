@@ -124,7 +124,7 @@ class RunOptions:
     )
     suffix: str | None = option(
         None,
-        "Added to each name before its ending; -translated when an output lands beside its input.",
+        "Added to each name before its extension; -translated when an output lands beside its input.",
         "Output",
     )
     quality: int = option(95, "Quality of JPEG and WebP.", "Output", result=True, minimum=1, maximum=100)

@@ -45,9 +45,9 @@ from translatekit_tools.bulk.images import Decoded, decode, encode
 from translatekit_tools.bulk.kinds import (
     ANIMATION_SUFFIXES,
     RAW_SUFFIXES,
-    moves,
-    several_pictures,
-    turns_pages,
+    has_several_frames,
+    is_multipage,
+    is_video,
 )
 from translatekit_tools.bulk.manifest import Entry, hash_options
 from translatekit_tools.bulk.memory import Allowance, Planner, bytes_a_pixel
@@ -128,7 +128,7 @@ def translate_images(
     say = getattr(progress, "say", _ignore)
     for note in findings.notes():
         say(note)
-    total = sum(1 + len(job.rivals) for job in findings.jobs)
+    total = sum(1 + len(job.alternatives) for job in findings.jobs)
     if options.frames is not None:
         _place_frames(findings.jobs, Path(options.frames).expanduser())
     if not options.dry_run:
@@ -206,23 +206,23 @@ class _Pipeline:
     def rounds(
         self, jobs: Sequence[Job], pool: ThreadPoolExecutor, progress: Progress | None
     ) -> Iterator[_Item]:
-        """All jobs, finished: images, then what moves, each in order; then the rivals of those that failed."""
+        """All jobs, finished: images, then videos and animations; then the alternatives of those that failed."""
         while jobs:
             still: list[Job] = []
-            moving: list[Job] = []
+            of_frames: list[Job] = []
             suspects: list[Job] = []
             for job in jobs:
-                several = _moves(job) or turns_pages(job.source, job.output)
-                kind = moving if job.problem is None and several else still
+                several = _is_video(job) or is_multipage(job.source, job.output)
+                kind = of_frames if job.problem is None and several else still
                 (suspects if kind is still and _Item(0, job).times else kind).append(job)
             following: list[Job] = []
             with (
                 closing(self.items(still, pool)) as images,
-                closing(self.videos(moving, progress)) as videos,
+                closing(self.videos(of_frames, progress)) as videos,
                 closing(self.one_by_one(suspects, pool)) as others,
             ):
                 for item in chain(images, videos, others):
-                    following += _next_rivals(item)
+                    following += _next_alternatives(item)
                     yield item
             jobs = following
 
@@ -394,7 +394,7 @@ class _Pipeline:
     def videos(self, jobs: Sequence[Job], progress: Progress | None) -> Generator[_Item, None, None]:
         """All videos and animations, one after the other, finished."""
         for index, job in enumerate(jobs):
-            translate = self.translate_pages if turns_pages(job.source, job.output) else self.translate_video
+            translate = self.translate_pages if is_multipage(job.source, job.output) else self.translate_video
             yield _guarded(partial(translate, progress=progress))(_Item(index, job))
 
     def translate_pages(self, item: _Item, progress: Progress | None) -> None:
@@ -543,15 +543,15 @@ def _dropped(jobs: Iterable[Job]) -> Iterator[str]:
         job
         for job in jobs
         if job.problem is None
-        and not _moves(job)
-        and not turns_pages(job.source, job.output)
-        and several_pictures(job.source)
+        and not _is_video(job)
+        and not is_multipage(job.source, job.output)
+        and has_several_frames(job.source)
     ]
     if cut:
         names = ", ".join(str(job.source) for job in cut[:3]) + (" and more" if len(cut) > 3 else "")
         yield (
             f"only the first frame or page of {names} is translated, since the output's format holds one: "
-            "another --format, or ending of -o, keeps all"
+            "another --format, or another extension of -o, keeps all"
         )
 
 
@@ -575,23 +575,23 @@ def _guarded(stage: Callable[[_Item], None]) -> Callable[[_Item], _Item]:
     return run
 
 
-def _next_rivals(item: _Item) -> list[Job]:
+def _next_alternatives(item: _Item) -> list[Job]:
     """What is to be done of those that would have the output of an item: the first where it failed, else none."""
-    rivals, item.job.rivals = item.job.rivals, []
-    if item.outcome == "failed" and rivals:
-        rivals[0].rivals = rivals[1:]
-        return rivals[:1]
-    for job in rivals:
+    alternatives, item.job.alternatives = item.job.alternatives, []
+    if item.outcome == "failed" and alternatives:
+        alternatives[0].alternatives = alternatives[1:]
+        return alternatives[:1]
+    for job in alternatives:
         job.problem = (
             f"the output {job.output} is already that of {item.job.source}: "
             "rename one, or translate them apart with another -o, --suffix or --format (such as keep)"
         )
-    return rivals
+    return alternatives
 
 
-def _moves(job: Job) -> bool:
+def _is_video(job: Job) -> bool:
     """Whether a job is translated frame by frame."""
-    return job.address is not None or job.to_standard_output or moves(job.source, job.output)
+    return job.address is not None or job.to_standard_output or is_video(job.source, job.output)
 
 
 def _hash_video(job: Job) -> tuple[str, int]:
@@ -613,8 +613,8 @@ def _place_frames(jobs: Iterable[Job], folder: Path) -> None:
     """Give the frames of each video a folder of their own below this one."""
     sources: dict[Path, Path] = {}
     for job in jobs:
-        for each in (job, *job.rivals):
-            if each.problem is None and _moves(each):
+        for each in (job, *job.alternatives):
+            if each.problem is None and _is_video(each):
                 below = Path(each.manifest.relative(each.output)).parent
                 each.frames = folder / below / each.source.stem
         if job.frames is None:

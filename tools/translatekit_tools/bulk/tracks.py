@@ -46,7 +46,7 @@ class Selection:
             terms.append((_LETTERS[match["kind"].lower()], number, match["language"]))
         return terms
 
-    def pictures(self, container: Any) -> Any:
+    def video_stream(self, container: Any) -> Any:
         """The stream that is translated, which is no cover of an album; None where there is none.
 
         Raises:
@@ -68,14 +68,16 @@ class Selection:
             return named[0]
         return streams[0] if streams else None
 
-    def copied(self, container: Any) -> list[Any]:
-        """The streams that are copied as they are: sound, subtitles, further pictures.
+    def copied_streams(self, container: Any) -> list[Any]:
+        """The streams that are copied as they are: audio, subtitles, further video.
 
         Raises:
             OptionError: one that was named is not there.
         """
-        pictures = self.pictures(container)
-        others = [stream for stream in container.streams if stream.type in _COPIED and stream is not pictures]
+        video_stream = self.video_stream(container)
+        others = [
+            stream for stream in container.streams if stream.type in _COPIED and stream is not video_stream
+        ]
         if self.map:
             wanted: list[Any] = []
             for kind, number, language in self.terms():
@@ -129,7 +131,7 @@ def origin(container: Any, streams: list[Any], start: Fraction) -> Fraction:
     Args:
         container: open for reading.
         streams: those that are copied.
-        start: of the pictures, in seconds.
+        start: of the video, in seconds.
     """
     timed = [stream for stream in streams if stream.start_time is not None and not is_cover(stream)]
     starts = [start, *(stream.start_time * stream.time_base for stream in timed)]
@@ -137,9 +139,13 @@ def origin(container: Any, streams: list[Any], start: Fraction) -> Fraction:
     return min(starts) if runs or min(starts) < 0 else Fraction(0)
 
 
-def timecode(container: Any, pictures: Any) -> str | None:
+def timecode(container: Any, video_stream: Any) -> str | None:
     """The time code of the first frame, where the file has one: a camera's stands in a track of its own."""
-    for place in (pictures, *(stream for stream in container.streams if stream.type == "data"), container):
+    for place in (
+        video_stream,
+        *(stream for stream in container.streams if stream.type == "data"),
+        container,
+    ):
         for key, value in place.metadata.items():
             if key.lower() == "timecode":
                 return str(value)

@@ -158,7 +158,7 @@ class Muxer:
         alpha = np.full(shape, value, kind) if encoding.alpha else None
         return Frame(np.full((*shape, 3), value, kind), alpha, info.start, 0, 0)
 
-    def join(self, segments: Sequence[Path], end: int, out: Path) -> None:
+    def mux(self, segments: Sequence[Path], end: int, out: Path) -> None:
         """Mux the segments' video and everything else of the source into one file, nothing encoded again.
 
         Args:
@@ -193,7 +193,7 @@ class Muxer:
                 raise DataError(f"{self._problem} ({reason_of(error)}): {self._remedy(original)}") from None
 
     def _remedy(self, original: Any) -> str:
-        """What the user can do: an ending whose format knows all tracks, if there is one, or fewer tracks."""
+        """What the user can do: a suffix whose format takes all tracks, if there is one, or fewer tracks."""
         fewer = "leave tracks out with --no-audio or --map"
         if original is None:
             return "choose another with --codec, or let the output end otherwise"
@@ -208,7 +208,7 @@ class Muxer:
             try:
                 with av.open(str(Path(folder, f"probe{suffix}")), "w") as target:
                     target.add_stream(default_codec(self.info, suffix))
-                    for stream in self.selection.copied(original):
+                    for stream in self.selection.copied_streams(original):
                         _add_copy(target, stream)
             except (av.error.FFmpegError, ValueError):
                 return False
@@ -242,7 +242,7 @@ class Muxer:
         file: Any,
         frames: Iterable[Frame],
         end: Callable[[], int],
-        passing: deque[Any],
+        copied_packets: deque[Any],
         format: str,
     ) -> None:
         """Encode frames and mux them as they come, with the packets of the other tracks that have come so far.
@@ -273,13 +273,13 @@ class Muxer:
                 if last is not None:
                     target.mux(_shifted(last, video, offset - self._first))
                 last = packet
-                for other in self._copied_so_far(passing, others, offset):
+                for other in self._copied_so_far(copied_packets, others, offset):
                     self._write_packet(target, other, video)
             if last is not None:
                 length = (end() - self.info.start) * self.info.time_base - (last.pts or 0) * last.time_base
                 last.duration = max(1, round(length / last.time_base))
                 target.mux(_shifted(last, video, offset - self._first))
-            for other in self._copied_so_far(passing, others, offset):
+            for other in self._copied_so_far(copied_packets, others, offset):
                 self._write_packet(target, other, video)
         self._say_what_was_changed()
 
@@ -320,9 +320,11 @@ class Muxer:
             stream.codec_context.codec_tag = "hvc1"
         return stream
 
-    def _copied_so_far(self, passing: deque[Any], others: dict[int, Any], offset: Fraction) -> Iterator[Any]:
-        while passing:
-            packet = passing.popleft()
+    def _copied_so_far(
+        self, copied_packets: deque[Any], others: dict[int, Any], offset: Fraction
+    ) -> Iterator[Any]:
+        while copied_packets:
+            packet = copied_packets.popleft()
             if self._is_selected(packet):
                 yield self._monotonic(_shifted(packet, others[packet.stream.index], offset))
 
@@ -353,11 +355,14 @@ class Muxer:
             for key, value in original.metadata.items():
                 if key not in _CONTAINER_TAGS and key.lower() != "timecode":
                     target.metadata[key] = value
-            pictures, copied = self.selection.pictures(original), self.selection.copied(original)
+            video_stream, copied = (
+                self.selection.video_stream(original),
+                self.selection.copied_streams(original),
+            )
             offset += origin(original, copied, self._first)
             video = None
             for stream in original.streams:
-                if stream is pictures:
+                if stream is video_stream:
                     made = video = add_video()
                 elif stream in copied:
                     self._problem = f"a {self.suffix} file cannot hold the input's {stream.type} as it is"
@@ -372,7 +377,7 @@ class Muxer:
                     {key: value for key, value in stream.metadata.items() if key.lower() not in left_out}
                 )
                 made.disposition = stream.disposition
-            self._set_timecode(video, timecode(original, pictures))
+            self._set_timecode(video, timecode(original, video_stream))
             target.set_chapters(list(self._chapters(original, offset)))
         if encoding.alpha and encoding.matroska:
             video.metadata["alpha_mode"] = "1"
@@ -470,7 +475,7 @@ class Muxer:
 def constant_rate(source: Path, selection: Selection, info: VideoInfo) -> Fraction | None:
     """Frames a second of a video whose frames are all shown as long, or None of another."""
     with explained(source), av.open(str(source), metadata_errors="replace") as container:
-        stream = selection.pictures(container)
+        stream = selection.video_stream(container)
         packets = (packet for packet in container.demux(stream) if packet.size and not packet.is_discard)
         times = [packet.pts if packet.pts is not None else packet.dts for packet in packets]
         rates = [stream.average_rate, stream.guessed_rate, info.rate]

@@ -163,7 +163,7 @@ def _make_video(
                 some = chain([first], islice(frames, SEGMENT_FRAMES - 1))
                 segments.add(partial(write_segment, frames=some, encoding=encoding), pipeline.state)
         with pipeline.clock.stage("write"):
-            muxer.join(segments.paths, pipeline.end, made)
+            muxer.mux(segments.paths, pipeline.end, made)
     except DataError as error:
         made.unlink(missing_ok=True)
         if not segments.frames or not made_from[1]:  # nothing that another run could go on with
@@ -173,7 +173,7 @@ def _make_video(
 
 
 _FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".m2ts": "mpegts", ".mts": "mpegts"}
-"""FFmpeg's names of formats that are not their endings."""
+"""FFmpeg's names of formats that differ from their suffixes."""
 
 
 def translate_stream(
@@ -236,8 +236,12 @@ def _write_stream(reader: Reader, pipeline: _Pipeline, file: Any, suffix: str) -
     options, say = pipeline.options, pipeline.say
     changes = [0, 0]
     if suffix in RAW_SUFFIXES:
-        if isinstance(reader, VideoReader) and reader.selection.copied(reader.container) and options.audio:
-            say(f"{suffix[1:]} holds pictures only: sound and subtitles are left out")
+        if (
+            isinstance(reader, VideoReader)
+            and reader.selection.copied_streams(reader.container)
+            and options.audio
+        ):
+            say(f"{suffix[1:]} holds video only: audio and subtitles are left out")
         encoding = raw_encoding(reader.info, pipeline.size(), suffix, options, say)
         check_raw(encoding.pix_fmt)
         with closing(pipeline.frames()) as frames:
@@ -248,14 +252,14 @@ def _write_stream(reader: Reader, pipeline: _Pipeline, file: Any, suffix: str) -
         if isinstance(reader, VideoReader):
             muxer.container = reader.container
         muxer.check()
-        passing = reader.passing if isinstance(reader, VideoReader) else deque()
+        copied_packets = reader.copied_packets if isinstance(reader, VideoReader) else deque()
         with closing(pipeline.frames()) as frames:
             rated = (
                 frames
                 if suffix not in CONSTANT_RATE_SUFFIXES
                 else at_constant_rate(frames, encoding, changes)
             )
-            muxer.stream(file, rated, lambda: pipeline.end, passing, _FORMATS.get(suffix, suffix[1:]))
+            muxer.stream(file, rated, lambda: pipeline.end, copied_packets, _FORMATS.get(suffix, suffix[1:]))
     if any(changes):
         say(
             f"the frame rate of the video varies, and {suffix[1:]} has one for all: "

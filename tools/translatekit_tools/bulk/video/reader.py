@@ -179,7 +179,7 @@ class VideoReader:
             skip_damaged: leave out frames that cannot be decoded whole, instead of raising an error.
             deinterlace: make one frame of the two fields of each interlaced frame.
             address: what is read in its place, a single time: a URL, or ``-`` for standard input.
-            tracks: keep the packets of the tracks that are copied in `passing`, for the muxer to take.
+            tracks: keep the packets of the tracks that are copied in `copied_packets`, for the muxer to take.
             raw: what the frames are, where they have no header.
             rate: how many of those are a second.
 
@@ -190,7 +190,7 @@ class VideoReader:
         self.damaged: list[float] = []
         self.cut_off: tuple[float, float] | None = None
         self.selection = selection
-        self.passing: deque[Any] = deque()
+        self.copied_packets: deque[Any] = deque()
         self._address, self._tracks, self._raw, self._rate = address, tracks, raw, rate
         self._copied: list[Any] = []
         self._first: Iterator[Any] | None = None
@@ -221,12 +221,12 @@ class VideoReader:
 
     def _open(self) -> None:
         self._container: Any = self._opened()
-        stream = self.selection.pictures(self._container)
+        stream = self.selection.video_stream(self._container)
         if stream is None:
             raise UnreadableVideoError("the file holds no video: replace or remove it")
         self._stream: Any = stream
         if self._tracks:
-            self._copied = self.selection.copied(self._container)
+            self._copied = self.selection.copied_streams(self._container)
         stream.thread_type = "AUTO"
         self._decoder = _decoder_with_alpha(stream) or stream.codec_context
 
@@ -335,7 +335,7 @@ class VideoReader:
                 raise self._input.failure
             if packet is not None and packet.stream is not self._stream:
                 if size:
-                    self.passing.append(packet)
+                    self.copied_packets.append(packet)
                 continue
             if packet is not None and size and self._first_dts is None:
                 self._first_dts = packet.dts
