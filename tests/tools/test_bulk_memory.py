@@ -314,7 +314,7 @@ def test_images_on_their_way_stay_within_the_memory(
 
     class Later(Greedy):
         def submit(self, batch: np.ndarray) -> Any:
-            return type("Ticket", (), {"result": staticmethod(lambda: batch)})()
+            return type("Future", (), {"result": staticmethod(lambda: batch)})()
 
     monkeypatch.setattr(Allowance, "take", counted)
     monkeypatch.setattr(pipeline, "Planner", lambda predictor, memory, fresh: limited(predictor, 30 * MB))

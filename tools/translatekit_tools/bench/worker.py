@@ -84,13 +84,13 @@ class Measurement:
             for batch in self.batches:
                 self.translator(batch)
         else:
-            tickets: deque[Any] = deque()
+            futures: deque[Any] = deque()
             for batch in self.batches:
-                if len(tickets) == _IN_FLIGHT:
-                    tickets.popleft().result()
-                tickets.append(submit(batch))
-            for ticket in tickets:
-                ticket.result()
+                if len(futures) == _IN_FLIGHT:
+                    futures.popleft().result()
+                futures.append(submit(batch))
+            for future in futures:
+                future.result()
         return {"images_per_second": images / (time.perf_counter() - start)}
 
     def _translate(self, translator: Any) -> dict[str, Any]:

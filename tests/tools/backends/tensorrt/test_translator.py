@@ -50,9 +50,9 @@ assert (translator.device, translator.preferred_batch) == ("cuda:0", 2)
 assert translator.info.generator == "unet"
 sizes = [(1, 8, 8), (4, 12, 16), (3, 8, 8), (9, 8, 8), (2, 12, 16), (0, 8, 8), (4, 12, 16), (1, 8, 8)]
 batches = [images(*size) for size in sizes]
-tickets = [translator.submit(batch) for batch in batches]
+futures = [translator.submit(batch) for batch in batches]
 for index in (2, 0, 1, 6, 5, 4, 3, 7, 0):
-    result = tickets[index].result()
+    result = futures[index].result()
     assert result.dtype == np.uint8 and result.flags.owndata and result.flags.writeable
     np.testing.assert_array_equal(result, 255 - batches[index])
 """,
@@ -71,7 +71,7 @@ for batch in batches:
     waiting.append(translator.submit(batch))
     if len(waiting) == 3:
         results.append(waiting.pop(0).result())
-results += [ticket.result() for ticket in waiting]
+results += [future.result() for future in waiting]
 for batch, result in zip(batches, results):
     np.testing.assert_array_equal(result, 255 - batch)
 """,
@@ -213,9 +213,9 @@ def test_an_engine_that_does_not_run_is_told_and_others_go_on(run_on_stub: RunPy
         START
         + """
 translator = load(engine)
-tickets = {count: translator.submit(images(count)) for count in (1, 2, 3, 4)}
-assert "does not run (an illegal memory access): build it again with" in refused(tickets[3].result)
-assert [tickets[count].result().shape[0] for count in (4, 2, 1)] == [4, 2, 1]
+futures = {count: translator.submit(images(count)) for count in (1, 2, 3, 4)}
+assert "does not run (an illegal memory access): build it again with" in refused(futures[3].result)
+assert [futures[count].result().shape[0] for count in (4, 2, 1)] == [4, 2, 1]
 for _ in range(9):
     translator(images(1))
     refused(translator, images(3))

@@ -51,7 +51,7 @@ def build(
         ModelFileError: TensorRT does not build it.
         OptionError: the profiles do not fit a graph of fixed shape, or the workspace is too small.
     """
-    log.forget()
+    log.clear_errors()
     builder: trt.Builder = trt.Builder(log.LOGGER)
     typed = hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
     network: trt.INetworkDefinition = builder.create_network(

@@ -16,7 +16,7 @@ _errors: deque[str] = deque(maxlen=20)
 
 
 class _Logger(trt.ILogger):
-    """Keeps TensorRT's latest complaints, to be quoted when something fails, and prints nothing."""
+    """Collects TensorRT's latest errors, to be quoted when something fails, and prints nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,11 +31,11 @@ LOGGER = _Logger()
 """TensorRT holds on to the first that it is given, for the whole process."""
 
 
-def forget() -> None:
-    """Forget every complaint so far."""
+def clear_errors() -> None:
+    """Drop the errors so far."""
     _errors.clear()
 
 
 def reason() -> str:
-    """The first complaint since `forget`, which the later ones mostly follow from."""
+    """The first error since `clear_errors`, which the later ones mostly follow from."""
     return _errors[0] if _errors else "TensorRT gives no reason"

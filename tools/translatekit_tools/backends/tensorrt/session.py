@@ -30,7 +30,7 @@ IN_FLIGHT = 3
 """Batches at a time: one on its way up, one that is computed, one on its way down."""
 
 
-class Work:
+class InFlight:
     """A batch on its way through the GPU."""
 
     def __init__(self, slot: _Slot, images: int, shape: tuple[int, ...]) -> None:
@@ -81,7 +81,7 @@ class Session:
     """A loaded engine with its streams and buffers; one thread makes it, uses it and closes it."""
 
     def __init__(
-        self, plan: bytes, profiles: Sequence[Profile], rebuild: str, kept: Path | None = None
+        self, plan: bytes, profiles: Sequence[Profile], rebuild: str, cache_path: Path | None = None
     ) -> None:
         """Load an engine onto the current device.
 
@@ -94,14 +94,14 @@ class Session:
         Raises:
             ModelFileError: TensorRT does not load it.
         """
-        log.forget()
+        log.clear_errors()
         self._profiles = profiles
         self._rebuild = rebuild
         self._runtime: trt.Runtime | None = trt.Runtime(log.LOGGER)
         self._engine: trt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise ModelFileError(f"TensorRT cannot load the engine ({log.reason()}): build it with {rebuild}")
-        self._runtime_cache = _RuntimeCacheRtx(self._engine, kept) if kept is not None else None
+        self._runtime_cache = _RuntimeCacheRtx(self._engine, cache_path) if cache_path is not None else None
         self._context: trt.IExecutionContext | None = (
             self._engine.create_execution_context()
             if self._runtime_cache is None
@@ -114,9 +114,9 @@ class Session:
             )
         self._upload, self._compute, self._download = (driver().make_stream() for _ in range(3))
         self._free = [_Slot() for _ in range(IN_FLIGHT)]
-        self._in_flight: deque[Work] = deque()
+        self._in_flight: deque[InFlight] = deque()
 
-    def start(self, batch: np.ndarray) -> Work:
+    def start(self, batch: np.ndarray) -> InFlight:
         """Send a batch on its way; returns as soon as its images are in pinned memory.
 
         With as many as `IN_FLIGHT` under way it waits for the oldest, whose result is kept.
@@ -148,10 +148,10 @@ class Session:
         self._in_flight.append(work)
         return work
 
-    def _start(self, slot: _Slot, batch: np.ndarray, shape: tuple[int, ...], index: int) -> Work:
+    def _start(self, slot: _Slot, batch: np.ndarray, shape: tuple[int, ...], index: int) -> InFlight:
         context: trt.IExecutionContext | None = self._context
         assert context is not None
-        log.forget()
+        log.clear_errors()
         if context.active_optimization_profile != index:
             self._compute.synchronize()  # what still runs belongs to the other profile
             if not context.set_optimization_profile_async(index, self._compute.handle):
@@ -179,9 +179,9 @@ class Session:
         self._download.wait_for_event(slot.computed)
         slot.output.download(result_size, self._download)
         slot.downloaded.record(self._download)
-        return Work(slot, len(batch), result_shape)
+        return InFlight(slot, len(batch), result_shape)
 
-    def finish(self, work: Work) -> np.ndarray:
+    def finish(self, work: InFlight) -> np.ndarray:
         """Wait for a batch and return it: (N, H, W, C') uint8, the caller's to keep."""
         if work.slot is not None:
             slot, work.slot = work.slot, None
@@ -223,14 +223,14 @@ class Session:
 def open_session(plan: bytes, profiles: Sequence[Profile], rebuild: str, gpu: Gpu) -> Iterator[Session]:
     """A session on a GPU; leave it in the thread that entered it."""
     with current_device(gpu.index):
-        session = Session(plan, profiles, rebuild, _kept(plan, gpu))
+        session = Session(plan, profiles, rebuild, _cache_path(plan, gpu))
         try:
             yield session
         finally:
             session.close()
 
 
-def _kept(plan: bytes, gpu: Gpu) -> Path | None:
+def _cache_path(plan: bytes, gpu: Gpu) -> Path | None:
     """Where what the runtime compiles is kept, a file for each engine and kind of GPU; None for the full TensorRT."""
     folder = writable_cache(RTX.name) if title() == RTX.title else None
     return None if folder is None else folder / f"{hash_engine(plan)}-{gpu.compute_capability}.runtime"

@@ -23,19 +23,21 @@ from translatekit_tools.backends.tensorrt.engine_file import (
     read_header,
 )
 from translatekit_tools.backends.tensorrt.flavour import FLAVOURS, use
-from translatekit_tools.backends.tensorrt.owner import Owner
 from translatekit_tools.backends.tensorrt.profiles import choose_profile
 from translatekit_tools.backends.tensorrt.rebuild import fit_engine
+from translatekit_tools.backends.tensorrt.worker import WorkerThread
 
 if TYPE_CHECKING:
-    from translatekit_tools.backends.tensorrt.session import Session, Work
+    from translatekit_tools.backends.tensorrt.session import InFlight, Session
 
 
-class Ticket:
-    """A batch that was handed to the GPU."""
+class BatchFuture:
+    """The result of a batch that was submitted to the GPU."""
 
-    def __init__(self, owner: Owner[Session], parts: list[Future[Work]], empty: np.ndarray) -> None:
-        self._owner = owner
+    def __init__(
+        self, worker: WorkerThread[Session], parts: list[Future[InFlight]], empty: np.ndarray
+    ) -> None:
+        self._worker = worker
         self._parts = parts
         self._result = empty if not parts else None
 
@@ -46,14 +48,14 @@ class Ticket:
             TranslatekitError: it could not be translated.
         """
         if self._result is None:
-            finished = [self._owner.submit(partial(_finish, part)) for part in self._parts]
+            finished = [self._worker.submit(partial(_finish, part)) for part in self._parts]
             results = [future.result() for future in finished]
             self._result = results[0] if len(results) == 1 else np.concatenate(results)
             self._parts.clear()
         return self._result
 
 
-class _FloatTicket(Ticket):
+class _FloatBatchFuture(BatchFuture):
     """A batch that came as float32 in [0, 1]."""
 
     def result(self) -> np.ndarray:
@@ -63,8 +65,8 @@ class _FloatTicket(Ticket):
 class TensorRTTranslator:
     """A `translatekit.interfaces.Translator` that runs an engine.
 
-    Everything on the GPU belongs to one thread of its own, so it may be called from any thread, one at a time, and
-    forgotten in any.
+    One worker thread does everything on the GPU. So it may be called from any thread, one at a time, and be garbage
+    collected in any.
 
     Attributes:
         info: the model file's header.
@@ -89,32 +91,32 @@ class TensorRTTranslator:
         self._profiles = header.profiles
         self._rebuild = header.rebuild(path)
         make = partial(open_session, plan, header.profiles, self._rebuild, gpu)
-        self._owner: Owner[Session] = Owner(make, "translatekit-tensorrt")
+        self._worker: WorkerThread[Session] = WorkerThread(make, "translatekit-tensorrt")
 
-    def submit(self, batch: np.ndarray) -> Ticket:
+    def submit(self, batch: np.ndarray) -> BatchFuture:
         """Start to translate a batch and return without waiting for it.
 
         Up to three batches are under way at a time, one going up, one computed, one coming down; with more, the
         oldest is waited for first. Batches are computed in the order of their submission.
 
         Args:
-            batch: as for `__call__`; not to be changed before the ticket's `result` is there.
+            batch: as for `__call__`; not to be changed before the future's `result` is there.
 
         Raises:
             DataError: the engine takes no such arrays.
         """
         self._check(batch)
-        kind: type[Ticket] = Ticket
+        kind: type[BatchFuture] = BatchFuture
         if batch.dtype == np.float32:
-            batch, kind = np.rint(batch.clip(0, 1) * 255).astype(np.uint8), _FloatTicket
+            batch, kind = np.rint(batch.clip(0, 1) * 255).astype(np.uint8), _FloatBatchFuture
         _, height, width, _ = batch.shape
         profile = self._profiles[choose_profile(self._profiles, height, width, self._rebuild)]
         most = profile.maximum[0]
         parts = [
-            self._owner.submit(partial(_start, batch[first : first + most]))
+            self._worker.submit(partial(_start, batch[first : first + most]))
             for first in range(0, len(batch), most)
         ]
-        return kind(self._owner, parts, np.empty((0, height, width, self.info.output.count), np.uint8))
+        return kind(self._worker, parts, np.empty((0, height, width, self.info.output.count), np.uint8))
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
@@ -129,7 +131,7 @@ class TensorRTTranslator:
 
     def close(self) -> None:
         """Free the GPU's memory now; the translator cannot be used any more."""
-        self._owner.close()
+        self._worker.close()
 
     def _check(self, batch: np.ndarray) -> None:
         channels = self.info.input.count
@@ -174,9 +176,9 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Tens
     return TensorRTTranslator(plan, header, path, gpu)
 
 
-def _start(batch: np.ndarray, session: Session) -> Work:
+def _start(batch: np.ndarray, session: Session) -> InFlight:
     return session.start(batch)
 
 
-def _finish(part: Future[Work], session: Session) -> np.ndarray:
+def _finish(part: Future[InFlight], session: Session) -> np.ndarray:
     return session.finish(part.result())  # there already, as the thread takes its tasks in order

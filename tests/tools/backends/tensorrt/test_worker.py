@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from translatekit_tools.backends.tensorrt.owner import Owner
+from translatekit_tools.backends.tensorrt.worker import WorkerThread
 
 
 class Resource:
@@ -20,7 +20,7 @@ class Resource:
         self.freed = threading.Event()
 
 
-def open_resource(made: list[Resource]) -> Owner[Resource]:
+def open_resource(made: list[Resource]) -> WorkerThread[Resource]:
     @contextmanager
     def make() -> Iterator[Resource]:
         resource = Resource()
@@ -29,7 +29,7 @@ def open_resource(made: list[Resource]) -> Owner[Resource]:
         resource.threads.append(threading.get_ident())
         resource.freed.set()
 
-    return Owner(make, "test")
+    return WorkerThread(make, "test")
 
 
 def use(resource: Resource, number: int) -> int:
@@ -40,26 +40,26 @@ def use(resource: Resource, number: int) -> int:
 
 def test_one_thread_makes_uses_and_frees() -> None:
     made: list[Resource] = []
-    owner = open_resource(made)
-    futures = [owner.submit(lambda resource, number=number: use(resource, number)) for number in range(20)]
+    worker = open_resource(made)
+    futures = [worker.submit(lambda resource, number=number: use(resource, number)) for number in range(20)]
     assert [future.result() for future in futures] == list(range(20))
-    owner.close()
-    owner.close()
+    worker.close()
+    worker.close()
     assert made[0].freed.is_set()
     assert made[0].order == list(range(20))
     assert len(set(made[0].threads)) == 1
     assert threading.get_ident() not in made[0].threads
     with pytest.raises(RuntimeError, match="closed"):
-        owner.submit(len)  # type: ignore[arg-type]
+        worker.submit(len)  # type: ignore[arg-type]
 
 
 def test_a_failure_goes_to_who_asked_and_the_thread_lives_on() -> None:
-    owner = open_resource([])
-    failed = owner.submit(lambda resource: 1 // 0)
+    worker = open_resource([])
+    failed = worker.submit(lambda resource: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         failed.result()
-    assert owner.submit(lambda resource: use(resource, 3)).result() == 3
-    owner.close()
+    assert worker.submit(lambda resource: use(resource, 3)).result() == 3
+    worker.close()
 
 
 def test_a_failure_to_make_is_raised() -> None:
@@ -69,14 +69,14 @@ def test_a_failure_to_make_is_raised() -> None:
         yield
 
     with pytest.raises(OSError, match="nothing to make"):
-        Owner(make, "test")
+        WorkerThread(make, "test")
 
 
 def test_what_is_forgotten_is_freed() -> None:
     made: list[Resource] = []
-    owner = open_resource(made)
-    owner.submit(lambda resource: use(resource, 1)).result()
-    del owner
+    worker = open_resource(made)
+    worker.submit(lambda resource: use(resource, 1)).result()
+    del worker
     gc.collect()
     assert made[0].freed.wait(5)
     assert len(set(made[0].threads)) == 1
@@ -85,13 +85,13 @@ def test_what_is_forgotten_is_freed() -> None:
 def test_a_program_may_end_without_closing() -> None:
     script = """
 from contextlib import contextmanager
-from translatekit_tools.backends.tensorrt.owner import Owner
+from translatekit_tools.backends.tensorrt.worker import WorkerThread
 @contextmanager
 def make():
     yield 1
     print("freed")
-owner = Owner(make, "test")
-print(owner.submit(lambda one: one + 1).result())
+worker = WorkerThread(make, "test")
+print(worker.submit(lambda one: one + 1).result())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
     assert (done.stdout, done.returncode) == ("2\nfreed\n", 0)

@@ -1,4 +1,4 @@
-"""A thread that owns what only one thread may touch."""
+"""A worker thread for a resource that only one thread may use."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PATIENCE = 10.0  # seconds that a garbage collection or the end of the program waits for the thread
+_JOIN_TIMEOUT = 10.0  # seconds that a garbage collection or the end of the program waits for the thread
 
 
-class Owner(Generic[T]):
+class WorkerThread(Generic[T]):
     """Makes a resource in a thread of its own, lets that thread alone use it, and frees it there.
 
-    CUDA's contexts are current to a thread, and pycuda frees memory only where its context is. With an owner it does
-    not matter which thread calls, nor which one the garbage collector runs in.
+    CUDA's contexts are current to a thread, and pycuda frees memory only where its context is. With a worker
+    thread it does not matter which thread calls, nor which one the garbage collector runs in.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[T]], name: str) -> None:
@@ -44,13 +44,13 @@ class Owner(Generic[T]):
         self._finalizer = weakref.finalize(self, _stop, tasks, self._thread)
 
     def submit(self, function: Callable[[T], R]) -> Future[R]:
-        """Call `function` with the resource in the owning thread, after all that was submitted before.
+        """Call `function` with the resource in the worker thread, after all that was submitted before.
 
         Raises:
-            RuntimeError: the owner was closed.
+            RuntimeError: the worker thread was closed.
         """
         if not self._finalizer.alive:
-            raise RuntimeError("its owner was closed")
+            raise RuntimeError("the worker thread was closed")
         future: Future[R] = Future()
 
         def task(resource: T) -> None:
@@ -92,4 +92,4 @@ def _serve(
 def _stop(tasks: SimpleQueue[Any], thread: threading.Thread) -> None:
     tasks.put(None)
     if thread is not threading.current_thread():
-        thread.join(_PATIENCE)
+        thread.join(_JOIN_TIMEOUT)
