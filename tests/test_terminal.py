@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.fakes import run_program
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
-from translatekit.terminal import native_output_held, printable, stderr, stdout
+from translatekit.terminal import native_output_captured, printable, stderr, stdout
 
 EVIL = "a\x1b[2J\x07\r\nError: b\u202egnp.\x9b31m\udcff[/red]"
 SAFE = r"a\x1b[2J\x07\r\nError: b\u202egnp.\x9b31m\xff[/red]"
@@ -31,14 +31,14 @@ def test_control_characters_are_written_out() -> None:
 TALKATIVE = """
 import logging, os, sys, warnings
 from translatekit.cli import program
-from translatekit.terminal import native_output_held
+from translatekit.terminal import native_output_captured
 try:
     program.main(sys.argv[1:])
 except SystemExit:
     pass
 warnings.warn("a warning of a library")
 logging.getLogger("library").warning("a line of its log")
-with native_output_held():
+with native_output_captured():
     os.write(2, b"a line of native code\\n")
 """
 LIBRARY = {"a warning of a library", "a line of its log", "a line of native code"}
@@ -53,7 +53,7 @@ def test_what_libraries_say_is_for_developers(words: list[str], shown: set[str])
 
 
 def test_what_native_code_said_is_shown_when_it_fails(capfd: pytest.CaptureFixture[str]) -> None:
-    @native_output_held()
+    @native_output_captured()
     def fail() -> None:
         os.write(2, b"the library is missing a symbol\n")
         raise ImportError

@@ -19,8 +19,8 @@ Meaning = Literal["rgb", "gray", "values", "labels"]
 Dtype = Literal["uint8", "uint16", "int16", "float32"]
 Codec = Literal["linear", "lab", "onehot"]
 
-MOST_CHANNELS = 2**16
-_MOST_TEXT = 200  # characters of a name or a unit
+MAX_CHANNELS = 2**16
+_MAX_TEXT = 200  # characters of a name or a unit
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"\s*({_NUMBER})\s*(?:\.\.|,)\s*({_NUMBER})\s*")
 
@@ -245,7 +245,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= _MOST_TEXT
+    return isinstance(value, str) and len(value) <= _MAX_TEXT
 
 
 def _is_number(value: Any) -> bool:
@@ -256,7 +256,7 @@ def _is_whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _is_list(value: Any, holds: Any, least: int = 0, most: int = MOST_CHANNELS) -> bool:
+def _is_list(value: Any, holds: Any, least: int = 0, most: int = MAX_CHANNELS) -> bool:
     return isinstance(value, list | tuple) and least <= len(value) <= most and all(map(holds, value))
 
 

@@ -18,17 +18,17 @@ from translatekit.errors import ModelFileError
 from translatekit.image_spec import RGB, ImageSpec, specs_of_8_bits
 from translatekit.types import Color, NormInference
 
-MOST_SIDE = 2**14
+MAX_SIDE = 2**14
 """Pixels a side that a header may name, of a network's images or of what they must be a multiple of."""
 
 FORMAT = 2
 """Of the header that this version writes."""
 
-_MOST_CHANNELS = 2**16
-_MOST_STEPS = 2**53  # beyond, JSON's numbers are not exact everywhere
-_MOST_TEXT = 1000  # characters
-_MOST_ITEMS = 2**16
-_MOST_DEPTH = 16  # of lists and objects in each other
+_MAX_CHANNELS = 2**16
+_MAX_STEPS = 2**53  # beyond, JSON's numbers are not exact everywhere
+_MAX_TEXT = 1000  # characters
+_MAX_ITEMS = 2**16
+_MAX_DEPTH = 16  # of lists and objects in each other
 _SIZES = re.compile(r"any|\d{1,5}x\d{1,5}( to \d{1,5}x\d{1,5})?")  # of images that a compiled file takes
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")  # as PyPI has them
 
@@ -316,8 +316,8 @@ def _whole(low: int, high: int) -> _Rule:
 
 def _text(least: int = 0) -> _Rule:
     return _Rule(
-        f"a text of {'at most' if not least else f'{least} to'} {_MOST_TEXT} characters",
-        lambda value: isinstance(value, str) and least <= len(value) <= _MOST_TEXT,
+        f"a text of {'at most' if not least else f'{least} to'} {_MAX_TEXT} characters",
+        lambda value: isinstance(value, str) and least <= len(value) <= _MAX_TEXT,
     )
 
 
@@ -339,7 +339,7 @@ def _object(words: str, **rules: _Rule) -> _Rule:
 
 def _all(words: str, kind: type[dict[Any, Any]] | type[list[Any]], rule: _Rule) -> _Rule:
     def holds(value: Any) -> bool:
-        if not isinstance(value, kind) or len(value) > _MOST_ITEMS:
+        if not isinstance(value, kind) or len(value) > _MAX_ITEMS:
             return False
         return all(rule.holds(item) for item in (value.values() if isinstance(value, dict) else value))
 
@@ -356,7 +356,7 @@ def _is_metric(value: Any) -> bool:
 
 def _is_finite(value: Any, depth: int = 0) -> bool:
     """Whether JSON's values, in lists and objects that are not too deep, hold no NaN, no infinity and no giant."""
-    if depth > _MOST_DEPTH:
+    if depth > _MAX_DEPTH:
         return False
     if isinstance(value, dict | list):
         return all(
@@ -391,9 +391,9 @@ def _brief() -> reprlib.Repr:
 _BRIEF = _brief()
 _TEXT, _SIDE, _CHANNELS, _STEPS = (
     _text(),
-    _whole(1, MOST_SIDE),
-    _whole(1, _MOST_CHANNELS),
-    _whole(0, _MOST_STEPS),
+    _whole(1, MAX_SIDE),
+    _whole(1, _MAX_CHANNELS),
+    _whole(0, _MAX_STEPS),
 )
 _TEXTS = _all("a list of texts", list, _TEXT)
 _SHAPES = _Rule(

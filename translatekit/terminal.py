@@ -53,7 +53,7 @@ def debugging() -> bool:
 
 
 @contextmanager
-def native_output_held() -> Iterator[None]:
+def native_output_captured() -> Iterator[None]:
     """Keep back what a library's native code writes to stderr within; it is shown when it fails, or when debugging.
 
     Native code writes to the file descriptor itself, so that nothing in Python can filter it.

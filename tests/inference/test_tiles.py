@@ -111,7 +111,7 @@ def test_sizes_that_do_not_fit_are_refused(tile: int, overlap: int | None, says:
         TiledTranslator(whole, tile, overlap)
 
 
-def test_a_backend_that_cannot_hold_statistics_is_refused_where_they_matter() -> None:
+def test_a_backend_that_cannot_fix_statistics_is_refused_where_they_matter() -> None:
     class Compiled:
         def __init__(self, **options: object) -> None:
             self.info = ModelInfo(method="pix2pix", generator="unet", **options)  # type: ignore[arg-type]

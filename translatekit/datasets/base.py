@@ -17,7 +17,7 @@ from translatekit.datasets.ranges import decide_bounds, parse_ranges
 from translatekit.datasets.remarks import find_remarks
 from translatekit.datasets.transforms import check_sizes, item_rng, loaded, to_tensor
 from translatekit.errors import DataError
-from translatekit.image_spec import MOST_CHANNELS, ImageSpec, levels_spec
+from translatekit.image_spec import MAX_CHANNELS, ImageSpec, levels_spec
 from translatekit.images import Image, UnreadableImageError, fit_image, read_header, read_image
 from translatekit.images.codec import ValueCodec
 from translatekit.interfaces import DataOptions
@@ -26,7 +26,7 @@ from translatekit.types import PaletteClass
 
 Files = tuple[Path, ...]
 Arrays = tuple[np.ndarray, ...]
-ChannelCount = Annotated[int | None, Bounds(minimum=1, maximum=MOST_CHANNELS)]
+ChannelCount = Annotated[int | None, Bounds(minimum=1, maximum=MAX_CHANNELS)]
 """How many channels images are to have; None leaves it to their files."""
 
 T = TypeVar("T")

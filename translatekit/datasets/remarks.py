@@ -13,7 +13,7 @@ from translatekit.errors import TranslatekitError
 from translatekit.images import count_pages, read_picture
 
 _DECODED, _COUNTED = 6, 50  # files that are looked at, spread over the set
-_MOST_CLASSES = 200
+_MAX_CLASSES = 200
 _FLAT = 0.9  # of neighbours that are equal: a label map's, and hardly a photograph's
 _TIFF = frozenset({".tif", ".tiff"})
 
@@ -73,7 +73,7 @@ def _highest_class(files: Sequence[Path]) -> int | None:
         white = 255 if pixels.dtype == np.uint8 else 65535
         values = pixels[:, :, 0].astype(np.int64) if white == 255 else np.rint(pixels[:, :, 0] * white)
         seen |= {int(value) for value in np.unique(values)} - {white}
-        if max(seen, default=0) > _MOST_CLASSES:
+        if max(seen, default=0) > _MAX_CLASSES:
             return None
         across, down = np.diff(values, axis=1) == 0, np.diff(values, axis=0) == 0
         equal += int(across.sum() + down.sum())

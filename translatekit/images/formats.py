@@ -19,7 +19,7 @@ from translatekit.registry import Registry, registry
 from translatekit.specs import FormatSpec
 from translatekit.storage import atomic_path
 
-_MOST_SIGNATURE = 1024  # bytes at a file's start that are looked at
+_MAX_SIGNATURE = 1024  # bytes at a file's start that are looked at
 
 
 class Reader(Protocol):
@@ -147,10 +147,10 @@ def format_of(source: Path | bytes, suffix: str | None = None) -> FormatSpec:
     head = b""
     with contextlib.suppress(OSError):
         if isinstance(source, bytes):
-            head = source[:_MOST_SIGNATURE]
+            head = source[:_MAX_SIGNATURE]
         else:
             with source.open("rb") as file:
-                head = file.read(_MOST_SIGNATURE)
+                head = file.read(_MAX_SIGNATURE)
     for entry in known.entries():
         if any(head[at : at + len(magic)] == magic for at, magic in entry.spec.signatures):
             return entry.spec

@@ -63,7 +63,7 @@ class StatisticsGraph(ABC):
 def refusal() -> OptionError:
     """What a user is told of a graph that looks at the whole image in a way that is not known."""
     return OptionError(
-        "--tile cannot hold the statistics of this compiled network over tiles: "
+        "--tile cannot fix the statistics of this compiled network over tiles: "
         "use the .safetensors model, or leave out --tile"
     )
 

@@ -66,7 +66,7 @@ class TiledTranslator:
             overlap: of neighbours, in pixels; a quarter of the tile when not given.
 
         Raises:
-            OptionError: a number is no multiple of what the network needs, or the backend cannot hold the statistics
+            OptionError: a number is no multiple of what the network needs, or the backend cannot fix the statistics
                 of an image.
         """
         self.info: ModelInfo = translator.info
@@ -93,7 +93,7 @@ class TiledTranslator:
             if self._fix is None:
                 raise OptionError(
                     f"{self.info.generator} normalizes by statistics of the whole image, which this compiled model "
-                    "cannot hold for its tiles: use the .safetensors model, or leave out --tile"
+                    "cannot fix for its tiles: use the .safetensors model, or leave out --tile"
                 )
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:

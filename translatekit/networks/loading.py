@@ -19,7 +19,7 @@ from translatekit.networks.layers import set_norm_inference
 from translatekit.registry import registry
 
 _AGAIN = "install the version of its plugin that trained it, or train again"
-_MOST_REASON = 300  # characters of what a constructor says
+_MAX_REASON = 300  # characters of what a constructor says
 
 
 def load_network(path: str | Path, direction: str | None = None) -> tuple[nn.Module, ModelInfo]:
@@ -179,4 +179,4 @@ def _difference(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
 
 def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
-    return text if len(text) <= _MOST_REASON else text[:_MOST_REASON] + "..."
+    return text if len(text) <= _MAX_REASON else text[:_MAX_REASON] + "..."

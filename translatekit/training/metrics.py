@@ -29,7 +29,7 @@ RISING = frozenset({"psnr", "ssim", "ms_ssim"})
 _BASIC = ("l1", "psnr", "ssim")
 _SSIM_SIGMA = 1.5
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # table 1 of Wang, Simoncelli and Bovik, 2003
-_LPIPS_LEAST_SIDE = 64  # pixels: AlexNet's poolings leave nothing of much smaller images
+_LPIPS_MIN_SIDE = 64  # pixels: AlexNet's poolings leave nothing of much smaller images
 _KID_SUBSET = 1000
 _WEIGHTS = {
     "lpips": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
@@ -105,8 +105,8 @@ class PairedMetrics:
         assert self._lpips is not None
         self._lpips.to(output.device)
         pair = [_as_rgb(image).clamp(-1, 1) for image in (output, target)]
-        if (small := min(output.shape[-2:])) < _LPIPS_LEAST_SIDE:
-            factor = -(-_LPIPS_LEAST_SIDE // small)
+        if (small := min(output.shape[-2:])) < _LPIPS_MIN_SIDE:
+            factor = -(-_LPIPS_MIN_SIDE // small)
             pair = [nn.functional.interpolate(image, scale_factor=factor) for image in pair]
         self._lpips.reset()
         self._lpips.update(*pair)

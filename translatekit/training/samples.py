@@ -19,7 +19,7 @@ from translatekit.training.state import Training
 from translatekit.training.validation import diversity
 
 SAMPLE_IMAGES = 4
-_LEAST_CELL = 128
+_MIN_CELL = 128
 _BACKGROUND, _INK = (92, 97, 104), (255, 255, 255)
 
 
@@ -98,7 +98,7 @@ def sample_grid(images: Mapping[str, Tensor]) -> Image.Image:
     if not everything:
         raise ValueError("a sample grid needs at least one image")
     width, height = (max(image.size[axis] for image in everything) for axis in (0, 1))
-    factor = max(1, math.ceil(_LEAST_CELL / width))
+    factor = max(1, math.ceil(_MIN_CELL / width))
     width, height = width * factor, height * factor
     rows = max(len(column) for column in columns.values())
     gap = max(4, width // 32)

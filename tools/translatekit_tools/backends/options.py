@@ -99,6 +99,6 @@ class CompileOptions:
     force: bool = option(False, "Overwrite what is there.", "Output")
 
     @property
-    def least_psnr(self) -> float:
+    def min_psnr(self) -> float:
         """The tolerance in dB, the precision's own where the user named none."""
         return TOLERANCES[self.precision] if self.tolerance is None else self.tolerance

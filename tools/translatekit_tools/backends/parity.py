@@ -11,7 +11,7 @@ import numpy as np
 from translatekit.errors import DataError
 from translatekit.interfaces import Translator
 
-MOST_PSNR = 120.0
+MAX_PSNR = 120.0
 """Where outputs are the same to the last bit, in dB, because JSON has no infinity."""
 
 
@@ -20,7 +20,7 @@ class Parity:
     """Outputs compared, over all pixels and channels of all images.
 
     Attributes:
-        psnr: in dB, of 8-bit levels; at most `MOST_PSNR`.
+        psnr: in dB, of 8-bit levels; at most `MAX_PSNR`.
         max_error: in levels of 255.
         share_above_2: of the pixels' channels, how many differ by more than 2 levels.
         images: how many were compared.
@@ -75,5 +75,5 @@ def compare_outputs(pairs: Iterable[tuple[np.ndarray, np.ndarray]], name: str) -
         count += len(expected)
     if not values:
         raise DataError("there is nothing to compare outputs on: pass --check DIR with images")
-    psnr = MOST_PSNR if squares == 0 else min(MOST_PSNR, 10 * math.log10(255**2 * values / squares))
+    psnr = MAX_PSNR if squares == 0 else min(MAX_PSNR, 10 * math.log10(255**2 * values / squares))
     return Parity(psnr=psnr, max_error=worst, share_above_2=above / values, images=count, reference=name)

@@ -55,7 +55,7 @@ from translatekit_tools.bulk.model import make_predictor, open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import Clock
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
-from translatekit_tools.bulk.unfinished import MOST_TIMES
+from translatekit_tools.bulk.unfinished import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from translatekit_tools.bulk.summary import VideoResult
@@ -229,7 +229,7 @@ class _Pipeline:
     def one_by_one(self, jobs: Sequence[Job], pool: ThreadPoolExecutor) -> Generator[_Item, None, None]:
         """Those that an earlier run may have died of: last, and alone, the likeliest at the end."""
         for times, job in sorted(((_Item(0, job).times, job) for job in jobs), key=lambda pair: pair[0]):
-            if times >= MOST_TIMES and not self.options.force:
+            if times >= MAX_ATTEMPTS and not self.options.force:
                 job.problem = (
                     f"{times} runs have ended without a word while it was on its way, as those do that are killed for "
                     "memory: replace or remove it, or pass --force to try again"

@@ -10,7 +10,7 @@ from translatekit_tools.journal import Journal
 
 JOURNAL_NAME = ".translatekit-unfinished.jsonl"
 
-MOST_TIMES = 3
+MAX_ATTEMPTS = 3
 """A file that was on its way so many times is not tried again."""
 
 

@@ -107,10 +107,10 @@ def compile_model(
         if remark:
             details["checked"] = remark
         parity = compare(reference, candidate, images, name)
-        if parity.psnr < checked.least_psnr:
+        if parity.psnr < checked.min_psnr:
             raise ModelFileError(
                 f"{out} was not written: at {checked.precision} its outputs reach {parity.psnr:.1f} dB against {name}, "
-                f"and {checked.least_psnr:g} dB are asked for{_blame(source, checked.precision, images[:4])}: "
+                f"and {checked.min_psnr:g} dB are asked for{_blame(source, checked.precision, images[:4])}: "
                 "choose another --precision, or accept it with --tolerance"
             )
         compiled = {**details, "parity": asdict(parity), "source_hash": source.hash}

@@ -13,7 +13,7 @@ from translatekit.images import UnreadableImageError, is_image, read_picture, re
 from translatekit.inference.geometry import fit_pixels
 from translatekit.model_info import ModelInfo
 
-MOST_SIDE = 1024
+MAX_SIDE = 1024
 """Larger images are made smaller: what is compared is numbers, not detail."""
 
 
@@ -111,7 +111,7 @@ def _fit(pixels: np.ndarray, info: ModelInfo, free_size: bool) -> np.ndarray:
     height, width = pixels.shape[:2]
     if not free_size:
         return resize(pixels, (side, side))
-    if max(height, width) > MOST_SIDE:
-        scale = MOST_SIDE / max(height, width)
+    if max(height, width) > MAX_SIDE:
+        scale = MAX_SIDE / max(height, width)
         pixels = resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
     return np.ascontiguousarray(fit_pixels(pixels, info.size_multiple, "pad").pixels)

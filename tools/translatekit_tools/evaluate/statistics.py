@@ -10,7 +10,7 @@ import numpy as np
 SUBSETS = 20
 _TAILS = (2.5, 97.5)
 _NORMAL = 1.96
-_LEAST = 4  # images, below which no interval is given
+_MIN_IMAGES = 4  # images, below which no interval is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Bootstrap:
 
     def __init__(self, images: int, resamples: int, seed: int) -> None:
         self._images = images
-        draws = resamples if images >= _LEAST else 0
+        draws = resamples if images >= _MIN_IMAGES else 0
         random = np.random.default_rng(seed)
         self._weights = random.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float64)
 
@@ -91,7 +91,7 @@ def halves(
     Returns:
         `SUBSETS` figures, none where there are too few images.
     """
-    if min(real, fake) < _LEAST:
+    if min(real, fake) < _MIN_IMAGES:
         return []
     random = np.random.default_rng(seed)
     figures = []

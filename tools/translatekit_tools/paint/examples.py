@@ -16,7 +16,7 @@ from translatekit.model_info import ModelInfo
 if TYPE_CHECKING:
     from translatekit_tools.evaluate.measure import Images
 
-MOST = 32  # examples that are offered
+MAX_EXAMPLES = 32  # examples that are offered
 
 
 class Examples:
@@ -69,7 +69,7 @@ class Examples:
                     split=split,
                     dataset=options.dataset if options else None,
                     dataset_options=dict(options.dataset_options) if options else {},
-                    max_images=MOST,
+                    max_images=MAX_EXAMPLES,
                 )
                 images = open_images(None if root is None else Path(root), chosen, self._info)
                 channels = images.data.specs[images.source].count

@@ -14,9 +14,9 @@ import numpy as np
 # Read once, on import: from 1.29 on, ONNX Runtime otherwise keeps an identifier of the device and reports on its use.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-from translatekit.terminal import native_output_held
+from translatekit.terminal import native_output_captured
 
-with native_output_held():  # it looks for devices on import, and says where it found none
+with native_output_captured():  # it looks for devices on import, and says where it found none
     import onnxruntime
 
 from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitError
@@ -98,7 +98,7 @@ class OnnxTranslator:
             parts: makes the parts of the image; see `translatekit.inference.statistics.StatisticsGraph.fixed`.
 
         Raises:
-            OptionError: the package onnx is not installed, or the network has a layer whose statistics cannot be held.
+            OptionError: the package onnx is not installed, or the network has a layer whose statistics cannot be fixed.
         """
         self._graph = self._graph or self._open_graph()
         if self._graph.layers:

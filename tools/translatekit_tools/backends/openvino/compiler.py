@@ -116,9 +116,9 @@ def _quantize(
         def psnr(candidate: Any, items: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
             return compare_outputs(((wanted, _output(candidate, batch)) for batch, wanted in items), "").psnr
 
-        if psnr(_run_with(core, quantized), pairs) < options.least_psnr:
+        if psnr(_run_with(core, quantized), pairs) < options.min_psnr:
             progress("finding the convolutions that int8 costs most", None)
-            largest_drop = psnr(full, pairs) - options.least_psnr
+            largest_drop = psnr(full, pairs) - options.min_psnr
             quantized = nncf.quantize_with_accuracy_control(
                 core.read_model(end_in_convolution(source.onnx())),
                 calibration_dataset=dataset,

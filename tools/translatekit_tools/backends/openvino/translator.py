@@ -84,7 +84,7 @@ class OpenVinoTranslator:
             parts: makes the parts of the image; see `translatekit.inference.statistics.StatisticsGraph.fixed`.
 
         Raises:
-            OptionError: the network has a layer whose statistics cannot be held.
+            OptionError: the network has a layer whose statistics cannot be fixed.
         """
         self._graph = self._graph or self._open_graph()
         if self._graph.layers:

@@ -63,4 +63,4 @@ def simulate(graph: Path) -> Translator:
 
 
 def _no_statistics() -> NoReturn:
-    raise OptionError("a simulated engine holds no statistics: translate whole images")
+    raise OptionError("a simulated engine cannot fix statistics: translate whole images")

@@ -22,8 +22,8 @@ from translatekit_tools.backends.tensorrt.profiles import Profile, write_profile
 from translatekit_tools.backends.tensorrt.targets import TARGETS, runs_on
 
 _PROFILE_SIDES = ("minimum", "optimum", "maximum")
-_MOST_SIDE = 2**16  # images, or pixels
-_MOST_TEXT = 4096  # characters, as many as a path may have
+_MAX_SIDE = 2**16  # images, or pixels
+_MAX_TEXT = 4096  # characters, as many as a path may have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ def read_header(path: Path) -> EngineHeader:
             raise ValueError(f"the field {brief(wrong[0])} is unknown or missing")
         texts = {name: fields[name] for name in names}
         for name, value in texts.items():
-            if not isinstance(value, str) or len(value) > _MOST_TEXT:
+            if not isinstance(value, str) or len(value) > _MAX_TEXT:
                 raise ValueError(f"its {name} is no text, but {brief(value)}")
         if texts["flavour"] not in FLAVOURS:
             raise ValueError(f"its flavour is no TensorRT, but {brief(texts['flavour'])}")
@@ -229,7 +229,7 @@ def _is_profile(fields: object) -> bool:
         and all(
             isinstance(shape, list)
             and len(shape) == 3
-            and all(type(number) is int and 1 <= number <= _MOST_SIDE for number in shape)
+            and all(type(number) is int and 1 <= number <= _MAX_SIDE for number in shape)
             for shape in fields.values()
         )
         and all(

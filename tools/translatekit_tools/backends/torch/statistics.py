@@ -74,7 +74,7 @@ def fixed_statistics(model: nn.Module, parts: Parts, run: Callable[[np.ndarray],
         type(module).__name__ for module in model.modules() if isinstance(module, nn.GroupNorm | nn.LayerNorm)
     ]
     if refused:
-        raise OptionError(f"--tile cannot hold the statistics of {refused[0]} over tiles: leave it out")
+        raise OptionError(f"--tile cannot fix the statistics of {refused[0]} over tiles: leave it out")
     current: dict[str, Any] = {"weights": None}
 
     def forward(layer: _Layer) -> Callable[[Tensor], Tensor]:

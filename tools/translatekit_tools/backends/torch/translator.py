@@ -83,7 +83,7 @@ class TorchTranslator:
             parts: makes the parts of the image; see `translatekit_tools.backends.torch.statistics.fixed_statistics`.
 
         Raises:
-            OptionError: the network has a layer whose statistics cannot be held.
+            OptionError: the network has a layer whose statistics cannot be fixed.
         """
         return fixed_statistics(self._model, parts, self)
 

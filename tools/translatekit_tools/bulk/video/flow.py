@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-_MOST_SIDE = 640  # optical flow is measured on images no larger
+_MAX_SIDE = 640  # optical flow is measured on images no larger
 _CHANGE = 50.0  # alpha of Lai et al., section 3.3: how little of a change of the input, in [0, 1], is one
 
 
@@ -104,7 +104,7 @@ def motion(before: np.ndarray, now: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         Displacements (H, W, 2) in pixels, x first, from `now` back to `before`; and a mask (H, W).
     """
     height, width = now.shape
-    scale = min(1.0, _MOST_SIDE / max(height, width))
+    scale = min(1.0, _MAX_SIDE / max(height, width))
     small = (max(16, round(width * scale)), max(16, round(height * scale)))
     a, b = (cv2.resize(image, small, interpolation=cv2.INTER_AREA) for image in (before, now))
     finder: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)

@@ -50,7 +50,7 @@ from translatekit_tools.bulk.video.standard import StandardOutput
 
 _AHEAD = 8  # frames in each queue between threads
 _AHEAD_PIXELS = 2**24  # of all frames in a queue, where they are large
-_MOST_PLACES = 5  # that are named
+_MAX_PLACES = 5  # that are named
 
 
 Report = Callable[[int, int], None]
@@ -472,8 +472,8 @@ class _Pipeline:
                 "it was cut off, or its header is wrong"
             )
         if damaged := self._reader.damaged:
-            places = ", ".join(f"{seconds:.2f}" for seconds in damaged[:_MOST_PLACES])
-            more = f" and {len(damaged) - _MOST_PLACES} more" if len(damaged) > _MOST_PLACES else ""
+            places = ", ".join(f"{seconds:.2f}" for seconds in damaged[:_MAX_PLACES])
+            more = f" and {len(damaged) - _MAX_PLACES} more" if len(damaged) > _MAX_PLACES else ""
             self.say(
                 f"{len(damaged)} damaged frames are left out, at {places}{more} s: the one before stays longer"
             )
