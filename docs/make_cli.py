@@ -121,4 +121,7 @@ def _default(option: click.Option, context: click.Context) -> str:
 
 
 if __name__ == "__main__":
+    import runpy
+
+    runpy.run_path(str(PAGE.with_name("make_arguments.py")), run_name="__main__")
     PAGE.write_text(render(), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -48,8 +49,11 @@ def test_our_plugins_import_nothing_heavy() -> None:
     assert heavy_imports_of(*ours) == []
 
 
+PUBLIC = ["compile", "evaluate", "load", "load_network", "open", "read_info", "train", "translate"]
+
+
 def test_the_public_functions_are_in_full_view() -> None:
-    assert translatekit.__all__ == ["load", "load_network", "train", "translate"]
+    assert translatekit.__all__ == PUBLIC
     for name in translatekit.__all__:
         function = getattr(translatekit, name)
         assert callable(function)
@@ -59,5 +63,18 @@ def test_the_public_functions_are_in_full_view() -> None:
 def test_the_commands_behind_the_public_functions_have_a_function() -> None:
     from translatekit.registry import registry
 
-    for command in ("train", "run"):
+    for command in ("run", "compile", "evaluate"):
         assert callable(registry("command").get(command).load_api())
+
+
+def test_the_trainer_is_asked_for_whatever_the_command_of_its_name_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import translatekit.registry
+
+    def nothing(kind: str) -> None:
+        raise AssertionError(f"the registry of {kind}s was asked")
+
+    monkeypatch.setattr(translatekit.registry, "registry", nothing)
+    monkeypatch.setattr("translatekit.training.train", lambda method, data, **options: tmp_path / method)
+    assert translatekit.train("pix2pix", "photos", epochs=3) == tmp_path / "pix2pix"

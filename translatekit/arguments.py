@@ -1,0 +1,162 @@
+"""The keyword arguments of the public functions, made from the options of the commands by docs/make_cli.py.
+
+They are for type checkers and editors; what each means, its default and its range are in docs/cli.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+
+class TrainArguments(TypedDict, total=False):
+    """Of `translatekit.train`; a method takes its own beside them."""
+
+    dataset: str | None
+    dataset_options: Mapping[str, Any]
+    direction: Literal["AtoB", "BtoA"]
+    range: str | None
+    unit: str
+    labels: str | None
+    load_size: int | None
+    crop_size: int
+    flip: bool
+    cache: bool
+    workers: int
+    strict: bool
+    generator: str | None
+    generator_options: Mapping[str, Any]
+    discriminator: str | None
+    discriminator_options: Mapping[str, Any]
+    init: Literal["normal", "xavier", "kaiming", "orthogonal"]
+    init_gain: float
+    norm_inference: Literal["running", "per_image"]
+    epochs: int
+    epochs_decay: int
+    batch_size: int
+    lr: float
+    beta1: float
+    beta2: float
+    ema: float | None
+    best_by: Literal["l1", "psnr", "ssim", "ms_ssim", "lpips", "fid", "kid"]
+    patience: int | None
+    features: str | None
+    seed: int
+    max_steps: int | None
+    output: str | None
+    log_every: int
+    sample_every: int | None
+    checkpoint_every: int | None
+    checkpoint_minutes: float
+    keep_checkpoints: int
+    validate_every: int
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    accelerator: str
+    devices: str
+    strategy: Literal["auto", "ddp"]
+    process_timeout: float
+    num_nodes: int
+    channels_last: bool | None
+    compile: bool
+
+
+class TranslateArguments(TypedDict, total=False):
+    """Of `translatekit.translate`."""
+
+    direction: str | None
+    best: bool
+    noise: int | None
+    size: int | str | tuple[int, int] | None
+    fit: Literal["pad", "resize", "crop"]
+    tile: int | None
+    overlap: int | None
+    format: Literal["keep", "png", "jpg", "webp", "tiff"]
+    suffix: str | None
+    quality: int
+    compression: int
+    force: bool
+    dry_run: bool
+    stats: bool
+    container: (
+        Literal[
+            "mp4",
+            "mov",
+            "mkv",
+            "webm",
+            "avi",
+            "ts",
+            "m2ts",
+            "mpg",
+            "mxf",
+            "flv",
+            "wmv",
+            "3gp",
+            "nut",
+            "y4m",
+            "raw",
+        ]
+        | None
+    )
+    fps: str | None
+    raw: str | None
+    codec: str | None
+    crf: int | None
+    preset: str | None
+    pix_fmt: str | None
+    start: float
+    end: float | None
+    every: int
+    frames: str | None
+    side_by_side: bool
+    smooth: float
+    deinterlace: bool
+    even: bool
+    audio: bool
+    map: str | None
+    skip_damaged: bool
+    batch_size: int | None
+    memory: float | str
+    device: str
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+
+class CompileArguments(TypedDict, total=False):
+    """Of `translatekit.compile`."""
+
+    precision: Literal["fp32", "bf16", "fp16", "int8"]
+    calibrate: str | None
+    tolerance: float | None
+    check: str | None
+    direction: str | None
+    best: bool
+    batch: str
+    shapes: str | None
+    flavour: Literal["auto", "tensorrt", "tensorrt-rtx"]
+    target: str | None
+    workspace: float | None
+    timing_cache: str | None
+    device: str
+    force: bool
+
+
+class EvaluateArguments(TypedDict, total=False):
+    """Of `translatekit.evaluate`."""
+
+    split: str
+    dataset: str | None
+    dataset_options: Mapping[str, Any]
+    size: int | None
+    max_images: int | None
+    metrics: Sequence[str] | str | None
+    features: str | None
+    palette: str | None
+    segmenter: str | None
+    discriminator: bool
+    resamples: int
+    seed: int
+    direction: str | None
+    device: str
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
+    batch_size: int
+    report: str | None
+    examples: int
