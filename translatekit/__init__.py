@@ -134,21 +134,29 @@ def read_info(model: str | Path, direction: str | None = None) -> ModelInfo:
 @overload
 def train(
     method: str | None = None,
-    data: str | Path | None = None,
+    data: str | Path | tuple[str | Path, str | Path] | None = None,
     *,
     config: str | Path | None = None,
     resume: str | Path | None = None,
     **options: Unpack[TrainArguments],
 ) -> Path: ...
 @overload
-def train(method: str | None = None, data: str | Path | None = None, **options: Any) -> Path: ...
-def train(method: str | None = None, data: str | Path | None = None, **options: Any) -> Path:
+def train(
+    method: str | None = None,
+    data: str | Path | tuple[str | Path, str | Path] | None = None,
+    **options: Any,
+) -> Path: ...
+def train(
+    method: str | None = None,
+    data: str | Path | tuple[str | Path, str | Path] | None = None,
+    **options: Any,
+) -> Path:
     """Train, as ``translatekit train`` does.
 
     Args:
         method: such as ``pix2pix``. Not needed with `config` or `resume`.
-        data: the images' folder; without one, a method for pairs trains on the built-in demo data. With `resume`,
-            where the images of the run are now, if they have moved.
+        data: the images' folder, or two: of A and of B. Without one, a method for pairs trains on the built-in demo
+            data. With `resume`, where the images of the run are now, if they have moved.
         options: ``config``, a run's ``config.toml`` whose options hold where no other is given; ``resume``, a run's
             folder to go on from; `TrainArguments`, and those of the method itself.
 
