@@ -28,6 +28,8 @@ from translatekit_tools.prepare.options import (
     SegmentOptions,
     SplitOptions,
     TileOptions,
+    TilesOptions,
+    VolumeOptions,
 )
 
 if TYPE_CHECKING:
@@ -206,6 +208,34 @@ def labels(images: Path, out: Path, options: LabelsOptions, progress: Progress) 
     from translatekit_tools.prepare.labels import convert_labels
 
     return convert_labels(images, out, options, progress)
+
+
+@_maker(VolumeOptions, "Slicing")
+@click.argument("a", type=_PATH)
+@click.argument("b", type=_PATH, required=False)
+def volume(a: Path, b: Path | None, out: Path, options: VolumeOptions, progress: Progress) -> Summary:
+    """Cut volumes into training slices: DICOM series and NIfTI files, alone or in pairs such as MR and CT.
+
+    A and B are folders of NIfTI files, or of folders with one DICOM series each; they are matched by name. Values stay
+    in their unit. Pairs must lie on one grid: same shape, spacing and place, by their headers.
+    """
+    from translatekit_tools.prepare.volume import make_slices
+
+    return make_slices(a, b, out, options, progress)
+
+
+@_maker(TilesOptions, "Tiling")
+@click.argument("a", type=_PATH)
+@click.argument("b", type=_PATH, required=False)
+def tiles(a: Path, b: Path | None, out: Path, options: TilesOptions, progress: Progress) -> Summary:
+    """Cut whole slides and GeoTIFF into training tiles, background and nodata left out.
+
+    A and B are files or folders; with B, tiles are of the same places on both sides. Bands, dtype, coordinates and
+    nodata are kept. No raster is ever read as a whole.
+    """
+    from translatekit_tools.prepare.tiles import make_tiles
+
+    return make_tiles(a, b, out, options, progress)
 
 
 @prepare.command()

@@ -16,6 +16,8 @@ FormatOrKeep = Literal["keep", "png", "jpg", "webp", "tiff"]
 Kind = Literal["auto", "pairs", "single", "unpaired"]
 By = Literal["name", "number", "order"]
 
+Axis = Literal["axial", "coronal", "sagittal"]
+
 NEAR = 6
 """Bits of 64 in which the perceptual hashes of near-duplicates differ at most."""
 
@@ -259,6 +261,98 @@ class LabelsOptions(MakerOptions):
         "colors", "Colours of class numbers, or numbers of colours.", "Labels"
     )
     exact: bool = option(False, "To ids: refuse colours that are not in the palette.", "Labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeOptions(MakerOptions):
+    """Of ``prepare volume``."""
+
+    axis: Axis = option(
+        "axial", "Which slices: across the body, from front to back, or from side to side.", "Slices"
+    )
+    every: int = option(1, "Each Nth slice.", "Slices", metavar="N", minimum=1)
+    least: float = option(
+        0.01,
+        "Leave out slices of which a smaller share differs from the background, on either side.",
+        "Slices",
+        metavar="SHARE",
+        minimum=0,
+        maximum=1,
+    )
+    mask: Literal["none", "body"] = option(
+        "none", "Write masks of the body in A too, white inside, beside the slices.", "Slices"
+    )
+    strip: tuple[str, ...] = option(
+        (),
+        "Take this off the beginning or end of the names of volumes before they are compared, such as _ct.",
+        "Pairs",
+        metavar="TEXT",
+        multiple=True,
+    )
+    tolerance: float = option(
+        0.1, "Millimetres that the grids of A and B may lie apart.", "Pairs", minimum=0, maximum=1000
+    )
+    resample: Literal["no", "linear", "nearest"] = option(
+        "no",
+        "Bring B onto the grid of A by their headers: linear for values, nearest for class numbers; with no, volumes "
+        "on two grids are refused.",
+        "Pairs",
+    )
+    split: str = option("train", "The subfolder; empty for none.", "Output")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TilesOptions(MakerOptions):
+    """Of ``prepare tiles``."""
+
+    size: Size = option(Size(256, 256), "Of a tile: 256, or 512x256 (width x height).", "Tiles")
+    overlap: int = option(0, "Pixels that neighbours share.", "Tiles", minimum=0, maximum=LARGEST_SIDE)
+    whole: bool = option(
+        False,
+        "Leave out what does not fill a tile, instead of moving the last tile inwards so that every pixel is in one.",
+        "Tiles",
+    )
+    level: int | None = option(
+        None,
+        "Of the pyramid: 0 for full resolution (the default), 1 for the next and so on.",
+        "Tiles",
+        minimum=0,
+        maximum=99,
+    )
+    resolution: float | None = option(
+        None,
+        "In place of --level: micrometres a pixel of slides, or units of the coordinate system of rasters.",
+        "Tiles",
+        exclusive_minimum=0,
+    )
+    least: float = option(
+        0.5,
+        "Leave out tiles of which a smaller share is tissue (of slides: on one side or both) or holds data (on both).",
+        "Background",
+        metavar="SHARE",
+        minimum=0,
+        maximum=1,
+    )
+    saturation: float | None = option(
+        None,
+        "Of slides, tissue is what is more saturated than this; by Otsu's method from each overview when not given.",
+        "Background",
+        minimum=0,
+        maximum=1,
+    )
+    strip: tuple[str, ...] = option(
+        (),
+        "Take this off the beginning or end of names before they are compared, such as _map.",
+        "Pairs",
+        metavar="TEXT",
+        multiple=True,
+    )
+    resample_b: Literal["no", "nearest", "bilinear", "average"] = option(
+        "no",
+        "Bring a raster B onto the grid of A by their coordinates while it is read; with no, two grids are refused.",
+        "Pairs",
+    )
+    split: str = option("train", "The subfolder; empty for none.", "Output")
 
 
 @dataclass(frozen=True, kw_only=True)

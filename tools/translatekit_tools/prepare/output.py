@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from translatekit.errors import DataError
@@ -12,6 +12,9 @@ from translatekit.storage import hash_bytes, hash_file, write_atomically
 from translatekit_tools.journal import Journal
 
 JOURNAL_NAME = ".translatekit-prepare.jsonl"
+
+PART = "#"
+"""Between the name of a source and that of its part, in the journal."""
 
 Made = dict[str, bytes]
 """What a source becomes: the contents of files by their paths below the output folder."""
@@ -61,12 +64,21 @@ class Output:
                 f"{path} exists already: pass --force to replace it, or choose another folder with -o"
             )
 
-    def done(self, source: str, made_from: str) -> list[Path]:
-        """The files that an earlier run made of a source in the same way, if all are there as it left them."""
-        if self.force or source not in self._made:
-            return []
-        paths = [self.root / relative for relative in self._made[source].get(made_from, ())]
-        return paths if all(map(self._is_own, paths)) else []
+    def done(self, source: str, made_from: str) -> list[Path] | None:
+        """The files that an earlier run made of a source in the same way; None unless all are as it left them."""
+        if self.force or made_from not in self._made.get(source, {}):
+            return None
+        paths = [self.root / relative for relative in self._made[source][made_from]]
+        return paths if all(map(self._is_own, paths)) else None
+
+    def parts_of(self, source: str) -> list[str]:
+        """The parts of a source that earlier runs have made, in whatever way."""
+        return [name for name in self._made if name.startswith(f"{source}{PART}")]
+
+    def own_files(self, source: str) -> list[Path]:
+        """The files that earlier runs made of a source, in whatever way, as far as they are as they left them."""
+        outputs = {relative for way in self._made.get(source, {}).values() for relative in way}
+        return [path for path in map(self.root.joinpath, sorted(outputs)) if self._is_own(path)]
 
     def commit(self, source: str, made_from: str, made: Made) -> list[Path]:
         """Write what a source became, all of it or nothing.
@@ -79,15 +91,9 @@ class Output:
         paths = {self.root / relative: data for relative, data in made.items()}
         for path in paths:
             self.check(path)
-        earlier = {relative for outputs in self._made.get(source, {}).values() for relative in outputs}
-        stale = [
-            path for path in map(self.root.joinpath, sorted(earlier - made.keys())) if self._is_own(path)
-        ]
-        if stale and not self.force:
-            raise DataError(
-                f"{stale[0]} was made of it with other options and would stay among the new files: "
-                "pass --force to replace it, or choose another folder with -o"
-            )
+        stale = [path for path in self.own_files(source) if path not in paths]
+        self.refuse_mixture(stale)
+        make_folder(self.root)
         for path in paths:
             make_folder(path.parent)
         outputs = {relative: hash_bytes(data) for relative, data in made.items()}
@@ -103,6 +109,18 @@ class Output:
         for path in stale:
             path.unlink(missing_ok=True)
         return list(paths)
+
+    def refuse_mixture(self, stale: Sequence[Path]) -> None:
+        """Refuse to write beside files that were made of the same source with other options, unless they are to go.
+
+        Raises:
+            DataError: there are such files, and `force` is not given.
+        """
+        if stale and not self.force:
+            raise DataError(
+                f"{stale[0]} was made of it with other options and would stay among the new files: "
+                "pass --force to replace it, or choose another folder with -o"
+            )
 
     def write(self, relative: str, data: bytes) -> tuple[Path, bool]:
         """Write one file; where it is there already with just these contents, it stays.
@@ -121,6 +139,19 @@ class Output:
     def _is_own(self, path: Path) -> bool:
         """Whether a file is one that was written here, as it was written."""
         return path.is_file() and (path.relative_to(self.root).as_posix(), hash_file(path)) in self._own
+
+
+def refuse_inside(out: Path, place: Path) -> None:
+    """Refuse an output folder among the inputs, where a second run would take its own outputs.
+
+    Raises:
+        DataError: it lies there.
+    """
+    here, there = (Path(os.path.realpath(path.expanduser())) for path in (out, place))
+    if here.is_relative_to(there):
+        raise DataError(
+            f"the output folder {out} lies in {place}, whose images are read: choose one beside it"
+        )
 
 
 def make_folder(folder: Path) -> None:

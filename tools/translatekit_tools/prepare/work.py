@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -15,10 +16,13 @@ from typing import Any, TypeVar
 from translatekit.datasets.layouts import find_images, no_images
 from translatekit.errors import DataError, TranslatekitError
 from translatekit.inference.stages import ordered_map
-from translatekit_tools.prepare.output import Made, Output, read_bytes
+from translatekit.storage import hash_file
+from translatekit_tools.prepare.output import PART, Made, Output, read_bytes, refuse_inside
 
 THREADS = min(8, os.cpu_count() or 1)
 AHEAD = 2 * THREADS  # files being worked on, or done and waiting for their turn
+
+_MOST_FAILED = 10  # parts, after which a source is given up
 
 Progress = Callable[[int, int], None]
 """Is told how many files are done, of how many."""
@@ -86,10 +90,8 @@ def find_sources(place: Path, out: Path | None = None) -> list[Source]:
         return [Source(place, place.stem)]
     if not place.exists():
         raise DataError(f"there is no file or folder {place}: check the path")
-    if out is not None and _real(out).is_relative_to(_real(place)):
-        raise DataError(
-            f"the output folder {out} lies in {place}, whose images are read: choose one beside it"
-        )
+    if out is not None:
+        refuse_inside(out, place)
     files = find_images(place)
     if not files:
         raise no_images(place, "the images there")
@@ -123,7 +125,7 @@ def work_on(
         made_from = hash_recipe(recipe, source)
         place = os.path.relpath(source.path, output.root)
         done = output.done(place, made_from)
-        return (done, False) if done else (output.commit(place, made_from, make(source)), True)
+        return (done, False) if done is not None else (output.commit(place, made_from, make(source)), True)
 
     summary = Summary()
     for source, result, reason in attempt_all(sources, guarded, progress):
@@ -132,6 +134,121 @@ def work_on(
         else:
             summary.add(*result)
     return summary
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of many things that a source becomes, such as a slice or a tile.
+
+    Attributes:
+        name: different from those of the source's other parts.
+        make: its files; none where there is nothing in it, so that it is left out.
+    """
+
+    name: str
+    make: Callable[[], Made]
+
+
+def work_on_parts(
+    output: Output,
+    sources: Sequence[Source],
+    originals: Callable[[Source], Iterable[Path]],
+    opened: Callable[[Source], AbstractContextManager[Sequence[Part]]],
+    recipe: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> Summary:
+    """Write the parts of large sources, one source after the other and the parts of one in parallel.
+
+    A part is whole or not there; a rerun makes those that are missing, and does not open a source that is done.
+
+    Args:
+        output: where to.
+        sources: volumes, slides and so on.
+        originals: the files of a source, whose contents decide whether it is done.
+        opened: opens a source; what its parts are is known then.
+        recipe: the options that the files depend on, as JSON has them.
+        progress: is told how far it is.
+
+    Returns:
+        Its details: how many ``parts`` there are, and how many of them were ``left_out``.
+    """
+    summary = Summary(details={"parts": 0, "left_out": 0})
+    for number, source in enumerate(sources):
+        before = summary.details["parts"]
+
+        def tell(done: int, total: int, before: int = before, left: int = len(sources) - number) -> None:
+            if progress is not None:
+                progress(before + done, before + total * left)
+
+        try:
+            _work_on_source(output, source, list(originals(source)), opened, recipe, summary, tell)
+        except TranslatekitError as error:
+            summary.failed.append((source.path, str(error)))
+        except MemoryError:
+            summary.failed.append((source.path, "it does not fit into memory: cut it up"))
+    return summary
+
+
+def _work_on_source(
+    output: Output,
+    source: Source,
+    originals: Sequence[Path],
+    opened: Callable[[Source], AbstractContextManager[Sequence[Part]]],
+    recipe: Mapping[str, Any],
+    summary: Summary,
+    tell: Progress,
+) -> None:
+    digest = blake2b(json.dumps([recipe, source.name], sort_keys=True).encode(), digest_size=16)
+    for path in originals:
+        try:
+            digest.update(hash_file(path).encode())
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be read ({error.strerror}): check it and its permissions"
+            ) from None
+    made_from = digest.hexdigest()
+    place = os.path.relpath(source.path, output.root)
+    if output.done(place, made_from) is not None:
+        earlier = {name: output.done(name, made_from) for name in output.parts_of(place)}
+        if all(paths is not None for paths in earlier.values()):
+            for paths in earlier.values():
+                _count(summary, paths or [], new=False)
+            return
+    with opened(source) as parts:
+        names = {f"{place}{PART}{part.name}" for part in parts}
+        gone = [name for name in output.parts_of(place) if name not in names]
+        stale = [path for name in gone for path in output.own_files(name)]
+        output.refuse_mixture(stale)
+
+        def attempt(part: Part) -> tuple[list[Path], bool]:
+            name = f"{place}{PART}{part.name}"
+            done = output.done(name, made_from)
+            return (done, False) if done is not None else (output.commit(name, made_from, part.make()), True)
+
+        reasons: list[str] = []
+        with_files = 0
+        for _, result, reason in attempt_all(parts, attempt, tell):
+            if result is None:
+                reasons.append(reason)
+                if len(reasons) == _MOST_FAILED:
+                    break
+            else:
+                _count(summary, *result)
+                with_files += bool(result[0])
+    if reasons:
+        more = f" ({len(reasons)} of its parts failed)" if len(reasons) > 1 else ""
+        raise DataError(f"{reasons[0]}{more}")
+    if not with_files:
+        raise DataError(f"all of its {len(parts)} parts are empty: see whether it is what it should be")
+    for path in stale:
+        path.unlink(missing_ok=True)
+    output.commit(place, made_from, {})
+
+
+def _count(summary: Summary, paths: list[Path], new: bool) -> None:
+    summary.add(paths, new)
+    summary.details["parts"] += 1
+    summary.details["left_out"] += not paths
 
 
 def hash_recipe(recipe: Mapping[str, Any], source: Source) -> str:
@@ -168,7 +285,3 @@ def attempt_all(
                 progress(number, len(items))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
