@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from translatekit.requirements import of_extra, require
+
 _BINS = 256
 _FEW = 64  # numbers: so many are classes, of which the lowest is the background
 
@@ -55,6 +57,7 @@ def body_mask(volume: np.ndarray) -> np.ndarray:
     Args:
         volume: oriented so that its last axis runs along the body: cavities are filled slice by slice across it.
     """
+    require("finding the body in a volume", of_extra("medical", "scipy"))
     from scipy import ndimage
 
     solid = ndimage.binary_opening(above_background(volume), iterations=1)

@@ -12,9 +12,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from translatekit.errors import DataError
+from translatekit.errors import DataError, TranslatekitError
 from translatekit.images import Image, encode_image, resize
 from translatekit.images.image import file_spec
+from translatekit.requirements import missing, of_extra, require
 
 RASTER_SUFFIXES = frozenset({".bif", ".jp2", ".ndpi", ".qptiff", ".scn", ".svs", ".tif", ".tiff"})
 """Suffixes of the files that are read, in lower case."""
@@ -58,7 +59,8 @@ def open_raster(path: Path, *, level: int | None = None, resolution: float | Non
         resolution: in its place: micrometres a pixel of a slide, or units of a raster's coordinates.
 
     Raises:
-        DataError: it is damaged or no such file, has no such level or resolution, or what reads it is not installed.
+        DataError: it is damaged or no such file, or has no such level or resolution.
+        PluginError: what reads it is not installed.
     """
     if not path.is_file():
         raise DataError(f"there is no file {path}: check the path")
@@ -111,11 +113,8 @@ def _explained(path: Path) -> Iterator[None]:
     """Turn whatever a reader raises into one sentence."""
     try:
         yield
-    except DataError:
+    except TranslatekitError:
         raise
-    except ImportError as error:
-        name = (error.name or "rasterio").partition(".")[0]
-        raise DataError(f"{path} needs {name} to be read: pip install {name}") from None
     except MemoryError:
         raise DataError(
             f"{path} claims more pixels than fit into memory: it is damaged; replace it"
@@ -141,12 +140,12 @@ def _is_georeferenced(path: Path) -> bool:
 
 def _open_slide(path: Path) -> Any | None:
     """A slide; None for what is none."""
-    try:
-        import tiffslide
-    except ImportError:
-        if path.suffix.lower() not in (".tif", ".tiff"):
-            raise
-        return None
+    needed = of_extra("slides", "tiffslide")
+    if path.suffix.lower() in (".tif", ".tiff") and missing(needed):
+        return None  # it may still be a raster
+    require(f"reading {path}", needed)
+    import tiffslide
+
     try:
         slide = tiffslide.TiffSlide(path)
     except Exception:
@@ -204,6 +203,7 @@ class _Geo:
     """A raster with any number of bands, and with coordinates where it has them."""
 
     def __init__(self, path: Path, stack: ExitStack, level: int, resolution: float | None) -> None:
+        require(f"reading {path}", of_extra("geo", "rasterio"))
         import rasterio
         from rasterio.enums import ColorInterp
         from rasterio.errors import NotGeoreferencedWarning

@@ -14,6 +14,7 @@ import numpy as np
 
 from translatekit.errors import DataError
 from translatekit.images.image import kept
+from translatekit.requirements import of_extra, require
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
@@ -114,9 +115,11 @@ def load_volume(volume: VolumeFiles) -> Volume:
     """Read a volume, its axes in the order and direction that come nearest to right, front and head.
 
     Raises:
-        DataError: it is damaged, cut off or no volume of single numbers; or what reads it is not installed.
+        DataError: it is damaged, cut off or no volume of single numbers.
+        PluginError: what reads it is not installed.
     """
     is_nifti = volume.path.is_file() and volume.path.name.lower().endswith(NIFTI_SUFFIXES)
+    require(f"reading {volume.path}", of_extra("medical", "nibabel", "pydicom"))
     with _explained(volume.path):
         return _oriented(_load_nifti(volume.path) if is_nifti else _load_series(volume))
 
@@ -128,8 +131,6 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except ImportError as error:
-        raise DataError(f"{path} needs {error.name} to be read: pip install {error.name}") from None
     except MemoryError:
         raise DataError(f"{path} does not fit into memory: crop it, or use a larger machine") from None
     except Exception as error:  # readers raise nearly anything on damaged files
@@ -345,6 +346,7 @@ def resampled(volume: Volume, like: Volume, nearest: bool) -> Volume:
         like: whose shape and affine the result has.
         nearest: take the nearest value, as class numbers need it; else interpolate linearly, to float32.
     """
+    require("bringing volumes onto one grid", of_extra("medical", "scipy"))
     import nibabel
     from nibabel.processing import resample_from_to
 
