@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from translatekit.config import RunConfig
+from translatekit.datasets.transforms import to_pixels
 from translatekit.errors import DataError, TranslatekitError
 from translatekit.interfaces import DataOptions, Dataset
 from translatekit.model_info import ModelInfo
@@ -186,7 +187,7 @@ def palette_of(data: Dataset, image: str | None, root: Path | None = None) -> li
         return known
     data.set_epoch(0)
     chosen = np.unique(np.linspace(0, len(data) - 1, _IMAGES).astype(int))
-    learned = learn_palette(_to_pixels(data[int(index)][image]) for index in chosen)
+    learned = learn_palette(to_pixels(data[int(index)][image]) for index in chosen)
     if learned is not None and root is not None and (root / PALETTE_FILE).is_file():
         return read_palette(root / PALETTE_FILE)
     return learned
@@ -315,9 +316,3 @@ def _commonest(pixels: np.ndarray) -> np.ndarray:
     box = pixels >> 3
     key = (box[:, 0] << 10) | (box[:, 1] << 5) | box[:, 2]
     return np.rint(np.median(pixels[key == np.bincount(key).argmax()], axis=0)).astype(np.int32)
-
-
-def _to_pixels(image: Any) -> np.ndarray:
-    """A dataset's (3, H, W) in [-1, 1] as (H, W, 3) uint8."""
-    levels = (np.asarray(image, np.float32).transpose(1, 2, 0) + 1.0) * 127.5
-    return np.rint(np.clip(levels, 0.0, 255.0)).astype(np.uint8)

@@ -86,3 +86,9 @@ def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     scaled /= 127.5 if pixels.dtype == np.uint8 else 0.5
     scaled -= 1.0
     return torch.from_numpy(scaled)
+
+
+def to_pixels(image: torch.Tensor | np.ndarray) -> np.ndarray:
+    """The way back, for what is looked at: (C, H, W) in [-1, 1] as (H, W, C) uint8; what lies outside is clipped."""
+    levels = (np.asarray(image, np.float32).transpose(1, 2, 0) + 1.0) * 127.5
+    return np.rint(np.clip(levels, 0.0, 255.0)).astype(np.uint8)

@@ -69,6 +69,7 @@ def _of_run(model: Path, info: ModelInfo, count: int) -> Iterator[np.ndarray]:
         return
     from translatekit.config import RunConfig
     from translatekit.datasets import make_dataset
+    from translatekit.datasets.transforms import to_pixels
     from translatekit.errors import TranslatekitError
     from translatekit.interfaces import DataOptions
 
@@ -87,8 +88,7 @@ def _of_run(model: Path, info: ModelInfo, count: int) -> Iterator[np.ndarray]:
         dataset = make_dataset(str(options.dataset), config.data, data_options, options.dataset_options)
         side = "input" if "input" in dataset.specs else info.direction[0]
         for index in range(0, len(dataset), max(1, len(dataset) // count))[:count]:
-            image = dataset[index][side].permute(1, 2, 0).numpy()
-            yield np.rint((image + 1) * 127.5).clip(0, 255).astype(np.uint8)
+            yield to_pixels(dataset[index][side])
     except (TranslatekitError, KeyError, OSError):
         return  # moved or deleted since: the drawn ones will do
 
