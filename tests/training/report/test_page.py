@@ -96,7 +96,7 @@ def test_without_the_chart_library_the_remedy_is_said(
 
     monkeypatch.setattr(pages.metadata, "distribution", missing)
     pages._chart_library.cache_clear()
-    with pytest.raises(TranslatekitError, match=r"uPlot.* pip install 'uplot-python"):
+    with pytest.raises(TranslatekitError, match=r"uPlot.* pip install 'translatekit"):
         write_index(tmp_path)
 
 
