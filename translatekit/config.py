@@ -81,6 +81,13 @@ class TrainOptions:
         "Data",
     )
     unit: str = option("", "The unit of the values, such as HU; what the files say when not given.", "Data")
+    slices: int | None = option(
+        None,
+        "Neighbouring slices of a volume that the network sees to make the middle one, an odd number.",
+        "Data",
+        minimum=1,
+        maximum=99,
+    )
     labels: str | None = option(
         None,
         "Images that are maps of class numbers, which the network sees as one channel a class: "

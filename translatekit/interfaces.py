@@ -107,6 +107,8 @@ class DataOptions:
         range: which values a network's -1 and 1 stand for (see `translatekit.datasets.ranges`); None where the numbers
             in files are levels from black to white.
         unit: of the values, such as ``HU``; empty for what the files say.
+        slices: how many neighbouring slices of a volume an input is made of; None for one, and where TIFF files and
+            those of a DICOM series are images of their own.
         labels: which images are maps of class numbers, and of which classes (see `translatekit.datasets.classes`).
         specs: what the images are, by their key in an item, where that is known already: of a validation split as of
             the training images, or as a model takes and gives them. Takes the place of `range` and `labels`.
@@ -123,6 +125,7 @@ class DataOptions:
     range: str | None = None
     unit: str = ""
     labels: str | None = None
+    slices: int | None = None
     specs: Mapping[str, ImageSpec] = field(default_factory=dict)
 
 

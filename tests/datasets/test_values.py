@@ -197,3 +197,43 @@ def test_two_folders_of_any_name(tmp_path: Path) -> None:
         assert second.span[0] < -900
     with pytest.raises(DataError, match="has no val or test images"):
         make(tmp_path / "mr", own={"b": str(tmp_path / "ct")}, range="data", split="val")
+
+
+def volume(low: int, high: int, pages: int = 4) -> np.ndarray:
+    return RNG.integers(low, high, (pages, SIDE, SIDE)).astype(np.int16)
+
+
+def write_volume(folder: Path, pixels: np.ndarray) -> None:
+    folder.mkdir(parents=True)
+    tifffile.imwrite(folder / "patient.tif", pixels, photometric="minisblack")
+
+
+def test_volumes_are_trained_on_slice_by_slice_with_their_neighbours(tmp_path: Path) -> None:
+    mr, ct = volume(0, 500), volume(-1000, 2000)
+    write_volume(tmp_path / "mr", mr)
+    write_volume(tmp_path / "ct", ct)
+    own = {"b": str(tmp_path / "ct")}
+    dataset = make(tmp_path / "mr", own=own, range="A=0..500,B=-1024..3071", slices=3)
+    assert len(dataset) == 4
+    spec = dataset.specs["input"]
+    assert (spec.slices, spec.count, spec.span) == (3, 3, (0, 500))
+    assert dataset.specs["target"].count == 1
+    for page, around in enumerate(([0, 0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 3])):
+        item = dataset[page]
+        assert item["name"] == f"patient-{page:04}"
+        assert torch.allclose(item["input"], torch.from_numpy(mr[around] / 250.0 - 1).float(), atol=1e-6)
+        expected = torch.from_numpy((ct[[page]] + 1024.0) / 4095 * 2 - 1).float()
+        assert torch.allclose(item["target"], expected, atol=1e-6)
+
+
+def test_volumes_of_different_lengths_do_not_belong_together(tmp_path: Path) -> None:
+    write_volume(tmp_path / "mr", volume(0, 9, 4))
+    write_volume(tmp_path / "ct", volume(0, 9, 5))
+    with pytest.raises(DataError, match="4 and 5 slices"):
+        make(tmp_path / "mr", own={"b": str(tmp_path / "ct")}, range="data", slices=1)
+
+
+def test_an_image_has_no_neighbours(tmp_path: Path) -> None:
+    write(tmp_path / "mr", *scans(channels=1))
+    with pytest.raises(DataError, match=r"leave out --slices|no neighbours"):
+        make(tmp_path / "mr", own={"b": str(tmp_path / "mr")}, range="data", slices=3)

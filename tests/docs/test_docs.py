@@ -199,7 +199,7 @@ def check_training(method: str, params: dict[str, Any]) -> None:
     """Read the options as the program would, those of networks and dataset included."""
     options_type = registry("method").get(method).load_options()
     given = {**collect(TrainOptions, params), **collect(options_type, params)}
-    options = RunConfig.resolve(method, params["data"], given).options
+    options = RunConfig.resolve(method, next(iter(params["data"]), None), given).options
     for kind, name, chosen in (
         ("generator", options.generator, options.generator_options),
         ("discriminator", options.discriminator, options.discriminator_options),

@@ -21,9 +21,10 @@ from translatekit.datasets.layouts import (
     other_sides,
     split_folder,
 )
+from translatekit.datasets.slices import File, as_series, expand, image_of_file, read_fitting
 from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
-from translatekit.images import Image, UnreadableImageError, fit_image, read_image, read_size
+from translatekit.images import Image, UnreadableImageError, fit_image, read_size
 from translatekit.interfaces import DataOptions
 
 _LAYOUT = "side-by-side pairs into {0}/train, or the two sides into {0}/train/A and {0}/train/B"
@@ -64,7 +65,7 @@ class Aligned(BaseDataset):
         root = checked_root(root, "aligned")
         sides = None if layout == "side_by_side" else find_sides(root, options.split, b)
         if sides is not None:
-            pairs = _matched(*sides)
+            pairs = expand(_matched(*sides, series=options.slices is not None), options.slices)
             self._choose_specs([a for a, _ in pairs], [b for _, b in pairs], in_channels, out_channels)
             self._samples = self._sampled(pairs, self._decode_files, self._size_of_files)
             return
@@ -96,7 +97,7 @@ class Aligned(BaseDataset):
         }
 
     def _choose_specs(
-        self, a: Sequence[Path], b: Sequence[Path], in_channels: int | None, out_channels: int | None
+        self, a: Sequence[File], b: Sequence[File], in_channels: int | None, out_channels: int | None
     ) -> None:
         sides = (("A", a), ("B", b))
         (source, inputs), (target, targets) = sides if self.options.direction == "AtoB" else sides[::-1]
@@ -115,24 +116,20 @@ class Aligned(BaseDataset):
         return Samples(files, decode, specs, self.options, self.skipped, self.remarks, size)
 
     def _decode_halves(self, files: Files) -> Arrays:
-        image = read_image(files[0])
+        image = image_of_file(files[0])
         half = _half(files[0], image.pixels.shape[1])
-        return self._directed(
-            (_columns(image, slice(None, half)), files[0]),
-            (_columns(image, slice(-half, None)), files[0]),
-        )
+        left, right = _columns(image, slice(None, half)), _columns(image, slice(-half, None))
+        source, target = (left, right) if self.options.direction == "AtoB" else (right, left)
+        name = str(files[0])
+        return fit_image(source, self.specs["input"], name), fit_image(target, self.specs["target"], name)
 
     def _decode_files(self, files: Files) -> Arrays:
-        a, b = (read_image(path) for path in files)
-        self._check_sizes(files, a.pixels.shape[:2], b.pixels.shape[:2])
-        return self._directed((a, files[0]), (b, files[1]))
-
-    def _directed(self, a: tuple[Image, Path], b: tuple[Image, Path]) -> Arrays:
-        source, target = (a, b) if self.options.direction == "AtoB" else (b, a)
-        return (
-            fit_image(source[0], self.specs["input"], str(source[1])),
-            fit_image(target[0], self.specs["target"], str(target[1])),
+        source, target = files if self.options.direction == "AtoB" else files[::-1]
+        inputs, targets = (
+            read_fitting(file, self.specs[key]) for file, key in ((source, "input"), (target, "target"))
         )
+        self._check_sizes(files, inputs.shape[:2], targets.shape[:2])
+        return inputs, targets
 
     def _size_of_files(self, files: Files) -> tuple[int, int]:
         keys = ("input", "target") if self.options.direction == "AtoB" else ("target", "input")
@@ -162,7 +159,7 @@ def _columns(image: Image, columns: slice) -> Image:
     return replace(image, pixels=image.pixels[:, columns], **cut)
 
 
-def _half(path: Path, width: int) -> int:
+def _half(path: File, width: int) -> int:
     if width < 2:
         raise UnreadableImageError(
             f"{path} is {width} pixel wide and cannot hold two halves; replace or remove it"
@@ -170,7 +167,7 @@ def _half(path: Path, width: int) -> int:
     return width // 2
 
 
-def _check_side_by_side(root: Path, split: str, files: Sequence[Files]) -> None:
+def _check_side_by_side(root: Path, split: str, files: Sequence[tuple[Path, ...]]) -> None:
     """Refuse a folder of single images, which would be cut into meaningless halves.
 
     Raises:
@@ -195,13 +192,13 @@ def _check_side_by_side(root: Path, split: str, files: Sequence[Files]) -> None:
             )
 
 
-def _matched(folder_a: Path, folder_b: Path) -> list[Files]:
+def _matched(folder_a: Path, folder_b: Path, series: bool) -> list[tuple[Path, ...]]:
     """The files of two folders by their names without the suffix.
 
     Raises:
         DataError: a folder is empty, a name occurs twice, or some files lack a partner.
     """
-    a, b = _by_name(folder_a), _by_name(folder_b)
+    a, b = _by_name(folder_a, series), _by_name(folder_b, series)
     lonely = [str(files[name]) for files, others in ((a, b), (b, a)) for name in files if name not in others]
     if not a.keys() & b.keys():
         raise DataError(
@@ -218,9 +215,10 @@ def _matched(folder_a: Path, folder_b: Path) -> list[Files]:
     return [(a[name], b[name]) for name in a]
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def _by_name(folder: Path, series: bool) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in find_images(folder):
+    images = find_images(folder)
+    for path in as_series(images) if series else images:
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in found:
             raise DataError(

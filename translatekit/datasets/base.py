@@ -15,16 +15,17 @@ from translatekit.datasets.classes import decide_labels, parse_labels
 from translatekit.datasets.layouts import listed
 from translatekit.datasets.ranges import decide_bounds, parse_ranges
 from translatekit.datasets.remarks import find_remarks
+from translatekit.datasets.slices import File, header_of, image_of_file, read_fitting, with_slices
 from translatekit.datasets.transforms import check_sizes, item_rng, loaded, to_tensor
 from translatekit.errors import DataError
 from translatekit.image_spec import MAX_CHANNELS, ImageSpec, levels_spec
-from translatekit.images import Image, UnreadableImageError, fit_image, read_header, read_image
+from translatekit.images import Image, UnreadableImageError, fit_image
 from translatekit.images.codec import ValueCodec
 from translatekit.interfaces import DataOptions
 from translatekit.options import Bounds
 from translatekit.types import PaletteClass
 
-Files = tuple[Path, ...]
+Files = tuple[File, ...]
 Arrays = tuple[np.ndarray, ...]
 ChannelCount = Annotated[int | None, Bounds(minimum=1, maximum=MAX_CHANNELS)]
 """How many channels images are to have; None leaves it to their files."""
@@ -51,13 +52,13 @@ class BaseDataset:
     def __init__(self, options: DataOptions) -> None:
         check_sizes(options)
         self.options = options
-        self.skipped: list[tuple[Path, str]] = []
+        self.skipped: list[tuple[File, str]] = []
         self.remarks: list[str] = []
         self.epoch = 0
         self.sides: dict[str, ImageSpec] = {}
         self._codecs: dict[str, ValueCodec] = {}
 
-    def choose_spec(self, key: str, side: str, files: Sequence[Path], channels: int | None) -> ImageSpec:
+    def choose_spec(self, key: str, side: str, files: Sequence[File], channels: int | None) -> ImageSpec:
         """What the images of one kind are: as the options say, else by their files.
 
         Args:
@@ -70,10 +71,12 @@ class BaseDataset:
             DataError: none of the files can be read, or no range for their values is given, or none that fits.
         """
         spec = self.options.specs.get(key) or self._found_spec(side, files, channels)
+        if key == "input" and self.options.slices is not None and spec.slices == 1:
+            spec = with_slices(spec, self.options.slices)
         self.sides[side] = spec
         return spec
 
-    def _found_spec(self, side: str, files: Sequence[Path], channels: int | None) -> ImageSpec:
+    def _found_spec(self, side: str, files: Sequence[File], channels: int | None) -> ImageSpec:
         found = first_spec(files)
         classes = parse_labels(self.options.labels) if self.options.labels is not None else {}
         if side in classes or "" in classes:
@@ -154,7 +157,7 @@ class Samples:
         decode: Callable[[Files], Arrays],
         specs: Sequence[ImageSpec],
         options: DataOptions,
-        skipped: list[tuple[Path, str]],
+        skipped: list[tuple[File, str]],
         remarks: list[str],
         size: Callable[[Files], tuple[int, int]],
     ) -> None:
@@ -175,8 +178,9 @@ class Samples:
         if options.split == "train" and options.load_size is None:
             self._check_crop(sizes)
         if options.split == "train":
-            for side in zip(*self.files, strict=True):
-                remarks += find_remarks(side)
+            for side, spec in zip(zip(*self.files, strict=True), specs, strict=False):
+                if spec.meaning != "labels":
+                    remarks += find_remarks([file for file in side if isinstance(file, Path)])
 
     def __len__(self) -> int:
         """How many can be read, as far as known."""
@@ -243,16 +247,16 @@ class Samples:
             )
 
 
-def fitting_size(path: Path, spec: ImageSpec) -> tuple[int, int]:
+def fitting_size(file: File, spec: ImageSpec) -> tuple[int, int]:
     """Height and width of an image, by its header.
 
     Raises:
         DataError: it is no such image as the spec says.
     """
-    header = read_header(path)
+    header = header_of(file)
     if spec.meaning != "labels":
         sample = np.zeros((1, 1, header.spec.count), header.spec.dtype)
-        fit_image(Image(pixels=sample, spec=header.spec, alpha=sample[:, :, 0]), spec, str(path))
+        fit_image(Image(pixels=sample, spec=header.spec, alpha=sample[:, :, 0]), spec, str(file))
     return header.height, header.width
 
 
@@ -267,14 +271,14 @@ def file_size(spec: ImageSpec, files: Files) -> tuple[int, int]:
 
 def decode_one(spec: ImageSpec, files: Files) -> Arrays:
     """The image of a sample of one file, (H, W, C) of a spec."""
-    return (fit_image(read_image(files[0]), spec, str(files[0])),)
+    return (read_fitting(files[0], spec),)
 
 
-def read_values(path: Path, spec: ImageSpec) -> np.ndarray:
+def read_values(file: File, spec: ImageSpec) -> np.ndarray:
     """The values of an image (H, W, C), NaN where the file says that there are none; one NaN where it is unreadable."""
     try:
-        image = read_image(path)
-        values = fit_image(image, spec, str(path)).astype(np.float32)
+        image = image_of_file(file)
+        values = fit_image(image, spec, str(file)).astype(np.float32)
     except UnreadableImageError:
         return np.full((1, 1, spec.count), np.nan, np.float32)
     if image.valid is not None:
@@ -282,25 +286,25 @@ def read_values(path: Path, spec: ImageSpec) -> np.ndarray:
     return values
 
 
-def read_numbers(path: Path) -> np.ndarray:
+def read_numbers(file: File) -> np.ndarray:
     """The numbers in a map of classes (H, W); none where it is unreadable."""
     try:
-        image = read_image(path)
+        image = image_of_file(file)
     except UnreadableImageError:
         return np.zeros((0, 0), np.uint8)
     return image.pixels[:, :, 0] if image.numbers is None else image.numbers
 
 
-def first_spec(files: Sequence[Path]) -> ImageSpec:
+def first_spec(files: Sequence[File]) -> ImageSpec:
     """What the first readable of some files holds.
 
     Raises:
         DataError: none can be read.
     """
     reason = ""
-    for path in files:
+    for file in files:
         try:
-            return read_header(path).spec
+            return header_of(file).spec
         except UnreadableImageError as error:
             reason = reason or str(error)
     raise DataError(

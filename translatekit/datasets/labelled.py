@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from translatekit.datasets.base import BaseDataset, ChannelCount, Files, Samples, decode_one, file_size
+from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, decode_one, file_size
 from translatekit.datasets.layouts import (
     checked_root,
     find_images,
@@ -116,6 +116,7 @@ class _Folders:
 
     def __getitem__(self, index: int) -> tuple[str, int, np.ndarray]:
         (path,), (pixels,) = self._samples[index]
+        assert isinstance(path, Path)
         return path.stem, self._labels[path], pixels
 
 
@@ -177,7 +178,7 @@ def _subfolders(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name not in ("train", "val", "test")))
 
 
-def _channels(files: Sequence[Files]) -> int | None:
+def _channels(files: Sequence[tuple[Path, ...]]) -> int | None:
     """1 if the first images are gray; None for RGB, or as the files have them."""
     for (path,) in files[:8]:
         with contextlib.suppress(UnreadableImageError):

@@ -33,7 +33,8 @@ def find_remarks(files: Sequence[Path]) -> list[str]:
     if top is not None:
         found.append(
             f"{chosen[0].parent} seems to hold label maps whose gray levels are class numbers (0 to {top}), and they "
-            "are trained on as near-black images: turn them into colours by translatekit prepare labels"
+            "are trained on as near-black images: name their side by --labels, or turn them into colours by "
+            "translatekit prepare labels"
         )
     tiffs = [path for path in files if path.suffix.lower() in _TIFF]
     several = [path for path in _spread(tiffs, _COUNTED) if _pages(path) > 1]

@@ -8,6 +8,7 @@ from typing import Any
 
 from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, decode_one, file_size
 from translatekit.datasets.layouts import checked_root, find_split
+from translatekit.datasets.slices import expand
 from translatekit.datasets.transforms import draw_geometry
 from translatekit.interfaces import DataOptions
 
@@ -35,11 +36,12 @@ class Single(BaseDataset):
     ) -> None:
         super().__init__(options)
         root = checked_root(root, "single")
-        files = find_split(root, options.split, f"images into {root}/train")
-        spec = self.choose_spec("input", "image", files, channels)
+        found = find_split(root, options.split, f"images into {root}/train")
+        files = expand([(path,) for path in found], options.slices)
+        spec = self.choose_spec("target", "image", [file for (file,) in files], channels)
         self.specs = {"input": spec, "target": spec}
         self._samples = Samples(
-            [(path,) for path in files],
+            files,
             partial(decode_one, spec),
             [spec],
             options,

@@ -17,6 +17,7 @@ from translatekit.datasets.layouts import (
     other_sides,
     split_folder,
 )
+from translatekit.datasets.slices import expand
 from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
 from translatekit.image_spec import ImageSpec
@@ -85,12 +86,13 @@ class Unaligned(BaseDataset):
         }
 
     def _samples(self, side: str, folder: Path, channels: int | None) -> Samples:
-        files = find_images(folder)
-        if not files:
+        found = find_images(folder)
+        if not found:
             raise no_images(folder, "one of the two sets there")
-        spec = self.specs[side] = self.choose_spec(side, side, files, channels)
+        files = expand([(path,) for path in found], self.options.slices)
+        spec = self.specs[side] = self.choose_spec(side, side, [file for (file,) in files], channels)
         return Samples(
-            [(path,) for path in files],
+            files,
             partial(decode_one, spec),
             [spec],
             self.options,

@@ -323,6 +323,11 @@ def _settle_values(options: TrainOptions, data: Dataset) -> None:
         if text is not None and (not sides or not named <= sides.keys()):
             kinds = f"its images are {' and '.join(sides)}" if sides else "it makes its own images"
             raise OptionError(f"the dataset {options.dataset!r} takes no --{name} {text}: {kinds}")
+    if options.slices is not None and not any(spec.slices == options.slices for spec in sides.values()):
+        raise OptionError(
+            f"--slices {options.slices} is for pairs of volumes in two folders, and {options.dataset!r} gives none: "
+            "leave it out"
+        )
     if options.range is not None:
         measured = {
             side: spec for side, spec in sides.items() if not spec.levels and spec.meaning != "labels"
@@ -380,6 +385,7 @@ def _open_data(config: RunConfig, split: str, specs: Mapping[str, ImageSpec] | N
         range=options.range,
         unit=options.unit,
         labels=options.labels,
+        slices=options.slices,
         specs=specs or {},
     )
     return make_dataset(name, config.data, data_options, options.dataset_options)

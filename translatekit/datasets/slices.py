@@ -1,0 +1,142 @@
+"""Slices of volumes as images of a dataset, alone or with their neighbours as channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from translatekit.errors import DataError
+from translatekit.image_spec import ImageSpec
+from translatekit.images import Header, Image, fit_image, open_image, read_header, read_image
+from translatekit.images.formats import format_of
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One slice of a file that holds a volume.
+
+    Attributes:
+        path: of the file.
+        page: of the slice, from 0.
+    """
+
+    path: Path
+    page: int
+
+    @property
+    def stem(self) -> str:
+        """The file's name without its suffix, and the number of the slice."""
+        return f"{self.path.name.partition('.')[0]}-{self.page:04}"
+
+    @property
+    def name(self) -> str:
+        """The file's name and the number of the slice."""
+        return f"{self.path.name}, slice {self.page}"
+
+    @property
+    def parent(self) -> Path:
+        """The file's folder."""
+        return self.path.parent
+
+    def __str__(self) -> str:
+        return f"{self.path}, slice {self.page}"
+
+
+File = Path | Slice
+"""What holds one image."""
+
+
+def expand(samples: Sequence[tuple[Path, ...]], slices: int | None) -> list[tuple[File, ...]]:
+    """Samples whose files are volumes as one sample for each of their slices.
+
+    Args:
+        samples: their files.
+        slices: that an input is made of, as the user asks for; where it is given, pages of TIFF files are slices too.
+
+    Raises:
+        DataError: the volumes of one sample differ in their number of slices.
+        UnreadableImageError: a volume cannot be read.
+    """
+    expanded: list[tuple[File, ...]] = []
+    for files in samples:
+        if not any(_is_volume(path, slices) for path in files):
+            counts = [1]
+        else:
+            counts = [read_header(path).pages for path in files]
+        if len(set(counts)) > 1:
+            raise DataError(
+                f"{' and '.join(map(str, files))} have {' and '.join(map(str, counts))} slices, and do not belong "
+                "together slice by slice: align them first, as translatekit prepare volume does"
+            )
+        if counts[0] == 1 and slices is not None and slices > 1:
+            raise DataError(
+                f"{files[0]} holds one image, which has no neighbours: leave out --slices, or give volumes, such "
+                "as .nii.gz files, folders of a DICOM series each, or TIFF files with a page for each slice"
+            )
+        expanded += (
+            [files]
+            if counts == [1]
+            else [tuple(Slice(path, page) for path in files) for page in range(counts[0])]
+        )
+    return expanded
+
+
+def as_series(files: Sequence[Path]) -> list[Path]:
+    """Files of which a folder is a volume, as a DICOM series is, as their folders; others as they are."""
+    found = dict.fromkeys(path.parent if format_of(path).folders else path for path in files)
+    return list(found)
+
+
+def _is_volume(path: Path, slices: int | None) -> bool:
+    return format_of(path).volumes and (slices is not None or path.suffix.lower() not in _PAGES)
+
+
+def header_of(file: File) -> Header:
+    """What a file says of an image, without its pixels."""
+    return read_header(file) if isinstance(file, Path) else read_header(file.path, page=file.page)
+
+
+def image_of_file(file: File) -> Image:
+    """Decode an image."""
+    return read_image(file) if isinstance(file, Path) else read_image(file.path, page=file.page)
+
+
+def read_fitting(file: File, spec: ImageSpec) -> np.ndarray:
+    """The pixels of an image for a spec (see `fit_image`), with those of the neighbouring slices where it wants them.
+
+    Beyond the ends of a volume, its last slices are repeated.
+
+    Returns:
+        (H, W, C) of the spec.
+    """
+    if spec.slices == 1:
+        return fit_image(image_of_file(file), spec, str(file))
+    assert isinstance(file, Slice)
+    with open_image(file.path) as volume:
+        last = volume.header().pages - 1
+        around = range(file.page - spec.slices // 2, file.page + spec.slices // 2 + 1)
+        parts = [
+            fit_image(volume.read(min(max(page, 0), last)), spec, f"{file.path}, slice {page}")
+            for page in around
+        ]
+    return np.concatenate(parts, axis=2)
+
+
+def with_slices(spec: ImageSpec, slices: int) -> ImageSpec:
+    """The spec of so many neighbouring slices, each with the channels of a spec."""
+    names = [
+        f"{channel} {offset:+d}" if offset else channel
+        for offset in range(-(slices // 2), slices // 2 + 1)
+        for channel in spec.channels
+    ]
+    meaning = "values" if spec.meaning in ("rgb", "gray") else spec.meaning
+    low, high = (bound * slices if len(bound) > 1 else bound for bound in (spec.low, spec.high))
+    return replace(spec, channels=tuple(names), meaning=meaning, slices=slices, low=low, high=high)
+
+
+_PAGES = frozenset(
+    {".tif", ".tiff"}
+)  # whose pages are mostly pictures of their own, of which the first is taken
