@@ -16,7 +16,8 @@ class TrainArguments(TypedDict, total=False):
     dataset_options: Mapping[str, Any]
     direction: Literal["AtoB", "BtoA"]
     range: str | None
-    unit: str
+    unit: str | None
+    slices: int | None
     labels: str | None
     load_size: int | None
     crop_size: int

@@ -80,7 +80,9 @@ class TrainOptions:
         "-1024..3071, data, 1%..99%, or one for each side: A=...,B=... .",
         "Data",
     )
-    unit: str = option("", "The unit of the values, such as HU; what the files say when not given.", "Data")
+    unit: str | None = option(
+        None, "The unit of the values, such as HU; what the files say when not given.", "Data"
+    )
     slices: int | None = option(
         None,
         "Neighbouring slices of a volume that the network sees to make the middle one, an odd number.",

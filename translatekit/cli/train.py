@@ -57,7 +57,7 @@ class Methods(click.RichGroup):
         return click.RichCommand(
             name=cmd_name,
             params=[
-                click.Argument(["data"], required=False, nargs=-1, type=click.Path(), metavar="[DATA | A B]"),
+                click.Argument(["data"], required=False, nargs=-1, type=click.Path()),
                 *options_from_dataclass(own),
                 *options_from_dataclass(TrainOptions, skip=without, defaults=shown),
                 _CONFIG,

@@ -383,7 +383,7 @@ def _open_data(config: RunConfig, split: str, specs: Mapping[str, ImageSpec] | N
         cache=options.cache,
         strict=options.strict,
         range=options.range,
-        unit=options.unit,
+        unit=options.unit or "",
         labels=options.labels,
         slices=options.slices,
         specs=specs or {},
