@@ -181,6 +181,26 @@ def register_formats() -> Iterable[FormatSpec]:
             alpha=name in ("webp", "avif"),
             profile=name != "bmp",
         )
+    yield FormatSpec(
+        name="npy",
+        target="translatekit.images.arrays:ArrayReader",
+        writer="translatekit.images.arrays:encode_array",
+        summary="a NumPy array: (H, W), (H, W, C) or (C, H, W)",
+        suffixes=(".npy",),
+        signatures=((0, b"\x93NUMPY"),),
+        dtypes=("uint8", "uint16", "int16", "float32"),
+    )
+    yield FormatSpec(
+        name="npz",
+        target="translatekit.images.arrays:ArrayReader",
+        writer="translatekit.images.arrays:encode_array",
+        volume_writer="translatekit.images.arrays:write_stack",
+        summary="a NumPy array that says its axes, slices among them",
+        suffixes=(".npz",),
+        signatures=((0, b"PK\x03\x04"),),
+        dtypes=("uint8", "uint16", "int16", "float32"),
+        volumes=True,
+    )
     more: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("gif", "GIF", (".gif",)),
         ("heif", "HEIC and HEIF", (".heic", ".heif", ".hif")),

@@ -66,6 +66,15 @@ class RasterReader:
         """
         return _decode(self._file, page)
 
+    def read_region(self, top: int, left: int, height: int, width: int, page: int = 0) -> Image:
+        """Decode a part of a page: of a TIFF without decoding the rest."""
+        file = self._file
+        if tiff.is_tiff(file):
+            region = tiff.read_region(file, tiff.page_places(file)[page], top, left, height, width)
+            if region is not None:
+                return region
+        return self.read(page).part(top, left, height, width)
+
 
 def _silence() -> None:
     """Keep the decoders' own remarks off the terminal: `UnreadableImageError` says what matters."""
@@ -122,7 +131,8 @@ def _place(file: BinaryIO, page: int) -> int | None:
             raise UnreadableImageError(f"it has one page, and no page {page + 1}; name one that is there")
         return None
     if page == 0:
-        with contextlib.suppress(UnidentifiedImageError), _image(file) as image:
+        too_large = PillowImage.DecompressionBombError
+        with contextlib.suppress(UnidentifiedImageError, too_large), _image(file) as image:
             tags: Any = image.tag_v2  # type: ignore[attr-defined]
             if tiff.is_page(tags.get(254, 0)) and tiff.fits_pillow(tags):
                 return None
@@ -151,6 +161,7 @@ def _by_pillow(file: BinaryIO) -> tuple[Image, int]:
     """The image, and its orientation."""
     numbers = palette = None
     white: float | None = 255.0
+    metadata: dict[str, Any] = {}
     with _image(file) as image:
         decode_deep = _deep_decoder(file, image)
         if decode_deep is not None:
@@ -164,6 +175,8 @@ def _by_pillow(file: BinaryIO) -> tuple[Image, int]:
                 white = white_of(samples.dtype)
             else:
                 numbers, palette = _numbers(file, image), _pillow_palette(image)
+                if image.format == "TIFF":
+                    metadata = tiff.metadata_of(image.tag_v2)  # type: ignore[attr-defined]
                 if image.mode == "CMYK":
                     image, icc = _to_srgb(image, icc), None
                 elif image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
@@ -183,6 +196,7 @@ def _by_pillow(file: BinaryIO) -> tuple[Image, int]:
         valid=finite(pixels),
         numbers=numbers,
         palette=palette,
+        metadata=metadata,
     )
     return read, orientation
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,8 +19,11 @@ from PIL import Image as PillowImage
 from PIL import ImageCms
 
 from translatekit.image_spec import GRAY, RGB, ImageSpec
+from translatekit.images import tiff_tags
 from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, in_16_bits, kept, with_alpha
 from translatekit.images.picture import MAX_PIXELS, UnreadableImageError, to_uint8, to_uint16
+from translatekit.images.tiff_tags import TIFF, Tags, band_names, missing_values, options, read_tags
+from translatekit.images.tiled import read_segments
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3}  # channels by PhotometricInterpretation
@@ -53,6 +57,7 @@ def fits_pillow(tags: Mapping[int, Any]) -> bool:
         and several(284, 1) == (1,)
         and set(several(338, _UNASSOCIATED)) <= {_UNASSOCIATED}
         and tags.get(262) not in (_CIELAB, _ICCLAB)
+        and tiff_tags.fits_pillow(tags)
         and not (tags.get(262) == _PALETTE and _is_deep_palette(np.asarray(several(320, 0))))
     )
 
@@ -62,8 +67,13 @@ def is_page(subfile_type: int) -> bool:
     return not subfile_type & (_REDUCED | _MASK)
 
 
+def metadata_of(tags: Mapping[int, Any]) -> dict[str, Any]:
+    """What is kept of a page that Pillow reads, by its tags."""
+    return {TIFF: tiff_tags.plain_tags(tags)}
+
+
 def page_places(file: BinaryIO) -> list[int]:
-    """Which of a TIFF's directories are pages: thumbnails and masks are none.
+    """The places of a TIFF's pages, as `read_page` takes them: thumbnails and masks are none.
 
     Raises:
         Exception: whatever tifffile raises on a damaged file.
@@ -72,18 +82,25 @@ def page_places(file: BinaryIO) -> list[int]:
 
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
+        stack = _stack(tiff)
+        if stack is not None:
+            return list(range(stack.pages))
         places = [place for place in range(len(tiff.pages)) if is_page(_page(tiff, place).subfiletype)]
         return places or [0]
 
 
 def page_header(file: BinaryIO, place: int) -> Header:
-    """What the page in a directory is, and how many pages there are."""
+    """What the page in a place is, and how many pages there are."""
     import tifffile
 
     pages = len(page_places(file))
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        page = _checked(_page(tiff, place))
+        stack = _stack(tiff)
+        if stack is not None:
+            height, width = stack.size
+            return Header(height=height, width=width, spec=stack.spec, pages=pages)
+        page = _checked(_page(tiff, place), of_part=0)  # parts of it may be read
         height, width = page.imagelength, page.imagewidth
         if _orientation(page) >= 5:
             height, width = width, height
@@ -91,7 +108,7 @@ def page_header(file: BinaryIO, place: int) -> Header:
 
 
 def read_page(file: BinaryIO, place: int) -> tuple[Image, int]:
-    """Decode the page in a directory.
+    """Decode the page in a place.
 
     Colours that were multiplied by alpha, CMYK, CIE L*a*b* and palettes become what a viewer shows: uint8, or float32
     in [0, 1] where the file holds more than 8 bits. Everything else stays as it is. Unsigned integers of b bits,
@@ -108,6 +125,9 @@ def read_page(file: BinaryIO, place: int) -> tuple[Image, int]:
 
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
+        stack = _stack(tiff)
+        if stack is not None:
+            return stack.read(place), 1
         page = _checked(_page(tiff, place))
         _check_whole(page, tiff.filehandle.size)
         values = page.asarray(maxworkers=1, squeeze=False)  # (planes, 1, H, W, samples in a plane)
@@ -117,10 +137,100 @@ def read_page(file: BinaryIO, place: int) -> tuple[Image, int]:
         return _as_stored(page, samples), _orientation(page)
 
 
+def read_region(file: BinaryIO, place: int, top: int, left: int, height: int, width: int) -> Image | None:
+    """A part of the page in a place, without decoding the rest; None where that cannot be done."""
+    import tifffile
+
+    file.seek(0)
+    with tifffile.TiffFile(file) as tiff:
+        if _stack(tiff) is not None:
+            return None
+        page = _checked(_page(tiff, place), of_part=height * width)
+        converted = (
+            page.photometric in (_PALETTE, _CMYK, _CIELAB, _ICCLAB) or _ASSOCIATED in page.extrasamples
+        )
+        if converted or _orientation(page) != 1:
+            return None
+        return _as_stored(page, read_segments(page, top, left, height, width))
+
+
+class _Stack:
+    """Pages of an OME-TIFF or of ImageJ's, several of which are the channels of one image."""
+
+    def __init__(self, tiff: Any) -> None:
+        self._tiff, self._series = tiff, tiff.series[0]
+        self._page = _checked(self._series.keyframe)
+        axes, shape = self._series.axes, self._series.shape
+        self._outer = [(axis, length) for axis, length in zip(axes, shape, strict=True) if axis not in "YXS"]
+        self._channels = dict(self._outer).get("C", 1)
+        self.pages = math.prod(length for axis, length in self._outer if axis != "C")
+        self.size = (self._page.imagelength, self._page.imagewidth)
+        if self.size[0] * self.size[1] * self._channels > 4 * MAX_PIXELS:
+            raise PillowImage.DecompressionBombError
+        described = tiff.ome_metadata if tiff.is_ome else ""
+        self._names = tiff_tags.ome_names(described, self._channels) or self._labels()
+        spec = page_spec(self._page)
+        self.spec = file_spec(self._names or self._channels, spec.dtype, spec.levels, shown=False)
+        if self._channels == 1 and self._names is None:
+            self.spec = spec
+
+    def _labels(self) -> tuple[str, ...] | None:
+        """The names that ImageJ's labels of slices are, where they are those of channels."""
+        labels = (self._tiff.imagej_metadata or {}).get("Labels") if self._tiff.is_imagej else None
+        found = tuple(map(str, labels[: self._channels])) if labels else ()
+        return found if len(set(found)) == self._channels > 1 else None
+
+    def read(self, number: int) -> Image:
+        planes = []
+        for channel in range(self._channels):
+            places, rest = [], number
+            for axis, length in reversed(self._outer):
+                places.append(channel if axis == "C" else rest % length)
+                rest = rest if axis == "C" else rest // length
+            index = 0
+            for (_, length), place in zip(self._outer, reversed(places), strict=True):
+                index = index * length + place
+            planes.append(self._plane(index))
+        image = _as_stored(self._page, np.concatenate(planes, axis=2) if len(planes) > 1 else planes[0])
+        return replace(image, spec=replace(self.spec, dtype=image.spec.dtype))
+
+    def _plane(self, index: int) -> np.ndarray:
+        """(H, W, samples) of one of the series' pages."""
+        series, page = self._series, self._page
+        shape = (*self.size, page.samplesperpixel)
+        if len(series.pages) == 1 and series.dataoffset is not None:  # ImageJ writes one directory for all
+            count = math.prod(shape)
+            start = series.dataoffset + index * count * page.dtype.itemsize
+            if start + count * page.dtype.itemsize > self._tiff.filehandle.size:
+                raise UnreadableImageError(
+                    "it is damaged or not accessible (it is cut off); replace or remove it"
+                )
+            dtype = page.dtype.newbyteorder(self._tiff.byteorder)
+            values = self._tiff.filehandle.read_array(dtype, count, start)
+            return np.asarray(values).reshape(shape)
+        found = series.pages[index]
+        if found is None:
+            raise UnreadableImageError("a part of its set of files is missing; put it beside this one")
+        _check_whole(found, self._tiff.filehandle.size)
+        values = found.asarray(maxworkers=1, squeeze=False)
+        return np.moveaxis(values[:, 0], 0, 2).reshape(shape)
+
+
+def _stack(tiff: Any) -> _Stack | None:
+    """The stack that a TIFF is: None for one whose pages stand for themselves."""
+    if not (tiff.is_ome or tiff.is_imagej) or not tiff.series:
+        return None
+    series = tiff.series[0]
+    outer = dict(zip(series.axes, series.shape, strict=True))
+    several = outer.get("C", 1) > 1 or (len(series.pages) == 1 and math.prod(series.shape[:-2]) > 1)
+    is_simple = set(series.axes) <= set("TZCYXSQIRPAEVH") and "Y" in outer and "X" in outer
+    return _Stack(tiff) if several and is_simple and ("S" not in outer or "C" not in outer) else None
+
+
 def page_spec(page: Any) -> ImageSpec:
     """What a page holds, by its tags."""
     bits = page.bitspersample
-    levels = page.dtype.kind in "bu" and bits <= 16
+    levels = _has_levels(page, read_tags(page))
     if page.photometric in (_PALETTE, _CMYK, _CIELAB, _ICCLAB) or _ASSOCIATED in page.extrasamples:
         return file_spec(_shown_as(page), "uint8" if bits <= 8 else "float32", True)
     others = page.samplesperpixel - (_alpha_place(page) is not None)
@@ -143,6 +253,9 @@ def _alpha_place(page: Any) -> int | None:
 def _names(page: Any, count: int) -> tuple[str, ...]:
     """The channels: colours, and what else there is."""
     colours = _COLOURS[page.photometric]
+    named = band_names(page, count)
+    if named is not None and colours == 1:
+        return named
     shown = RGB.channels if colours == 3 else GRAY.channels
     if colours == 1 and count > 2:
         shown = ()  # bands of equal rank
@@ -151,17 +264,20 @@ def _names(page: Any, count: int) -> tuple[str, ...]:
 
 def _as_stored(page: Any, samples: np.ndarray) -> Image:
     """Gray, RGB or bands, as the file has them."""
-    bits, kind = page.bitspersample, samples.dtype.kind
-    levels = kind in "bu" and bits <= 16
+    bits = page.bitspersample
+    tags = read_tags(page)
+    levels = _has_levels(page, tags)
     if page.photometric == _WHITE_IS_ZERO:
+        levels = samples.dtype.kind in "bu" and bits <= 16
         samples = samples.copy() if levels else _unit(samples, bits)
         samples[:, :, 0] = (2**bits if levels else 2) - 1 - samples[:, :, 0]
     numbers = None
     if levels and bits < 8:
         numbers = samples[:, :, 0].astype(np.uint8) if samples.shape[2] == 1 else None
         samples = to_uint8(_unit(samples, bits))
-    pixels = kept(samples)
     place = _alpha_place(page)
+    missing = missing_values(samples if place is None else np.delete(samples, place, axis=2), tags.nodata)
+    pixels = kept(samples)
     alpha = None
     if place is not None:
         alpha = np.ascontiguousarray(pixels[:, :, place])
@@ -172,9 +288,21 @@ def _as_stored(page: Any, samples: np.ndarray) -> Image:
         white=(255.0 if bits <= 8 else float(2**bits - 1)) if levels else None,
         alpha=alpha,
         icc_profile=page.iccprofile,
-        valid=finite(pixels),
+        valid=_both(finite(pixels), None if missing is None else ~missing),
         numbers=numbers,
+        metadata={TIFF: tags},
     )
+
+
+def _has_levels(page: Any, tags: Tags) -> bool:
+    """Whether its integers are steps from black to white: those of more than 8 bits on a map are quantities."""
+    return page.dtype.kind in "bu" and page.bitspersample <= (8 if tags.is_geo else 16)
+
+
+def _both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
 
 
 def _converted(page: Any, samples: np.ndarray) -> Image:
@@ -247,6 +375,8 @@ def write_pages(file: BinaryIO | Path, images: Iterable[Image], compression: int
             count = samples.shape[2]
             is_rgb = image.spec.meaning == "rgb" or (image.spec.meaning == "gray" and count == 4)
             bands = count - (3 if is_rgb else 1) - has_alpha
+            tags = image.metadata.get(TIFF)
+            samples = _with_nodata(samples, image, tags)
             tiff.write(
                 samples if count > 1 else samples[:, :, 0],
                 photometric="rgb" if is_rgb else "minisblack",
@@ -256,9 +386,21 @@ def write_pages(file: BinaryIO | Path, images: Iterable[Image], compression: int
                 compressionargs={"level": compression} if compression else None,
                 predictor=bool(compression),
                 iccprofile=image.icc_profile,
-                metadata=None,
                 contiguous=False,
+                **options(tags, image.spec.channels, samples.shape[:2]),
             )
+
+
+def _with_nodata(samples: np.ndarray, image: Image, tags: Tags | None) -> np.ndarray:
+    """Samples that say where nothing is known as the file's do that they were made from."""
+    if image.valid is None or tags is None or tags.nodata is None or image.spec.meaning == "labels":
+        return samples
+    nodata = tags.nodata
+    if samples.dtype.kind != "f" and not (
+        float(nodata).is_integer() and np.iinfo(samples.dtype).min <= nodata <= np.iinfo(samples.dtype).max
+    ):
+        return samples
+    return np.where(image.valid[:, :, None], samples, np.asarray(nodata).astype(samples.dtype))
 
 
 def _page(tiff: Any, place: int) -> Any:
@@ -271,8 +413,12 @@ def _orientation(page: Any) -> int:
     return int(value) if value in range(1, 9) else 1
 
 
-def _checked(page: Any) -> Any:
-    """A page, if it is an image of a size, and of channels, that can be read.
+def _checked(page: Any, of_part: int | None = None) -> Any:
+    """A page, if it is an image of channels, and of a size, that can be read.
+
+    Args:
+        page: of tifffile's.
+        of_part: the pixels that are read, where it is not all of them.
 
     Raises:
         UnreadableImageError: it is not.
@@ -280,9 +426,15 @@ def _checked(page: Any) -> Any:
     sides = [page.imagewidth, page.imagelength]
     if page.is_tiled:
         sides = [max(a, b) for a, b in zip(sides, (page.tilewidth, page.tilelength), strict=True)]
-    if sides[0] * sides[1] * page.imagedepth * max(1, page.samplesperpixel) > 4 * MAX_PIXELS:
+    chunk = (
+        page.tilewidth * page.tilelength
+        if page.is_tiled
+        else page.imagewidth * min(page.rowsperstrip, sides[1])
+    )
+    pixels = sides[0] * sides[1] if of_part is None else of_part + chunk
+    if pixels * page.imagedepth * max(1, page.samplesperpixel) > 4 * MAX_PIXELS:
         raise PillowImage.DecompressionBombError
-    if page.imagelength * page.imagewidth > MAX_PIXELS:
+    if of_part is None and page.imagelength * page.imagewidth > MAX_PIXELS:
         raise PillowImage.DecompressionBombError
     if page.imagedepth != 1:
         raise UnreadableImageError(f"it is a volume of {page.imagedepth} slices; export each as a page")

@@ -14,6 +14,7 @@ from translatekit.images import png
 from translatekit.images.image import Image, in_8_bits, in_16_bits, with_alpha
 from translatekit.images.picture import fitting_profile, to_pillow
 from translatekit.images.tiff import encode_page
+from translatekit.images.tiff_tags import TIFF
 
 _WHOLE_CHROMA = 90
 """Quality from which chroma is not subsampled."""
@@ -39,7 +40,7 @@ def encode_raster(image: Image, suffix: str, *, quality: int = 95, compression: 
         DataError: the image is of no size that the format allows.
     """
     is_plain = image.pixels.dtype == np.uint8 and image.white == 255 and image.spec.shown
-    if suffix in (".tif", ".tiff") and not is_plain:
+    if suffix in (".tif", ".tiff") and not (is_plain and TIFF not in image.metadata):
         return encode_page(image, compression)
     if suffix == ".png" and not is_plain:
         return _encode_numbers(image, compression)

@@ -1,0 +1,295 @@
+"""What a TIFF says beside its pixels is kept; stacks, parts and pyramids. Judged by rasterio and tifffile."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from translatekit.errors import DataError
+from translatekit.image_spec import RGB, ImageSpec
+from translatekit.images import (
+    Image,
+    UnreadableImageError,
+    encode_image,
+    fit_image,
+    image_from,
+    open_image,
+    read_header,
+    read_image,
+    write_volume,
+)
+from translatekit.images.image import file_spec
+from translatekit.images.tiled import TiledTiffWriter
+
+BANDS = ("B02", "B03", "B04", "B08", "B11")
+
+
+def noise(*shape: int, dtype: str = "uint16") -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if dtype == "float32":
+        return rng.normal(0, 100, shape).astype(np.float32)
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+# GeoTIFF
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five bands of reflectance in UTM, with nodata in a corner."""
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path_factory.mktemp("geo") / "scene.tif"
+    values = np.minimum(noise(5, 40, 60), 10000)
+    values[:, :4, :6] = 65535
+    transform = rasterio.transform.from_origin(399960, 5100000, 10, 10)
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=40,
+        width=60,
+        count=5,
+        dtype="uint16",
+        crs="EPSG:32632",
+        transform=transform,
+        nodata=65535,
+        tiled=True,
+        blockxsize=16,
+        blockysize=16,
+        compress="deflate",
+        interleave="band",
+    ) as file:
+        file.write(values)
+        file.descriptions = BANDS
+        file.update_tags(MISSION="S2A")
+    return path
+
+
+def test_bands_georeference_and_missing_values_are_kept(scene: Path, tmp_path: Path) -> None:
+    import rasterio
+
+    image = read_image(scene)
+    assert image.spec.channels == BANDS
+    assert image.white is None  # reflectances are no levels
+    assert read_header(scene).spec == image.spec
+    assert image.valid is not None
+    assert not image.valid[:4, :6].any()
+    assert image.valid[4:, 6:].all()
+    spec = ImageSpec(channels=BANDS[:3], meaning="values", dtype="float32").with_range(0, 10000)
+    fitted = fit_image(image, spec, "x")
+    assert (fitted[:4, :6] == 0).all()
+    with rasterio.open(scene) as file:
+        np.testing.assert_array_equal(fitted[4:, 6:], file.read([1, 2, 3]).transpose(1, 2, 0)[4:, 6:])
+
+    out = tmp_path / "out.tif"
+    out.write_bytes(encode_image(image_from(fitted + 0.5, spec, image), ".tif"))
+    with rasterio.open(scene) as was, rasterio.open(out) as now:
+        assert (now.crs, now.transform, now.nodata) == (was.crs, was.transform, 65535)
+        assert now.descriptions == BANDS[:3]
+        assert now.tags()["MISSION"] == "S2A"
+        assert now.dtypes == ("float32",) * 3
+        made = now.read()
+    assert (made[:, :4, :6] == 65535).all()
+    np.testing.assert_array_equal(made[:, 4:, 6:], fitted.transpose(2, 0, 1)[:, 4:, 6:] + 0.5)
+
+
+def test_a_result_of_another_size_covers_the_same_ground(scene: Path, tmp_path: Path) -> None:
+    import rasterio
+
+    image = read_image(scene)
+    output = np.zeros((80, 120, 3), np.uint8)
+    (tmp_path / "out.tif").write_bytes(encode_image(image_from(output, RGB, image), ".tif"))
+    with rasterio.open(scene) as was, rasterio.open(tmp_path / "out.tif") as now:
+        assert now.bounds == was.bounds
+        assert now.res == (5, 5)
+        assert now.crs == was.crs
+
+
+def test_a_plain_8_bit_map_keeps_its_place(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path / "map.tif"
+    pixels = noise(3, 20, 30, dtype="uint8")
+    transform = rasterio.transform.from_origin(8, 47, 0.01, 0.01)
+    with rasterio.open(
+        path, "w", driver="GTiff", height=20, width=30, count=3, dtype="uint8", crs="EPSG:4326",
+        transform=transform, photometric="rgb",
+    ) as file:  # fmt: skip
+        file.write(pixels)
+    image = read_image(path)
+    assert image.spec == RGB
+    np.testing.assert_array_equal(image.pixels, pixels.transpose(1, 2, 0))
+    (tmp_path / "out.tif").write_bytes(encode_image(image_from(image.pixels, RGB, image), ".tif"))
+    with rasterio.open(tmp_path / "out.tif") as now:
+        assert (now.crs, now.transform) == (rasterio.CRS.from_epsg(4326), transform)
+
+
+# Resolution and description
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_resolution_and_description_are_kept(dtype: str) -> None:
+    buffer = io.BytesIO()
+    pixels = noise(16, 24, dtype=dtype)
+    settings = {"resolution": (1200.0, 600.0), "resolutionunit": 3, "description": "liver, 40x"}
+    tifffile.imwrite(buffer, pixels, metadata=None, photometric="minisblack", **settings)  # type: ignore[arg-type]
+    image = read_image(buffer.getvalue())
+    again = encode_image(image, ".tif")
+    with tifffile.TiffFile(io.BytesIO(again)) as tiff:
+        page: object = tiff.pages.first
+        assert page.resolution == (1200.0, 600.0)  # type: ignore[attr-defined]
+        assert page.resolutionunit == 3  # type: ignore[attr-defined]
+        assert page.description == "liver, 40x"  # type: ignore[attr-defined]
+        np.testing.assert_array_equal(page.asarray(), pixels)  # type: ignore[attr-defined]
+
+
+# Stacks
+
+
+@pytest.mark.parametrize("axes", ["ZCYX", "CZYX", "CYX"])
+def test_channels_of_ome_are_channels_and_the_rest_are_slices(axes: str) -> None:
+    names = ["DAPI", "GFP", "RFP", "Cy5"]
+    lengths = {"Z": 3, "C": 4, "Y": 32, "X": 33}
+    values = noise(*(lengths[axis] for axis in axes))
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        values,
+        ome=True,
+        photometric="minisblack",
+        metadata={"axes": axes, "Channel": {"Name": names}},
+    )
+    slices = values if axes == "ZCYX" else values.swapaxes(0, 1) if axes == "CZYX" else values[None]
+    with open_image(buffer.getvalue(), suffix=".tif") as image:
+        header = image.header()
+        assert header.pages == len(slices)
+        assert header.spec.channels == tuple(names)
+        for page, wanted in enumerate(slices):
+            read = image.read(page)
+            assert read.spec == header.spec
+            np.testing.assert_array_equal(read.pixels, wanted.transpose(1, 2, 0))
+    assert read_image(encode_image(read, ".tif")).spec.channels == tuple(names)
+
+
+def test_hyperstacks_of_imagej_are_read(tmp_path: Path) -> None:
+    values = noise(3, 2, 20, 30)
+    tifffile.imwrite(tmp_path / "x.tif", values, imagej=True, metadata={"axes": "ZCYX"})
+    with open_image(tmp_path / "x.tif") as image:
+        assert image.header().pages == 3
+        np.testing.assert_array_equal(image.read(2).pixels, values[2].transpose(1, 2, 0))
+
+
+def test_pages_of_any_kind_are_written_and_read(tmp_path: Path) -> None:
+    slices = [noise(20, 30, 5, dtype="float32") + page for page in range(4)]
+    images = (Image(pixels=s, spec=file_spec(5, "float32", False)) for s in slices)
+    write_volume(tmp_path / "x.tif", images, pages=4)
+    with open_image(tmp_path / "x.tif") as image:
+        assert image.header().pages == 4
+        for page, wanted in enumerate(slices):
+            np.testing.assert_array_equal(image.read(page).pixels, wanted)
+
+
+# Parts, and files larger than the memory
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "lzw", "jpeg"])
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+def test_a_part_is_what_the_whole_has_there(compression: str | None, tiled: bool, planar: str) -> None:
+    if compression == "jpeg" and planar == "separate":
+        pytest.skip("JPEG in TIFF is interleaved")
+    values = noise(70, 90, 3, dtype="uint8")
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer,
+        values if planar == "contig" else values.transpose(2, 0, 1),
+        photometric="rgb",
+        planarconfig=planar,
+        compression=compression,
+        predictor=compression in ("zlib", "lzw"),
+        metadata=None,
+        tile=(32, 32) if tiled else None,
+        rowsperstrip=None if tiled else 16,
+    )
+    with open_image(buffer.getvalue(), suffix=".tif") as image:
+        whole = image.read().pixels
+        for top, left, height, width in ((0, 0, 70, 90), (3, 5, 1, 1), (30, 30, 40, 60), (64, 64, 6, 26)):
+            part = image.read_region(top, left, height, width).pixels
+            if compression == "jpeg":  # Pillow's decoder rounds otherwise than tifffile's
+                assert np.abs(part.astype(int) - whole[top : top + height, left : left + width]).max() <= 2
+            else:
+                np.testing.assert_array_equal(part, whole[top : top + height, left : left + width])
+        with pytest.raises(UnreadableImageError, match="no part 10x10 at row 65"):
+            image.read_region(65, 0, 10, 10)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_rows_become_a_tiled_pyramid(tmp_path: Path, channels: int, dtype: str) -> None:
+    values = noise(1100, 700, channels, dtype=dtype)
+    like = Image(pixels=values[:1], spec=file_spec(channels, dtype, dtype != "float32"))
+    path = tmp_path / "slide.tif"
+    with TiledTiffWriter(path, (1100, 700), like, compression=1) as writer:
+        for top in range(0, 1100, 333):
+            writer.write(values[top : top + 333])
+    np.testing.assert_array_equal(read_image(path).pixels, values)
+    with tifffile.TiffFile(path) as tiff:
+        assert tiff.is_bigtiff
+        assert tiff.pages.first.is_tiled
+        (series,) = tiff.series
+        assert [level.shape[:2] for level in series.levels] == [(1100, 700), (550, 350), (275, 175)][
+            : len(series.levels)
+        ]
+        assert len(series.levels) == 3
+        half = series.levels[1].asarray().reshape(550, 350, channels)
+    mean = values.astype(np.float64).reshape(550, 2, 350, 2, channels).mean(axis=(1, 3))
+    np.testing.assert_allclose(half, mean, rtol=1e-4, atol=0.5001)
+    assert [item.name for item in tmp_path.iterdir()] == ["slide.tif"]
+
+
+def test_too_few_or_odd_rows_leave_no_file(tmp_path: Path) -> None:
+    values = noise(300, 64, 3, dtype="uint8")
+    like = Image(pixels=values, spec=RGB)
+    writer = TiledTiffWriter(tmp_path / "a.tif", (600, 64), like)
+    writer.write(values)
+    with pytest.raises(DataError, match="600 rows was given 300"):
+        writer.close()
+    with (
+        pytest.raises(DataError, match="do not fit"),
+        TiledTiffWriter(tmp_path / "b.tif", (600, 64), like) as writer,
+    ):
+        writer.write(values[:, :32])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_large_file_is_written_and_read_in_little_memory(tmp_path: Path) -> None:
+    # 20,000 x 20,000 RGB is 1.2 GB; the process must stay far below.
+    import subprocess
+    import sys
+
+    script = f"""
+import resource, sys
+import numpy as np
+from pathlib import Path
+from translatekit.images import Image, open_image
+from translatekit.image_spec import RGB
+from translatekit.images.tiled import TiledTiffWriter
+strip = np.broadcast_to(np.arange(20000, dtype=np.uint16)[None, :, None], (256, 20000, 3)).astype(np.uint8)
+path = Path({str(tmp_path / "large.tif")!r})
+with TiledTiffWriter(path, (20000, 20000), Image(pixels=strip, spec=RGB), compression=1) as writer:
+    for top in range(0, 20000, 256):
+        writer.write(strip[: min(256, 20000 - top)])
+with open_image(path) as image:
+    header = image.header()
+    assert (header.height, header.width, header.pages) == (20000, 20000, 1), header
+    part = image.read_region(19000, 500, 512, 512).pixels
+    assert (part == strip[:1, 500:1012]).all()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 700, done.stdout  # MB
