@@ -20,10 +20,10 @@ import torch
 from PIL import Image
 from translatekit_tools.bulk import Result, memory, pipeline, translate
 from translatekit_tools.bulk.memory import (
-    Allowance,
-    Need,
+    MemoryBudget,
+    MemoryUse,
     Planner,
-    _left_in_groups,
+    _left_in_cgroups,
     available,
     bytes_a_pixel,
     measure,
@@ -103,7 +103,7 @@ def test_control_groups_limit_what_is_left(tmp_path: Path) -> None:
 
     def left(lines: str) -> list[int]:
         (tmp_path / "own").write_text(lines)
-        return list(_left_in_groups(tmp_path / "own", tmp_path / "fs"))
+        return list(_left_in_cgroups(tmp_path / "own", tmp_path / "fs"))
 
     group("fs/memory/jobs", memory__limit_in_bytes="900", memory__usage_in_bytes="500")
     group("fs/memory/jobs/a", memory__limit_in_bytes="800", memory__usage_in_bytes="300")
@@ -115,7 +115,7 @@ def test_control_groups_limit_what_is_left(tmp_path: Path) -> None:
     group("fs/slice", memory__max="max", memory__current="5")
     group("fs/slice/b", memory__max="50", memory__current="30", memory__stat="inactive_file 10\n")
     assert left("0::/slice/b\n") == [30]
-    assert list(_left_in_groups(tmp_path / "nowhere", tmp_path / "fs")) == []
+    assert list(_left_in_cgroups(tmp_path / "nowhere", tmp_path / "fs")) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of Linux")
@@ -171,7 +171,7 @@ def test_a_real_model_takes_no_more_than_is_computed(tmp_path: Path) -> None:
 @pytest.fixture
 def takes_1250(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measuring a model finds 1250 bytes a pixel."""
-    monkeypatch.setattr(memory, "measure", lambda translator: Need(0, 1250))
+    monkeypatch.setattr(memory, "measure", lambda translator: MemoryUse(0, 1250))
 
 
 def planner(translator: Any, limit: int) -> Planner:
@@ -247,19 +247,19 @@ def test_pixels_of_deep_and_hard_formats_count_more(data_dir: Path) -> None:
 
 
 def test_an_allowance_lets_one_alone_take_more_and_others_wait() -> None:
-    allowance = Allowance()
-    give_back = allowance.take(300, 100)
-    assert not allowance.fits(1, 100)
+    budget = MemoryBudget()
+    release = budget.acquire(300, 100)
+    assert not budget.fits(1, 100)
     with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(allowance.take, 60, 100)
+        second = pool.submit(budget.acquire, 60, 100)
         assert not second.done()
-        give_back()
+        release()
         second.result(10)
-    assert allowance.fits(40, 100)
-    assert not allowance.fits(41, 100)
-    waiting = threading.Thread(target=allowance.wait_until_idle)
+    assert budget.fits(40, 100)
+    assert not budget.fits(41, 100)
+    waiting = threading.Thread(target=budget.wait_until_idle)
     waiting.start()
-    allowance.close()
+    budget.close()
     waiting.join(10)
     assert not waiting.is_alive()
 
@@ -295,11 +295,11 @@ def test_images_on_their_way_stay_within_the_memory(
     for number, (height, width) in enumerate(sizes):
         png(tmp_path / f"in/{number:02}.png", height, width)
     alive, most, lock = 0, 0, threading.Lock()
-    take = Allowance.take
+    take = MemoryBudget.acquire
 
-    def counted(self: Allowance, cost: int, limit: int) -> Any:
+    def counted(self: MemoryBudget, cost: int, limit: int) -> Any:
         nonlocal alive, most
-        give_back = take(self, cost, limit)
+        release = take(self, cost, limit)
         with lock:
             alive += cost
             most = max(most, alive)
@@ -308,7 +308,7 @@ def test_images_on_their_way_stay_within_the_memory(
             nonlocal alive
             with lock:
                 alive -= cost
-            give_back()
+            release()
 
         return less
 
@@ -316,7 +316,7 @@ def test_images_on_their_way_stay_within_the_memory(
         def submit(self, batch: np.ndarray) -> Any:
             return type("Future", (), {"result": staticmethod(lambda: batch)})()
 
-    monkeypatch.setattr(Allowance, "take", counted)
+    monkeypatch.setattr(MemoryBudget, "acquire", counted)
     monkeypatch.setattr(pipeline, "Planner", lambda predictor, memory, fresh: limited(predictor, 30 * MB))
     model = greedy(1)
     if submits:

@@ -1,4 +1,4 @@
-"""A file that brings the program down does not do so again without a word."""
+"""A file that brings the program down does not do so again unnoticed."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def test_it_is_tried_last_and_alone_then_refused_and_by_force_tried_again(tmp_pa
     status, (told, outputs, failed) = run()
     assert (status, told, sorted(outputs)) == (0, [], others)
     assert len(failed) == 1
-    assert failed[0].startswith("3 runs have ended without a word while it was on its way")
+    assert failed[0].startswith("3 runs have ended abruptly while it was in progress")
     status, (told, outputs, failed) = run(model="harmless", force="force")
     assert (status, outputs[-1], failed) == (0, "3.png", [])
     assert told == [
-        f"{tmp_path / 'in/3.png'}: an earlier run ended without a word while it was on its way: "
+        f"{tmp_path / 'in/3.png'}: an earlier run ended abruptly while it was in progress: "
         "it is translated after the others, by itself"
     ]
     assert not (out / JOURNAL_NAME).exists()
@@ -72,13 +72,13 @@ def test_only_what_was_on_its_way_at_the_end_counts(tmp_path: Path) -> None:
         first.start(name)
     first.finish("b")
     second = Unfinished(tmp_path)  # the first run was killed
-    assert second.times == {"a": 1, "c": 1}
+    assert second.attempts == {"a": 1, "c": 1}
     second.start("a")
-    assert Unfinished(tmp_path).times == {"a": 2, "c": 1}
+    assert Unfinished(tmp_path).attempts == {"a": 2, "c": 1}
     second.finish("a")
     second.close()  # stopped before it came to c
     third = Unfinished(tmp_path)
-    assert third.times == {"c": 1}
+    assert third.attempts == {"c": 1}
     third.finish("c")
     third.close()
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from translatekit.inference.stages import Pause, batch_by
 from translatekit.interfaces import Translator
 
 IN_FLIGHT = 3
-"""Batches under way at once: one on its way to the device, one that is computed, one on its way back."""
+"""Batches in flight: one that is uploaded, one that is computed, one that is downloaded."""
 
 Timer = Callable[[str], AbstractContextManager[None]]
 """Told when a stage, by its name, is busy: within the context that it returns."""

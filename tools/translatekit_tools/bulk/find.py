@@ -31,7 +31,7 @@ from translatekit_tools.bulk.kinds import (
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 
-BESIDE = "-translated"
+DEFAULT_SUFFIX = "-translated"
 """Added to the name of an output, or of an output folder, that lands beside its input."""
 
 
@@ -180,7 +180,7 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
         folder = found.default_out if out is None else out
         if folder not in manifests:
             manifests[folder] = Manifest(folder)
-        suffix = options.suffix or (BESIDE if out is None and found.beside else "")
+        suffix = options.suffix or (DEFAULT_SUFFIX if out is None and found.beside else "")
         name = found.relative.stem + suffix + _output_suffix(found.source, options)
         output = folder if found.problem else folder / found.relative.with_name(name)
         jobs.append(
@@ -213,7 +213,11 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
             raise OptionError(f"-o - writes a video, and {source} is none: name a file with -o")
     if options.raw is not None and address != STANDARD:
         raise OptionError("--raw says what standard input is: name the input -")
-    name = source.stem + (options.suffix or (BESIDE if out is None else "")) + _output_suffix(source, options)
+    name = (
+        source.stem
+        + (options.suffix or (DEFAULT_SUFFIX if out is None else ""))
+        + _output_suffix(source, options)
+    )
     if str(out) == STANDARD:
         container = options.container or STREAMED[0]
         if container not in STREAMED:
@@ -279,7 +283,7 @@ def _expand(inputs: Sequence[str | Path], out: Path | None, findings: Findings) 
         if path.is_dir():
             named = path if path.name not in ("", "..") else path.resolve()
             below = Path(named.name) if len(inputs) > 1 and out is not None else Path()
-            default_out = named.parent / f"{named.name}{BESIDE}"
+            default_out = named.parent / f"{named.name}{DEFAULT_SUFFIX}"
             files = [
                 _Found(
                     source=file,

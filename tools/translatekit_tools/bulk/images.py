@@ -15,7 +15,7 @@ from translatekit.inference.predictor import Predictor
 
 @dataclass(slots=True, eq=False)
 class Decoded:
-    """An image on its way through the model.
+    """An image that goes through the model.
 
     Attributes:
         request: what the model is asked.

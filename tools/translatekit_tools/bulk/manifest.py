@@ -48,7 +48,7 @@ class Manifest:
 
     Attributes:
         folder: the output folder.
-        unfinished: which inputs were on their way when an earlier run was killed.
+        unfinished: which inputs were in progress when an earlier run was killed.
     """
 
     def __init__(self, folder: Path) -> None:

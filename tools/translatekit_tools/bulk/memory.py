@@ -50,7 +50,7 @@ def available() -> int:
     process = psutil.Process().memory_info()
     left = [
         psutil.virtual_memory().available,
-        *_left_in_groups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")),
+        *_left_in_cgroups(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")),
     ]
     with contextlib.suppress(ImportError):  # not on Windows
         import resource
@@ -62,7 +62,7 @@ def available() -> int:
     return max(0, min(left))
 
 
-def _left_in_groups(own: Path, mounted: Path) -> Iterator[int]:
+def _left_in_cgroups(own: Path, mounted: Path) -> Iterator[int]:
     """What the control groups of this process, and those above them, leave it.
 
     Args:
@@ -103,7 +103,7 @@ def _reclaimable(group: Path) -> int:
 
 
 def bytes_a_pixel(source: Path | bytes, output_suffix: str) -> int:
-    """What a pixel of an image takes on its way, as far as the header of its file tells; an upper bound."""
+    """What a pixel of an image takes in the pipeline, as far as the header of its file tells; an upper bound."""
     from PIL import Image
 
     if output_suffix in (".webp", ".avif"):
@@ -121,7 +121,7 @@ def bytes_a_pixel(source: Path | bytes, output_suffix: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class MemoryUse:
     """What a model takes for a batch, beyond what it holds when it is loaded, in bytes.
 
     Attributes:
@@ -137,11 +137,11 @@ class Need:
         return int(self.fixed + self.pixel * count * height * width)
 
 
-UNMEASURED = Need(2**28, 4096)
+UNMEASURED = MemoryUse(2**28, 4096)
 """More than any network here takes: images that fit by this need no measurement."""
 
 
-def measure(translator: Translator) -> Need:
+def measure(translator: Translator) -> MemoryUse:
     """Translate two small images and see what the process grows by.
 
     Where the model takes one size only, it is measured at that.
@@ -164,7 +164,7 @@ def measure(translator: Translator) -> Need:
             taken.append(_MARGIN * growth())
     pixels = [0, *(height * width for height, width in sizes)]
     pixel = (taken[-1] - taken[-2]) / (pixels[-1] - pixels[-2])
-    return Need(max(0.0, taken[-1] - pixel * pixels[-1]), pixel)
+    return MemoryUse(max(0.0, taken[-1] - pixel * pixels[-1]), pixel)
 
 
 @contextlib.contextmanager
@@ -176,22 +176,22 @@ def _growth() -> Iterator[Callable[[], int]]:
     before = peak = process.memory_info().rss
     over = threading.Event()
 
-    def look() -> None:
+    def sample() -> None:
         nonlocal peak
         peak = max(peak, process.memory_info().rss)
 
     def watch() -> None:
         while not over.wait(0.002):
-            look()
+            sample()
 
-    def grown() -> int:
-        look()
+    def peak_growth() -> int:
+        sample()
         return peak - before
 
     thread = threading.Thread(target=watch, name="translatekit-memory", daemon=True)
     thread.start()
     try:
-        yield grown
+        yield peak_growth
     finally:
         over.set()
         thread.join()
@@ -232,13 +232,15 @@ class Planner:
                     "pass more"
                 )
         on_host = predictor.device.startswith("cpu")
-        self._need = UNMEASURED if on_host else Need(0, 0)
+        self._use = UNMEASURED if on_host else MemoryUse(0, 0)
 
     def must_measure(self, height: int, width: int) -> bool:
         """Whether `plan` for an image of that size would measure the model, which wants nothing else to go on."""
-        return self._need is UNMEASURED and self._cost(1, height, width) > self.limit // 2
+        return self._use is UNMEASURED and self._cost(1, height, width) > self.limit // 2
 
-    def plan(self, height: int, width: int, held: int, most: int, part: float = 1.0) -> tuple[Predictor, int]:
+    def plan(
+        self, height: int, width: int, image_bytes: int, max_batch: int, share: float = 1.0
+    ) -> tuple[Predictor, int]:
         """How an image is translated.
 
         Args:
@@ -253,35 +255,35 @@ class Planner:
         Raises:
             DataError: it does not fit at all.
         """
-        limit = int(self.limit * part)
-        if held > limit:
+        limit = int(self.limit * share)
+        if image_bytes > limit:
             raise DataError(
-                f"an image of {width}x{height} pixels takes about {describe(held)}, "
+                f"an image of {width}x{height} pixels takes about {describe(image_bytes)}, "
                 f"more than the {describe(limit)} that --memory leaves: pass a smaller --size, or more --memory"
             )
         if self.must_measure(height, width):
-            self._need = measure(self._fresh())
-        # Half for the images on their way, half for the model; an image that needs more than half goes alone.
-        left = limit // 2 if held <= limit // 2 else limit - held
-        for count in range(most, 0, -1):
+            self._use = measure(self._fresh())
+        # Half for the images in progress, half for the model; an image that needs more than half goes alone.
+        left = limit // 2 if image_bytes <= limit // 2 else limit - image_bytes
+        for count in range(max_batch, 0, -1):
             if self._cost(count, height, width) <= left:
                 return self._predictor, count
         for side in self._sides(height, width):
-            if 1.5 * self._need(1, side, side) <= left:  # statistics of the whole image take some more
+            if 1.5 * self._use(1, side, side) <= left:  # statistics of the whole image take some more
                 return self._in_tiles(side), 1
         raise DataError(
             f"translating {width}x{height} pixels takes about {describe(self._cost(1, height, width))}, "
             f"more than the {describe(left)} that --memory leaves: pass a smaller --size, or more --memory"
         )
 
-    def for_frames(self, height: int, width: int) -> tuple[Predictor, int]:
+    def plan_frames(self, height: int, width: int) -> tuple[Predictor, int]:
         """How the frames of a video of that size are translated; as `plan`."""
         to = self._predictor.size or Size(max(1, width), max(1, height))
         padded = [_multiple(side, self._predictor.info.size_multiple) for side in (to.height, to.width)]
-        held = max(height * width, padded[0] * padded[1]) * _FRAMES
-        return self.plan(padded[0], padded[1], held, self._predictor.batch_size(to.height, to.width))
+        image_bytes = max(height * width, padded[0] * padded[1]) * _FRAMES
+        return self.plan(padded[0], padded[1], image_bytes, self._predictor.batch_size(to.height, to.width))
 
-    def why_tiles(self, height: int, width: int, predictor: Predictor) -> str:
+    def tiling_note(self, height: int, width: int, predictor: Predictor) -> str:
         """A sentence for an image that `plan` has translated in tiles."""
         return (
             f"{width}x{height} pixels would take about {describe(self._cost(1, height, width))} of memory at once: "
@@ -291,8 +293,8 @@ class Planner:
     def _cost(self, count: int, height: int, width: int) -> int:
         tile = self._predictor.tile
         if tile is not None:
-            return self._need(1, min(height, tile), min(width, tile))
-        return self._need(count, height, width)
+            return self._use(1, min(height, tile), min(width, tile))
+        return self._use(count, height, width)
 
     def _sides(self, height: int, width: int) -> list[int]:
         """Of the tiles to try, the largest first."""
@@ -313,8 +315,8 @@ class Planner:
         return self._tiled[side]
 
 
-class Allowance:
-    """What images on their way take together; one that takes more by itself goes alone."""
+class MemoryBudget:
+    """What images in progress take together; one that takes more by itself goes alone."""
 
     def __init__(self) -> None:
         self._taken = 0
@@ -330,7 +332,7 @@ class Allowance:
     def _fits(self, cost: int, limit: int) -> bool:
         return self._count == 0 or self._taken + cost <= limit
 
-    def take(self, cost: int, limit: int) -> Callable[[], None]:
+    def acquire(self, cost: int, limit: int) -> Callable[[], None]:
         """Wait until one more may go on.
 
         Returns:
@@ -341,16 +343,16 @@ class Allowance:
             self._taken += cost
             self._count += 1
 
-        def give_back() -> None:
+        def release() -> None:
             with self._changed:
                 self._taken -= cost
                 self._count -= 1
                 self._changed.notify_all()
 
-        return give_back
+        return release
 
     def wait_until_idle(self) -> None:
-        """Wait until none is on its way."""
+        """Wait until none is in progress."""
         with self._changed:
             self._changed.wait_for(lambda: self._count == 0 or self._closed)
 

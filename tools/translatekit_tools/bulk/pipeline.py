@@ -50,10 +50,10 @@ from translatekit_tools.bulk.kinds import (
     is_video,
 )
 from translatekit_tools.bulk.manifest import Entry, hash_options
-from translatekit_tools.bulk.memory import Allowance, Planner, bytes_a_pixel
+from translatekit_tools.bulk.memory import MemoryBudget, Planner, bytes_a_pixel
 from translatekit_tools.bulk.model import make_predictor, open_model
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.stats import Clock
+from translatekit_tools.bulk.stats import StageTimer
 from translatekit_tools.bulk.summary import Outcome, Progress, Result, Summary
 from translatekit_tools.bulk.unfinished import MAX_ATTEMPTS
 
@@ -68,7 +68,7 @@ _SMALL_FILE = 2**25  # bytes; files up to this are read ahead
 
 @dataclass(slots=True)
 class _Item:
-    """One input on its way through the pipeline; each stage takes what it needs and lets it go."""
+    """One input in the pipeline; each stage takes what it needs and frees it."""
 
     index: int
     job: Job
@@ -77,9 +77,9 @@ class _Item:
     input_hash: str = ""
     data: bytes = b""
     predictor: Predictor | None = None
-    most: int = 1
+    max_batch: int = 1
     image: Decoded | None = None
-    give_back: Callable[[], None] | None = None
+    release: Callable[[], None] | None = None
     bytes_read: int = 0
     bytes_written: int = 0
     video: VideoResult | None = None
@@ -87,11 +87,11 @@ class _Item:
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         self.outcome, self.reason = outcome, reason
         self.data, self.image = b"", None
-        if self.give_back is not None:
-            self.give_back()
-            self.give_back = None
+        if self.release is not None:
+            self.release()
+            self.release = None
             self.job.manifest.unfinished.finish(self.name)
-        elif outcome == "skipped" and self.times:
+        elif outcome == "skipped" and self.attempts:
             self.job.manifest.unfinished.finish(self.name)
 
     @property
@@ -105,9 +105,9 @@ class _Item:
         return self.job.manifest.relative(self.job.source)
 
     @property
-    def times(self) -> int:
-        """How many runs have ended without a word while it was on its way."""
-        return self.job.manifest.unfinished.times[self.name]
+    def attempts(self) -> int:
+        """How many runs have ended abruptly while it was in progress."""
+        return self.job.manifest.unfinished.attempts[self.name]
 
 
 def translate_images(
@@ -133,12 +133,12 @@ def translate_images(
         _place_frames(findings.jobs, Path(options.frames).expanduser())
     if not options.dry_run:
         _prepare_folders(findings.jobs)
-    for note in _dropped(findings.jobs):
+    for note in _dropped_frames(findings.jobs):
         say(note)
     pipeline = _Pipeline(options, model_file, None if isinstance(model, str | Path) else model, say)
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="translatekit")
     try:
-        for item in pipeline.rounds(findings.jobs, pool, progress):
+        for item in pipeline.run_all(findings.jobs, pool, progress):
             assert item.outcome is not None
             result = Result(
                 source=item.job.shown_source,
@@ -158,7 +158,7 @@ def translate_images(
         for manifest in {id(job.manifest): job.manifest for job in findings.jobs}.values():
             manifest.unfinished.close()
     summary.seconds = time.perf_counter() - start
-    summary.stats = pipeline.clock.stats(_THREADS)
+    summary.stats = pipeline.timer.stats(_THREADS)
     return summary
 
 
@@ -177,10 +177,10 @@ class _Pipeline:
         self.model_file = model_file
         self.model_hash = hash_file(model_file) if model_file is not None else ""
         self.options_hash = hash_options(options.of_result())
-        self.clock = Clock()
+        self.timer = StageTimer()
         self._predictor = None if translator is None else make_predictor(translator, options)
         self._planner: Planner | None = None
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     @property
     def predictor(self) -> Predictor:
@@ -203,23 +203,23 @@ class _Pipeline:
             return getattr(translator, "within", translator)
         return open_model(self.model_file, self.options)
 
-    def rounds(
+    def run_all(
         self, jobs: Sequence[Job], pool: ThreadPoolExecutor, progress: Progress | None
     ) -> Iterator[_Item]:
         """All jobs, finished: images, then videos and animations; then the alternatives of those that failed."""
         while jobs:
-            still: list[Job] = []
+            single: list[Job] = []
             of_frames: list[Job] = []
-            suspects: list[Job] = []
+            retries: list[Job] = []
             for job in jobs:
                 several = _is_video(job) or is_multipage(job.source, job.output)
-                kind = of_frames if job.problem is None and several else still
-                (suspects if kind is still and _Item(0, job).times else kind).append(job)
+                kind = of_frames if job.problem is None and several else single
+                (retries if kind is single and _Item(0, job).attempts else kind).append(job)
             following: list[Job] = []
             with (
-                closing(self.items(still, pool)) as images,
+                closing(self.items(single, pool)) as images,
                 closing(self.videos(of_frames, progress)) as videos,
-                closing(self.one_by_one(suspects, pool)) as others,
+                closing(self.one_by_one(retries, pool)) as others,
             ):
                 for item in chain(images, videos, others):
                     following += _next_alternatives(item)
@@ -228,10 +228,12 @@ class _Pipeline:
 
     def one_by_one(self, jobs: Sequence[Job], pool: ThreadPoolExecutor) -> Generator[_Item, None, None]:
         """Those that an earlier run may have died of: last, and alone, the likeliest at the end."""
-        for times, job in sorted(((_Item(0, job).times, job) for job in jobs), key=lambda pair: pair[0]):
-            if times >= MAX_ATTEMPTS and not self.options.force:
+        for attempts, job in sorted(
+            ((_Item(0, job).attempts, job) for job in jobs), key=lambda pair: pair[0]
+        ):
+            if attempts >= MAX_ATTEMPTS and not self.options.force:
                 job.problem = (
-                    f"{times} runs have ended without a word while it was on its way, as those do that are killed for "
+                    f"{attempts} runs have ended abruptly while it was in progress, as those do that are killed for "
                     "memory: replace or remove it, or pass --force to try again"
                 )
             with closing(self.items([job], pool)) as items:
@@ -242,27 +244,25 @@ class _Pipeline:
         start = (_Item(index, job) for index, job in enumerate(jobs))
         read = ordered_map(self._stage("read", self.read), start, pool, _AHEAD)
         if self.options.dry_run:
-            yield from self.pretend(read)
+            yield from self.without_translation(read)
             return
-        allowance = Allowance()
-        decoded = ordered_map(
-            self._stage("decode", self.decode), self.admitted(read, allowance), pool, _AHEAD
-        )
+        budget = MemoryBudget()
+        decoded = ordered_map(self._stage("decode", self.decode), self.admitted(read, budget), pool, _AHEAD)
         batches = by_shape(decoded, window=_AHEAD + 2 * (self.options.batch_size or 8))
         # Threads of their own: the model waits neither for a file to be flushed nor, as long as a batch is
         # ready, for one to be decoded.
         with (
             closing(background(batches, _READY)) as ready,
             closing(
-                background(translate_batches(self.clock.waiting(ready, "wait"), self.clock.stage), _AHEAD)
+                background(translate_batches(self.timer.waiting(ready, "wait"), self.timer.stage), _AHEAD)
             ) as translated,
-            closing(allowance),
+            closing(budget),
         ):
             yield from in_order(ordered_map(_guarded(self.write), translated, pool, _AHEAD))
 
     def _stage(self, name: str, stage: Callable[[_Item], None]) -> Callable[[_Item], _Item]:
         def timed(item: _Item) -> None:
-            with self.clock.stage(name):
+            with self.timer.stage(name):
                 stage(item)
 
         return _guarded(timed)
@@ -304,54 +304,56 @@ class _Pipeline:
                 f"{output} exists and is not what an earlier run wrote there: "
                 "pass --force to overwrite it, or choose another name with -o or --suffix"
             )
-        made_from = (entry.input_hash, entry.model_hash, entry.options_hash)
+        source_hashes = (entry.input_hash, entry.model_hash, entry.options_hash)
         known = bool(self.model_hash and item.input_hash)
-        return known and made_from == (item.input_hash, self.model_hash, self.options_hash)
+        return known and source_hashes == (item.input_hash, self.model_hash, self.options_hash)
 
-    def pretend(self, items: Iterable[_Item]) -> Iterator[_Item]:
+    def without_translation(self, items: Iterable[_Item]) -> Iterator[_Item]:
         """Finish what a dry run does not go on with."""
         for item in items:
             if item.outcome is None:
                 item.finish("translated")
             yield item
 
-    def admitted(self, items: Iterable[_Item], allowance: Allowance) -> Iterator[_Item | Pause]:
+    def admitted(self, items: Iterable[_Item], budget: MemoryBudget) -> Iterator[_Item | Pause]:
         """The items, each when there is memory for it; before the first that needs the model, that is loaded."""
         for item in items:
             if item.outcome is None:
-                yield from self._admit(item, allowance)
+                yield from self._admit(item, budget)
             yield item
 
-    def _admit(self, item: _Item, allowance: Allowance) -> Iterator[Pause]:
+    def _admit(self, item: _Item, budget: MemoryBudget) -> Iterator[Pause]:
         planner = self.planner
-        height, width, held = self._extent(item)
+        height, width, image_bytes = self._extent(item)
         if planner.must_measure(height, width):
             yield Pause()
-            allowance.wait_until_idle()
+            budget.wait_until_idle()
         try:
-            most = self.predictor.batch_size(height, width)
-            item.predictor, item.most = planner.plan(
-                height, width, held, most, part=0.5 ** max(0, item.times - 1)
+            max_batch = self.predictor.batch_size(height, width)
+            item.predictor, item.max_batch = planner.plan(
+                height, width, image_bytes, max_batch, share=0.5 ** max(0, item.attempts - 1)
             )
         except TranslatekitError as error:
             item.finish("failed", str(error))
             return
         if item.predictor is not self.predictor:
-            self._say_once("tiles", f"{item.job.source}: {planner.why_tiles(height, width, item.predictor)}")
-        if not allowance.fits(held, planner.limit // 2):
+            self._warn_once(
+                "tiles", f"{item.job.source}: {planner.tiling_note(height, width, item.predictor)}"
+            )
+        if not budget.fits(image_bytes, planner.limit // 2):
             yield Pause()
-        if item.times:
+        if item.attempts:
             self.say(
-                f"{item.job.source}: an earlier run ended without a word while it was on its way: "
+                f"{item.job.source}: an earlier run ended abruptly while it was in progress: "
                 "it is translated after the others, by itself"
             )
-        item.give_back = allowance.take(held, planner.limit // 2)
+        item.release = budget.acquire(image_bytes, planner.limit // 2)
         item.job.manifest.unfinished.start(item.name)
 
-    def _say_once(self, about: str, sentence: str) -> None:
+    def _warn_once(self, about: str, sentence: str) -> None:
         """What holds for many images is said of the first."""
-        if about not in self._told:
-            self._told.add(about)
+        if about not in self._warned:
+            self._warned.add(about)
             self.say(sentence)
 
     def _extent(self, item: _Item, page: int = 0) -> tuple[int, int, int]:
@@ -365,7 +367,7 @@ class _Pipeline:
             return 1, 1, 0
         if width == 2 * height and self.predictor.info.data.get("dataset") == "aligned":
             left = 0 if self.predictor.info.direction == "AtoB" else height
-            self._say_once(
+            self._warn_once(
                 "pairs",
                 f"{item.job.source} is twice as wide as high, as the model's training pairs are that stand side by "
                 "side in one file; it is translated as one image. Where it is such a pair, cut out the half that the "
@@ -382,13 +384,15 @@ class _Pipeline:
     def decode(self, item: _Item) -> None:
         """From the file's bytes to what the model is asked."""
         assert item.predictor is not None
-        item.image = self._decoded(item.data or item.job.source, item.predictor, item.most)
+        item.image = self._decoded(item.data or item.job.source, item.predictor, item.max_batch)
         item.data = b""
 
-    def _decoded(self, source: Path | bytes, predictor: Predictor, most: int = 1, page: int = 0) -> Decoded:
-        image = decode(source, predictor, most, page)
+    def _decoded(
+        self, source: Path | bytes, predictor: Predictor, max_batch: int = 1, page: int = 0
+    ) -> Decoded:
+        image = decode(source, predictor, max_batch, page)
         if image.cut:
-            self._say_once("depth", cut_to_8_bits("an image"))
+            self._warn_once("depth", cut_to_8_bits("an image"))
         return image
 
     def videos(self, jobs: Sequence[Job], progress: Progress | None) -> Generator[_Item, None, None]:
@@ -409,11 +413,11 @@ class _Pipeline:
         extents = [self._extent(item, page) for page in range(count_pages(source))]
 
         def pages() -> Iterator[Picture]:
-            for page, (height, width, held) in enumerate(extents):
-                predictor, _ = self.planner.plan(height, width, held, 1)
-                with self.clock.stage("decode"):
+            for page, (height, width, image_bytes) in enumerate(extents):
+                predictor, _ = self.planner.plan(height, width, image_bytes, 1)
+                with self.timer.stage("decode"):
                     image = self._decoded(source, predictor, page=page)
-                yield from (done.picture() for done in translate_batches([[image]], self.clock.stage))
+                yield from (done.picture() for done in translate_batches([[image]], self.timer.stage))
                 report(page + 1, len(extents))
 
         big = sum(height * width for height, width, _ in extents) * 8 > 2**32 - 2**24  # RGBA of 16 bits
@@ -421,7 +425,7 @@ class _Pipeline:
             job.output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(error, job.output) from None
-        with atomic_path(job.output, before_rename=lambda: self._enter_file(item, made)) as made:
+        with atomic_path(job.output, before_rename=lambda: self._record_file(item, made)) as made:
             write_pages(made, map(image_of, pages()), self.options.compression, big)
         item.finish("translated")
 
@@ -444,14 +448,14 @@ class _Pipeline:
             item.finish("translated")
             return
         report, say = (getattr(progress, name, _ignore) for name in ("frames", "say"))
-        made_from = (item.input_hash, self.model_hash, self.options_hash)
+        source_hashes = (item.input_hash, self.model_hash, self.options_hash)
         if (
             job.source.suffix.lower() in ANIMATION_SUFFIXES and job.source.is_file()
         ):  # opening it decodes a whole frame
-            self.planner.for_frames(*read_size(job.source))
+            self.planner.plan_frames(*read_size(job.source))
 
         def commit(made: Path) -> None:
-            commit_file(made, job.output, lambda: self._enter_file(item, made))
+            commit_file(made, job.output, lambda: self._record_file(item, made))
 
         try:
             if job.frames is not None:
@@ -460,10 +464,10 @@ class _Pipeline:
                     job.frames,
                     self.planner,
                     self.options,
-                    made_from,
+                    source_hashes,
                     report,
                     say,
-                    self.clock,
+                    self.timer,
                     job.address,
                 )
             elif (
@@ -478,7 +482,7 @@ class _Pipeline:
                     commit=commit,
                     report=report,
                     say=say,
-                    clock=self.clock,
+                    timer=self.timer,
                 )
             else:
                 job.output.parent.mkdir(parents=True, exist_ok=True)
@@ -487,11 +491,11 @@ class _Pipeline:
                     job.output,
                     self.planner,
                     self.options,
-                    made_from,
+                    source_hashes,
                     commit=commit,
                     report=report,
                     say=say,
-                    clock=self.clock,
+                    timer=self.timer,
                 )
         except BrokenPipeError:
             raise DataError("whoever reads standard output has ended: nothing more was translated") from None
@@ -499,10 +503,10 @@ class _Pipeline:
             raise write_error(error, job.frames or job.output) from None
         item.finish("translated")
 
-    def _enter_file(self, item: _Item, made: Path) -> None:
-        self._enter(item, hash_file(made), made.stat().st_size)
+    def _record_file(self, item: _Item, made: Path) -> None:
+        self._record(item, hash_file(made), made.stat().st_size)
 
-    def _enter(self, item: _Item, output_hash: str, output_size: int) -> None:
+    def _record(self, item: _Item, output_hash: str, output_size: int) -> None:
         """Put an output into its manifest."""
         job = item.job
         item.bytes_written = output_size
@@ -522,22 +526,22 @@ class _Pipeline:
         """Encode and write, whole or not at all."""
         assert item.image is not None
         job = item.job
-        with self.clock.stage("encode"):
+        with self.timer.stage("encode"):
             data = encode(
                 item.image, job.output.suffix.lower(), self.options.quality, self.options.compression
             )
         try:
-            with self.clock.stage("write"):
+            with self.timer.stage("write"):
                 job.output.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(
-                    job.output, data, before_rename=lambda: self._enter(item, hash_bytes(data), len(data))
+                    job.output, data, before_rename=lambda: self._record(item, hash_bytes(data), len(data))
                 )
         except OSError as error:
             raise write_error(error, job.output) from None
         item.finish("translated")
 
 
-def _dropped(jobs: Iterable[Job]) -> Iterator[str]:
+def _dropped_frames(jobs: Iterable[Job]) -> Iterator[str]:
     """A sentence on the inputs of several frames or pages of which the output's format holds one."""
     cut = [
         job

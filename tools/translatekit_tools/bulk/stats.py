@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-BESIDE = ("read", "decode", "encode", "write")
+PARALLEL_STAGES = ("read", "decode", "encode", "write")
 """Stages that several threads work at, beside the translator."""
 
 
@@ -34,7 +34,7 @@ class Stats:
         """The stage that the others wait for."""
         if self.seconds.get("translate", 0.0) >= self.seconds.get("wait", 0.0):
             return "translate"
-        return max(BESIDE, key=lambda stage: self.seconds.get(stage, 0.0))
+        return max(PARALLEL_STAGES, key=lambda stage: self.seconds.get(stage, 0.0))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -46,7 +46,7 @@ class Stats:
         }
 
 
-class Clock:
+class StageTimer:
     """Adds up what stages take, from any thread."""
 
     def __init__(self) -> None:

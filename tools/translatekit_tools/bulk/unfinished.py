@@ -1,4 +1,4 @@
-"""Which files were on their way when a run came to an end that it could not tell of: killed, out of memory, crashed."""
+"""Which files were in progress when a run ended abruptly: killed, out of memory, crashed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from translatekit_tools.journal import Journal
 JOURNAL_NAME = ".translatekit-unfinished.jsonl"
 
 MAX_ATTEMPTS = 3
-"""A file that was on its way so many times is not tried again."""
+"""A file that was in progress in so many runs that ended abruptly is not tried again."""
 
 
 class Unfinished:
-    """A journal in an output folder: a line when a file sets out, a line when it is finished; gone when the run ends.
+    """A journal in an output folder: a line when a file is started, a line when it is finished; gone when the run ends.
 
     It is a help and no promise: where it cannot be written, the run goes on without.
 
     Attributes:
-        times: how many times each file was on its way when a run ended, by its path relative to the folder.
+        times: how many times each file was in progress when a run ended, by its path relative to the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,21 +30,21 @@ class Unfinished:
             DataError: it is there and cannot be read.
         """
         self._journal = Journal(folder / JOURNAL_NAME)
-        self.times: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
         self._is_open = False
         for record in self._journal.records:
             if isinstance(name := record.get("started"), str):
-                self.times[name] += 1
+                self.attempts[name] += 1
             elif isinstance(name := record.get("finished"), str):
-                del self.times[name]
-        self._left = Counter(self.times)
+                del self.attempts[name]
+        self._left = Counter(self.attempts)
 
     def start(self, name: str) -> None:
-        """A file sets out."""
+        """A file is started."""
         self._note("started", name)
 
     def finish(self, name: str) -> None:
-        """A file that has set out is finished, well or not."""
+        """A file that was started is finished, well or not."""
         del self._left[name]
         self._note("finished", name)
 
@@ -56,7 +56,7 @@ class Unfinished:
     def close(self) -> None:
         """The run ends and knows it; only what earlier runs have left, and this one has not finished, is kept."""
         with contextlib.suppress(OSError):
-            if self._is_open or (self.times and not self._left):
+            if self._is_open or (self.attempts and not self._left):
                 self._journal.path.unlink(missing_ok=True)
                 for name in self._left.elements():
                     self._journal.append({"started": name})

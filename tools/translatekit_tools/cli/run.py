@@ -17,7 +17,7 @@ from translatekit.errors import OptionError, Stopped
 from translatekit.terminal import echo, stderr
 from translatekit_tools.bulk.addresses import STANDARD
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.stats import BESIDE
+from translatekit_tools.bulk.stats import PARALLEL_STAGES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -217,7 +217,7 @@ def _print_stats(console: Console, stats: Stats) -> None:
     table.add_column("busy, s", justify="right")
     table.add_column("share of the time", justify="right")
     for stage, seconds in stats.seconds.items():
-        workers = stats.threads if stage in BESIDE else 1
+        workers = stats.threads if stage in PARALLEL_STAGES else 1
         share = seconds / (stats.wall * workers) if stats.wall else 0.0
         note = f" of {workers} threads" if workers > 1 else ""
         table.add_row(stage, f"{seconds:.2f}", f"{100 * share:.0f} %{note}")

@@ -27,11 +27,11 @@ else:
 
 INPUT, OUTPUT = "image", "translated"
 IN_FLIGHT = 3
-"""Batches at a time: one on its way up, one that is computed, one on its way down."""
+"""Batches at a time: one that is uploaded, one that is computed, one that is downloaded."""
 
 
 class InFlight:
-    """A batch on its way through the GPU."""
+    """A batch in flight."""
 
     def __init__(self, slot: _Slot, images: int, shape: tuple[int, ...]) -> None:
         self.slot: _Slot | None = slot
@@ -117,7 +117,7 @@ class Session:
         self._in_flight: deque[InFlight] = deque()
 
     def start(self, batch: np.ndarray) -> InFlight:
-        """Send a batch on its way; returns as soon as its images are in pinned memory.
+        """Start a batch; returns as soon as its images are in pinned memory.
 
         With as many as `IN_FLIGHT` under way it waits for the oldest, whose result is kept.
 

@@ -36,7 +36,7 @@ def warp_error(inputs: Iterable[np.ndarray], outputs: Iterable[np.ndarray]) -> f
 class Smoother:
     """Blends each output with the one before, moved along the optical flow of the inputs, where those agree.
 
-    It measures the warp error on its way, of the raw and of the smoothed outputs.
+    It also measures the warp error, of the raw and of the smoothed outputs.
     """
 
     def __init__(self, strength: float, state: Mapping[str, np.ndarray] | None = None) -> None:

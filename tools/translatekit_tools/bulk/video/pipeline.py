@@ -35,7 +35,7 @@ from translatekit_tools.bulk.kinds import (
 from translatekit_tools.bulk.manifest import Entry, Manifest, hash_options
 from translatekit_tools.bulk.memory import Planner
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
-from translatekit_tools.bulk.stats import Clock
+from translatekit_tools.bulk.stats import StageTimer
 from translatekit_tools.bulk.summary import VideoResult
 from translatekit_tools.bulk.tracks import Selection
 from translatekit_tools.bulk.video.animation import AnimationReader, write_animation
@@ -56,7 +56,7 @@ _MAX_PLACES = 5  # that are named
 Report = Callable[[int, int], None]
 """Told how many frames are done, and how many there will be (0 where nobody knows)."""
 
-MadeFrom = tuple[str, str, str]
+SourceHashes = tuple[str, str, str]
 """Hashes of the input, the model and the options; the model's is empty where it came from no file."""
 
 
@@ -82,12 +82,12 @@ def translate_video(
     out: Path,
     planner: Planner,
     options: RunOptions,
-    made_from: MadeFrom,
+    source_hashes: SourceHashes,
     *,
     commit: Callable[[Path], None],
     report: Report = lambda done, total: None,
     say: Callable[[str], None] = lambda text: None,
-    clock: Clock | None = None,
+    timer: StageTimer | None = None,
 ) -> VideoResult:
     """Translate a video or an animation; of a video, a run that was stopped goes on after its last finished segment.
 
@@ -108,13 +108,13 @@ def translate_video(
     folder = _hidden_folder(out)
     made = folder / f"made{out.suffix.lower()}"
     with closing(_open(source, options)) as reader:
-        pipeline = _Pipeline(reader, planner, options, report, clock or Clock(), say)
+        pipeline = _Pipeline(reader, planner, options, report, timer or StageTimer(), say)
         if isinstance(reader, AnimationReader) and reader.cut:
             say(f"{source} has more than 8 bits a channel, of which an animation keeps 8")
         if isinstance(reader, AnimationReader) and made.suffix in ANIMATION_SUFFIXES:
             _make_animation(reader, pipeline, made)
         else:
-            _make_video(reader, pipeline, made, made_from, say)
+            _make_video(reader, pipeline, made, source_hashes, say)
         commit(made)
     shutil.rmtree(folder, ignore_errors=True)
     return pipeline.result()
@@ -137,7 +137,7 @@ def _make_animation(reader: AnimationReader, pipeline: _Pipeline, made: Path) ->
 
 
 def _make_video(
-    reader: Reader, pipeline: _Pipeline, made: Path, made_from: MadeFrom, say: Callable[[str], None]
+    reader: Reader, pipeline: _Pipeline, made: Path, source_hashes: SourceHashes, say: Callable[[str], None]
 ) -> None:
     options, suffix = pipeline.options, made.suffix
     rate = None
@@ -152,21 +152,21 @@ def _make_video(
     muxer = _muxer(reader, pipeline, encoding, suffix)
     muxer.check()
     plan = {
-        "made_from": [*made_from[:2], hash_options(options.of_frames())],
+        "made_from": [*source_hashes[:2], hash_options(options.of_frames())],
         "segment_frames": SEGMENT_FRAMES,
         "encoding": repr(encoding),
     }
-    segments = Segments(made.parent, plan if made_from[1] else None)
+    segments = Segments(made.parent, plan if source_hashes[1] else None)
     try:
         with closing(pipeline.frames(skip=segments.frames, state=segments.state)) as frames:
             while (first := next(frames, None)) is not None:
                 some = chain([first], islice(frames, SEGMENT_FRAMES - 1))
                 segments.add(partial(write_segment, frames=some, encoding=encoding), pipeline.state)
-        with pipeline.clock.stage("write"):
+        with pipeline.timer.stage("write"):
             muxer.mux(segments.paths, pipeline.end, made)
     except DataError as error:
         made.unlink(missing_ok=True)
-        if not segments.frames or not made_from[1]:  # nothing that another run could go on with
+        if not segments.frames or not source_hashes[1]:  # nothing that another run could go on with
             shutil.rmtree(made.parent, ignore_errors=True)
             raise
         raise type(error)(f"{error} (the {segments.frames} frames that are translated are kept)") from None
@@ -186,7 +186,7 @@ def translate_stream(
     commit: Callable[[Path], None],
     report: Report = lambda done, total: None,
     say: Callable[[str], None] = lambda text: None,
-    clock: Clock | None = None,
+    timer: StageTimer | None = None,
 ) -> VideoResult:
     """Translate a video as it comes: from standard input or a URL, or to standard output. A stopped run begins again.
 
@@ -208,7 +208,7 @@ def translate_stream(
         suffix = f".{options.container or STREAMED[0]}" if out is None else out.suffix.lower()
         tracks = suffix not in RAW_SUFFIXES
         reader = stack.enter_context(closing(_open(source, options, address, tracks)))
-        pipeline = _Pipeline(reader, planner, options, report, clock or Clock(), say)
+        pipeline = _Pipeline(reader, planner, options, report, timer or StageTimer(), say)
         if out is None:
             file = StandardOutput()
             try:
@@ -292,10 +292,10 @@ def write_frames(
     folder: Path,
     planner: Planner,
     options: RunOptions,
-    made_from: MadeFrom,
+    source_hashes: SourceHashes,
     report: Report = lambda done, total: None,
     say: Callable[[str], None] = lambda text: None,
-    clock: Clock | None = None,
+    timer: StageTimer | None = None,
     address: str | None = None,
 ) -> VideoResult:
     """Translate the frames of a video or an animation into image files, numbered as in the video: ``000000.png``.
@@ -319,10 +319,14 @@ def write_frames(
                 f"{path} exists and is not what an earlier run wrote there: "
                 "pass --force to overwrite it, or another folder with --frames"
             )
-        return bool(made_from[1]) and made_from == (entry.input_hash, entry.model_hash, entry.options_hash)
+        return bool(source_hashes[1]) and source_hashes == (
+            entry.input_hash,
+            entry.model_hash,
+            entry.options_hash,
+        )
 
     with closing(_open(source, options, address)) as reader:
-        pipeline = _Pipeline(reader, planner, options, report, clock or Clock(), say)
+        pipeline = _Pipeline(reader, planner, options, report, timer or StageTimer(), say)
         # The smoother must see every frame.
         with closing(pipeline.frames(is_done=None if options.smooth else is_done)) as frames:
             for frame in frames:
@@ -335,12 +339,12 @@ def write_frames(
                 )
                 entry = Entry(
                     input=manifest.relative(source),
-                    input_hash=made_from[0],
+                    input_hash=source_hashes[0],
                     output=manifest.relative(path),
                     output_hash=hash_bytes(data),
                     output_size=len(data),
-                    model_hash=made_from[1],
-                    options_hash=made_from[2],
+                    model_hash=source_hashes[1],
+                    options_hash=source_hashes[2],
                 )
                 manifest.add(entry)
                 write_atomically(path, data)
@@ -385,15 +389,15 @@ class _Pipeline:
         planner: Planner,
         options: RunOptions,
         report: Report,
-        clock: Clock,
+        timer: StageTimer,
         say: Callable[[str], None],
     ) -> None:
         self.source = reader.path
         self.options = options
-        self.clock = clock
+        self.timer = timer
         self.done = 0
         self._reader, self._report, self.say = reader, report, say
-        self._predictor, self._batch = planner.for_frames(reader.info.height, reader.info.width)
+        self._predictor, self._batch = planner.plan_frames(reader.info.height, reader.info.width)
         if reader.info.deep and self._predictor.bits == 8:
             say(cut_to_8_bits(str(reader.path)))
             if isinstance(reader, AnimationReader):
@@ -464,7 +468,7 @@ class _Pipeline:
                 self._report(self.done, max(total, self.done) if total else 0)
                 start = time.perf_counter()
                 yield self._finished(frame, output)
-                self.clock.add("encode", time.perf_counter() - start)
+                self.timer.add("encode", time.perf_counter() - start)
         if self._reader.cut_off is not None:
             ends, promised = self._reader.cut_off
             self.say(
@@ -504,7 +508,7 @@ class _Pipeline:
                 return False
             return kept > skip
 
-        for frame in self.clock.waiting(self._reader.frames(wanted), "decode"):
+        for frame in self.timer.waiting(self._reader.frames(wanted), "decode"):
             if over:
                 break
             if frame is not None:
@@ -515,8 +519,8 @@ class _Pipeline:
 
     def _translated(self, asked: Iterator[_Asked]) -> Iterator[tuple[Frame, np.ndarray]]:
         """The frames with their translations (H, W, 3)."""
-        batches = self.clock.waiting(self._batches(asked), "wait")
-        for one in translate_batches(batches, self.clock.stage):
+        batches = self.timer.waiting(self._batches(asked), "wait")
+        for one in translate_batches(batches, self.timer.stage):
             yield one.frame, one.output()
 
     def _batches(self, asked: Iterator[_Asked]) -> Iterator[list[_Asked]]:
