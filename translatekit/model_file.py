@@ -254,5 +254,8 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
         if same_direction(read_info(candidate), direction):
             return candidate
     known = ", ".join(read_info(candidate).direction for candidate in candidates)
-    owner = f"the best models in {path} have" if best else f"{path} has"
-    raise ModelFileError(f"{owner} no generator {direction}: there is {known}")
+    raise ModelFileError(
+        f"the best models in {path} have no generator {direction}: there is {known}"
+        if best
+        else f"{path} has no generator {direction}: it has {known}"
+    )
