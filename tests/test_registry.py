@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import pluggy
 import pytest
 
 from translatekit import hookspecs
-from translatekit.errors import PluginError
+from translatekit.errors import OptionError, PluginError
 from translatekit.hookspecs import hookimpl
 from translatekit.plugins import Plugin, Plugins
-from translatekit.registry import Registry, registry
-from translatekit.specs import LossSpec
+from translatekit.registry import Registry, backends_of, choose_backend, registry
+from translatekit.specs import BackendSpec, LossSpec
 
 
 def offering(**names: list[str]) -> Registry[LossSpec]:
@@ -74,3 +75,42 @@ def test_what_the_package_brings_is_there() -> None:
     assert {"unet", "encoder_decoder", "resnet", "timm_unet"} <= set(registry("generator").names())
     assert {"pix2pix", "cyclegan", "cgan"} <= set(registry("method").names())
     assert {"train", "run", "plugins", "info", "import", "demo"} <= set(registry("command").names())
+
+
+@pytest.fixture
+def backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four backends, in no order: two own .x, one runs it too, and one has nothing to do with it."""
+    specs = [
+        BackendSpec(name="zeta", target="json:dumps", summary="", suffixes=(".x",)),
+        BackendSpec(name="alpha", target="json:dumps", summary="", suffixes=(".y",), also_runs=(".x",)),
+        BackendSpec(name="other", target="json:dumps", summary="", suffixes=(".z",)),
+        BackendSpec(
+            name="beta", target="json:dumps", summary="", suffixes=(".x",), requires=("no_such_module",)
+        ),
+    ]
+    found = Plugins(pluggy.PluginManager(hookspecs.PROJECT))
+    monkeypatch.setattr(found, "answers", lambda kind: [(Plugin("plugin", "fake", "1.0"), specs)])
+    monkeypatch.setattr("translatekit.registry.registry", lambda kind: Registry(kind, found))
+
+
+@pytest.mark.usefixtures("backends")
+def test_of_several_backends_those_come_first_whose_own_file_it_is_then_by_name() -> None:
+    assert [spec.name for spec in backends_of(".x")] == ["beta", "zeta", "alpha"]
+    assert [spec.name for spec in backends_of(".y")] == ["alpha"]
+    assert choose_backend(Path("m.x"), "alpha").name == "alpha"
+    assert choose_backend(Path("m.z")).name == "other"
+
+
+@pytest.mark.usefixtures("backends")
+def test_a_backend_that_cannot_be_had_names_what_to_install_or_to_pass() -> None:
+    with pytest.raises(PluginError) as lacking:
+        choose_backend(Path("m.x"))
+    assert str(lacking.value) == (
+        "backend 'beta' needs what is not installed: run pip install 'no_such_module', or pass --backend zeta"
+    )
+    with pytest.raises(
+        OptionError, match=r"backend 'other' is not for m.x: pass --backend beta or zeta or alpha"
+    ):
+        choose_backend(Path("m.x"), "other")
+    with pytest.raises(PluginError, match=r"no installed backend runs '.w' files: give one of .y, .x, .z"):
+        choose_backend(Path("m.w"))

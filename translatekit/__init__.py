@@ -68,7 +68,11 @@ def open(  # noqa: A001 - translatekit.open, as one says Image.open
 
 
 def load(
-    path: str | Path, device: str = "auto", precision: str | None = "auto", direction: str | None = None
+    path: str | Path,
+    device: str = "auto",
+    precision: str | None = "auto",
+    direction: str | None = None,
+    backend: str | None = None,
 ) -> Translator:
     """Open a bare model, which takes batches of the sizes that its network takes; `open` takes any image.
 
@@ -78,6 +82,8 @@ def load(
         precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``; ``auto`` (or None) for what a compiled file was made for,
             as far as this processor is made for it, and else for fp32, which gives the same on every machine.
         direction: which of a run's generators, such as ``BtoA``.
+        backend: what runs the file where several can, such as ``openvino`` for an ``.onnx``; None for the one whose own
+            file it is.
 
     Returns:
         A `translatekit.interfaces.Translator`: (N, H, W, C) uint8 in, (N, H, W, C) uint8 out.
@@ -85,25 +91,19 @@ def load(
     Raises:
         ModelFileError: there is no such file, or it is damaged.
         PluginError: no installed backend runs files of its suffix.
-        OptionError: the backend does not compute in the precision.
+        OptionError: the backend does not compute in the precision, or runs other files.
 
     Warns:
         TranslatekitWarning: the precision is slow on this machine.
     """
-    from translatekit.errors import PluginError
     from translatekit.model_file import find_model
     from translatekit.precision import asked_for
-    from translatekit.registry import registry
+    from translatekit.registry import choose_backend
 
     path = find_model(path, direction)
     asked = asked_for(precision, "load()")
-    backends = registry("backend")
-    for entry in backends.entries():
-        if path.suffix in entry.spec.suffixes:
-            translator: Translator = entry.spec.load()(path, device, asked)
-            return translator
-    known = ", ".join(suffix for entry in backends.entries() for suffix in entry.spec.suffixes)
-    raise PluginError(f"no installed backend runs {path.suffix or path.name!r} files: give one of {known}")
+    translator: Translator = choose_backend(path, backend).load()(path, device, asked)
+    return translator
 
 
 def load_network(path: str | Path, direction: str | None = None) -> tuple[nn.Module, ModelInfo]:

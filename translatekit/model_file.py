@@ -149,12 +149,12 @@ def read_any_info(path: str | Path) -> ModelInfo:
     Raises:
         ModelFileError: the file is missing, damaged, or not one of ours.
     """
-    from translatekit.registry import registry
+    from translatekit.registry import backends_of
 
     path = Path(path)
-    for entry in registry("backend").entries():
-        if path.suffix in entry.spec.suffixes and entry.spec.reader is not None:
-            info: ModelInfo = entry.spec.load_reader()(path)
+    for spec in backends_of(path.suffix):
+        if path.suffix in spec.suffixes and spec.reader is not None:
+            info: ModelInfo = spec.load_reader()(path)
             return info
     return read_info(path)
 

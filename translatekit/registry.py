@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
-from translatekit.errors import PluginError
+from translatekit.errors import OptionError, PluginError
 from translatekit.plugins import Plugin, Plugins, installed
 from translatekit.specs import (
     BackendSpec,
@@ -121,3 +123,67 @@ def registry(kind: str) -> Registry[Any]:
 @cache
 def _registry(kind: str) -> Registry[Any]:
     return Registry(kind, installed())
+
+
+def backends_of(suffix: str) -> list[BackendSpec]:
+    """What runs files of a suffix, the default first.
+
+    First come those whose own files they are, then those that run them too, both in the order of their names.
+    """
+    specs = [entry.spec for entry in registry("backend").entries()]
+    return [
+        *(spec for spec in specs if suffix in spec.suffixes),
+        *(spec for spec in specs if suffix in spec.also_runs and suffix not in spec.suffixes),
+    ]
+
+
+def choose_backend(path: Path, name: str | None = None) -> BackendSpec:
+    """What runs a model file.
+
+    Args:
+        path: the file.
+        name: of the backend; None for the first of `backends_of`.
+
+    Raises:
+        PluginError: nothing runs such files, there is no backend of that name, or the default is not installed and
+            another is.
+        OptionError: the named one runs other files.
+    """
+    found = backends_of(path.suffix)
+    if not found:
+        specs = [entry.spec for entry in registry("backend").entries()]
+        known = ", ".join(dict.fromkeys(suffix for spec in specs for suffix in spec.suffixes))
+        raise PluginError(
+            f"no installed backend runs {path.suffix or path.name!r} files: give one of {known}"
+        )
+    chosen = pick_backend(found, name, path)
+    others = [spec.name for spec in found if not spec.missing()]
+    if name is None and chosen.missing() and others:
+        raise PluginError(
+            f"backend {chosen.name!r} needs what is not installed: run pip install {' '.join(chosen.missing())}, "
+            f"or pass --backend {others[0]}"
+        )
+    return chosen
+
+
+def pick_backend(found: Sequence[BackendSpec], name: str | None, path: Path) -> BackendSpec:
+    """One of several backends.
+
+    Args:
+        found: those that may be chosen, the default first.
+        name: what the user typed, or None.
+        path: the file that it is chosen for.
+
+    Raises:
+        PluginError: there is no backend of that name.
+        OptionError: it is none of those.
+    """
+    if name is None:
+        return found[0]
+    named = registry("backend").get(name)
+    if named not in found:
+        raise OptionError(
+            f"backend {name!r} is not for {path.name}: pass --backend {' or '.join(spec.name for spec in found)}, "
+            "or leave it out"
+        )
+    return named

@@ -181,7 +181,8 @@ class BackendSpec(Spec):
     """What runs a model file of some kind: a function ``(path, device, precision) -> Translator``.
 
     Attributes:
-        suffixes: of the files it runs, with the dot.
+        suffixes: of the files that are its own, with the dot: it runs them, and its compiler writes them.
+        also_runs: suffixes of other backends' files that it runs where it is asked for by name.
         devices: the devices it may serve, such as ``("cpu", "cuda")``.
         compiler: ``"package.module:function"``, what writes such files from trained models; None where nothing
             does. A `translatekit.interfaces.Compiler`.
@@ -196,6 +197,7 @@ class BackendSpec(Spec):
 
     kind: ClassVar[str] = "backend"
     suffixes: tuple[str, ...]
+    also_runs: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu",)
     compiler: str | None = None
     compiler_requires: tuple[str, ...] = ()

@@ -40,6 +40,7 @@ def register_backends() -> Iterable[BackendSpec]:
         target="translatekit_tools.backends.openvino.translator:load",
         summary="OpenVINO, the quickest on most CPUs; fp32, bf16 and int8",
         suffixes=(".xml",),
+        also_runs=(".onnx",),
         devices=("cpu",),
         compiler="translatekit_tools.backends.openvino.compiler:compile",
         reader="translatekit_tools.backends.openvino.ir_file:read_info",

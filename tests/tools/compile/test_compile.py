@@ -35,15 +35,18 @@ def batch(count: int = 2, height: int = 64, width: int = 96) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+@pytest.mark.parametrize(
+    ("suffix", "backend"), [(".onnx", None), (".xml", None), (".onnx", "openvino")], ids=str
+)
 @pytest.mark.parametrize("name", MODELS)
 def test_fp32_is_the_same_at_any_size_and_batch(
-    name: str, suffix: str, models: dict[str, Path], compiled: Compiled
+    name: str, suffix: str, backend: str | None, models: dict[str, Path], compiled: Compiled
 ) -> None:
     report = compiled(name, suffix)
     assert report.parity["psnr"] >= 70
     assert report.details["shapes"] == "any"
-    translator, trained = translatekit.load(report.path), translatekit.load(models[name], "cpu")
+    translator = translatekit.load(report.path, backend=backend)
+    trained = translatekit.load(models[name], "cpu")
     for count, height, width in ((1, 64, 64), (3, 96, 64)):
         images = batch(count, height, width)
         difference = np.abs(translator(images).astype(int) - trained(images))

@@ -29,14 +29,16 @@ def picture() -> np.ndarray:
     return np.rint((np.stack(waves, -1) + 1) * 127.5).astype(np.uint8)[None]
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+@pytest.mark.parametrize(
+    ("suffix", "backend"), [(".onnx", None), (".xml", None), (".onnx", "openvino")], ids=str
+)
 @pytest.mark.parametrize("name", MODELS)
 def test_tiles_of_a_compiled_model_are_those_of_the_trained_one(
-    name: str, suffix: str, models: dict[str, Path], compiled: Compiled
+    name: str, suffix: str, backend: str | None, models: dict[str, Path], compiled: Compiled
 ) -> None:
     image = picture()
     trained = TiledTranslator(translatekit.load(models[name], "cpu"), TILE, OVERLAP)(image)
-    translator = translatekit.load(compiled(name, suffix).path)
+    translator = translatekit.load(compiled(name, suffix).path, backend=backend)
     before = translator(image)
     tiled = TiledTranslator(translator, TILE, OVERLAP)
     for _ in range(2):  # the second image finds the model open

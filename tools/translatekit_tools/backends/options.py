@@ -95,6 +95,12 @@ class CompileOptions:
         "TensorRT",
         metavar="FILE",
     )
+    backend: str | None = option(
+        None,
+        "What to compile for, where several backends write files of OUT's ending; the first by name when not given.",
+        "Output",
+        metavar="NAME",
+    )
     device: str = option("auto", "Where to build and compare: auto, cpu, cuda or cuda:1.", "Output")
     force: bool = option(False, "Overwrite what is there.", "Output")
 

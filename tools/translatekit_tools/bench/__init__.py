@@ -159,6 +159,7 @@ def bench(
                 loaded = worker.ask(
                     "load",
                     model=str(compiled),
+                    backend=backend,
                     device=checked.device,
                     precision=precision,
                     files=str(files),
@@ -213,7 +214,7 @@ def _candidates(path: Path, only: str | None) -> Iterator[tuple[str, str, bool]]
     for entry in entries:
         spec = entry.spec
         compiled = path.suffix != ".safetensors"
-        if compiled and path.suffix not in spec.suffixes:
+        if compiled and path.suffix not in (*spec.suffixes, *spec.also_runs):
             continue
         if not compiled and path.suffix not in spec.suffixes and spec.compiler is None:
             continue
@@ -238,7 +239,7 @@ def compile_for(
     from translatekit_tools.compile import compile_model
 
     spec = registry("backend").get(backend)
-    if path.suffix in spec.suffixes:
+    if path.suffix in (*spec.suffixes, *spec.also_runs):
         from translatekit.model_file import read_any_info
 
         return path, dict(read_any_info(path).compiled.get("parity", {}))

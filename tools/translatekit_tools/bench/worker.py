@@ -57,7 +57,9 @@ class Measurement:
         start = time.perf_counter()
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", TranslatekitWarning)
-            self.translator = translatekit.load(request["model"], request["device"], request["precision"])
+            self.translator = translatekit.load(
+                request["model"], request["device"], request["precision"], backend=request["backend"]
+            )
         self.load_seconds = time.perf_counter() - start
         self.notes = [str(item.message) for item in said if issubclass(item.category, TranslatekitWarning)]
         self.files = Path(request["files"])

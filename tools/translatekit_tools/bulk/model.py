@@ -18,7 +18,7 @@ def open_model(path: Path, options: RunOptions) -> Translator:
     Raises:
         TranslatekitError: it cannot be loaded, or an option does not fit it.
     """
-    translator = translatekit.load(path, options.device, options.precision)
+    translator = translatekit.load(path, options.device, options.precision, backend=options.backend)
     check_direction(translator, path, options)
     if options.noise is not None:
         set_noise = getattr(translator, "set_noise", None)

@@ -261,6 +261,14 @@ class RunOptions:
         "Hardware",
         metavar="SIZE|SHARE",
     )
+    backend: str | None = option(
+        None,
+        "What runs the model where several can, such as openvino for an .onnx; the one whose own file it is when not "
+        "given.",
+        "Hardware",
+        metavar="NAME",
+        result=True,
+    )
     device: str = option("auto", "cpu, cuda, cuda:1, mps or auto.", "Hardware")
     precision: Precision = option(
         "auto",

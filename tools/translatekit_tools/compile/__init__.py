@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from translatekit.interfaces import Progress
 
 if TYPE_CHECKING:
-    from translatekit.registry import Entry
+    from translatekit.specs import BackendSpec
 
 __all__ = ["CompileReport", "compile_model"]
 
@@ -77,13 +77,13 @@ def compile_model(
     progress = progress or (lambda text, share: None)
     checked = CompileOptions(**check_options(CompileOptions, options, "compile_model()"))
     out = Path(out).expanduser()
-    entry = find_backend(out)
+    spec = find_backend(out, checked.backend)
     if not checked.force:
         _refuse_existing([out])
     path = find_model(model, checked.direction, best=checked.best)
-    needed = (*entry.spec.requires, *entry.spec.compiler_requires, *source_requires(path))
+    needed = (*spec.requires, *spec.compiler_requires, *source_requires(path))
     require(f"compiling {path.name} to {out.suffix}", needed)
-    load, compiler = entry.spec.load(), entry.spec.load_compiler()
+    load, compiler = spec.load(), spec.load_compiler()
     source = Source(path)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -100,10 +100,10 @@ def compile_model(
             checked.check, path, source.info, CHECK_IMAGES, details.get("shapes", "any") == "any"
         )
         name, reference = source.reference()
-        if entry.spec.checker is None:
+        if spec.checker is None:
             candidate, remark = load(made, checked.device, None), ""
         else:
-            candidate, remark = entry.spec.load_checker()(made, checked.device)
+            candidate, remark = spec.load_checker()(made, checked.device)
         if remark:
             details["checked"] = remark
         parity = compare(reference, candidate, images, name)
@@ -114,7 +114,7 @@ def compile_model(
                 "choose another --precision, or accept it with --tolerance"
             )
         compiled = {**details, "parity": asdict(parity), "source_hash": source.hash}
-        entry.spec.load_writer()(made, replace(source.info, compiled=compiled))
+        spec.load_writer()(made, replace(source.info, compiled=compiled))
         # The file that is asked for comes last: where it is, all that belongs to it is.
         files = sorted(Path(folder.name).iterdir(), key=lambda file: file.name == out.name)
         if not checked.force:
@@ -124,7 +124,7 @@ def compile_model(
             file.replace(out.parent / file.name)
     return CompileReport(
         path=out,
-        backend=entry.spec.name,
+        backend=spec.name,
         precision=checked.precision,
         parity=asdict(parity),
         checked_on=checked_on,
@@ -134,20 +134,25 @@ def compile_model(
     )
 
 
-def find_backend(out: Path) -> Entry:
-    """The backend whose files end like `out`.
+def find_backend(out: Path, name: str | None = None) -> BackendSpec:
+    """The backend that compiles to files like `out`.
+
+    Args:
+        out: the file to write.
+        name: of the backend, where several compile to such files; None for the first by name.
 
     Raises:
-        OptionError: none that can be compiled for.
+        PluginError: there is no backend of that name.
+        OptionError: none compiles to such files, or not the named one.
     """
     from translatekit.errors import OptionError
-    from translatekit.registry import registry
+    from translatekit.registry import pick_backend, registry
 
-    entries = [entry for entry in registry("backend").entries() if entry.spec.compiler is not None]
-    for entry in entries:
-        if out.suffix in entry.spec.suffixes:
-            return entry
-    known = ", ".join(f"{suffix} ({entry.spec.name})" for entry in entries for suffix in entry.spec.suffixes)
+    compilers = [entry.spec for entry in registry("backend").entries() if entry.spec.compiler is not None]
+    found = [spec for spec in compilers if out.suffix in spec.suffixes]
+    if found:
+        return pick_backend(found, name, out)
+    known = ", ".join(f"{suffix} ({spec.name})" for spec in compilers for suffix in spec.suffixes)
     raise OptionError(
         f"nothing is compiled to {out.suffix or out.name!r}: let the output end in one of {known}"
     )

@@ -15,6 +15,7 @@ from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
 from translatekit.model_info import ModelInfo
 from translatekit.precision import asked_for
+from translatekit.registry import choose_backend
 from translatekit_tools.evaluate.options import EvaluateOptions
 
 
@@ -31,7 +32,9 @@ def open_predictor(path: Path, options: EvaluateOptions) -> Predictor:
     if path.suffix == ".pt" and path.parent.name == "checkpoints":
         translator: Translator = _from_checkpoint(path, options)
     else:
-        translator = translatekit.load(path, options.device, options.precision, options.direction)
+        translator = translatekit.load(
+            path, options.device, options.precision, options.direction, options.backend
+        )
     info = translator.info
     if not (info.input.shown and info.output.shown):
         raise ModelFileError(
@@ -82,6 +85,7 @@ def _from_checkpoint(path: Path, options: EvaluateOptions) -> Any:
     from translatekit.networks.loading import load_weights, make_network
     from translatekit_tools.backends.torch.translator import TorchTranslator, choose_dtype
 
+    choose_backend(Path("model.safetensors"), options.backend)  # a checkpoint is run as this is
     info = read_info(find_model(path.parent.parent, options.direction))
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

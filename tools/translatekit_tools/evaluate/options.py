@@ -60,6 +60,13 @@ class EvaluateOptions:
     seed: int = option(0, "Decides the resamples.", "Metrics", minimum=0, maximum=LARGEST_SEED)
 
     direction: str | None = option(None, "Which of a run's generators, such as BtoA.", "Model")
+    backend: str | None = option(
+        None,
+        "What runs the models where several can, such as openvino for an .onnx; the one whose own file it is when not "
+        "given.",
+        "Model",
+        metavar="NAME",
+    )
     device: str = option("auto", "auto, cpu, cuda or cuda:1.", "Model")
     precision: Precision = option(
         "auto", "Numbers to compute with; auto is what a compiled file was made for, and else fp32.", "Model"

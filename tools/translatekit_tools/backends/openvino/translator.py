@@ -1,4 +1,4 @@
-"""The OpenVINO backend: ``.xml`` files that ``translatekit compile`` wrote."""
+"""The OpenVINO backend: ``.xml`` files that ``translatekit compile`` wrote, and ``.onnx`` files in fp32."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from translatekit_tools.backends.batches import (
     like,
     to_uint8,
 )
+from translatekit_tools.backends.openvino import ir_file
 from translatekit_tools.backends.openvino.compiler import check_precision as check_cpu
-from translatekit_tools.backends.openvino.ir_file import check_weights, read_info
 from translatekit_tools.backends.openvino.speeds import HINTS, openvino_speeds
 from translatekit_tools.backends.openvino.statistics import OpenVinoStatisticsGraph
+from translatekit_tools.graphs import onnx_file
 
 _OF_FP32 = ("bf16", "fp16")
 """What a file is compiled for and can still be run in fp32: its weights are rounded by the processor, or hardly."""
@@ -96,13 +97,13 @@ class OpenVinoTranslator:
 
 
 def load(path: Path, device: str = "auto", precision: str | None = None) -> OpenVinoTranslator:
-    """Open an ``.xml`` file: a `translatekit.interfaces.Backend`.
+    """Open an ``.xml`` file, or an ``.onnx`` in fp32: a `translatekit.interfaces.Backend`.
 
     What OpenVINO makes of the model for this CPU is kept in the user's cache folder, so that the next start is quick;
     the oldest makes room.
 
     Args:
-        path: the file, its ``.bin`` beside it.
+        path: the file; an ``.xml``'s ``.bin`` lies beside it.
         device: ``auto`` or ``cpu``.
         precision: the one that the file was compiled for; or, of a file for bf16 or fp16, ``fp32``. None is the first,
             and the second where this CPU is slower in it or has it not.
@@ -114,13 +115,20 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
     Warns:
         TranslatekitWarning: the CPU is slow in the file's precision, or does not compute in it.
     """
-    info = read_info(path)
+    is_onnx = path.suffix == ".onnx"
+    file = onnx_file if is_onnx else ir_file
+    info = file.read_info(path)
     own = str(info.compiled.get("precision", "fp32"))
+    if is_onnx and own != "fp32":
+        raise OptionError(
+            f"{path} is in {own}, and OpenVINO would compute it otherwise than its graph says: run it by onnxruntime, "
+            f"or compile the model to .xml with --precision {own}"
+        )
     if precision != "fp32" or own not in _OF_FP32:
         check_precision(path, info, precision)
     if device not in ("auto", "cpu"):
         raise OptionError(f"OpenVINO models run on the CPU here, not on {device!r}: pass --device cpu")
-    if not path.with_suffix(".bin").is_file():
+    if not is_onnx and not path.with_suffix(".bin").is_file():
         raise ModelFileError(
             f"{path} has no {path.stem}.bin beside it: copy both, or compile the model again"
         )
@@ -128,7 +136,7 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
         raise ModelFileError(
             f"the header of {path} names the precision {own!r}, which OpenVINO has not: compile the model again"
         )
-    check_weights(path)
+    file.check_weights(path)
     core = openvino.Core()
     finished = "parity" in info.compiled  # else it is a file under a temporary name, not to be opened again
     chosen = _choose(core, path, own, precision) if finished else own
