@@ -117,6 +117,7 @@ class TranslateArguments(TypedDict, total=False):
     skip_damaged: bool
     batch_size: int | None
     memory: float | str
+    backend: str | None
     device: str
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
@@ -136,6 +137,7 @@ class CompileArguments(TypedDict, total=False):
     target: str | None
     workspace: float | None
     timing_cache: str | None
+    backend: str | None
     device: str
     force: bool
 
@@ -156,6 +158,7 @@ class EvaluateArguments(TypedDict, total=False):
     resamples: int
     seed: int
     direction: str | None
+    backend: str | None
     device: str
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
     batch_size: int
