@@ -134,6 +134,7 @@ def test_the_axis_is_the_step_or_the_time(show: Show) -> None:
 def test_without_times_there_is_only_the_step(show: Show) -> None:
     page = show([train_line(1), train_line(2)])
     expect(page.get_by_label("Horizontal axis")).to_be_disabled()
+    assert labels(chart(page, "Losses"), "x") == ["step", "1", "2"]  # and none between two steps
 
 
 def test_values_are_read_with_the_pointer_and_the_keyboard(show: Show) -> None:

@@ -76,6 +76,7 @@ function core(values) {
 
 const STEPS = []; // of vertical axes: those of uPlot end where a diverged loss begins
 for (let power = -16; power <= 36; power++) STEPS.push(...["1", "2", "2.5", "5"].map((digit) => Number(`${digit}e${power}`)));
+const WHOLE = STEPS.filter(Number.isInteger);
 const zoomed = new Map(); // what the reader looks at closely: bounds of the horizontal axis by a chart's title
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -120,7 +121,7 @@ function options(plot, lines, bounds, logarithmic) {
       {
         ...axis, grid: { show: false }, border: { show: true, stroke: () => color("--quiet"), width: 1 },
         size: 24, space: 70, label: overTime() ? "time of training" : "step", labelFont: FONT, labelSize: 18,
-        values: (_, places) => places.map(overTime() ? duration : count), ...(overTime() && { incrs: SECONDS }),
+        values: (_, places) => places.map(overTime() ? duration : count), incrs: overTime() ? SECONDS : WHOLE,
       },
       {
         ...axis, grid, size: (_, labels) => 14 + 7 * widest(labels), gap: 8, space: 34, incrs: STEPS,
