@@ -14,27 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 from translatekit_tools.watch.page import check_runs, version
 from translatekit_tools.watch.server import WatchServer
 
+from tests import pages
 from translatekit.errors import OptionError, TrainingError
 
 
 def make_run(folder: Path, level: float = 1.0, diversity: float = 0.8) -> Path:
-    (folder / "samples").mkdir(parents=True)
-    (folder / "config.toml").write_text('method = "pix2pix"\ndata = "/photos/facades"\n')
     lines: list[dict[str, Any]] = []
     for step in (50, 100):
         losses = {"G_GAN": 1.0, "G_L1": 30.0 * level}
         lines.append({"kind": "train", "step": step, "epoch": 0, "losses": losses, "lr": 2e-4})
         lines.append({"kind": "samples", "step": step, "epoch": 0, "diversity": {"output": diversity}})
-        Image.new("RGB", (16, 8), (step, 0, 0)).save(folder / f"samples/step-{step:08d}.png")
     lines.append(
         {"kind": "validation", "step": 100, "epoch": 0, "metrics": {"l1": 0.25 * level, "ms_ssim": 0.5}}
     )
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder
+    config = 'method = "pix2pix"\ndata = "/photos/facades"\n'
+    return pages.make_run(folder, lines, samples=(50, 100), config=config, size=(16, 8))
 
 
 @pytest.fixture

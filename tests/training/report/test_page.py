@@ -18,7 +18,7 @@ from translatekit.training.report.charts import POINTS_A_CURVE
 from translatekit.training.report.page import render, write_index
 
 
-def make_run(
+def parsed_run(
     folder: Path, lines: Iterable[Mapping[str, Any]], tail: str = "", config: str = ""
 ) -> ParsedPage:
     folder.mkdir(exist_ok=True)
@@ -39,7 +39,7 @@ def test_the_page_shows_curves_figures_samples_events_and_options(tmp_path: Path
         {"kind": "validation", "step": 200, "epoch": 1, "metrics": {"l1": 0.25, "psnr": 14.5, "ssim": 0.5}}
     )
     lines.append({"kind": "event", "step": 200, "epoch": 2, "text": "finished: model.safetensors"})
-    page = make_run(
+    page = parsed_run(
         run,
         lines,
         config='method = "pix2pix"\ndata = "/photos/facades"\n[options]\nepochs = 1\nepochs_decay = 1\n',
@@ -62,7 +62,7 @@ def test_the_page_shows_curves_figures_samples_events_and_options(tmp_path: Path
 
 
 def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
-    page = make_run(tmp_path / "run", [train_line(1)])
+    page = parsed_run(tmp_path / "run", [train_line(1)])
     assert not page.all("link")
     for _, attributes in page.elements:
         for name in ("src", "href"):
@@ -75,7 +75,7 @@ def test_names_and_texts_cannot_become_markup(tmp_path: Path) -> None:
     lines.append({"kind": "validation", "step": 2, "epoch": 0, "metrics": {HOSTILE: 1.0}})
     lines.append({"kind": "samples", "step": 2, "epoch": 0, "diversity": {HOSTILE: 0.0}})
     lines.append({"kind": "event", "step": 2, "epoch": 0, "text": HOSTILE})
-    page = make_run(tmp_path / "run", lines, config=f"method = '''{HOSTILE}'''\n")
+    page = parsed_run(tmp_path / "run", lines, config=f"method = '''{HOSTILE}'''\n")
     # title, heading, state, figure, chart's heading, legends, event and options
     assert_harmless(page, shown=10)
     assert any(series["name"] == HOSTILE for chart in page.data for series in chart["series"])
@@ -104,7 +104,7 @@ def test_without_the_chart_library_the_remedy_is_said(
     "tail", ['{"kind": "tra', "\x00\x00", '[1, 2]\n"text"\n{"kind": "train"}\n{"step": 3}\n']
 )
 def test_a_torn_or_foreign_line_leaves_the_rest(tmp_path: Path, tail: str) -> None:
-    page = make_run(tmp_path / "run", [train_line(1), train_line(2)], tail)
+    page = parsed_run(tmp_path / "run", [train_line(1), train_line(2)], tail)
     assert page.data[0]["series"][0]["points"] == [[1, 1.0], [2, 1.0]]
 
 
@@ -115,7 +115,7 @@ def test_losses_that_are_not_numbers_are_left_out_of_the_curves(tmp_path: Path) 
         train_line(3, G=float("inf")),
         train_line(4, G=2.0),
     ]
-    page = make_run(tmp_path / "run", lines)
+    page = parsed_run(tmp_path / "run", lines)
     assert [point[0] for point in page.data[0]["series"][0]["points"]] == [1, 4]
 
 
@@ -140,6 +140,6 @@ def test_a_long_run_gives_a_small_page_soon(tmp_path: Path) -> None:
 
 
 def test_the_page_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    make_run(tmp_path / "run", [train_line(1)])
-    make_run(tmp_path / "run", [train_line(1), train_line(2)])
+    parsed_run(tmp_path / "run", [train_line(1)])
+    parsed_run(tmp_path / "run", [train_line(1), train_line(2)])
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["index.html", "metrics.jsonl"]
