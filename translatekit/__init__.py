@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from translatekit.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from torch import nn
     from typing_extensions import Unpack
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from translatekit.model_info import ModelInfo
     from translatekit.results import CompileReport, Evaluation, Result, Summary
 
-__version__ = "0.1.0"
 __all__ = ["compile", "evaluate", "load", "load_network", "open", "read_info", "train", "translate"]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-import translatekit
 from translatekit.errors import TrainingError
 from translatekit.image_spec import RGB
 from translatekit.interfaces import Deployed, Method
@@ -26,6 +25,7 @@ from translatekit.training.checkpoint import (
 )
 from translatekit.training.progress import forget_after
 from translatekit.training.state import Progress, Training
+from translatekit.version import __version__
 
 
 def save(training: Training) -> None:
@@ -99,7 +99,7 @@ def describe(training: Training, name: str, deployed: Deployed, direction: str) 
         package=package.distribution,
         versions={
             package.distribution: package.version,
-            "translatekit": translatekit.__version__,
+            "translatekit": __version__,
             "torch": torch.__version__,
         },
     )
