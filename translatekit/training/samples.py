@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from translatekit.image_spec import RGB
-from translatekit.images.color_torch import lab_to_rgb
+from translatekit.image_spec import ImageSpec, levels_spec
+from translatekit.images.codec import ValueCodec
+from translatekit.images.preview import preview
 from translatekit.training.batches import first_batch
 from translatekit.training.progress import Report
 from translatekit.training.state import Training
@@ -38,15 +40,13 @@ class Samples:
         with evaluating(training):
             images = training.method.samples(batch)
         varied = diversity(images, batch)
-        if (
-            training.data.specs.get("input", RGB).codec == "lab"
-        ):  # what was learned is ab, which nobody can look at without its L
-            lightness = self._batch["input"]
-            images = {
-                name: lab_to_rgb(lightness.to(image.device), image) * 2 - 1 if image.shape[1] == 2 else image
-                for name, image in images.items()
+        specs, taken = training.data.specs, self._batch.get("input")
+        grid = sample_grid(
+            {
+                title: in_rgb(values.float().cpu(), _spec_of(title, values, specs), taken)
+                for title, values in images.items()
             }
-        grid = sample_grid({name: image.float().cpu() for name, image in images.items()})
+        )
         report.samples(training.progress.step, training.progress.epoch, grid, varied)
 
 
@@ -76,6 +76,39 @@ def evaluating(training: Training) -> Iterator[None]:
             network.load_state_dict(kept[name])
         for name, network in unwrapped.items():
             network.train(modes[name])
+
+
+def in_rgb(values: Tensor, spec: ImageSpec, taken: Tensor | None = None) -> Tensor:
+    """A network's values as they are looked at.
+
+    Args:
+        values: (N, C, H, W), of the spec.
+        spec: what they are.
+        taken: what the network was given; for colours that were made for a lightness.
+
+    Returns:
+        (N, 1 or 3, H, W), in [-1, 1].
+    """
+    if spec.shown and spec.codec == "linear":
+        return values
+    if spec.codec == "lab" and spec.meaning == "gray":  # a lightness is looked at as it is
+        return values
+    if spec.codec == "onehot":
+        ids = torch.tensor(spec.ids, dtype=torch.uint8)
+        images = ids[values[:, : len(spec.ids)].argmax(dim=1)].unsqueeze(-1)
+    else:
+        finite = values.nan_to_num(nan=0.0, posinf=1.0, neginf=-1.0)
+        images = ValueCodec(spec).decode(
+            finite, values if taken is None else taken.float().cpu(), torch.float32
+        )
+    seen = np.stack([preview(image, spec) for image in images.numpy()])
+    return torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _spec_of(title: str, values: Tensor, specs: Mapping[str, ImageSpec]) -> ImageSpec:
+    """What a column of samples is: what it is called, or else the last of the images that has as many channels."""
+    alike = [spec for spec in specs.values() if spec.network_channels == values.shape[1]]
+    return specs[title] if title in specs else alike[-1] if alike else levels_spec(values.shape[1])
 
 
 def sample_grid(images: Mapping[str, Tensor]) -> Image.Image:
