@@ -119,7 +119,7 @@ def register_commands() -> Iterable[CommandSpec]:
     yield CommandSpec(
         name="prepare",
         target="translatekit_tools.cli.prepare:prepare",
-        summary="make training data: pairs, label maps, edges, tiles, splits, frames; and check it",
+        summary="make training data: pairs, label maps, edges, slices, tiles, splits, frames; and check it",
         requires=_PREPARING,
     )
     yield CommandSpec(

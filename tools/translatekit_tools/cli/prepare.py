@@ -60,7 +60,7 @@ _json = rich_click.option(
 
 @click.group(cls=rich_click.RichGroup)
 def prepare() -> None:
-    """Make training data: pairs, label maps, edges, tiles, splits, frames; and check it.
+    """Make training data: pairs, label maps, edges, slices, tiles, splits, frames; and check it.
 
     Originals are only read. A rerun goes on where the last one stopped, and overwrites nothing that it did not write
     itself, unless --force is given. A file that cannot be used is named with the reason, the rest goes on, and the
@@ -245,8 +245,9 @@ def tiles(a: Path, b: Path | None, out: Path, options: TilesOptions, progress: P
 def check(data: Path, as_json: bool, strict: bool, **params: Any) -> None:
     """Look at a dataset as a careful person would before training.
 
-    Unreadable files, files without partner, pairs of two sizes and images in two splits are errors, and the exit
-    status is 1. Near-duplicates, unusual sizes, pairs that do not align and rare classes are warnings.
+    Unreadable files, files without partner, pairs of two sizes or places, images without data and images in two splits
+    are errors, and the exit status is 1. Near-duplicates, unusual sizes and kinds, pairs that do not align, empty
+    images, values that are missing, saturated or outside of --range, and rare classes are warnings.
     """
     from translatekit_tools.prepare.check import check_data
 
@@ -269,6 +270,8 @@ def _print_report(report: Report) -> None:
     sizes = [f"{size} ({count})" for size, count in list(report.sizes.items())[:5]]
     more = f" and {len(report.sizes) - 5} more" if len(report.sizes) > 5 else ""
     click.echo(f"sizes: {', '.join(sizes)}{more}")
+    for side, (low, high) in report.values.items():
+        echo(f"values{f' of {side}' if side else ''}: {low:g} to {high:g}")
     for side, classes in report.classes.items():
         parts = ", ".join(f"{name} {100 * part:.1f}%" for name, part in classes.items())
         echo(f"classes of {side}: {parts}")

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from translatekit.errors import DataError, OptionError
-from translatekit.images import Picture, read_picture, resize
-from translatekit_tools.prepare.layout import encoded, resize_nearest, suffix_for
+from translatekit.image_spec import ImageSpec
+from translatekit.images import Image, encode_image, read_image, resize
+from translatekit_tools.prepare.layout import resize_nearest, suffix_for
 from translatekit_tools.prepare.options import CropOptions, CutOptions, ResizeOptions, TileOptions
 from translatekit_tools.prepare.output import Made, Output
 from translatekit_tools.prepare.work import Progress, Source, Summary, find_sources, work_on
 
 Cut = Callable[[np.ndarray], dict[str, np.ndarray]]
 """From (H, W, C) to the images made of it, by what is added to the name."""
+
+_VALUES = ImageSpec(channels=("value",), meaning="values", levels=False)
 
 
 def resize_images(
@@ -43,7 +48,7 @@ def resize_images(
         else:
             scale = short / min(height, width) if short is not None else (long or 0) / max(height, width)
             new = max(1, round(height * scale)), max(1, round(width * scale))
-        return {"": resize_nearest(pixels, new) if options.filter == "nearest" else resize(pixels, new)}
+        return {"": resize_nearest(pixels, new) if options.filter == "nearest" else _resized(pixels, new)}
 
     return _cut_all("resize", images, out, cut, options, progress)
 
@@ -127,37 +132,49 @@ def _cut_all(
     output = Output(out, [source.path for source in sources], options.force)
 
     def make(source: Source) -> Made:
-        picture = read_picture(source.path)
+        image = read_image(source.path)
         suffix = suffix_for(source.path, options.format)
-        made: Made = {}
-        for added, part in _parts(picture, cut, options.pairs):
-            made |= encoded(f"{source.name}{added}{suffix}", part)
-        return made
+        return {
+            f"{source.name}{added}{suffix}": encode_image(part, suffix)
+            for added, part in _parts(image, cut, options.pairs).items()
+        }
 
     return work_on(output, sources, make, {"command": command, **options.recipe()}, progress)
 
 
-def _parts(picture: Picture, cut: Cut, pairs: bool) -> list[tuple[str, Picture]]:
-    """The parts of an image with its transparency and colour profile."""
-    pixels = picture.pixels
-    colors = pixels.shape[2]
-    if picture.alpha is not None:
-        pixels = np.concatenate([pixels, picture.alpha[:, :, None]], axis=2)
-    if pairs:
-        if pixels.shape[1] < 2 or pixels.shape[1] % 2:
-            raise DataError(f"it is {pixels.shape[1]} pixels wide, which are no two equal halves: mend it")
-        left, right = (cut(half) for half in np.split(pixels, 2, axis=1))
-        made = {added: np.concatenate([left[added], right[added]], axis=1) for added in left}
-    else:
-        made = cut(pixels)
-    return [
-        (
-            added,
-            Picture(
-                np.ascontiguousarray(part[:, :, :colors]),
-                part[:, :, colors] if picture.alpha is not None else None,
-                picture.icc_profile,
-            ),
+def _parts(image: Image, cut: Cut, pairs: bool) -> dict[str, Image]:
+    """The parts of an image in its own numbers, with its transparency, its missing values and its profile."""
+    width = image.pixels.shape[1]
+    if pairs and (width < 2 or width % 2):
+        raise DataError(f"it is {width} pixels wide, which are no two equal halves: mend it")
+
+    def parts_of(plane: np.ndarray) -> dict[str, np.ndarray]:
+        if not pairs:
+            return cut(plane)
+        left, right = (cut(half) for half in np.split(plane, 2, axis=1))
+        return {added: np.concatenate([left[added], right[added]], axis=1) for added in left}
+
+    planes = {
+        name: parts_of(plane if plane.ndim == 3 else plane[:, :, None])
+        for name in ("pixels", "alpha", "valid")
+        if (plane := getattr(image, name)) is not None
+    }
+    made = {}
+    for added in planes["pixels"]:
+        cuts: dict[str, Any] = {name: np.ascontiguousarray(parts[added]) for name, parts in planes.items()}
+        for name in cuts.keys() & {"alpha", "valid"}:
+            cuts[name] = cuts[name][:, :, 0]
+        made[added] = replace(image, **cuts, numbers=None, palette=None)
+    return made
+
+
+def _resized(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Any numbers (H, W, C) by the bicubic filter, which overshoots no channel's lowest and highest."""
+    if plane.dtype == np.uint8:
+        return resize(plane, size)
+    if plane.dtype == bool or not np.isfinite(plane).all():
+        raise DataError(
+            "it has pixels without data, which the bicubic filter would smear: pass --filter nearest"
         )
-        for added, part in made.items()
-    ]
+    values = resize(plane.astype(np.float32), size, _VALUES)
+    return values if plane.dtype == np.float32 else np.rint(values).astype(plane.dtype)

@@ -367,5 +367,11 @@ class CheckOptions:
         minimum=-1,
         maximum=32,
     )
+    range: str | None = option(
+        None,
+        "The values that training will see: those outside are counted. One for each side with A=...,B=...",
+        "Data",
+        metavar="LOW..HIGH",
+    )
     sheet: Path | None = option(None, "Write a contact sheet, such as sheet.png.", "Output", metavar="FILE")
     force: bool = option(False, "Replace the contact sheet.", "Output")

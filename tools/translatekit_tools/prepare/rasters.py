@@ -66,7 +66,7 @@ def open_raster(path: Path, *, level: int | None = None, resolution: float | Non
         raise DataError(f"there is no file {path}: check the path")
     with ExitStack() as stack:
         with _explained(path):
-            slide = None if path.suffix.lower() == ".jp2" or _is_georeferenced(path) else _open_slide(path)
+            slide = None if path.suffix.lower() == ".jp2" or is_georeferenced(path) else _open_slide(path)
             raster: Raster
             if slide is not None:
                 stack.callback(slide.close)
@@ -126,8 +126,10 @@ def _explained(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _is_georeferenced(path: Path) -> bool:
+def is_georeferenced(path: Path) -> bool:
     """Whether a TIFF says where on the earth it lies."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return False
     import tifffile
 
     with suppress(Exception), tifffile.TiffFile(path) as tiff:

@@ -10,9 +10,10 @@ from pathlib import Path
 from translatekit.datasets.layouts import find_images, find_sides, listed, no_images
 from translatekit.datasets.palette import PALETTE_FILE
 from translatekit.errors import DataError, OptionError
-from translatekit.images import read_picture
+from translatekit.images import read_image
 from translatekit_tools.prepare.options import SplitOptions
 from translatekit_tools.prepare.output import Output, make_folder, read_bytes
+from translatekit_tools.prepare.preview import preview_of
 from translatekit_tools.prepare.similar import groups, near_pairs, perceptual_hash
 from translatekit_tools.prepare.work import Progress, Summary, attempt_all
 
@@ -147,7 +148,7 @@ def _look_at(item: Item) -> tuple[bytes, list[int]]:
     for path in item:
         data = read_bytes(path)
         content.update(blake2b(data).digest())
-        hashes.append(perceptual_hash(read_picture(path, deep=False).pixels))
+        hashes.append(perceptual_hash(preview_of(read_image(path))))
     return content.digest(), hashes
 
 

@@ -15,10 +15,11 @@ from translatekit_tools.prepare.check.findings import (
     check_meaning,
     check_sizes,
 )
-from translatekit_tools.prepare.check.items import Item, find_items
+from translatekit_tools.prepare.check.items import Item, find_items, side_of
 from translatekit_tools.prepare.check.look import Looked, find_palettes, look_at
 from translatekit_tools.prepare.check.report import Finding, Report
 from translatekit_tools.prepare.check.sheet import contact_sheet
+from translatekit_tools.prepare.check.values import check_values, parse_bounds, ranges_of
 from translatekit_tools.prepare.options import CheckOptions
 from translatekit_tools.prepare.output import Output
 from translatekit_tools.prepare.work import Progress, attempt_all
@@ -29,9 +30,10 @@ __all__ = ["Finding", "Report", "check_data"]
 def check_data(data: Path, options: CheckOptions, progress: Progress | None = None) -> Report:
     """Look at every image of a dataset.
 
-    Errors are unreadable files, files without partner, pairs of two sizes, and images that are in two splits. Warnings
-    are near-duplicates, sizes unlike the others', images that are small, pairs that do not align, rare classes, and
-    what training says of images that it would take for something else than they are.
+    Errors are unreadable files, files without partner, pairs of two sizes or of two places on the earth, images without
+    any data, and images that are in two splits. Warnings are near-duplicates, sizes and kinds unlike the others',
+    images that are small or empty, values that are missing, saturated or outside of a range, pairs that do not align,
+    rare classes, and what training says of images that it would take for something else than they are.
 
     Args:
         data: a folder as the datasets read it.
@@ -52,9 +54,16 @@ def check_data(data: Path, options: CheckOptions, progress: Progress | None = No
     if output is not None and sheet is not None:
         output.check(sheet)
     palettes = find_palettes(data, found, halves)
+    asked = parse_bounds(options.range)
+
+    def sides_of(item: Item) -> tuple[str, ...]:
+        return (
+            ("A", "B") if found.kind == "pairs" else (side_of(item[0]) if found.kind == "unpaired" else "",)
+        )
 
     def look(entry: tuple[str, Item]) -> Looked:
-        return look_at(*entry, halves=halves, pairs=found.kind == "pairs", palettes=palettes)
+        bounds = [asked.get(side, asked.get("", ())) for side in sides_of(entry[1])]
+        return look_at(*entry, halves=halves, pairs=found.kind == "pairs", palettes=palettes, bounds=bounds)
 
     looked: list[Looked] = []
     for (_, item), result, reason in attempt_all(found.items, look, progress):
@@ -65,6 +74,15 @@ def check_data(data: Path, options: CheckOptions, progress: Progress | None = No
     report = Report(kind=found.kind, findings=findings)
     report.counts = dict(Counter(split for split, _ in found.items))
     findings += check_sizes(looked, report)
+    seen = [
+        (side, path, values)
+        for entry in looked
+        for side, path, values in zip(
+            sides_of(entry.item), entry.item * 2 if halves else entry.item, entry.values, strict=True
+        )
+    ]
+    report.values = ranges_of(seen)
+    findings += check_values(seen, options.range)
     findings += check_copies(looked, options.near)
     if found.kind == "pairs":
         findings += check_alignment(looked)

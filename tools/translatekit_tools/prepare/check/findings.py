@@ -75,11 +75,14 @@ def check_alignment(looked: list[Looked]) -> list[Finding]:
     total = np.zeros((2 * REACH + 1, 2 * REACH + 1), np.float64)
     seen: list[tuple[Looked, Shift]] = []
     for entry in looked:
-        if entry.correlation is not None:
+        if entry.misplaced:
+            text = f"{entry.item[1]} {entry.misplaced}: cut both from one grid, as prepare tiles does"
+            findings.append(Finding("error", "misregistered", text, entry.item))
+        elif entry.correlation is not None:
             total += entry.correlation
             seen.append((entry, find_shift(entry.correlation, entry.sizes[0])))
     if not seen:
-        return []
+        return findings
     common = find_shift(total / len(seen), seen[0][0].sizes[0])
     if (
         len(seen) > 5
@@ -87,7 +90,7 @@ def check_alignment(looked: list[Looked]) -> list[Finding]:
         and max(abs(common.x), abs(common.y)) > 3
     ):
         text = f"B lies {common} of A throughout, judging by the edges of all pairs: move it back"
-        return [Finding("warning", "shifted", text)]
+        return [*findings, Finding("warning", "shifted", text)]
     for entry, shift in seen:
         if shift.is_off:
             text = (

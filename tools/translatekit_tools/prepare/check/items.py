@@ -60,6 +60,12 @@ def find_items(data: Path, kind: Kind) -> tuple[Found, list[Finding]]:
     return Found(kind, False, items), []
 
 
+def side_of(path: Path) -> str:
+    """A or B, by the folder of an unpaired image."""
+    names = {f"{split}{side}": side for split in ("", *_SPLITS) for side in "AB"}
+    return next((names[part] for part in reversed(path.parts[:-1]) if part in names), "")
+
+
 def _find_sides(sides: dict[str, tuple[Path, Path]], kind: Kind) -> tuple[Found, list[Finding]]:
     by_name = {
         split: [

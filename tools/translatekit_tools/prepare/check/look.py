@@ -11,11 +11,14 @@ import numpy as np
 
 from translatekit.datasets.palette import PALETTE_FILE, Palette, learn_palette
 from translatekit.errors import DataError
-from translatekit.images import read_picture, resize
+from translatekit.images import Image, read_image, resize
+from translatekit.requirements import missing, of_extra
 from translatekit_tools.prepare.alignment import correlation
 from translatekit_tools.prepare.check.items import Found, Item
-from translatekit_tools.prepare.layout import to_rgb
+from translatekit_tools.prepare.check.values import Values, measure
 from translatekit_tools.prepare.output import read_bytes
+from translatekit_tools.prepare.preview import is_photograph, preview_of
+from translatekit_tools.prepare.rasters import is_georeferenced, misfit, open_raster
 from translatekit_tools.prepare.similar import perceptual_hash
 from translatekit_tools.prepare.work import attempt_all
 
@@ -32,24 +35,42 @@ class Looked:
     digest: bytes
     hashes: list[int]
     sizes: list[tuple[int, int]]
+    values: list[Values]
+    misplaced: str
     correlation: np.ndarray | None
     counts: list[np.ndarray | None]
     thumbnail: np.ndarray
 
 
-def images_of(item: Item, halves: bool) -> list[np.ndarray]:
-    """The images of an item, (H, W, 3) uint8 each: its files, or the halves of its one file."""
-    images = [to_rgb(read_picture(path, deep=False).pixels) for path in item]
+def images_of(item: Item, halves: bool) -> list[Image]:
+    """The images of an item: its files, or the halves of its one file."""
+    images = [read_image(path) for path in item]
     if not halves:
         return images
-    width = images[0].shape[1] // 2
-    if not width:
+    height, width = images[0].pixels.shape[:2]
+    half = width // 2
+    if not half:
         raise DataError(f"{item[0]} is 1 pixel wide and cannot hold two halves: replace or remove it")
-    return [images[0][:, :width], images[0][:, -width:]]
+    return [images[0].part(0, 0, height, half), images[0].part(0, width - half, height, half)]
 
 
-def look_at(split: str, item: Item, halves: bool, pairs: bool, palettes: Sequence[Palette | None]) -> Looked:
+def look_at(
+    split: str,
+    item: Item,
+    halves: bool,
+    pairs: bool,
+    palettes: Sequence[Palette | None],
+    bounds: Sequence[Sequence[tuple[float, float]]] = ((), ()),
+) -> Looked:
     """What is kept of an item.
+
+    Args:
+        split: that it is in.
+        item: its files.
+        halves: whether two images lie side by side in one file.
+        pairs: whether its two images belong together.
+        palettes: of each image that is a label map.
+        bounds: the range of values that is asked of each image, for all channels or for each; empty for none.
 
     Raises:
         TranslatekitError: one of its files cannot be used.
@@ -57,7 +78,9 @@ def look_at(split: str, item: Item, halves: bool, pairs: bool, palettes: Sequenc
     digest = blake2b(digest_size=16)
     for path in item:
         digest.update(blake2b(read_bytes(path)).digest())
-    images = images_of(item, halves)
+    read = images_of(item, halves)
+    values = [measure(image, asked) for image, asked in zip(read, bounds, strict=False)]
+    images = [preview_of(image) for image in read]
     aligned = pairs and images[0].shape == images[1].shape
     counts = [
         None
@@ -72,10 +95,20 @@ def look_at(split: str, item: Item, halves: bool, pairs: bool, palettes: Sequenc
         digest=digest.digest(),
         hashes=[perceptual_hash(image) for image in images],
         sizes=[image.shape[:2] for image in images],
+        values=values,
+        misplaced=misplacement_of(item) if aligned and len(item) == 2 else "",
         correlation=correlation(*images) if aligned else None,
         counts=counts,
         thumbnail=np.concatenate(thumbnails, axis=1),
     )
+
+
+def misplacement_of(item: Item) -> str:
+    """How the coordinates of two rasters differ, in words; empty where they don't, or where there are none."""
+    if missing(of_extra("geo", "rasterio")) or not all(map(is_georeferenced, item)):
+        return ""
+    with open_raster(item[0]) as a, open_raster(item[1]) as b:
+        return misfit(a, b)
 
 
 def find_palettes(data: Path, found: Found, halves: bool) -> list[Palette | None]:
@@ -93,6 +126,7 @@ def find_palettes(data: Path, found: Found, halves: bool) -> list[Palette | None
     ]
     palettes: list[Palette | None] = []
     for side in zip(*some, strict=True):
-        learned = learn_palette(side)
+        # Values are no colours, however few there are.
+        learned = learn_palette(list(map(preview_of, side))) if all(map(is_photograph, side)) else None
         palettes.append(None if learned is None else given or Palette.of(learned))
     return palettes

@@ -33,6 +33,7 @@ class Report:
         counts: items by split.
         sizes: how often each "WIDTHxHEIGHT" occurs, the most frequent first.
         classes: by side, each class's fraction of all pixels, where that side holds label maps.
+        values: by side, the lowest and the highest value, where its images are more than photographs of 8 bits.
         findings: the errors first.
         sheet: the contact sheet, if one was written.
     """
@@ -41,6 +42,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     classes: dict[str, dict[str, float]] = field(default_factory=dict)
+    values: dict[str, list[float]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     sheet: Path | None = None
 
@@ -60,6 +62,7 @@ class Report:
             "counts": self.counts,
             "sizes": self.sizes,
             "classes": self.classes,
+            "values": self.values,
             "findings": findings,
             "sheet": str(self.sheet) if self.sheet else None,
         }
