@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader
 from translatekit import load_network
 from translatekit.datasets import make_dataset
 from translatekit.interfaces import DataOptions
+from translatekit.metrics.pairs import MetricMean, image_metrics
 from translatekit.networks import set_norm_inference
-from translatekit.training.metrics import MetricMean, image_metrics
 
 REFERENCE = {
     "per_image": {"l1": 0.351, "psnr": 13.0},

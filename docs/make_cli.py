@@ -108,6 +108,8 @@ def _row(option: click.Option, context: click.Context) -> str:
 
 
 def _choices(option: click.Option) -> tuple[str, ...]:
+    if isinstance(option.type, ValueType) and option.type.several:
+        return ()  # the help text lists them
     return tuple(option.type.choices) if isinstance(option.type, (ValueType, click.Choice)) else ()
 
 

@@ -13,7 +13,10 @@ from translatekit.specs import (
     FormatSpec,
     GeneratorSpec,
     LossSpec,
+    MetricSpec,
 )
+
+_MEASURING = of_extra("train", "torch", "torchmetrics")
 
 
 @hookimpl
@@ -211,6 +214,110 @@ def register_formats() -> Iterable[FormatSpec]:
     )
     for name, summary, read in more:
         yield FormatSpec(name=name, target=raster, summary=summary, suffixes=read)
+
+
+@hookimpl
+def register_metrics() -> Iterable[MetricSpec]:
+    """Metrics of the core."""
+    yield MetricSpec(
+        name="l1",
+        target="translatekit.metrics.pairs:L1",
+        summary="mean absolute error: on [-1, 1], or in the images' unit",
+        compares="pairs",
+        better="lower",
+        label="L1",
+        unit="image",
+        minimum=0,
+        perfect=0.0,
+        validation=True,
+        requires=_MEASURING,
+    )
+    yield MetricSpec(
+        name="psnr",
+        target="translatekit.metrics.pairs:PSNR",
+        summary="peak signal-to-noise ratio in dB, at most 100",
+        compares="pairs",
+        better="higher",
+        label="PSNR",
+        unit="dB",
+        maximum=100.01,
+        perfect=100.0,
+        validation=True,
+        requires=_MEASURING,
+    )
+    yield MetricSpec(
+        name="ssim",
+        target="translatekit.metrics.pairs:SSIM",
+        summary="structural similarity (Wang et al., 2004)",
+        compares="pairs",
+        better="higher",
+        label="SSIM",
+        minimum=-1,
+        maximum=1.001,
+        perfect=1.0,
+        validation=True,
+        requires=_MEASURING,
+    )
+    yield MetricSpec(
+        name="ms_ssim",
+        target="translatekit.metrics.pairs:MultiScaleSSIM",
+        summary="the same over up to five scales (Wang, Simoncelli and Bovik, 2003)",
+        compares="pairs",
+        better="higher",
+        label="MS-SSIM",
+        minimum=-1,
+        maximum=1.001,
+        perfect=1.0,
+        requires=_MEASURING,
+    )
+    yield MetricSpec(
+        name="lpips",
+        target="translatekit.metrics.pairs:LPIPS",
+        summary="distance between features of AlexNet (Zhang et al., 2018)",
+        compares="pairs",
+        better="lower",
+        label="LPIPS",
+        minimum=0,
+        perfect=0.0,
+        channels=(1, 3),
+        requires=_MEASURING,
+    )
+    yield MetricSpec(
+        name="fid",
+        target="translatekit.metrics.sets:FID",
+        summary="Frechet distance between features of all outputs and of all targets (Heusel et al., 2017)",
+        compares="sets",
+        better="lower",
+        label="FID",
+        minimum=-0.01,
+        channels=(1, 3),
+        requires=_MEASURING,
+    )
+    yield MetricSpec(
+        name="kid",
+        target="translatekit.metrics.sets:KID",
+        summary="kernel distance between the same, unbiased (Binkowski et al., 2018)",
+        compares="sets",
+        better="lower",
+        label="KID",
+        channels=(1, 3),
+        requires=_MEASURING,
+    )
+    for name, target, summary in (
+        ("pixel_accuracy", "PixelAccuracy", "label maps: pixels of the right class"),
+        ("class_accuracy", "ClassAccuracy", "label maps: the same as a mean over the classes"),
+        ("mean_iou", "MeanIoU", "label maps: intersection over union as a mean over the classes"),
+    ):
+        yield MetricSpec(
+            name=name,
+            target=f"translatekit.metrics.labels:{target}",
+            summary=summary,
+            compares="labels",
+            better="higher",
+            minimum=0,
+            maximum=1,
+            perfect=1.0,
+        )
 
 
 @hookimpl

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
 
 from translatekit.errors import OptionError, TrainingError, TranslatekitError
-from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Pattern, check_options
+from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Choices, Pattern, check_options, written
 from translatekit.precision import TrainPrecision
 from translatekit.registry import registry
 from translatekit.specs import DatasetSpec, MethodSpec
@@ -60,6 +60,12 @@ def option(
     if isinstance(default, dict):
         return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def _metrics_of_validations() -> list[str]:
+    """The metrics that a validation can measure."""
+    specs = (entry.spec for entry in registry("metric").entries())
+    return [spec.name for spec in specs if spec.compares in ("pairs", "sets")]
 
 
 @dataclass(kw_only=True)
@@ -156,7 +162,7 @@ class TrainOptions:
         exclusive_minimum=0,
         exclusive_maximum=1,
     )
-    best_by: Literal["l1", "psnr", "ssim", "ms_ssim", "lpips", "fid", "kid"] = option(
+    best_by: Annotated[str, Choices(_metrics_of_validations)] = option(
         "l1", "The validation metric that best.safetensors is the best by.", "Optimization"
     )
     patience: int | None = option(
@@ -164,7 +170,7 @@ class TrainOptions:
     )
     features: str | None = option(
         None,
-        "For --best-by fid and kid: a timm model instead of Inception, such as resnet18,path=FILE.",
+        "For metrics of features, such as fid: a timm model instead of Inception, such as resnet18,path=FILE.",
         "Optimization",
         metavar="MODEL",
     )
@@ -289,8 +295,8 @@ class RunConfig:
         content: dict[str, Any] = {"method": self.method}
         if self.data is not None:
             content["data"] = self.data
-        content["options"] = _with_none_as_text(asdict(self.options))
-        content["method_options"] = _with_none_as_text(asdict(self.method_options))
+        content["options"] = _as_toml(self.options)
+        content["method_options"] = _as_toml(self.method_options)
         return tomli_w.dumps(content)
 
     @classmethod
@@ -399,6 +405,12 @@ def _merge_network_defaults(options: TrainOptions, spec: MethodSpec, checked: Ma
             else {}
         )
         setattr(options, f"{network}_options", {**own, **checked.get(f"{network}_options", {})})
+
+
+def _as_toml(options: Any) -> dict[str, Any]:
+    """The fields of an options dataclass as TOML holds them."""
+    content = {item.name: written(getattr(options, item.name)) for item in fields(options)}
+    return dict(_with_none_as_text(content))
 
 
 def _with_none_as_text(value: Any) -> Any:

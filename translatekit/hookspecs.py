@@ -26,6 +26,7 @@ from translatekit.specs import (
     GeneratorSpec,
     LossSpec,
     MethodSpec,
+    MetricSpec,
 )
 
 PROJECT = "translatekit"
@@ -99,6 +100,19 @@ def register_methods() -> Iterable[MethodSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
+    """Figures of how good outputs are, for validation and ``evaluate``.
+
+    Called when a metric is looked up by name, and to list them. Example::
+
+        @hookimpl
+        def register_metrics():
+            yield MetricSpec(name="mse", target="mynets.metrics:MSE", summary="Mean squared error",
+                             compares="pairs", better="lower", minimum=0, perfect=0.0)
+    """
+
+
+@hookspec
 def register_backends() -> Iterable[BackendSpec]:  # type: ignore[empty-body]
     """What runs model files of a suffix.
 
@@ -143,6 +157,7 @@ HOOKS: dict[str, str] = {
     "loss": "register_losses",
     "dataset": "register_datasets",
     "method": "register_methods",
+    "metric": "register_metrics",
     "backend": "register_backends",
     "format": "register_formats",
     "command": "register_commands",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import nn
 
+    from translatekit.image_spec import ImageSpec
     from translatekit.model_info import ModelInfo
 
 Progress = Callable[[str, float | None], None]
@@ -293,6 +294,85 @@ class Method(Protocol):
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take `extra_state` back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MetricImages:
+    """A batch of images to measure, and what their values mean.
+
+    Attributes:
+        values: (N, C, H, W), float32: in [-1, 1] where the spec has levels, else as they are, in its unit.
+        spec: what they are.
+        valid: (N, 1, H, W) bool: the pixels that count; None where all do.
+    """
+
+    values: torch.Tensor
+    spec: ImageSpec
+    valid: torch.Tensor | None = None
+
+    @property
+    def data_range(self) -> float:
+        """From the lowest to the highest value that there can be."""
+        low, high = (-1.0, 1.0) if self.spec.levels else self.spec.span
+        return high - low
+
+    def normalized(self) -> torch.Tensor:
+        """The values with their range drawn to [-1, 1], (N, C, H, W)."""
+        if self.spec.levels:
+            return self.values
+        low, high = self.spec.span
+        return (self.values - low) / (high - low) * 2 - 1
+
+
+class PairMetric(Protocol):
+    """How far outputs are from their targets; the figure of a set of images is the mean of theirs.
+
+    Its constructor takes its options as annotated keyword arguments.
+    """
+
+    def __call__(self, output: MetricImages, target: MetricImages) -> torch.Tensor:
+        """The figure of each image, (N,); it does not depend on the others of its batch.
+
+        Args:
+            output: what a model made.
+            target: what it should have made, of the same shape and spec; its ``valid`` says which pixels count.
+        """
+        ...
+
+
+class SetMetric(Protocol):
+    """How unlike two sets of images are, by features.
+
+    Attributes:
+        extractor: from images to features (N, D), each image's independent of the others of its batch. Metrics with
+            the same extractor are given the same features.
+    """
+
+    extractor: Callable[[MetricImages], torch.Tensor]
+
+    def __call__(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+        """The figure for the features of real and of generated images, (N, D) and (M, D), in any order."""
+        ...
+
+
+class LabelMetric(Protocol):
+    """How well the classes of label maps agree."""
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """Figures (...) from counts of pixels (..., K, K): the wanted class by row, the found one by column."""
+        ...
+
+
+class VideoMetric(Protocol):
+    """How good a translated video is, from its frames in order."""
+
+    def update(self, frame: np.ndarray, output: np.ndarray) -> None:
+        """See one more frame and its translation, (H, W, C) uint8 each."""
+        ...
+
+    def compute(self) -> float:
+        """The figure of all frames so far, of which there are at least two."""
         ...
 
 

@@ -90,6 +90,34 @@ class Aliases:
     names: Mapping[Any, Any]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Choices:
+    """Words that are known when they are asked for, such as what is installed: ``Annotated[str, Choices(names)]``.
+
+    Attributes:
+        names: gives them, in the order they are shown in.
+    """
+
+    names: Callable[[], Iterable[str]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """How a type that is not ours is read from text: ``Annotated[Fraction, Form(Fraction, "a fraction such as 1/3")]``.
+
+    Its ``str`` must be text that is read back as an equal value: TOML files and model files hold that.
+
+    Attributes:
+        parse: from a value or its text to the type; raises ValueError or TypeError for any other.
+        words: what it reads, for people.
+        metavar: the same in a word, for help, such as ``N/D``.
+    """
+
+    parse: Callable[[Any], Any]
+    words: str
+    metavar: str = ""
+
+
 def parse_assignments(assignments: Iterable[str], flag: str) -> dict[str, str]:
     """``["depth=7", "norm=batch"]`` as a dict of text values.
 
@@ -161,10 +189,11 @@ def convert(value: Any, annotation: Any, owner: str) -> Any:
     """One value, or its text, as the annotated type.
 
     Knows bool, int, float, str, Path, Literal (whatever the case of its letters), unions with None, tuples of one type
-    (text: comma-separated), and any of these ``Annotated`` with `Bounds` or a `Pattern`. Infinity and NaN are no
-    numbers.
-    A class of its own kind says itself how: by a class method ``parse``, which raises ValueError, and a static method
-    ``words``, as `translatekit.sizes.Size` has.
+    or of a fixed length (text: comma-separated), and any of these ``Annotated`` with `Bounds`, a `Pattern` or
+    `Choices`. Infinity and NaN are no numbers.
+    A class of its own kind says itself how: by a class method ``parse``, which takes a value or its text and raises
+    ValueError, a static method ``words``, and a ``__str__`` that `parse` reads back, as `translatekit.sizes.Size` has.
+    For a class that cannot be changed, a `Form` in the annotation says the same.
 
     Raises:
         OptionError: it does not fit.
@@ -174,6 +203,15 @@ def convert(value: Any, annotation: Any, owner: str) -> Any:
     except (TypeError, ValueError, OverflowError):
         hint = _suggestion(value, annotation)
         raise OptionError(f"{owner} must be {describe(annotation)}, got {_short(value)}{hint}") from None
+
+
+def written(value: Any) -> Any:
+    """A value as TOML and JSON hold it: what is of a type of its own kind as its text."""
+    if isinstance(value, Mapping):
+        return {key: written(item) for key, item in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "parse"):
+        return type(value)(written(item) for item in value)
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def describe(annotation: Any) -> str:
@@ -188,6 +226,8 @@ def describe(annotation: Any) -> str:
         # a comma where the first has an "or" of its own
         return (", or " if hasattr(args[0], "words") else " or ").join(words)
     if origin is tuple:
+        if Ellipsis not in args:
+            return f"{len(args)} values: {', '.join(map(describe, args))}"
         return f"a list of values, each {describe(args[0])}"
     if hasattr(annotation, "words"):
         return str(annotation.words())
@@ -204,6 +244,11 @@ def describe(annotation: Any) -> str:
 
 def _describe_annotated(annotation: Any, metadata: tuple[Any, ...]) -> str:
     """The range stands beside the number that it holds for, not beside ``none``."""
+    form = form_of(Annotated[(annotation, *metadata)])
+    if form is not None:
+        return form.words
+    if choices := literals(Annotated[(annotation, *metadata)]):
+        return describe(Literal[tuple(choices)])
     words = describe(annotation)
     value = words.removesuffix(" or none")
     end = ", or none" if value != words else ""
@@ -236,9 +281,20 @@ def bounds_of(annotation: Any) -> Bounds | None:
     return next(found, None)
 
 
+def form_of(annotation: Any) -> Form | None:
+    """How an annotation says that its type is read from text."""
+    found = (item for item in getattr(annotation, "__metadata__", ()) if isinstance(item, Form))
+    return next(found, None)
+
+
 def literals(annotation: Any) -> tuple[Any, ...]:
-    """The values of a Literal, of one in a union, or nothing."""
+    """The values of a Literal, the words of `Choices`, those of either in a union or a tuple, or nothing."""
     origin, args = get_origin(annotation), get_args(annotation)
+    for item in getattr(annotation, "__metadata__", ()):
+        if isinstance(item, Choices):
+            return tuple(item.names())
+    if origin is tuple:
+        return literals(args[0])
     if origin is Literal:
         return args
     if origin in (Union, types.UnionType):
@@ -274,8 +330,11 @@ def _convert(value: Any, annotation: Any) -> Any:
         for item in args[1:]:
             if isinstance(item, Aliases):
                 value = item.names.get(value, value)
-        converted = _convert(value, args[0])
+        form = form_of(annotation)
+        converted = _convert(value, args[0]) if form is None else form.parse(value)
         for item in args[1:]:
+            if isinstance(item, Choices) and converted is not None:
+                converted = _convert(converted, Literal[tuple(item.names())])
             if isinstance(item, Bounds):
                 _check_bounds(converted, item)
             if isinstance(item, Pattern) and converted is not None:
@@ -304,6 +363,8 @@ def _convert(value: Any, annotation: Any) -> Any:
         raise ValueError
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
+        if Ellipsis not in args:
+            return tuple(_convert(item, arg) for item, arg in zip(items, args, strict=True))
         return tuple(_convert(item, args[0]) for item in items)
     if origin is dict:
         if not isinstance(value, Mapping):

@@ -21,6 +21,7 @@ from translatekit.specs import (
     GeneratorSpec,
     LossSpec,
     MethodSpec,
+    MetricSpec,
     Spec,
 )
 
@@ -107,6 +108,8 @@ def registry(kind: Literal["loss"]) -> Registry[LossSpec]: ...
 def registry(kind: Literal["dataset"]) -> Registry[DatasetSpec]: ...
 @overload
 def registry(kind: Literal["method"]) -> Registry[MethodSpec]: ...
+@overload
+def registry(kind: Literal["metric"]) -> Registry[MetricSpec]: ...
 @overload
 def registry(kind: Literal["backend"]) -> Registry[BackendSpec]: ...
 @overload

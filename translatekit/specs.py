@@ -15,6 +15,7 @@ from translatekit.errors import OptionError, PluginError, TranslatekitError
 from translatekit.requirements import NETWORKS, missing, require
 
 DataKind = Literal["paired", "unpaired", "labelled"]
+Compares = Literal["pairs", "sets", "labels", "video"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +234,35 @@ class BackendSpec(Spec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSpec(Spec):
+    """A metric: a class whose keyword arguments are its options.
+
+    Attributes:
+        compares: ``"pairs"``, each output with its target (see `interfaces.PairMetric`); ``"sets"``, all outputs with
+            all real images (`interfaces.SetMetric`); ``"labels"``, the classes of label maps
+            (`interfaces.LabelMetric`); or ``"video"``, the frames of a translated video (`interfaces.VideoMetric`).
+        better: whether ``"lower"`` or ``"higher"`` figures are better.
+        label: how it is written for people; its name where it is empty.
+        unit: of its figures, such as ``dB``; ``"image"`` for that of the images, where they have one.
+        minimum, maximum: the range of its figures; None where it has no bound.
+        perfect: its figure for identical images; None where it names none.
+        channels: how many channels the images may have; any where it is empty.
+        validation: whether every validation of a training measures it: one that costs little and needs no weights.
+    """
+
+    kind: ClassVar[str] = "metric"
+    compares: Compares
+    better: Literal["lower", "higher"]
+    label: str = ""
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    perfect: float | None = None
+    channels: tuple[int, ...] = ()
+    validation: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FormatSpec(Spec):
     """A format of image files: a function from a path, or a file's bytes, to a `translatekit.images.formats.Reader`.
 
@@ -365,6 +395,7 @@ SPEC_TYPES: dict[str, type[Spec]] = {
         LossSpec,
         DatasetSpec,
         MethodSpec,
+        MetricSpec,
         BackendSpec,
         FormatSpec,
         CommandSpec,

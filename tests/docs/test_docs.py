@@ -294,6 +294,17 @@ def test_every_dataset_is_explained_with_its_options(spec: Any) -> None:
     assert told == list(option_types(spec.load(), skip=("root", "options")))
 
 
+def test_the_metrics_are_told_with_their_directions_and_none_other() -> None:
+    rows = rows_of(section_of(ROOT / "docs" / "evaluate.md", "The metrics"))[1:]
+    told = {
+        name: row[-1]
+        for row in rows
+        for name in re.findall(r"`(\w+)`", row[0])
+        if not name.startswith(("accuracy_", "fcn_"))
+    }
+    assert told == {spec.name: spec.better for spec in own("metric")}
+
+
 def test_the_layers_in_the_architecture_are_those_that_are_checked() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     checked = [

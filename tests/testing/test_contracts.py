@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 
 from translatekit.registry import registry
 from translatekit.specs import SPEC_TYPES
@@ -39,9 +42,21 @@ EVERYTHING = [
 ]
 
 
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A timm model whose weights are drawn at random, as ``--features`` takes it."""
+    path = tmp_path_factory.mktemp("weights") / "resnet10t.safetensors"
+    torch.manual_seed(0)
+    save_file(timm.create_model("resnet10t").state_dict(), path)
+    return f"resnet10t,path={path}"
+
+
 @pytest.mark.parametrize(("kind", "name", "contract"), EVERYTHING)
-def test_everything_registered_keeps_its_contracts(kind: str, name: str, contract: Contract) -> None:
-    subject = Subject(spec=registry(kind).get(name), **SMALL.get((kind, name), {}))
+def test_everything_registered_keeps_its_contracts(
+    kind: str, name: str, contract: Contract, features: str
+) -> None:
+    small = {"options": {"features": features}} if name in ("fid", "kid") else SMALL.get((kind, name), {})
+    subject = Subject(spec=registry(kind).get(name), **small)
     try:
         contract.run(subject)
     except NotApplicableError as reason:

@@ -19,8 +19,8 @@ from translatekit.config import TrainOptions
 from translatekit.datasets.demo import write_demo
 from translatekit.errors import OptionError
 from translatekit.images import Picture, encode_picture, read_picture
+from translatekit.metrics.pairs import MetricMean, image_metrics
 from translatekit.storage import write_atomically
-from translatekit.training.metrics import MetricMean, image_metrics
 from translatekit.training.samples import sample_grid
 from translatekit_tools.compile import compile_model
 from translatekit_tools.evaluate import evaluate
@@ -65,7 +65,7 @@ class Demo:
         page: to open in a browser.
         run: the training run's folder.
         metrics: means over the held-out facades: ``l1``, ``psnr`` and ``ssim``
-            (see `translatekit.training.metrics.image_metrics`).
+            (see `translatekit.metrics.pairs.image_metrics`).
         training_seconds, translating_seconds: wall time.
     """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from translatekit.hookspecs import hookimpl
-from translatekit.requirements import NETWORKS, TRAINING, of_extra
-from translatekit.specs import BackendSpec, CommandSpec
+from translatekit.requirements import NETWORKS, TRAINING, VIDEO, of_extra
+from translatekit.specs import BackendSpec, CommandSpec, MetricSpec
 
 _PREPARING = of_extra("prepare", "cv2", "imagehash", "sklearn")
 
@@ -60,6 +60,21 @@ def register_backends() -> Iterable[BackendSpec]:
         checker="translatekit_tools.backends.tensorrt.checker:load",
         requires=of_extra("tensorrt-rtx", "tensorrt|tensorrt_rtx"),
         compiler_requires=of_extra("tensorrt-rtx", "onnx"),
+    )
+
+
+@hookimpl
+def register_metrics() -> Iterable[MetricSpec]:
+    """Metrics of videos."""
+    yield MetricSpec(
+        name="warp_error",
+        target="translatekit_tools.evaluate.video:WarpError",
+        summary="flicker of a translated video (Lai et al., 2018)",
+        compares="video",
+        better="lower",
+        minimum=0,
+        maximum=1,
+        requires=VIDEO,
     )
 
 

@@ -25,7 +25,15 @@ import click
 import rich_click
 from click.shell_completion import CompletionItem
 
-from translatekit.options import Bounds, bounds_of, convert, literals, option_types, parse_assignments
+from translatekit.options import (
+    Bounds,
+    bounds_of,
+    convert,
+    form_of,
+    literals,
+    option_types,
+    parse_assignments,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,21 +43,27 @@ class ValueType(click.ParamType):
 
     Attributes:
         annotation: as of a keyword argument, its range included.
-        choices: the words of a Literal, or nothing.
+        choices: the words of a Literal, those that `translatekit.options.Choices` gives, or nothing.
+        several: whether the value is a list of them.
     """
 
     def __init__(self, annotation: Any) -> None:
         self.annotation = annotation
         self.choices = tuple(map(str, literals(annotation)))
         inner, optional = _without_none(_plain(annotation))
-        if self.choices and optional:
+        self.several = get_origin(inner) is tuple
+        if self.choices and optional and not self.several:
             self.choices += ("none",)
+        form = form_of(annotation)
         own_class = isinstance(inner, type) and hasattr(inner, "parse")
-        self.name = inner.__name__ if own_class else _METAVARS.get(inner, "text")
+        own_name = getattr(inner, "metavar", getattr(inner, "__name__", "")) if own_class else ""
+        self.name = (form.metavar if form else own_name) or _METAVARS.get(inner, "text")
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
         """As help shows it: the choices, or what kind of value it is."""
-        return f"[{'|'.join(self.choices)}]" if self.choices else self.name.upper()
+        if self.choices:
+            return "NAME,..." if self.several else f"[{'|'.join(self.choices)}]"
+        return self.name.upper()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The value.
@@ -82,9 +96,12 @@ class RangedOption(rich_click.RichOption):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        bounds = bounds_of(self.type.annotation) if isinstance(self.type, ValueType) else None
-        if bounds:
+        if not isinstance(self.type, ValueType):
+            return
+        if bounds := bounds_of(self.type.annotation):
             self.help = f"{self.help} [{bounds}]"
+        if self.type.several and self.type.choices:
+            self.help = f"{self.help} [{', '.join(self.type.choices)}]"
 
 
 class FieldOption(RangedOption):

@@ -11,14 +11,14 @@ from torch import nn
 
 from translatekit.errors import OptionError, PluginError
 from translatekit.networks.layers import Init, init_weights
-from translatekit.options import check_options
+from translatekit.options import check_options, written
 from translatekit.registry import registry
 
 
 def make_generator(name: str, options: Mapping[str, Any] | None = None, **arguments: Any) -> nn.Module:
     """Make a generator by name.
 
-    Its attribute ``arguments`` becomes the complete dict of keyword arguments it was made with:
+    Its attribute ``arguments`` becomes the complete dict of keyword arguments it was made with, as a file holds them:
     ``make_generator(name, network.arguments)`` makes the same again.
 
     Args:
@@ -59,7 +59,7 @@ def _make(
         network: nn.Module = network_type(**bound.arguments)
     except ValueError as error:
         raise OptionError(f"{owner}: {error}") from None
-    network.arguments = dict(bound.arguments)  # type: ignore[assignment]
+    network.arguments = written(bound.arguments)
     return network
 
 

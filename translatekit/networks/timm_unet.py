@@ -84,6 +84,7 @@ class TimmUNet(nn.Module):
             self.decoder.append(_Level(channels, skips.get(reduction, 0), fan_out, norm, noise))
             channels = fan_out
         self.head = nn.Conv2d(channels, out_channels, 3, padding=1)
+        self.feature_layers = (*(f"decoder.{level}" for level in range(len(self.decoder))), "head")
 
     def forward(self, x: Tensor) -> Tensor:
         """Translate images.

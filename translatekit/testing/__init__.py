@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         GeneratorContract,
         LossContract,
         MethodContract,
+        MetricContract,
     )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "GeneratorContract",
     "LossContract",
     "MethodContract",
+    "MetricContract",
     "NotApplicableError",
     "Subject",
     "contracts_of",

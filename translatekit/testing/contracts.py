@@ -100,6 +100,7 @@ _MODULES = {
     "loss": "losses",
     "dataset": "datasets",
     "method": "methods",
+    "metric": "metrics",
     "backend": "backends",
     "format": "formats",
     "command": "commands",

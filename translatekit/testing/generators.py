@@ -16,6 +16,7 @@ from translatekit.image_spec import levels_spec
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
+from translatekit.networks.features import feature_layers, inner_features
 from translatekit.networks.layers import set_norm_inference
 from translatekit.networks.loading import load_network
 from translatekit.registry import registry
@@ -128,6 +129,31 @@ def evaluation(subject: Subject) -> None:
             )
 
 
+def features(subject: Subject) -> None:
+    """Its inner features can be had by the names and the numbers of its layers, and gradients pass through them.
+
+    See `translatekit.networks.features`.
+    """
+    network = _make(subject).eval()
+    inputs, names = _inputs(subject, network, 2, 3), feature_layers(network)
+    require(bool(names), f"{subject} has no layers to take features from: name some in feature_layers")
+    found = inner_features(network, names, *inputs)
+    for name, feature in zip(names, found, strict=True):
+        require(
+            feature.ndim == 4 and len(feature) == 2,
+            f"the layer {name!r} of {subject} gives {_shape(feature)}, not features (N, C, H, W): name those that do "
+            "in its attribute feature_layers",
+        )
+        check_finite(subject, feature, f"feature {name!r}")
+    numbers = inner_features(network, range(len(names)), *inputs)
+    require(
+        all(map(torch.equal, found, numbers)), f"{subject} gives other features for the numbers of its layers"
+    )
+    first = next(iter(network.parameters()))
+    (gradient,) = torch.autograd.grad(found[-1].float().sum(), first, allow_unused=True)
+    require(gradient is not None, f"no gradient passes through the features of {subject}: do not detach")
+
+
 def model_file(subject: Subject) -> None:
     """A network that is saved and loaded again gives the same output."""
     network = _make(subject)
@@ -174,6 +200,7 @@ CONTRACTS = (
     output_range,
     gradients,
     evaluation,
+    features,
     model_file,
     export,
 )

@@ -107,6 +107,17 @@ class MethodContract(ContractSuite):
         self.check(contract)
 
 
+class MetricContract(ContractSuite):
+    """Every metric keeps these."""
+
+    kind = "metric"
+
+    @_each("metric")
+    def test_contract(self, contract: Contract) -> None:
+        """The metric keeps the contract."""
+        self.check(contract)
+
+
 class BackendContract(ContractSuite):
     """Every backend keeps these."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from translatekit.interfaces import Deployed, MakeOptimizer
+from translatekit.networks.features import Layer, inner_features
 
 
 class Method:
@@ -89,6 +90,15 @@ class Method:
         self.fabric.backward(loss)
         for name in names:
             self.optimizers[name].step()
+
+    def features(self, name: str, layers: Sequence[Layer], *inputs: Any) -> list[Tensor]:
+        """What layers inside of a network give, in the run's precision.
+
+        See `translatekit.networks.features.inner_features`. Gradients reach its weights as in `step`, among several
+        processes too, as long as the step also calls the network as a whole.
+        """
+        with self.fabric.autocast():
+            return inner_features(self.unwrapped[name], layers, *inputs)
 
     @contextmanager
     def frozen(self, *names: str) -> Iterator[None]:

@@ -28,6 +28,7 @@ from translatekit.datasets.ranges import ranges_text
 from translatekit.errors import OptionError, TrainingError
 from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import DataOptions, Dataset, Method
+from translatekit.metrics import metric_names
 from translatekit.networks.factory import Networks
 from translatekit.networks.layers import set_norm_inference
 from translatekit.precision import FABRIC, choose_for_training, torch_slowness, torch_speeds
@@ -36,7 +37,6 @@ from translatekit.storage import TEMPORARY
 from translatekit.training.batches import first_batch, make_batches, use_channels_last
 from translatekit.training.checkpoint import gather_ranks
 from translatekit.training.losses import LossLog
-from translatekit.training.metrics import SET_METRICS
 from translatekit.training.state import Training
 from translatekit.training.validator import Validator
 
@@ -348,7 +348,12 @@ def _open_validation(
     """The validation images and what measures on them, where there are any and the method can be measured on them."""
     options = config.options
     kind = registry("method").get(config.method).data
-    wanted = kind == "paired" or (kind == "unpaired" and options.best_by in SET_METRICS)
+    if kind == "unpaired" and options.best_by not in ("l1", *metric_names("sets")):  # l1 is what nobody chose
+        raise OptionError(
+            f"--best-by {options.best_by} needs pairs, and these images have none: pass --best-by "
+            f"{' or '.join(metric_names('sets'))}"
+        )
+    wanted = kind == "paired" or (kind == "unpaired" and options.best_by in metric_names("sets"))
     validation = None
     if options.validate_every and wanted:
         with suppress(MissingSplitError):
@@ -357,7 +362,7 @@ def _open_validation(
         if options.patience is not None:
             raise OptionError(
                 "--patience waits for a better validation, and this run has none: add validation images, keep "
-                "--validate-every above 0, and for unpaired images pass --best-by fid or kid"
+                f"--validate-every above 0, and for unpaired images pass --best-by {' or '.join(metric_names('sets'))}"
             )
         return None, None
     return validation, Validator(options.best_by, kind == "paired", options.features)

@@ -30,8 +30,9 @@ def validate(training: Training, report: Report) -> None:
         loader: DataLoader[Any] = DataLoader(
             images, batch_size=VALIDATION_BATCH, collate_fn=collate, generator=torch.Generator()
         )
+        spec = training.data.specs[main.target]
         training.metrics = validator.measure(
-            network, loader, str(main.input), str(main.target), training.fabric.to_device
+            network, loader, str(main.input), main.target, spec, training.fabric.to_device
         )
         epoch = progress.epoch - (progress.batch == 0)  # an epoch just ended counts as itself
         report.validation(progress.step, epoch, training.metrics)

@@ -9,17 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from translatekit.errors import OptionError
-from translatekit.training.metrics import (
-    PAIRED_METRICS,
-    RISING,
-    SET_METRICS,
-    Features,
-    MetricMean,
-    PairedMetrics,
-    set_metric,
-)
-
-_ALWAYS = ("l1", "psnr", "ssim")
+from translatekit.image_spec import ImageSpec
+from translatekit.interfaces import PairMetric, SetMetric
+from translatekit.metrics import make_metric, metric_names, metric_specs
+from translatekit.metrics.pairs import MetricMean, measure_pairs, network_images
+from translatekit.registry import registry
 
 
 class Validator:
@@ -27,8 +21,8 @@ class Validator:
 
     Args:
         best_by: the metric that decides.
-        paired: whether there are pairs; sets without pairs have only `SET_METRICS`.
-        features: what FID and KID compare images by, as `Features` takes it.
+        paired: whether there are pairs; without them there are only metrics of sets.
+        features: what metrics of sets compare by, for those that take it.
 
     Raises:
         OptionError: a metric of pairs is to decide and there are none.
@@ -36,15 +30,22 @@ class Validator:
     """
 
     def __init__(self, best_by: str, paired: bool, features: str | None = None) -> None:
-        self.best_by = best_by
+        self.best_by = registry("metric").get(best_by)
         self.paired = paired
-        if not paired and best_by in PAIRED_METRICS:
+        if not paired and self.best_by.compares != "sets":
             raise OptionError(
-                f"--best-by {best_by} needs pairs, and these images have none: pass --best-by fid or kid"
+                f"--best-by {best_by} needs pairs, and these images have none: pass --best-by "
+                f"{' or '.join(metric_names('sets'))}"
             )
-        extra = (best_by,) if best_by in PAIRED_METRICS and best_by not in _ALWAYS else ()
-        self._metrics = PairedMetrics((*_ALWAYS, *extra)) if paired else None
-        self._features = Features(features) if best_by in SET_METRICS else None
+        decides = make_metric(best_by, features=features)
+        self._pairs: dict[str, PairMetric] = {}
+        if paired:
+            self._pairs = {
+                spec.name: make_metric(spec.name) for spec in metric_specs("pairs") if spec.validation
+            }
+        if self.best_by.compares == "pairs":
+            self._pairs[best_by] = decides
+        self._set: SetMetric | None = decides if self.best_by.compares == "sets" else None
 
     @torch.no_grad()
     def measure(
@@ -53,6 +54,7 @@ class Validator:
         batches: Iterable[Mapping[str, Any]],
         source: str,
         target: str,
+        spec: ImageSpec,
         to_device: Callable[[Tensor], Tensor],
     ) -> dict[str, float]:
         """The metrics of a network, which is put into evaluation mode and back.
@@ -62,6 +64,7 @@ class Validator:
             batches: of the validation set.
             source: the key of the images that the network takes, such as ``input`` or ``A``.
             target: the key of those that its outputs are compared with, such as ``target`` or ``B``.
+            spec: what those are.
             to_device: brings images to the network.
         """
         mean = MetricMean()
@@ -83,20 +86,24 @@ class Validator:
         try:
             for batch in batches:
                 output = network(to_device(batch[source])).float().cpu()
-                if self._metrics:
-                    values = self._metrics(output, batch[target])
-                    mean.update({name: value.mean().item() for name, value in values.items()}, len(output))
-                if self._features:
-                    real.append(self._features(batch[target][unseen(batch, target)]))
-                    fake.append(self._features(output[unseen(batch, source)]))
+                made, wanted = network_images(output, spec), network_images(batch[target], spec)
+                values = measure_pairs(self._pairs, made, wanted)
+                mean.update({name: value.nanmean().item() for name, value in values.items()}, len(output))
+                if self._set:
+                    new = (
+                        images[unseen(batch, of)]
+                        for images, of in ((batch[target], target), (output, source))
+                    )
+                    for features, images in zip((real, fake), new, strict=True):
+                        features.append(self._set.extractor(network_images(images, spec)))
         finally:
             network.train(was_training)
-        result = mean.compute() if self._metrics else {}
-        if self._features:
-            result[self.best_by] = set_metric(self.best_by, torch.cat(real), torch.cat(fake))
+        result = mean.compute() if self._pairs else {}
+        if self._set:
+            result[self.best_by.name] = self._set(torch.cat(real), torch.cat(fake))
         return result
 
     def score(self, metrics: Mapping[str, float]) -> float:
         """The metric that decides, negated where more is better: the lowest score is the best."""
-        value = metrics[self.best_by]
-        return -value if self.best_by in RISING else value
+        value = metrics[self.best_by.name]
+        return -value if self.best_by.better == "higher" else value

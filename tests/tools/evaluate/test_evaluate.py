@@ -32,7 +32,7 @@ from translatekit.errors import (
     TrainingError,
     TranslatekitError,
 )
-from translatekit.training.metrics import image_metrics
+from translatekit.metrics.pairs import image_metrics
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 
@@ -127,7 +127,7 @@ def test_checkpoints_are_compared_and_the_newest_is_the_model(run: Path, data: P
 def test_other_images_have_a_larger_distance_than_the_same(
     features: str,
 ) -> None:
-    from translatekit.training.metrics import Features, fid, kid
+    from translatekit.metrics.sets import Features, fid, kid
 
     network = Features(features)
     images = torch.rand(12, 3, 40, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -186,17 +186,20 @@ def test_lpips_is_nothing_for_equal_images_and_grows(tmp_path: Path, monkeypatch
     """With weights drawn at random: the network and its file format are the real ones."""
     import torchvision
 
-    from translatekit.training.metrics import PairedMetrics
+    from translatekit.metrics.pairs import LPIPS, images_with_levels
 
     without_weights(monkeypatch, tmp_path)
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     torch.manual_seed(0)
     state = torchvision.models.alexnet(weights=None).state_dict()
     torch.save(state, tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth")
-    metrics = PairedMetrics(["lpips"])
+    lpips = LPIPS()
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))
-    same, near, far = (metrics(images + amount * noise, images)["lpips"] for amount in (0, 0.1, 0.6))
+    same, near, far = (
+        lpips(images_with_levels(images + amount * noise), images_with_levels(images))
+        for amount in (0, 0.1, 0.6)
+    )
     assert same.shape == (3,)
     assert same.abs().max() < 1e-6
     assert (near < far).all()
@@ -207,7 +210,7 @@ def test_outputs_that_are_label_maps_are_scored_by_class(labels: Path, tmp_path:
     run = train("pix2pix", labels, output=str(tmp_path / "run"), **options)
     evaluation = evaluate(run, labels, metrics=("l1",))
     metrics = evaluation.models[0].metrics
-    assert list(metrics) == ["l1", "pixel_accuracy", "class_accuracy", "mean_iou"]
+    assert list(metrics) == ["l1", "class_accuracy", "mean_iou", "pixel_accuracy"]
     assert [item.name for item in evaluation.models[0].classes] == ["wall", "sky"]
     shares = [item.share for item in evaluation.models[0].classes]
     assert shares == pytest.approx([14 / 32, 18 / 32], abs=0.01)

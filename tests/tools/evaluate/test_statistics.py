@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from translatekit_tools.evaluate.labels import (
-    STATISTICS,
-    class_accuracies,
-    confusion,
-    ious,
-)
+from translatekit_tools.evaluate.labels import confusion
 from translatekit_tools.evaluate.statistics import SUBSETS, Bootstrap, around, halves
+
+from translatekit.metrics import make_metric, metric_names
+from translatekit.metrics.labels import class_accuracies, ious
 
 
 def test_intervals_hold_the_mean_as_often_as_they_say() -> None:
@@ -81,13 +79,22 @@ def test_scores_of_label_maps_are_those_counted_by_hand() -> None:
     assert class_accuracies(counts[None])[0, :2] == pytest.approx([2 / 3, 1])
     assert ious(counts[None])[0, :2] == pytest.approx([2 / 3, 1 / 2])
     assert np.isnan(ious(counts[None])[0, 2])
-    figures = {name: statistic(counts[None])[0] for name, statistic in STATISTICS.items()}
+    names = metric_names("labels")
+    figures = {name: make_metric(name)(counts[None])[0] for name in names}
     assert figures == pytest.approx({"pixel_accuracy": 3 / 4, "class_accuracy": 5 / 6, "mean_iou": 7 / 12})
+
+
+def test_images_without_a_figure_are_left_out() -> None:
+    values = np.array([1.0, np.nan, 2.0, 3.0, np.nan, 2.0])
+    estimate = Bootstrap(6, 200, 0).estimate(values)
+    assert estimate.value == 2.0
+    assert estimate.low is not None and estimate.high is not None  # noqa: PT018
+    assert 1.0 <= estimate.low < 2.0 < estimate.high <= 3.0
 
 
 def test_scores_of_a_set_are_those_of_all_its_pixels() -> None:
     counts = np.array([[[8, 2], [0, 0]], [[0, 0], [5, 5]]] * 4)
-    estimate = Bootstrap(8, 200, 0).estimate(counts, STATISTICS["pixel_accuracy"])
+    estimate = Bootstrap(8, 200, 0).estimate(counts, make_metric("pixel_accuracy"))
     assert estimate.value == pytest.approx(13 / 20)
     assert estimate.low is not None and estimate.high is not None  # noqa: PT018
     assert 0.5 <= estimate.low < estimate.value < estimate.high <= 0.8

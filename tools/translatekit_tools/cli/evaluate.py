@@ -88,7 +88,7 @@ evaluate.params += options_from_dataclass(EvaluateOptions)
 def _print(evaluation: Evaluation) -> None:
     from rich.table import Table
 
-    from translatekit.training.report.figures import metric_label
+    from translatekit.metrics import metric_label
     from translatekit_tools.evaluate.page import text_of
 
     console = stdout()

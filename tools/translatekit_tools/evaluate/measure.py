@@ -24,19 +24,22 @@ from translatekit.datasets.palette import (
     read_palette,
     stored_palette,
 )
-from translatekit.errors import DataError, OptionError, TranslatekitError
+from translatekit.errors import DataError, OptionError
 from translatekit.inference.batching import Request
 from translatekit.inference.predictor import Predictor
 from translatekit.inference.stages import batched
-from translatekit.interfaces import SIDES, DataOptions, Dataset
+from translatekit.interfaces import SIDES, DataOptions, Dataset, SetMetric
+from translatekit.metrics import better, metric_specs
+from translatekit.metrics.labels import class_accuracies, ious
+from translatekit.metrics.pairs import images_with_levels, measure_pairs
 from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
 from translatekit.requirements import VIDEO, require
-from translatekit.training.metrics import PAIRED_METRICS, SET_METRICS, Features, PairedMetrics, set_metric
-from translatekit_tools.evaluate.labels import STATISTICS, class_accuracies, confusion, ious
+from translatekit_tools.evaluate.choice import ChosenMetrics, choose_metrics
+from translatekit_tools.evaluate.labels import confusion
 from translatekit_tools.evaluate.models import check_channels, display_names, open_predictor, run_of
 from translatekit_tools.evaluate.options import EvaluateOptions
-from translatekit_tools.evaluate.result import ClassScore, Evaluation, Example, ModelResult, better
+from translatekit_tools.evaluate.result import ClassScore, Evaluation, Example, ModelResult
 from translatekit_tools.evaluate.statistics import Bootstrap, around, halves
 
 _LABEL_IMAGES = 8  # looked at to tell label maps from photographs
@@ -91,11 +94,9 @@ class Images:
 
 @dataclass
 class Tools:
-    """What measures: each None where it was not asked for or cannot be had."""
+    """What measures: None where it was not asked for or cannot be had."""
 
-    paired: PairedMetrics | None
-    features: Features | None
-    sets: tuple[str, ...]
+    metrics: ChosenMetrics
     palette: list[PaletteClass] | None
     target_is_labels: bool
     segmenter: Predictor | None
@@ -113,11 +114,11 @@ class _Asked:
 
 @dataclass
 class Measured:
-    """Raw figures of one model: by image, or as confusions of label maps, or as features."""
+    """Raw figures of one model: by image, or as confusions of label maps, or as features by their extractor."""
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
     confusions: dict[str, np.ndarray] = field(default_factory=dict)
-    features: Tensor | None = None
+    features: dict[int, Tensor] = field(default_factory=dict)
 
 
 def measure(
@@ -129,7 +130,6 @@ def measure(
     progress: Callable[[int, int], None],
 ) -> Evaluation:
     """See `translatekit_tools.evaluate.evaluate`."""
-    _check(options)
     predictors = [open_predictor(path, options) for path in paths]
     _check_directions(paths, predictors)
     notes: list[str] = []
@@ -154,11 +154,12 @@ def measure(
         _add_discriminators(results, images, paths, options)
     for video in videos:
         require("--temporal", VIDEO)
-        from translatekit_tools.evaluate.video import flicker
+        from translatekit_tools.evaluate.video import measure_video
 
         for result, predictor in zip(results, predictors, strict=True):
-            key = "warp_error" if len(videos) == 1 else f"warp_error {video.name}"
-            result.metrics[key] = around(flicker(predictor, video), [])
+            for name, value in measure_video(predictor, video).items():
+                key = name if len(videos) == 1 else f"{name} {video.name}"
+                result.metrics[key] = around(value, [])
     examples = _examples(images, predictors, names, measured[0], options) if options.report else []
     return Evaluation(
         data=data.resolve().name if data else str(options.dataset),
@@ -270,14 +271,6 @@ def _as_tensor(images: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _check(options: EvaluateOptions) -> None:
-    for metric in options.metrics or ():
-        if metric not in (*PAIRED_METRICS, *SET_METRICS):
-            raise OptionError(
-                f"there is no metric {metric!r}: choose among {', '.join((*PAIRED_METRICS, *SET_METRICS))}"
-            )
-
-
 def _check_directions(paths: Sequence[Path], predictors: Sequence[Predictor]) -> None:
     first = predictors[0].info.direction
     for path, predictor in zip(paths, predictors, strict=True):
@@ -290,38 +283,11 @@ def _check_directions(paths: Sequence[Path], predictors: Sequence[Predictor]) ->
 def _tools(
     options: EvaluateOptions, images: Images, root: Path | None, info: ModelInfo, notes: list[str]
 ) -> Tools:
-    """Asked for by name, a metric that cannot be had is an error; otherwise it is left out with a note."""
-    wanted = options.metrics
-    if (
-        wanted is not None
-        and not images.paired
-        and (named := [name for name in wanted if name in PAIRED_METRICS])
-    ):
-        raise OptionError(
-            f"{', '.join(named)} needs pairs, and these images have none: pass --metrics fid,kid"
-        )
-    chosen = wanted if wanted is not None else (*PAIRED_METRICS, *SET_METRICS)
-    pairs = [name for name in chosen if name in PAIRED_METRICS] if images.paired else []
-    sets = tuple(name for name in chosen if name in SET_METRICS)
-    paired: PairedMetrics | None = None
-    features: Features | None = None
-    try:
-        paired = PairedMetrics(pairs) if pairs else None
-    except TranslatekitError as error:
-        if wanted is not None:
-            raise
-        notes.append(f"without lpips: {error}")
-        paired = PairedMetrics(name for name in pairs if name != "lpips")
-    try:
-        features = Features(options.features) if sets else None
-    except TranslatekitError as error:
-        if wanted is not None or options.features is not None:
-            raise
-        notes.append(f"without fid and kid: {error}, or pass --features with a timm model")
-        sets = ()
-    if sets and len(images) < 2:
-        notes.append("without fid and kid: they compare sets, and there is one image")
-        features, sets = None, ()
+    """What measures these images, by these options."""
+    some = [images.item(number) for number in range(min(_LABEL_IMAGES, len(images)))]
+    metrics = choose_metrics(
+        options, paired=images.paired, images=len(images), channels=some[0][2].shape[2], notes=notes
+    )
     palette = None
     if options.palette is not None:
         palette = read_palette(Path(options.palette).expanduser())
@@ -329,7 +295,6 @@ def _tools(
         palette = read_palette(root / PALETTE_FILE)
     else:
         palette = known_palette(images.data, images.source if options.segmenter else images.target)
-    some = [images.item(number) for number in range(min(_LABEL_IMAGES, len(images)))]
     segmenter = None
     if options.segmenter is not None:
         if not images.paired:
@@ -351,9 +316,14 @@ def _tools(
     labels = images.paired and palette is not None and some[0][2].shape[2] == 3
     if labels and not (options.palette is not None and segmenter is None):
         labels = learn_palette(item[2] for item in some) is not None  # photographs have no classes
+    named = [spec.name for spec in metric_specs("labels") if spec.name in (options.metrics or ())]
+    if named and not labels and segmenter is None:
+        raise OptionError(
+            f"{named[0]} compares label maps, and the targets are none whose colours are known: pass --palette FILE, "
+            "or other --metrics"
+        )
     cuda = torch.cuda.is_available() and options.device != "cpu"
-    device = torch.device("cuda" if cuda else "cpu")
-    return Tools(paired, features and features.to(device), sets, palette, labels, segmenter, device)
+    return Tools(metrics, palette, labels, segmenter, torch.device("cuda" if cuda else "cpu"))
 
 
 # --- measuring --------------------------------------------------------------------------------------------------
@@ -363,16 +333,26 @@ def _advance(progress: Callable[[int, int], None], before: int, total: int, done
     progress(before + done, total)
 
 
-def _real_features(images: Images, tools: Tools, batch_size: int) -> Tensor | None:
-    if tools.features is None:
-        return None
+def _real_features(images: Images, tools: Tools, batch_size: int) -> dict[int, Tensor]:
+    """The features of all real images, by their extractor."""
+    found: dict[int, list[Tensor]] = {}
+    if not tools.metrics.sets:
+        return {}
     if images.paired:
         targets: Iterator[np.ndarray] = map(
             np.stack, batched((item[2] for item in images.items()), batch_size)
         )
     else:
         targets = images.others(batch_size)
-    return torch.cat([tools.features(_as_tensor(batch, tools.device)).cpu() for batch in targets])
+    for batch in targets:
+        _extract(_as_tensor(batch, tools.device), tools, found)
+    return {key: torch.cat(parts) for key, parts in found.items()}
+
+
+@torch.no_grad()
+def _extract(images: Tensor, tools: Tools, found: dict[int, list[Tensor]]) -> None:
+    for key, extractor in tools.metrics.extractors.items():
+        found.setdefault(key, []).append(extractor(images_with_levels(images)).cpu())
 
 
 def _measure_one(
@@ -380,7 +360,7 @@ def _measure_one(
 ) -> Measured:
     values: dict[str, list[np.ndarray]] = {}
     confusions: dict[str, list[np.ndarray]] = {}
-    features: list[Tensor] = []
+    features: dict[int, list[Tensor]] = {}
     finished = 0
     asked = (_asked(predictor, source, target) for _, source, target in images.items())
     for batch in batched(predictor.run(asked), batch_size):
@@ -392,11 +372,11 @@ def _measure_one(
                 "pass the --dataset and --dataset-option it was trained with"
             )
         made = _as_tensor(outputs, tools.device)
-        if tools.paired:
-            for name, value in tools.paired(made, _as_tensor(targets, tools.device)).items():
+        if images.paired:
+            wanted = images_with_levels(_as_tensor(targets, tools.device))
+            for name, value in measure_pairs(tools.metrics.pairs, images_with_levels(made), wanted).items():
                 values.setdefault(name, []).append(value.cpu().numpy())
-        if tools.features:
-            features.append(tools.features(made).cpu())
+        _extract(made, tools, features)
         if tools.palette and tools.target_is_labels:
             confusions.setdefault("", []).append(_confusions(outputs, targets, tools.palette))
         if tools.palette and tools.segmenter:
@@ -409,7 +389,7 @@ def _measure_one(
     return Measured(
         {name: np.concatenate(parts) for name, parts in values.items()},
         {name: np.concatenate(parts) for name, parts in confusions.items()},
-        torch.cat(features) if features else None,
+        {key: torch.cat(parts) for key, parts in features.items()},
     )
 
 
@@ -434,7 +414,7 @@ def _summarize(
     images: Images,
     tools: Tools,
     options: EvaluateOptions,
-    real: Tensor | None,
+    real: dict[int, Tensor],
 ) -> None:
     bootstrap = Bootstrap(len(images), options.resamples, options.seed)
     first = measured[0]
@@ -443,11 +423,11 @@ def _summarize(
             result.metrics[name] = bootstrap.estimate(values)
             if raw is not first:
                 result.differences[name] = bootstrap.difference(values, first.values[name])
-    for name in tools.sets:
-        _summarize_sets(name, results, measured, images.paired, options.seed, real)
+    for name, metric in tools.metrics.sets.items():
+        _summarize_sets(name, metric, results, measured, images.paired, options.seed, real)
     for result, raw in zip(results, measured, strict=True):
         for prefix, counts in raw.confusions.items():
-            for name, statistic in STATISTICS.items():
+            for name, statistic in tools.metrics.labels.items():
                 result.metrics[prefix + name] = bootstrap.estimate(counts, statistic)
                 if raw is not first:
                     earlier = first.confusions[prefix]
@@ -459,21 +439,19 @@ def _summarize(
 
 def _summarize_sets(
     name: str,
+    metric: SetMetric,
     results: Sequence[ModelResult],
     measured: Sequence[Measured],
     paired: bool,
     seed: int,
-    real: Tensor | None,
+    real: dict[int, Tensor],
 ) -> None:
     wholes: list[float] = []
     parts: list[list[float]] = []
     for raw in measured:
-        assert real is not None
-        assert raw.features is not None
-        wholes.append(set_metric(name, real, raw.features))
-        parts.append(
-            halves(partial(_part, name, real, raw.features), len(real), len(raw.features), paired, seed)
-        )
+        those, made = (found[id(metric.extractor)] for found in (real, raw.features))
+        wholes.append(metric(those, made))
+        parts.append(halves(partial(_part, metric, those, made), len(those), len(made), paired, seed))
     for result, whole, part in zip(results, wholes, parts, strict=True):
         result.metrics[name] = around(whole, part)
         if result is not results[0]:
@@ -481,8 +459,8 @@ def _summarize_sets(
             result.differences[name] = around(whole - wholes[0], spread)
 
 
-def _part(name: str, real: Tensor, fake: Tensor, some: np.ndarray, others: np.ndarray) -> float:
-    return set_metric(name, real[torch.from_numpy(some)], fake[torch.from_numpy(others)])
+def _part(metric: SetMetric, real: Tensor, fake: Tensor, some: np.ndarray, others: np.ndarray) -> float:
+    return metric(real[torch.from_numpy(some)], fake[torch.from_numpy(others)])
 
 
 def _class_scores(counts: np.ndarray, palette: Sequence[PaletteClass]) -> list[ClassScore]:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from translatekit.config import option
-from translatekit.options import LARGEST_SEED, LARGEST_SIDE
+from translatekit.metrics import metric_names
+from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Choices
 from translatekit.precision import Precision
+
+
+def _metrics() -> list[str]:
+    """The metrics that images can be measured by, those of videos left out."""
+    return metric_names("pairs", "sets", "labels")
 
 
 @dataclass(kw_only=True)
@@ -30,15 +36,14 @@ class EvaluateOptions:
     )
     max_images: int | None = option(None, "Take the first so many images only.", "Data", minimum=1)
 
-    metrics: tuple[str, ...] | None = option(
+    metrics: tuple[Annotated[str, Choices(_metrics)], ...] | None = option(
         None,
-        "Some of l1, psnr, ssim, ms_ssim, lpips, fid, kid; all that can be had, when not given.",
+        "What to measure; all that can be had, when not given.",
         "Metrics",
-        metavar="NAME,...",
     )
     features: str | None = option(
         None,
-        "For fid and kid: a timm model instead of Inception, such as resnet18,path=FILE.",
+        "For metrics of features, such as fid: a timm model instead of Inception, such as resnet18,path=FILE.",
         "Metrics",
         metavar="MODEL",
     )

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from translatekit.metrics import better, metric_label
 from translatekit.storage import write_atomically
-from translatekit.training.report.figures import metric_label, short_number
+from translatekit.training.report.figures import short_number
 from translatekit.training.report.page import render
-from translatekit_tools.evaluate.result import Evaluation, Example, better
+from translatekit_tools.evaluate.result import Evaluation, Example
 from translatekit_tools.evaluate.statistics import Estimate
 
 Cell = tuple[str, str]  # a text, and a remark that is set smaller

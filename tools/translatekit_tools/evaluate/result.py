@@ -7,10 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from translatekit.training.metrics import RISING
 from translatekit_tools.evaluate.statistics import Estimate
-
-_FALLING = ("l1", "lpips", "fid", "kid", "warp_error")
 
 
 @dataclass(frozen=True)
@@ -114,13 +111,6 @@ class Evaluation:
             ],
             "notes": self.notes,
         }
-
-
-def better(name: str) -> str:
-    """Which way is better: ``higher``, ``lower``, or nothing where neither is."""
-    if name in RISING or name.endswith(("pixel_accuracy", "class_accuracy", "mean_iou")):
-        return "higher"
-    return "lower" if name in _FALLING else ""
 
 
 def _numbers(**values: float) -> dict[str, float | None]:

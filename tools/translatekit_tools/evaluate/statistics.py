@@ -66,6 +66,9 @@ class Bootstrap:
     def _figures(
         self, values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] | None
     ) -> tuple[float, np.ndarray]:
+        if statistic is None and np.isnan(values).any():  # images that have no figure are left out
+            there = ~np.isnan(values)
+            return self._figures(np.stack([np.where(there, values, 0), there], 1), _ratio)
         flat = values.reshape(len(values), -1).astype(np.float64)
         sums = (self._weights @ flat).reshape(-1, *values.shape[1:])
         total = flat.sum(0).reshape(1, *values.shape[1:])
@@ -108,6 +111,12 @@ def around(value: float, figures: Sequence[float]) -> Estimate:
         return Estimate(value)
     margin = _NORMAL * float(np.std(figures, ddof=1))
     return Estimate(value, value - margin, value + margin)
+
+
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio: np.ndarray = sums[:, 0] / sums[:, 1]
+    return ratio
 
 
 def _estimate(point: float, draws: np.ndarray) -> Estimate:

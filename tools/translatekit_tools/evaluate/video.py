@@ -1,4 +1,4 @@
-"""How much a translated video flickers."""
+"""Metrics of translated videos: how much they flicker."""
 
 from __future__ import annotations
 
@@ -12,29 +12,47 @@ import numpy as np
 from translatekit.errors import DataError
 from translatekit.inference.inputs import to_channels
 from translatekit.inference.predictor import Predictor
+from translatekit.interfaces import VideoMetric
+from translatekit.metrics import make_metric, metric_specs
 from translatekit_tools.bulk.video.flow import Smoother
 
 MAX_FRAMES = 120
 
 
-def flicker(predictor: Predictor, video: Path) -> float:
-    """The warp error of a translated video: how unlike its frames are, once the motion of the input is undone.
+class WarpError:
+    """How unlike the frames of a video are once the motion of the input is undone (Lai et al., 2018)."""
+
+    def __init__(self) -> None:
+        self._measured = Smoother(0.0)
+
+    def update(self, frame: np.ndarray, output: np.ndarray) -> None:
+        """See one more frame (H, W, 3) and its translation (H, W, C), uint8 each."""
+        self._measured(frame, output)
+
+    def compute(self) -> float:
+        """In [0, 1], over pixels that can be seen in both of two frames."""
+        return self._measured.flicker[0]
+
+
+def measure_video(predictor: Predictor, video: Path) -> dict[str, float]:
+    """Each metric of videos, by name, of a translated video.
 
     The first `MAX_FRAMES` frames are looked at, at their own size.
 
     Raises:
         DataError: the video cannot be read, or has fewer than two frames.
     """
-    measured = Smoother(0.0)
+    metrics: dict[str, VideoMetric] = {spec.name: make_metric(spec.name) for spec in metric_specs("video")}
     count = 0
     frames, originals = tee(islice(_frames(video), MAX_FRAMES))
     asked = (to_channels(frame, predictor.info, str(video)) for frame in frames)
     for frame, output in zip(originals, predictor.predict(asked), strict=True):
-        measured(frame, output)
+        for metric in metrics.values():
+            metric.update(frame, output)
         count += 1
     if count < 2:
         raise DataError(f"the video {video} has {count} frames: give one of at least 2")
-    return measured.flicker[0]
+    return {name: metric.compute() for name, metric in metrics.items()}
 
 
 def _frames(video: Path) -> Iterator[np.ndarray]:

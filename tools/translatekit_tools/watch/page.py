@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from translatekit.errors import TrainingError
+from translatekit.metrics import metric_label
 from translatekit.training.diagnosis import Trouble, diagnose, read_entries
 from translatekit.training.report.charts import COLORS, TRAINING, VALIDATION, Chart, Family
-from translatekit.training.report.figures import key_figures, metric_label, run_title, state_of
+from translatekit.training.report.figures import key_figures, run_title, state_of
 from translatekit.training.report.log import Log, Sample, Series, read_config, read_log, read_samples
 from translatekit.training.report.page import render
 

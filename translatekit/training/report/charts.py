@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from translatekit.training.report.figures import metric_label, short_number
+from translatekit.metrics import metric_label
+from translatekit.training.report.figures import short_number
 from translatekit.training.report.log import Log, Series
 
 T = TypeVar("T")

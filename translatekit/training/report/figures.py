@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from translatekit.metrics import find_metric, metric_label
 from translatekit.training.report.log import Log, Point
 
 
@@ -32,9 +33,9 @@ def key_figures(log: Log) -> dict[str, str]:
     figures = {"Step": f"{log.step:,}"} if log.step else {}
     for series in log.curves("validation"):
         values = [value for _, value in series.points]
-        rising = series.name.rpartition("/")[2] in ("psnr", "ssim", "ms_ssim")
-        best = max(values) if rising else min(values)
-        unit = " dB" if series.name.endswith("psnr") else ""
+        metric = find_metric(series.name)
+        best = max(values) if metric and metric.better == "higher" else min(values)
+        unit = f" {metric.unit}" if metric and metric.unit not in ("", "image") else ""
         figures[f"Best validation {metric_label(series.name)}"] = f"{short_number(best)}{unit}"
     for series in log.curves("accuracy"):
         figures[f"D accuracy, {series.name}"] = f"{100 * _latest(series.points):.0f} %"
@@ -42,13 +43,6 @@ def key_figures(log: Log) -> dict[str, str]:
         values = sorted(value for _, value in series.points)
         figures["Speed, median"] = f"{short_number(values[len(values) // 2])} images/s"
     return figures
-
-
-def metric_label(name: str) -> str:
-    """A metric's name as it is written: ``MS-SSIM``."""
-    prefix, slash, last = name.rpartition("/")
-    known = ("l1", "psnr", "ssim", "ms_ssim", "lpips", "fid", "kid")
-    return prefix + slash + (last.upper().replace("_", "-") if last in known else last)
 
 
 def short_number(value: float) -> str:

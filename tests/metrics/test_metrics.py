@@ -10,12 +10,29 @@ import pytest
 import scipy.linalg
 import torch
 
-from translatekit.errors import OptionError
-from translatekit.training.metrics import Features, MetricMean, PairedMetrics, fid, image_metrics, kid
+from translatekit.errors import OptionError, PluginError
+from translatekit.image_spec import ImageSpec, levels_spec
+from translatekit.interfaces import MetricImages
+from translatekit.metrics import better, find_metric, make_metric, metric_label, metric_names
+from translatekit.metrics.pairs import (
+    L1,
+    PSNR,
+    SSIM,
+    MetricMean,
+    image_metrics,
+    images_with_levels,
+    measure_pairs,
+)
+from translatekit.metrics.sets import Features, fid, kid
 
 
 def images(count: int = 4, side: int = 32) -> torch.Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def measured(name: str, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    given = images_with_levels(output), images_with_levels(target)
+    return measure_pairs({name: make_metric(name)}, *given)[name]
 
 
 def test_equal_images_have_no_error() -> None:
@@ -66,10 +83,9 @@ def test_the_mean_of_nothing_is_empty() -> None:
 
 @pytest.mark.parametrize("side", [1, 4, 11, 32, 64, 176])
 def test_ms_ssim_is_one_for_equal_images_of_any_size_and_falls_with_noise(side: int) -> None:
-    measure = PairedMetrics(["ms_ssim"])
     target = images(3, side)
     noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(1))
-    same, near, far = (measure(target + amount * noise, target)["ms_ssim"] for amount in (0.0, 0.05, 0.5))
+    same, near, far = (measured("ms_ssim", target + amount * noise, target) for amount in (0.0, 0.05, 0.5))
     assert same.tolist() == pytest.approx([1, 1, 1])
     if side >= 11:
         assert (near < 1).all()
@@ -79,16 +95,53 @@ def test_ms_ssim_is_one_for_equal_images_of_any_size_and_falls_with_noise(side: 
 def test_metrics_are_given_image_by_image() -> None:
     target, output = images(5), images(5).flip(3)
     names = ["l1", "psnr", "ssim", "ms_ssim"]
-    together = PairedMetrics(names)(output, target)
-    for index in range(5):
-        alone = PairedMetrics(names)(output[index : index + 1], target[index : index + 1])
-        for name in names:
-            assert together[name][index].item() == pytest.approx(alone[name].item(), rel=1e-4)
+    for name in names:
+        together = measured(name, output, target)
+        for index in range(5):
+            alone = measured(name, output[index : index + 1], target[index : index + 1])
+            assert together[index].item() == pytest.approx(alone.item(), rel=1e-4)
 
 
 def test_an_unknown_metric_is_refused() -> None:
-    with pytest.raises(OptionError, match="there is no metric of pairs 'fid'"):
-        PairedMetrics(["fid"])
+    with pytest.raises(PluginError, match="there is no metric named 'fidd': did you mean 'fid'"):
+        make_metric("fidd")
+
+
+def test_metrics_come_in_the_order_of_what_they_compare() -> None:
+    assert metric_names("pairs", "sets") == ["l1", "psnr", "ssim", "lpips", "ms_ssim", "fid", "kid"]
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "way"),
+    [
+        ("ms_ssim", "MS-SSIM", "higher"),
+        ("val/l1", "val/L1", "lower"),
+        ("fcn_real_mean_iou", "fcn_real_mean_iou", "higher"),
+        ("warp_error holiday.mp4", "warp_error holiday.mp4", "lower"),
+        ("accuracy_real", "accuracy_real", ""),
+    ],
+)
+def test_what_a_log_calls_a_metric_is_found(name: str, label: str, way: str) -> None:
+    assert metric_label(name) == label
+    assert better(name) == way
+    assert (find_metric(name) is None) == (way == "")
+
+
+def test_errors_are_in_the_unit_of_the_images_over_their_valid_pixels() -> None:
+    spec = ImageSpec(channels=("CT",), meaning="values").with_range(-1024, 3071, unit="HU")
+    target = torch.zeros(2, 1, 8, 8)
+    output = target.clone()
+    output[0, :, :4] = 100.0
+    valid = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    valid[:, :, 2:] = True
+    made, wanted = MetricImages(output, spec), MetricImages(target, spec)
+    assert L1()(made, wanted).tolist() == [50.0, 0.0]
+    assert L1()(made, MetricImages(target, spec, valid)).tolist() == pytest.approx([100 * 2 / 6, 0])
+    error = 10 * math.log10(4095**2 / 5000)
+    assert PSNR()(made, wanted).tolist() == pytest.approx([error, 100])
+    # the same images as levels have the same similarity
+    drawn = [MetricImages((images + 1024) / 4095 * 2 - 1, levels_spec(1)) for images in (output, target)]
+    torch.testing.assert_close(SSIM()(made, wanted), SSIM()(*drawn))
 
 
 def test_fid_is_the_frechet_distance_of_two_gaussians() -> None:

@@ -1,0 +1,5 @@
+"""Uses the small images of the training's tests."""
+
+from tests.training.conftest import unpaired
+
+__all__ = ["unpaired"]
