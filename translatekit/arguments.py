@@ -39,7 +39,7 @@ class TrainArguments(TypedDict, total=False):
     beta1: float
     beta2: float
     ema: float | None
-    best_by: Literal["l1", "psnr", "ssim", "ms_ssim", "lpips", "fid", "kid"]
+    best_by: str
     patience: int | None
     features: str | None
     seed: int
