@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -12,7 +13,18 @@ from hypothesis import strategies as st
 
 from translatekit.config import option
 from translatekit.errors import OptionError, PluginError
-from translatekit.options import Bounds, check_options, convert, describe, option_types, parse_assignments
+from translatekit.options import (
+    Bounds,
+    Choices,
+    Form,
+    check_options,
+    convert,
+    describe,
+    option_types,
+    parse_assignments,
+    written,
+)
+from translatekit.sizes import Size
 
 
 class Thing:
@@ -237,3 +249,44 @@ def test_annotations_that_cannot_be_read_blame_the_plugin() -> None:
         PluginError, match=r"Foreign cannot be read .*import what they name outside of TYPE_CHECKING"
     ):
         option_types(Foreign)
+
+
+THIRD = Annotated[Fraction, Form(Fraction, "a fraction such as 1/3", "N/D")]
+
+
+@pytest.mark.parametrize("value", ["1/3", Fraction(1, 3), " 2/6 "])
+def test_a_class_that_is_not_ours_is_read_by_its_form(value: Any) -> None:
+    assert convert(value, THIRD, "x") == Fraction(1, 3)
+    assert convert(written(convert(value, THIRD, "x")), THIRD, "x") == Fraction(1, 3)
+    assert convert("none", THIRD | None, "x") is None
+
+
+@pytest.mark.parametrize("value", ["a third", "1/0", None])
+def test_what_its_form_does_not_read_is_refused_in_its_words(value: Any) -> None:
+    with pytest.raises(OptionError, match="x must be a fraction such as 1/3, got"):
+        convert(value, THIRD, "x")
+
+
+def test_choices_are_asked_for_when_they_are_needed() -> None:
+    names = ["fid"]
+    annotation = tuple[Annotated[str, Choices(lambda: names)], ...]
+    assert convert("FID", annotation, "x") == ("fid",)
+    with pytest.raises(OptionError, match="x must be a list of values, each one of 'fid', got 'fid,l1'"):
+        convert("fid,l1", annotation, "x")
+    names.append("l1")
+    assert convert("fid,l1", annotation, "x") == ("fid", "l1")
+    with pytest.raises(OptionError, match="did you mean 'fid'"):
+        convert("fdi", Annotated[str, Choices(lambda: names)], "x")
+
+
+def test_a_tuple_of_fixed_length_has_it() -> None:
+    annotation = tuple[int, float]
+    assert convert("8, 0.5", annotation, "x") == (8, 0.5)
+    assert convert([8, "2"], annotation, "x") == (8, 2.0)
+    with pytest.raises(OptionError, match="x must be 2 values: a whole number, a number, got '8'"):
+        convert("8", annotation, "x")
+
+
+def test_values_are_written_as_files_hold_them() -> None:
+    held = {"size": Size(4, 3), "list": [Fraction(1, 2), 1], "none": None, "flag": True}
+    assert written(held) == {"size": "4x3", "list": ["1/2", 1], "none": None, "flag": True}

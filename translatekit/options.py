@@ -200,7 +200,7 @@ def convert(value: Any, annotation: Any, owner: str) -> Any:
     """
     try:
         return _convert(value, annotation)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, ArithmeticError):
         hint = _suggestion(value, annotation)
         raise OptionError(f"{owner} must be {describe(annotation)}, got {_short(value)}{hint}") from None
 
@@ -350,7 +350,7 @@ def _convert(value: Any, annotation: Any) -> Any:
         for arg in args:
             try:
                 return _convert(value, arg)
-            except (TypeError, ValueError, OverflowError):
+            except (TypeError, ValueError, ArithmeticError):
                 continue
         raise ValueError
     if origin is Literal:

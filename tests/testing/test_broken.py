@@ -233,6 +233,28 @@ class Remembers(Method_):
         self.steps += 1
         return losses
 
+class Halting(Sound):
+    feature_layers = ("conv.weight",)
+
+class Figure:
+    def __call__(self, output, target): return (output.values - target.values).abs().mean((1, 2, 3))
+
+class OfTheBatch(Figure):
+    def __call__(self, output, target): return super().__call__(output, target).mean().expand(len(output.values))
+
+class Total(Figure):
+    def __call__(self, output, target): return super().__call__(output, target).mean()
+
+class Beyond(Figure):
+    def __call__(self, output, target): return 10 * super().__call__(output, target) + 2
+
+class Dice(Figure):
+    def __call__(self, output, target): return super().__call__(output, target) + torch.rand(len(output.values)) / 100
+
+class FirstOnly(Figure):
+    extractor = staticmethod(lambda images: images.values.mean((2, 3)))
+    def __call__(self, real, fake): return float((real[0] - fake[0]).abs().mean())
+
 @dataclasses.dataclass
 class Options:
     weight: float = 1.0
@@ -254,7 +276,7 @@ def spec(kind, target, name=None, **more):
 @hookimpl
 def register_generators():
     for name in ("Sound Swallows Unannotated NoDefault NoMultiple OtherMultiple Colour Square Unbounded NotANumber "
-                 "Unused Noisy BatchDependent Forgetful Untraceable").split():
+                 "Unused Noisy BatchDependent Forgetful Untraceable Halting").split():
         yield spec(GeneratorSpec, name)
 
 @hookimpl
@@ -275,6 +297,14 @@ def register_datasets():
                  "Elsewhere", "Colours", "AnyFolder"):
         yield spec(DatasetSpec, name)
     yield spec(DatasetSpec, "AnyFolder", "drawn", folder=False)
+
+@hookimpl
+def register_metrics():
+    for name in ("Figure", "OfTheBatch", "Total", "Beyond", "Dice"):
+        yield spec(MetricSpec, name, compares="pairs", better="lower", minimum=0, maximum=2, perfect=0.0)
+    yield spec(MetricSpec, "FirstOnly", compares="sets", better="lower")
+    yield spec(MetricSpec, "Figure", "upside_down", compares="pairs", better="higher")
+    yield spec(MetricSpec, "Figure", "never_one", compares="pairs", better="lower", perfect=1.0)
 
 @hookimpl
 def register_methods():
@@ -335,7 +365,13 @@ def broken(kind: str, name: str, only: str | None = None) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("generator", "sound"), ("discriminator", "sound_d"), ("dataset", "data"), ("dataset", "drawn")],
+    [
+        ("generator", "sound"),
+        ("metric", "figure"),
+        ("discriminator", "sound_d"),
+        ("dataset", "data"),
+        ("dataset", "drawn"),
+    ],
 )
 def test_the_sound_ones_break_nothing(kind: str, name: str) -> None:
     assert broken(kind, name) == {}
@@ -363,6 +399,14 @@ def test_the_sound_ones_break_nothing(kind: str, name: str) -> None:
         ("generator", "batchdependent", "evaluation", "with the other images of its batch"),
         ("generator", "forgetful", "model_file", "another output after it was saved and loaded"),
         ("generator", "untraceable", "export", "cannot be exported to ONNX"),
+        ("generator", "halting", "features", "there is no layer 'conv.weight'"),
+        ("metric", "ofthebatch", "order", "when its images come in another order and in other batches"),
+        ("metric", "total", "figures", "gives () for 6 images, not one value for each"),
+        ("metric", "beyond", "figures", "outside of its range 0 to 2"),
+        ("metric", "dice", "deterministic", "draws from torch's generator"),
+        ("metric", "firstonly", "order", "when its images come in another order"),
+        ("metric", "upside_down", "direction", "says that higher is better, and is 0 for identical images"),
+        ("metric", "never_one", "perfect", "is 0 for identical images, and its perfect value is 1.0"),
         ("discriminator", "swallowing", "options", "takes *others, which would swallow misspelt options"),
         ("discriminator", "flat", "logits", "maps 2 images to (2,), not to logits"),
         ("discriminator", "threeonly", "logits", "raised RuntimeError"),

@@ -47,27 +47,30 @@ class PSNR:
 class SSIM:
     """The structural similarity (Wang et al., 2004), with a Gaussian window of standard deviation 1.5.
 
-    The window is narrower for images of fewer than 6 pixels a side.
+    The window is narrower for images of fewer than 6 pixels a side. Pixels that are not valid are taken as equal.
     """
 
     def __call__(self, output: MetricImages, target: MetricImages) -> Tensor:
         """(N,) of outputs against targets."""
-        return _ssim(output.normalized(), target.normalized())
+        return _ssim(*_comparable(output, target))
 
 
 class MultiScaleSSIM:
     """SSIM over five scales (Wang, Simoncelli and Bovik, 2003).
 
-    There are fewer for images of fewer than 176 pixels a side; their weights then add up to 1 again.
+    There are fewer for images of fewer than 176 pixels a side; their weights then add up to 1 again. Pixels that are
+    not valid are taken as equal.
     """
 
     def __call__(self, output: MetricImages, target: MetricImages) -> Tensor:
         """(N,) of outputs against targets."""
-        return _ms_ssim(output.normalized(), target.normalized())
+        return _ms_ssim(*_comparable(output, target))
 
 
 class LPIPS:
     """The distance between features of AlexNet (Zhang et al., 2018); images below 64 pixels a side are enlarged.
+
+    Pixels that are not valid are taken as equal.
 
     Raises:
         MissingWeightsError: the weights of AlexNet are not there.
@@ -88,7 +91,7 @@ class LPIPS:
     def __call__(self, output: MetricImages, target: MetricImages) -> Tensor:
         """(N,) of outputs against targets."""
         self._network.to(output.values.device)
-        pair = [as_rgb(images.normalized(), "LPIPS").clamp(-1, 1) for images in (output, target)]
+        pair = [as_rgb(images, "LPIPS").clamp(-1, 1) for images in _comparable(output, target)]
         if (small := min(pair[0].shape[-2:])) < _LPIPS_MIN_SIDE:
             factor = -(-_LPIPS_MIN_SIDE // small)
             pair = [nn.functional.interpolate(image, scale_factor=factor) for image in pair]
@@ -158,6 +161,12 @@ def _mean(errors: Tensor, valid: Tensor | None) -> Tensor:
         return errors.flatten(1).mean(1)
     counted = valid.expand_as(errors).flatten(1)
     return (errors.flatten(1) * counted).sum(1) / counted.sum(1)
+
+
+def _comparable(output: MetricImages, target: MetricImages) -> tuple[Tensor, Tensor]:
+    """Both in [-1, 1], the output with the target's pixels where those are not valid."""
+    made, wanted = output.normalized(), target.normalized()
+    return (made if target.valid is None else torch.where(target.valid, made, wanted)), wanted
 
 
 def _ssim(output: Tensor, target: Tensor) -> Tensor:

@@ -408,7 +408,7 @@ def test_compiled_models_are_measured_beside_what_they_were_made_of(
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"metrics": ("beauty",)}, OptionError, "there is no metric 'beauty'"),
+        ({"metrics": ("beauty",)}, OptionError, "each one of 'l1', .*got .*'beauty'"),
         ({"max_images": 0}, OptionError, "option 'max_images' must be a whole number of at least 1"),
         ({"split": "test"}, DataError, "no test images: pass --split train"),
         ({"palette": "missing.json"}, DataError, "missing.json"),
