@@ -197,6 +197,10 @@ class NetworkFactory(Protocol):
         ...
 
 
+LossRole = Literal["adversarial", "discriminator", "reconstruction"]
+"""A generator's loss against a discriminator, a discriminator's own, or what holds an output to an image."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deployed:
     """A generator that users will run, and the images it is trained on.
@@ -235,11 +239,14 @@ class Method(Protocol):
         networks: by name; what `step` calls.
         unwrapped: the same networks without the wrapping of `setup`; their weights are what a checkpoint holds.
         optimizers: by name, which need not be that of a network; a checkpoint holds their states.
+        loss_roles: what the losses of a step are, by name, as far as they are any of `LossRole`; what is said of a
+            run's troubles goes by it.
     """
 
     networks: dict[str, Any]
     unwrapped: dict[str, nn.Module]
     optimizers: dict[str, torch.optim.Optimizer]
+    loss_roles: Mapping[str, LossRole]
 
     def begin(self, batch: Mapping[str, Any]) -> None:
         """Make the networks whose shapes depend on what others give.

@@ -25,6 +25,8 @@ class CGAN(Method):
     generator maximizes log D(G(z, c), c) instead, which does not saturate (section 3 of GANs).
     """
 
+    loss_roles = {"G_GAN": "adversarial", "D_real": "discriminator", "D_fake": "discriminator"}
+
     def __init__(self, options: CGANOptions, networks: NetworkFactory, data: Dataset) -> None:
         self.class_names = data.class_names if options.conditional else ()
         _check(options, networks, data)

@@ -38,6 +38,11 @@ class CycleGAN(Method):
             }
         )
         self.options = options
+        self.loss_roles = {
+            **dict.fromkeys(("G_A", "G_B"), "adversarial"),
+            **dict.fromkeys(("D_A", "D_B"), "discriminator"),
+            **dict.fromkeys(("cycle_A", "cycle_B", "idt_A", "idt_B"), "reconstruction"),
+        }
         self.adversarial = make_loss(options.adversarial, "adversarial")
         self.distance = nn.L1Loss()
         self.pools = {"A": ImagePool(options.pool_size, seed=1), "B": ImagePool(options.pool_size, seed=2)}

@@ -29,6 +29,7 @@ class Pix2Pix(Method):
             }
         )
         self.adversarial = make_loss(options.adversarial, "adversarial")
+        self.loss_roles = {"G_GAN": "adversarial", "D_real": "discriminator", "D_fake": "discriminator"}
         self.reconstructions: list[tuple[str, float, nn.Module]] = []
         if options.reconstruction != "none":
             loss = make_loss(options.reconstruction, "reconstruction")
@@ -36,6 +37,7 @@ class Pix2Pix(Method):
         if options.lambda_perceptual:
             loss = make_loss("perceptual", "reconstruction")
             self.reconstructions.append(("G_perceptual", options.lambda_perceptual, loss))
+        self.loss_roles |= {name: "reconstruction" for name, _, _ in self.reconstructions}
 
     def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """One update of D, then one of G (section 3.3: D's loss is halved, to slow it down against G)."""

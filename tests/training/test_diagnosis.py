@@ -71,6 +71,38 @@ def names(entries: list[Entry]) -> list[str]:
     return [trouble.name for trouble in diagnose(entries)]
 
 
+ROLES = {"deceit": "adversarial", "critic": "discriminator", "Gap": "reconstruction"}
+
+
+def renamed(entries: list[Entry], roles: dict[str, str]) -> list[Entry]:
+    """The same log of a method that calls its losses otherwise, and says what they are."""
+    other = {"G_GAN": "deceit", "D_real": "critic", "G_L1": "Gap"}
+    for entry in entries:
+        if "losses" in entry:
+            entry["losses"] = {other.get(name, name): value for name, value in entry["losses"].items()}
+    return [{"kind": "roles", "step": 0, "epoch": 0, "roles": roles}, *entries]
+
+
+@pytest.mark.parametrize(
+    ("changes", "trouble"),
+    [
+        (
+            {"real": lambda t: 1.2, "fake": lambda t: 1.2, "G_GAN": lambda t: 1 + 9 * t},
+            "discriminator too strong",
+        ),
+        ({"G_L1": lambda t: 1 + 9 * t}, "learning rate too high"),
+    ],
+)
+def test_what_losses_are_is_said_by_the_method_and_not_by_their_names(
+    changes: dict[str, Callable[[float], float]], trouble: str
+) -> None:
+    assert names(renamed(log(**changes), ROLES)) == [trouble]
+    assert names(renamed(log(**changes), {"other": "adversarial"})) == []
+    # a critic whose losses are negative has no accuracy worth a word
+    critic = {**changes, "D_real": lambda t: -1.0}
+    assert "discriminator too strong" not in names(renamed(log(**critic), ROLES))
+
+
 def test_a_healthy_run_has_no_trouble() -> None:
     assert (
         diagnose([*log(), *validations(0.5, 0.4, 0.35, 0.33, 0.34, 0.33), *samplings(0.01, 0.4, 0.9)]) == []

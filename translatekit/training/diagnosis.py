@@ -28,8 +28,11 @@ _STANDSTILL = 3  # equal validations in a row
 _WORSE = 1.1  # validation L1 against its best
 _SWING = 0.5  # mean change from line to line, as a share of the mean
 _GROWTH = 2.0
-_ADVERSARIAL = re.compile(r"G_(GAN\w*|[A-Z])")
-_HELD_TO = re.compile(r"(?i)(G_(L1|L2|perceptual)|cycle\w*|idt\w*|.*(l1|l2|huber|mse)\w*)")
+_USUAL = {  # what the field calls losses, for methods that do not say what theirs are
+    "adversarial": re.compile(r"G_(GAN\w*|[A-Z])"),
+    "discriminator": re.compile(r"D\w*"),
+    "reconstruction": re.compile(r"(?i)(G_(L1|L2|perceptual)|cycle\w*|idt\w*|.*(l1|l2|huber|mse)\w*)"),
+}
 
 Entry = Mapping[str, Any]
 
@@ -51,6 +54,22 @@ class Trouble:
     def __str__(self) -> str:
         """The name and the sentence."""
         return f"{self.name}: {self.text}"
+
+
+class _Roles:
+    """What the losses of a run are, as its method says; where that says nothing, as the field calls them."""
+
+    def __init__(self, log: Sequence[Entry]) -> None:
+        self._said: dict[str, str] = {}
+        for entry in log:
+            if entry["kind"] == "roles" and isinstance(entry.get("roles"), Mapping):
+                self._said |= entry["roles"]
+
+    def of(self, loss: str) -> str | None:
+        """The role of a loss, or None."""
+        if self._said:
+            return self._said.get(loss)
+        return next((role for role, usual in _USUAL.items() if usual.fullmatch(loss)), None)
 
 
 def diagnose_run(run: Path) -> list[Trouble]:
@@ -77,12 +96,13 @@ def diagnose(entries: Iterable[Entry]) -> list[Trouble]:
     """The troubles in the lines of a log, the gravest first."""
     log = list(entries)
     train = [entry for entry in log if entry["kind"] == "train"]
+    roles = _Roles(log)
     found = [
         *_not_a_number(log),
         *(list(_generators_without_variety(log)) or _standstill(log)),
-        *_unsteady(train),
-        *_discriminators(train),
-        *_overfitting(train, [entry for entry in log if entry["kind"] == "validation"]),
+        *_unsteady(train, roles),
+        *_discriminators(train, roles),
+        *_overfitting(train, roles, [entry for entry in log if entry["kind"] == "validation"]),
     ]
     return found
 
@@ -149,13 +169,16 @@ def _standstill(log: Sequence[Entry]) -> Iterator[Trouble]:
         )
 
 
-def _discriminators(train: Sequence[Entry]) -> Iterator[Trouble]:
+def _discriminators(train: Sequence[Entry], roles: _Roles) -> Iterator[Trouble]:
     window = train[len(train) // 2 :]
     if len(window) < LINES:
         return
     losses = {name for entry in window for name in _numbers(entry, "losses")}
     if any(
-        value < 0 for entry in window for name, value in _numbers(entry, "losses").items() if name[0] == "D"
+        value < 0
+        for entry in window
+        for name, value in _numbers(entry, "losses").items()
+        if roles.of(name) == "discriminator"
     ):
         return  # a Wasserstein critic: its sign says nothing, so it has no accuracy
     step = window[-1]["step"]
@@ -171,7 +194,7 @@ def _discriminators(train: Sequence[Entry]) -> Iterator[Trouble]:
             if name in series
         )
         whose = f"the discriminator{f' {of}' if of else ''}"
-        facing = sorted(name for name in losses if _ADVERSARIAL.fullmatch(name))
+        facing = sorted(name for name in losses if roles.of(name) == "adversarial")
         if of and (own := [name for name in facing if name[-1] == of[-1]]):
             facing = own
         rising = [(name, *pair) for name in facing if (pair := _thirds(window, name)) and _rises(pair)]
@@ -194,7 +217,7 @@ def _discriminators(train: Sequence[Entry]) -> Iterator[Trouble]:
             )
 
 
-def _overfitting(train: Sequence[Entry], validations: Sequence[Entry]) -> Iterator[Trouble]:
+def _overfitting(train: Sequence[Entry], roles: _Roles, validations: Sequence[Entry]) -> Iterator[Trouble]:
     curve = [
         (entry["step"], values["l1"])
         for entry in validations
@@ -207,7 +230,7 @@ def _overfitting(train: Sequence[Entry], validations: Sequence[Entry]) -> Iterat
     if len(after) < 3 or _mean(after[-3:]) < _WORSE * best:
         return
     for name in _numbers(train[-1], "losses") if train else ():
-        if not _HELD_TO.fullmatch(name):
+        if roles.of(name) != "reconstruction":
             continue
         points = [(e["step"], v[name]) for e in train if name in (v := _numbers(e, "losses"))]
         until = [value for step, value in points if step <= best_step][-LINES:]
@@ -224,12 +247,12 @@ def _overfitting(train: Sequence[Entry], validations: Sequence[Entry]) -> Iterat
             return
 
 
-def _unsteady(train: Sequence[Entry]) -> Iterator[Trouble]:
+def _unsteady(train: Sequence[Entry], roles: _Roles) -> Iterator[Trouble]:
     if len(train) < LINES:
         return
     window = train[-max(LINES, len(train) // 2) :]
     for name in _numbers(window[-1], "losses"):
-        if not _HELD_TO.fullmatch(name):
+        if roles.of(name) != "reconstruction":
             continue
         values = [found[name] for entry in window if name in (found := _numbers(entry, "losses"))]
         if len(values) < LINES or (level := _mean(map(abs, values))) == 0:

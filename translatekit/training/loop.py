@@ -77,6 +77,7 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
 
     with make_report(training, plan) as report, noting_failure(training, report):
         announce_start(training, report, plan)
+        report.roles(progress.step, progress.epoch, method.loss_roles)
         stop.say = report.say
         stop.between_steps = True
         while progress.step < plan.total and not training.out_of_patience:

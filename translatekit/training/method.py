@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from translatekit.interfaces import Deployed, MakeOptimizer
+from translatekit.interfaces import Deployed, LossRole, MakeOptimizer
 from translatekit.networks.features import Layer, inner_features
 
 
@@ -24,6 +24,7 @@ class Method:
     unwrapped: dict[str, nn.Module]
     optimizers: dict[str, Any]
     fabric: Fabric
+    loss_roles: Mapping[str, LossRole] = {}
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
         """Take the networks by name."""

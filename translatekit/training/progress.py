@@ -67,6 +67,9 @@ class Report:
     def samples(self, step: int, epoch: int, grid: Any, diversity: Mapping[str, float]) -> None:
         """Keep a grid of sample images (a PIL image), and log how unlike each other the outputs are."""
 
+    def roles(self, step: int, epoch: int, roles: Mapping[str, str]) -> None:
+        """Note what the losses are, for what is said of a run's troubles."""
+
     def event(self, step: int, epoch: int, text: str) -> None:
         """Note something that happened, and say it."""
 
@@ -192,6 +195,11 @@ class Reporter(Report):
         if diversity:
             self._write(kind="samples", step=step, epoch=epoch, diversity=dict(diversity))
             self._scalars("diversity", diversity, step)
+
+    def roles(self, step: int, epoch: int, roles: Mapping[str, str]) -> None:
+        """Note what the losses are, where the method says so."""
+        if roles:
+            self._write(kind="roles", step=step, epoch=epoch, roles=dict(roles))
 
     def event(self, step: int, epoch: int, text: str) -> None:
         """Note something that happened, and say it."""
