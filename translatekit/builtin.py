@@ -204,6 +204,35 @@ def register_formats() -> Iterable[FormatSpec]:
         dtypes=("uint8", "uint16", "int16", "float32"),
         volumes=True,
     )
+    yield FormatSpec(
+        name="nifti",
+        target="translatekit.images.nifti:NiftiReader",
+        writer="translatekit.images.nifti:encode_slice",
+        volume_writer="translatekit.images.nifti:write_volume",
+        summary="NIfTI volumes, slice by slice",
+        suffixes=(".nii.gz", ".nii"),
+        signatures=((344, b"n+1\0"), (4, b"n+2\0"), (0, b"\x1f\x8b")),
+        dtypes=("uint8", "uint16", "int16", "float32"),
+        keeps=("affine", "spacing", "header"),
+        volumes=True,
+        requires=of_extra("medical", "nibabel"),
+    )
+    yield FormatSpec(
+        name="dicom",
+        target="translatekit.images.dicom:DicomReader",
+        writer="translatekit.images.dicom:encode_file",
+        volume_writer="translatekit.images.dicom:write_series",
+        summary="DICOM files, and folders of a series as volumes",
+        suffixes=(".dcm", ".dicom"),
+        signatures=((128, b"DICM"),),
+        dtypes=("uint8", "uint16", "int16"),
+        rounds=("float32",),
+        channels=(1, 3),
+        keeps=("unit", "tags of patient, study and place"),
+        volumes=True,
+        folders=True,
+        requires=of_extra("medical", "pydicom"),
+    )
     more: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("gif", "GIF", (".gif",)),
         ("heif", "HEIC and HEIF", (".heic", ".heif", ".hif")),

@@ -270,13 +270,15 @@ class FormatSpec(Spec):
         suffixes: of its files, in lower case, with the dot; two dots are allowed, as in ``.nii.gz``.
         writer: ``"package.module:function"``, called as ``encode(image, suffix, quality=95, compression=4)`` with a
             `translatekit.images.Image`; it returns the bytes of a file. None where single images are not written.
-        volume_writer: ``"package.module:function"``, called as ``write(path, images, pages=N, compression=4)`` with as
-            many images as there are pages; it writes the file, or the folder, `path`, and holds one image at a time
-            where the format allows. None where only single images are written.
+        volume_writer: ``"package.module:function"``, called as
+            ``write(path, images, pages=N, suffix=".x", compression=4)`` with as many images as there are pages; it
+            writes the file, or the folder, `path`, and holds one image at a time where the format allows. None where
+            only single images are written.
         written: the suffixes that the writers write; all, where there is a writer and this is empty.
         signatures: what its files start with, as pairs of an offset in bytes and the bytes found there: how it is told
             without a suffix.
         dtypes: of the numbers that are written and read again exactly.
+        rounds: dtypes that it takes, too, and rounds.
         channels: how many it writes; empty where any number will do.
         lossless: whether what it writes is read again exactly.
         alpha, profile: whether transparency and colour profiles are written.
@@ -293,6 +295,7 @@ class FormatSpec(Spec):
     written: tuple[str, ...] = ()
     signatures: tuple[tuple[int, bytes], ...] = ()
     dtypes: tuple[str, ...] = ("uint8",)
+    rounds: tuple[str, ...] = ()
     channels: tuple[int, ...] = ()
     lossless: bool = True
     alpha: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,9 @@ def encode_array(image: Image, suffix: str, *, quality: int = 95, compression: i
     return buffer.getvalue()
 
 
-def write_stack(path: Path, images: Any, *, pages: int, compression: int = 4) -> None:
+def write_stack(
+    path: Path, images: Iterable[Image], *, pages: int, suffix: str, compression: int = 4
+) -> None:
     """An ``.npz`` of slices (Z, H, W, C), written one by one."""
     method = zipfile.ZIP_DEFLATED if compression else zipfile.ZIP_STORED
     with zipfile.ZipFile(path, "w", method, compresslevel=compression or None) as archive:

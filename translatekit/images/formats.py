@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from translatekit.images.image import Header, Image, file_spec, to_levels
 from translatekit.images.picture import Picture, UnreadableImageError, fitting_profile, to_uint8, to_uint16
 from translatekit.registry import Registry, registry
 from translatekit.specs import FormatSpec
-from translatekit.storage import atomic_path
+from translatekit.storage import atomic_path, temporary_path, write_error
 
 _MAX_SIGNATURE = 1024  # bytes at a file's start that are looked at
 
@@ -317,7 +318,7 @@ def check_holds(spec: FormatSpec, image: Image, suffix: str) -> None:
     """
     count = image.pixels.shape[2]
     fits = not spec.channels or count in spec.channels
-    if fits and (image.white is not None or image.pixels.dtype.name in spec.dtypes):
+    if fits and (image.white is not None or image.pixels.dtype.name in (*spec.dtypes, *spec.rounds)):
         return
     raise DataError(
         f"{image.spec} cannot be written as {suffix}, which holds {spec.holds}: choose .tiff or .npy"
@@ -341,9 +342,41 @@ def write_volume(
         DataError: the images are of no kind that the format allows.
         StorageError: the disk is full or the folder cannot be written; nothing is left behind.
     """
-    write = format_named(suffix or suffix_of(path)).load_volume_writer()
-    with atomic_path(path) as temporary:
-        write(temporary, images, pages=pages, compression=compression)
+    suffix = suffix or suffix_of(path)
+    spec = format_named(suffix)
+    write = spec.load_volume_writer()
+    with (atomic_folder if spec.folders else atomic_path)(path) as temporary:
+        write(temporary, _checked(images, spec, suffix), pages=pages, suffix=suffix, compression=compression)
+
+
+def _checked(images: Iterable[Image], spec: FormatSpec, suffix: str) -> Iterator[Image]:
+    for image in images:
+        check_holds(spec, image, suffix)
+        yield image
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that takes its name when it is complete, in place of one that is there.
+
+    Raises:
+        StorageError: the disk is full or the folder cannot be written; nothing is left behind.
+    """
+    temporary = temporary_path(path)
+    old = path.with_name(f"{temporary.name}.old")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    except OSError as error:
+        raise write_error(error, path) from None
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 # Pictures, on their way out

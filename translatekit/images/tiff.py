@@ -559,7 +559,7 @@ def _to_srgb(colour: np.ndarray, icc: bytes | None) -> np.ndarray:
     return (1.0 - colour[:, :, :3]) * (1.0 - colour[:, :, 3:4])
 
 
-def write_volume(path: Path, images: Iterable[Image], *, pages: int, compression: int) -> None:
+def write_volume(path: Path, images: Iterable[Image], *, pages: int, suffix: str, compression: int) -> None:
     """Write a TIFF of several pages: a BigTIFF, where as many as the first take more than 4 GiB."""
     given = iter(images)
     first = next(given)

@@ -1,0 +1,286 @@
+"""DICOM and NIfTI: values in their unit, slices in their order, and back; judged by pydicom and nibabel."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from translatekit.image_spec import ImageSpec
+from translatekit.images import (
+    UnreadableImageError,
+    encode_image,
+    fit_image,
+    image_from,
+    open_image,
+    read_header,
+    read_image,
+    write_volume,
+)
+
+pydicom = pytest.importorskip("pydicom")
+nibabel = pytest.importorskip("nibabel")
+
+CT = ImageSpec(channels=("CT",), meaning="values", dtype="int16").with_range(-1024, 3071, unit="HU")
+
+
+def sample(name: str) -> Path:
+    """One of the files that come with pydicom."""
+    return Path(pydicom.data.get_testdata_file(name, download=False))
+
+
+# DICOM
+
+
+def test_ct_is_in_hounsfield_units() -> None:
+    path = sample("CT_small.dcm")
+    image = read_image(path)
+    dataset = pydicom.dcmread(path)
+    assert (image.spec.channels, image.spec.unit, image.white) == (("CT",), "HU", None)
+    wanted = dataset.pixel_array * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+    np.testing.assert_array_equal(image.pixels[:, :, 0], wanted)
+    assert image.pixels.min() < -500
+    assert read_header(path).spec == image.spec
+    assert read_image(path.read_bytes()).spec == image.spec  # told by how it starts
+
+
+def test_what_is_written_is_a_derived_image_of_the_same_patient() -> None:
+    source = read_image(sample("CT_small.dcm"))
+    values = fit_image(source, CT, "x") + 100.4
+    data = encode_image(image_from(values, CT, source), ".dcm")
+    was, now = pydicom.dcmread(sample("CT_small.dcm")), pydicom.dcmread(io.BytesIO(data))
+    for tag in (
+        "PatientName",
+        "PatientID",
+        "StudyInstanceUID",
+        "FrameOfReferenceUID",
+        "ImagePositionPatient",
+    ):
+        assert now[tag] == was[tag], tag
+    for tag in ("SOPInstanceUID", "SeriesInstanceUID"):
+        assert now[tag].value != was[tag].value, tag
+    assert now.file_meta.MediaStorageSOPInstanceUID == now.SOPInstanceUID
+    assert list(now.ImageType[:2]) == ["DERIVED", "SECONDARY"]
+    assert now.SourceImageSequence[0].ReferencedSOPInstanceUID == was.SOPInstanceUID
+    assert (now.RescaleSlope, now.RescaleIntercept, now.RescaleType) == (1, 0, "HU")
+    made = pydicom.pixels.apply_rescale(now.pixel_array, now)
+    np.testing.assert_array_equal(made, np.rint(values[:, :, 0]))
+    np.testing.assert_array_equal(read_image(data, suffix=".dcm").pixels, np.rint(values))
+
+
+def write_series(folder: Path, count: int = 5) -> list[Any]:
+    """A series whose names are in another order than its positions."""
+    folder.mkdir(parents=True)
+    written = []
+    for number in range(count):
+        dataset = pydicom.dcmread(sample("CT_small.dcm"))
+        dataset.InstanceNumber = count - number
+        dataset.ImagePositionPatient = [0.0, 0.0, 2.5 * number]
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.SOPInstanceUID = f"1.2.3.{number + 1}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.PixelData = (dataset.pixel_array + number).astype(np.int16).tobytes()
+        dataset.save_as(folder / f"{'badce'[number]}.dcm")
+        written.append(dataset)
+    (folder / "notes.txt").write_text("no image")
+    return written
+
+
+def test_a_folder_is_a_volume_sorted_by_position(tmp_path: Path) -> None:
+    written = write_series(tmp_path / "series")
+    with open_image(tmp_path / "series") as image:
+        header = image.header()
+        assert header.pages == 5
+        assert header.spacing is not None
+        assert header.spacing[0] == 2.5
+        slices = [image.read(page) for page in range(5)]
+    for number, (read, dataset) in enumerate(zip(slices, written, strict=True)):
+        np.testing.assert_array_equal(read.pixels[:, :, 0], dataset.pixel_array - 1024, err_msg=str(number))
+    out = tmp_path / "out"
+    write_volume(
+        out, (image_from(s.pixels.astype(np.float32), CT, s) for s in slices), pages=5, suffix=".dcm"
+    )
+    assert sorted(path.name for path in out.iterdir()) == [f"{letter}.dcm" for letter in "abcde"]
+    datasets = [pydicom.dcmread(path) for path in sorted(out.iterdir())]
+    assert len({dataset.SeriesInstanceUID for dataset in datasets}) == 1
+    assert len({dataset.SOPInstanceUID for dataset in datasets}) == 5
+    with open_image(out) as again:
+        for page, wanted in enumerate(slices):
+            np.testing.assert_array_equal(again.read(page).pixels, wanted.pixels)
+
+
+def test_two_series_in_a_folder_are_refused(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", 2)
+    other = pydicom.dcmread(sample("CT_small.dcm"))
+    other.SeriesInstanceUID = "1.2.3.4.5"
+    other.save_as(tmp_path / "series" / "z.dcm")
+    with pytest.raises(
+        UnreadableImageError, match=r"series cannot be read: it holds 2 series; give each a folder"
+    ):
+        read_header(tmp_path / "series")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UnreadableImageError, match="without DICOM images"):
+        read_header(tmp_path / "empty")
+
+
+def test_padding_is_no_value(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(sample("CT_small.dcm"))
+    stored = dataset.pixel_array.copy()
+    stored[:5] = -2000
+    dataset.PixelData = stored.tobytes()
+    dataset.add_new("PixelPaddingValue", "SS", -2000)
+    dataset.save_as(tmp_path / "x.dcm")
+    image = read_image(tmp_path / "x.dcm")
+    assert image.valid is not None
+    assert not image.valid[:5].any()
+    assert image.valid[5:].all()
+    fitted = fit_image(image, CT, "x")
+    assert (fitted[:5] == -1024).all()
+    again = read_image(encode_image(image_from(fitted, CT, image), ".dcm"), suffix=".dcm")
+    np.testing.assert_array_equal(again.valid, image.valid)
+
+
+def test_fractions_are_kept_on_steps_of_their_own(tmp_path: Path) -> None:
+    source = read_image(sample("MR_small.dcm"))
+    spec = ImageSpec(channels=("MR",), meaning="values", dtype="float32").with_range(0, 1)
+    values = np.random.default_rng(0).normal(0, 1, source.pixels.shape).astype(np.float32)
+    again = read_image(encode_image(image_from(values, spec, source), ".dcm"), suffix=".dcm")
+    assert again.pixels.dtype == np.float32
+    np.testing.assert_allclose(again.pixels, values, rtol=0, atol=np.ptp(values) / 65535)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["JPEG2000.dcm", "MR_small_RLE.dcm", "JPEG-LL.dcm", "US1_J2KR.dcm", "examples_rgb_color.dcm",
+     "examples_palette.dcm", "SC_rgb_jpeg_dcmtk.dcm", "emri_small.dcm", "MR_small_bigendian.dcm"],
+)  # fmt: skip
+def test_real_files_of_every_kind_are_read_as_pydicom_reads_them(name: str) -> None:
+    try:
+        path = sample(name)
+    except TypeError:
+        pytest.skip(f"{name} does not come with pydicom")
+    with open_image(path) as image:
+        header, read = image.header(), image.read()
+        assert header.spec == read.spec
+        assert (header.height, header.width) == read.pixels.shape[:2]
+        dataset = pydicom.dcmread(path)
+        assert header.pages == int(dataset.get("NumberOfFrames", 1))
+        if read.spec.count == 1:
+            wanted = pydicom.pixels.pixel_array(dataset, index=0 if header.pages > 1 else None)
+            if "RescaleSlope" in dataset:
+                wanted = wanted * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+            np.testing.assert_array_equal(read.pixels[:, :, 0], wanted)
+
+
+def test_without_its_decoder_a_compressed_file_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Missing:
+        is_available = False
+
+    monkeypatch.setattr(pydicom.pixels, "get_decoder", lambda syntax: Missing)
+    with pytest.raises(
+        UnreadableImageError, match=r"compressed as JPEG 2000.*pip install 'translatekit\[medical\]'"
+    ):
+        read_image(sample("JPEG2000.dcm"))
+
+
+def test_hostile_dicom_is_refused(tmp_path: Path) -> None:
+    def saved(**tags: Any) -> Path:
+        dataset = pydicom.dcmread(sample("CT_small.dcm"))
+        for name, value in tags.items():
+            setattr(dataset, name, value)
+        dataset.add_new((0x0099, 0x0010), "LO", "HOSTILE")
+        dataset.add_new((0x0099, 0x1001), "UN", b"\xff" * 5000)
+        dataset.save_as(tmp_path / "x.dcm")
+        return tmp_path / "x.dcm"
+
+    read_image(saved())  # private tags harm nothing
+    for tags, reason in (
+        ({"Rows": 60000}, "damaged"),
+        ({"Rows": 65535, "Columns": 65535}, "pixels"),
+        ({"NumberOfFrames": "4000000"}, "damaged"),
+        ({"RescaleSlope": "0"}, "rescale slope"),
+        ({"Rows": 0}, "no image"),
+        ({"BitsAllocated": 7}, "damaged"),
+    ):
+        with pytest.raises(UnreadableImageError, match=reason) as error:
+            read_image(saved(**tags))
+        assert "\n" not in str(error.value)
+    data = sample("CT_small.dcm").read_bytes()
+    for part in range(1, 20):
+        with pytest.raises(UnreadableImageError):
+            read_image(data[: len(data) * part // 20], suffix=".dcm")
+
+
+# NIfTI
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "LAS", "PSR", "IRA"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_volume_comes_back_whichever_way_it_lies(tmp_path: Path, codes: str, suffix: str) -> None:
+    values = np.random.default_rng(0).integers(-1000, 1000, (7, 8, 9), np.int16)
+    ornt = nibabel.orientations.axcodes2ornt(codes)
+    affine = np.zeros((4, 4))
+    for axis, (world, sign) in enumerate(ornt):
+        affine[int(world), axis] = sign * (axis + 0.5)
+    affine[:, 3] = (10, -20, 30, 1)
+    path = tmp_path / f"in{suffix}"
+    nibabel.save(nibabel.Nifti1Image(values, affine), path)
+    canonical = np.asanyarray(nibabel.as_closest_canonical(nibabel.load(path)).dataobj)  # RAS
+    with open_image(path) as image:
+        header = image.header()
+        slices = [image.read(page) for page in range(header.pages)]
+    for page, read in enumerate(slices):
+        assert read.pixels.dtype == np.int16
+        np.testing.assert_array_equal(read.pixels[:, :, 0], canonical[::-1, ::-1, page].T)
+    out = tmp_path / f"out{suffix}"
+    spec = ImageSpec(channels=("a",), meaning="values", dtype="float32").with_range(0, 1)
+    made = (image_from(read.pixels.astype(np.float32) + 0.5, spec, read) for read in slices)
+    write_volume(out, made, pages=len(slices))
+    again = nibabel.load(out)
+    np.testing.assert_array_equal(np.asanyarray(again.dataobj), values + np.float32(0.5))
+    np.testing.assert_array_equal(again.affine, affine)
+    assert again.get_data_dtype() == np.float32
+    spacing = sorted((0.5, 1.5, 2.5))
+    assert header.spacing is not None
+    assert sorted(header.spacing) == spacing
+
+
+def test_scaled_volumes_are_in_their_unit_and_a_fourth_axis_is_channels(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.arange(6 * 5 * 4 * 3, dtype=np.int16).reshape(6, 5, 4, 3), np.eye(4))
+    image.header.set_slope_inter(0.5, -10)
+    nibabel.save(image, tmp_path / "x.nii.gz")
+    stored = nibabel.load(tmp_path / "x.nii.gz")
+    wanted = stored.get_fdata()[::-1, ::-1]
+    read = read_image(tmp_path / "x.nii.gz", page=2)
+    assert read.spec.count == 3
+    np.testing.assert_allclose(read.pixels, wanted[:, :, 2].swapaxes(0, 1), rtol=1e-6)
+
+
+def test_a_result_of_another_size_lies_over_the_same_body(tmp_path: Path) -> None:
+    nibabel.save(
+        nibabel.Nifti1Image(np.zeros((8, 8, 4), np.int16), np.diag([2.0, 2, 3, 1])), tmp_path / "x.nii"
+    )
+    spec = ImageSpec(channels=("a",), meaning="values", dtype="int16").with_range(0, 1)
+    with open_image(tmp_path / "x.nii") as image:
+        made = [image_from(np.zeros((16, 16, 1), np.float32), spec, image.read(page)) for page in range(4)]
+    write_volume(tmp_path / "y.nii", made, pages=4)
+    assert nibabel.affines.voxel_sizes(nibabel.load(tmp_path / "y.nii").affine).tolist() == [1, 1, 3]
+
+
+def test_hostile_nifti_is_refused(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 4), np.int16), np.eye(4)), tmp_path / "x.nii")
+    data = bytearray((tmp_path / "x.nii").read_bytes())
+    for part in (10, 200, 347, 360, len(data) - 5):
+        with pytest.raises(UnreadableImageError):
+            read_image(bytes(data[:part]), suffix=".nii")
+    for dims in ((3, 30000, 30000, 30000), (3, -1, 8, 4), (0, 0, 0, 0)):
+        lying = bytearray(data)
+        lying[40 : 40 + 2 * len(dims)] = np.array(dims, "<i2").tobytes()
+        with pytest.raises(UnreadableImageError) as error:
+            read_image(bytes(lying), suffix=".nii")
+        assert "\n" not in str(error.value)
