@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -39,6 +39,7 @@ def npz(**arrays: object) -> bytes:
 
 
 @PROFILE
+@example(np.zeros((1, 1, 2), np.uint8), ".tif")
 @given(
     hnp.arrays(
         st.sampled_from([np.uint8, np.uint16, np.int16, np.float32]),

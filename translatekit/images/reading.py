@@ -78,7 +78,7 @@ class RasterReader:
 
 def _silence() -> None:
     """Keep the decoders' own remarks off the terminal: `UnreadableImageError` says what matters."""
-    for decoder in ("PIL", "tifffile"):
+    for decoder in ("PIL", "tifffile", "pydicom", "nibabel", "rasterio"):
         logging.getLogger(decoder).addHandler(logging.NullHandler())
     # libtiff writes to stderr by itself, and Pillow lets it.
     with contextlib.suppress(OSError, AttributeError):

@@ -137,7 +137,8 @@ def options(tags: Tags | None, names: Sequence[str], size: tuple[int, int]) -> d
     """What tifffile is to write: the tags that are kept, for an image of a size, and the names of its channels."""
     extra: list[tuple[int, Any, int, Any, bool]] = []
     items = list(tags.items) if tags is not None else []
-    named = not all(name.startswith("channel ") or name in ("gray", "red", "green", "blue") for name in names)
+    plain = all(name.startswith("channel ") or name in ("gray", "red", "green", "blue") for name in names)
+    named = not plain or tuple(names) == ("channel 1", "channel 2")  # which would be gray and something else
     if named or items:
         extra.append((_GDAL_METADATA, 2, 0, _gdal_xml(items, names if named else ()), True))
     written: dict[str, Any] = {"metadata": None}
