@@ -18,8 +18,10 @@ from translatekit_tools.graphs import onnx_file
 
 
 def source_requires(path: Path) -> tuple[str, ...]:
-    """What must be installed to take a graph from a model: nothing more where it is one already."""
-    return (*NETWORKS, *of_extra("compile", "onnx", "onnxscript")) if path.suffix == ".safetensors" else ()
+    """What must be installed to take a graph from a model, and to run the model as the reference."""
+    if path.suffix == ".safetensors":
+        return (*NETWORKS, *of_extra("compile", "onnx", "onnxscript"))
+    return of_extra("onnx", "onnxruntime")
 
 
 class Source:
