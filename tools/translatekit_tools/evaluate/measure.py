@@ -25,13 +25,17 @@ from translatekit.datasets.palette import (
     stored_palette,
 )
 from translatekit.errors import DataError, OptionError
+from translatekit.image_spec import ImageSpec
+from translatekit.images import to_uint8
+from translatekit.images.codec import ValueCodec
+from translatekit.images.preview import preview
 from translatekit.inference.batching import Request
 from translatekit.inference.predictor import Predictor
 from translatekit.inference.stages import batched
-from translatekit.interfaces import SIDES, DataOptions, Dataset, SetMetric
+from translatekit.interfaces import SIDES, DataOptions, Dataset, MetricImages, SetMetric
 from translatekit.metrics import better, metric_specs
 from translatekit.metrics.labels import class_accuracies, ious
-from translatekit.metrics.pairs import images_with_levels, measure_pairs
+from translatekit.metrics.pairs import measure_pairs
 from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
 from translatekit.requirements import VIDEO, require
@@ -47,7 +51,7 @@ _LABEL_IMAGES = 8  # looked at to tell label maps from photographs
 
 @dataclass
 class Images:
-    """The images to measure on, as uint8 arrays (H, W, C).
+    """The images to measure on, as arrays (H, W, C) of their specs: uint8 where they have levels of 8 bits or classes.
 
     Attributes:
         data: the dataset.
@@ -69,7 +73,10 @@ class Images:
         """Name, input and target (unpaired: any image of the other side)."""
         item = self.data[self.indices[number]]
         name = item["name"] if self.paired else item[f"name_{self.source}"]
-        return str(name), to_pixels(item[self.source]), to_pixels(item[self.target])
+        source, target = (
+            to_array(item[key], self.data.specs[key], item[self.source]) for key in (self.source, self.target)
+        )
+        return str(name), source, target
 
     def items(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """All of them, in order."""
@@ -84,7 +91,7 @@ class Images:
             name = str(item[f"name_{self.target}"])
             if name not in seen:
                 seen.add(name)
-                batch.append(to_pixels(item[self.target]))
+                batch.append(to_array(item[self.target], self.data.specs[self.target], item[self.source]))
             if len(batch) == size:
                 yield np.stack(batch)
                 batch = []
@@ -232,12 +239,17 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
         own["mode"] = "rgb"  # the model takes gray and gives RGB, whatever its network predicts
     paired = spec.provides == "paired"
     direction: Any = info.direction if info.direction in SIDES else "AtoB"
+    # Images are read as the model takes and gives them; colours that are made for a lightness are compared as RGB.
+    keys = ("input", "target") if paired else SIDES[direction]
+    specs = dict(zip(keys, (info.input, info.output), strict=True)) if info.output.codec != "lab" else {}
     data_options = DataOptions(
         split=options.split,
         direction=direction if paired else "AtoB",
         load_size=options.size or info.size,
         crop_size=options.size or info.size,
         flip=False,
+        slices=info.input.slices if info.input.slices > 1 else None,
+        specs=specs,
     )
     try:
         data = make_dataset(name, root, data_options, own)
@@ -261,14 +273,30 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
     return Images(data, source, target, indices, paired)
 
 
-def to_pixels(image: Tensor) -> np.ndarray:
-    """(C, H, W) in [-1, 1] as (H, W, C) uint8."""
-    levels = (np.asarray(image, np.float32).transpose(1, 2, 0) + 1.0) * 127.5
-    return np.rint(np.clip(levels, 0.0, 255.0)).astype(np.uint8)
+def to_array(image: Tensor, spec: ImageSpec, taken: Tensor) -> np.ndarray:
+    """A network's image as an array.
+
+    Args:
+        image: (C, H, W), of the spec.
+        spec: what it is.
+        taken: what the network is given with it, which is the lightness of colours.
+
+    Returns:
+        (H, W, C'): uint8 for levels of 8 bits and for classes, else float32.
+    """
+    if spec.codec == "onehot":
+        classes = torch.tensor(spec.ids, dtype=torch.uint8)[image[: len(spec.ids)].argmax(dim=0)]
+        return torch.cat([classes[None], image[len(spec.ids) :].to(torch.uint8)]).permute(1, 2, 0).numpy()
+    kind = torch.uint8 if spec.dtype == "uint8" else torch.float32
+    return np.asarray(ValueCodec(spec).decode(image[None], taken[None], kind)[0].numpy())
 
 
-def _as_tensor(images: np.ndarray, device: torch.device) -> Tensor:
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+def _metric_images(images: np.ndarray, spec: ImageSpec, device: torch.device) -> MetricImages:
+    """Arrays (N, H, W, C) of a spec as metrics take them."""
+    values = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
+    if spec.levels:
+        values = values / (127.5 if images.dtype == np.uint8 else 0.5) - 1
+    return MetricImages(values, spec)
 
 
 def _check_directions(paths: Sequence[Path], predictors: Sequence[Predictor]) -> None:
@@ -284,7 +312,14 @@ def _tools(
     options: EvaluateOptions, images: Images, root: Path | None, info: ModelInfo, notes: list[str]
 ) -> Tools:
     """What measures these images, by these options."""
-    some = [images.item(number) for number in range(min(_LABEL_IMAGES, len(images)))]
+    some = [
+        (
+            name,
+            _in_colours(source, images.data.specs[images.source]),
+            _in_colours(target, images.data.specs[images.target]),
+        )
+        for name, source, target in map(images.item, range(min(_LABEL_IMAGES, len(images))))
+    ]
     metrics = choose_metrics(
         options, paired=images.paired, images=len(images), channels=some[0][2].shape[2], notes=notes
     )
@@ -326,6 +361,11 @@ def _tools(
     return Tools(metrics, palette, labels, segmenter, torch.device("cuda" if cuda else "cpu"))
 
 
+def _in_colours(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
+    """Photographs and label maps as uint8; others have no colours, and keep their channels."""
+    return to_uint8(image) if spec.shown else image
+
+
 # --- measuring --------------------------------------------------------------------------------------------------
 
 
@@ -345,14 +385,14 @@ def _real_features(images: Images, tools: Tools, batch_size: int) -> dict[int, T
     else:
         targets = images.others(batch_size)
     for batch in targets:
-        _extract(_as_tensor(batch, tools.device), tools, found)
+        _extract(_metric_images(batch, images.data.specs[images.target], tools.device), tools, found)
     return {key: torch.cat(parts) for key, parts in found.items()}
 
 
 @torch.no_grad()
-def _extract(images: Tensor, tools: Tools, found: dict[int, list[Tensor]]) -> None:
+def _extract(images: MetricImages, tools: Tools, found: dict[int, list[Tensor]]) -> None:
     for key, extractor in tools.metrics.extractors.items():
-        found.setdefault(key, []).append(extractor(images_with_levels(images)).cpu())
+        found.setdefault(key, []).append(extractor(images).cpu())
 
 
 def _measure_one(
@@ -362,6 +402,7 @@ def _measure_one(
     confusions: dict[str, list[np.ndarray]] = {}
     features: dict[int, list[Tensor]] = {}
     finished = 0
+    spec = images.data.specs[images.target]
     asked = (_asked(predictor, source, target) for _, source, target in images.items())
     for batch in batched(predictor.run(asked), batch_size):
         inputs, targets = (np.stack([getattr(one, side) for one in batch]) for side in ("source", "target"))
@@ -371,19 +412,23 @@ def _measure_one(
                 f"the model gives images of {outputs.shape[3]} channels and the targets have {targets.shape[3]}: "
                 "pass the --dataset and --dataset-option it was trained with"
             )
-        made = _as_tensor(outputs, tools.device)
+        made = _metric_images(outputs, spec, tools.device)
         if images.paired:
-            wanted = images_with_levels(_as_tensor(targets, tools.device))
-            for name, value in measure_pairs(tools.metrics.pairs, images_with_levels(made), wanted).items():
+            wanted = _metric_images(targets, spec, tools.device)
+            for name, value in measure_pairs(tools.metrics.pairs, made, wanted).items():
                 values.setdefault(name, []).append(value.cpu().numpy())
         _extract(made, tools, features)
         if tools.palette and tools.target_is_labels:
-            confusions.setdefault("", []).append(_confusions(outputs, targets, tools.palette))
+            confusions.setdefault("", []).append(
+                _confusions(to_uint8(outputs), to_uint8(targets), tools.palette)
+            )
         if tools.palette and tools.segmenter:
             for prefix, pictures in (("fcn_", outputs), ("fcn_real_", targets)):
                 check_channels(pictures, tools.segmenter.info)
                 segmented = np.stack(list(tools.segmenter.predict(pictures)))
-                confusions.setdefault(prefix, []).append(_confusions(segmented, inputs, tools.palette))
+                confusions.setdefault(prefix, []).append(
+                    _confusions(to_uint8(segmented), to_uint8(inputs), tools.palette)
+                )
         finished += len(inputs)
         done(finished)
     return Measured(
@@ -513,5 +558,8 @@ def _examples(
             for model, predictor in zip(names, predictors, strict=True)
         }
         figures = {metric: float(values[number]) for metric, values in first.values.items()}
-        examples.append(Example(name, rank, source, outputs, target if images.paired else None, figures))
+        specs = images.data.specs
+        shown = {model: preview(output, specs[images.target]) for model, output in outputs.items()}
+        wanted = preview(target, specs[images.target]) if images.paired else None
+        examples.append(Example(name, rank, preview(source, specs[images.source]), shown, wanted, figures))
     return examples

@@ -20,26 +20,20 @@ from translatekit_tools.evaluate.options import EvaluateOptions
 
 
 def open_predictor(path: Path, options: EvaluateOptions) -> Predictor:
-    """A model that takes and gives gray or RGB images.
+    """A model that translates images.
 
     Args:
         path: a model file, a run's folder, or a run's ``checkpoints/step-XXXXXXXX.pt``.
         options: direction, device, precision and batch size.
 
     Raises:
-        ModelFileError: it is missing, damaged, or of other channels.
+        ModelFileError: it is missing or damaged.
     """
     if path.suffix == ".pt" and path.parent.name == "checkpoints":
         translator: Translator = _from_checkpoint(path, options)
     else:
         translator = translatekit.load(
             path, options.device, options.precision, options.direction, options.backend
-        )
-    info = translator.info
-    if not (info.input.shown and info.output.shown):
-        raise ModelFileError(
-            f"{path} maps {info.input} to {info.output}, and only gray and RGB images can be evaluated: measure it in "
-            "Python with translatekit.open"
         )
     return Predictor(translator, batch_size=options.batch_size)
 
