@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image as PillowImage
 
 from translatekit.errors import DataError, TranslatekitWarning
-from translatekit.images import Picture, read_picture, to_gray, to_uint8
+from translatekit.image_spec import ImageSpec
+from translatekit.images import Image, fit_image, image_from, read_image
+from translatekit.images.image import file_spec, kept, rescaled, white_of
 from translatekit.interfaces import Translator
 from translatekit.model_info import ModelInfo
 
@@ -25,14 +27,14 @@ class Given:
     """An image as the model takes it, and the way back to what was given.
 
     Attributes:
-        pixels: (H, W, C), uint8 in [0, 255] or float32 in [0, 1].
-        alpha: (H, W) of its transparency, where it has any; to be resized and cropped as the pixels are.
-        give_back: from the translation (H, W, C') and that alpha to what the user gets.
+        pixels: (H, W, C) of the model's input.
+        image: what else came with them, such as transparency; None where nothing does.
+        give_back: from the translation (H, W, C'), and `image` as large as that, to what the user gets.
     """
 
     pixels: np.ndarray
-    alpha: np.ndarray | None
-    give_back: Callable[..., Any]
+    image: Image | None
+    give_back: Callable[[np.ndarray, Image | None], Any]
 
 
 def cut_to_8_bits(name: str) -> str:
@@ -46,86 +48,95 @@ def cut_to_8_bits(name: str) -> str:
 def take(image: Any, translator: Translator) -> Given:
     """What a user gives to be translated.
 
-    - An array is (H, W, C), or (H, W) for gray: uint8 in [0, 255], uint16 in [0, 65535], bool, or floats in [0, 1]. Its
-      translation has the same dtype, and no axis of channels where the array had none and the model gives one channel.
+    - An array is (H, W, C), or (H, W) for one channel. For a model of levels it is uint8 in [0, 255], uint16 in
+      [0, 65535], bool, or floats in [0, 1], and where the model gives levels the translation has the same dtype. For a
+      model of values it holds those, in the model's unit, in any dtype, and for one of labels the numbers of classes.
+      Values come back as float32 in their unit, numbers of classes as uint8. The translation has no axis of channels
+      where the array had none and the model gives one channel.
     - A Pillow image keeps its transparency, and its colour profile where the translation has as many channels.
-    - A file is read as ``translatekit run`` reads it, upright, and comes back as an array: uint8, or float32 in [0, 1]
-      where it has more than 8 bits a channel.
+    - A file is read as ``translatekit run`` reads it, upright, and comes back as an array: levels as uint8, or float32
+      in [0, 1] where it has more than 8 bits a channel; values and labels as those of an array.
 
-    RGB becomes gray by luma (ITU-R BT.601), gray becomes RGB by repetition.
+    Channels and depth are converted by the rules of `translatekit.images.fit_image`, such as luma for gray.
 
     Raises:
-        DataError: it is none of these, cannot be read, or has other channels or values.
+        DataError: it is none of these, cannot be read, or is not what the model takes.
     """
     if isinstance(image, np.ndarray):
         return _of_array(image, translator)
-    if isinstance(image, Image.Image):
+    if isinstance(image, PillowImage.Image):
         return _of_pillow(image, translator)
     if isinstance(image, str | Path):
         path = Path(image).expanduser()
-        pixels = _conform(read_picture(path).pixels, translator, str(path))
-        return Given(pixels, None, lambda output, alpha: output)
+        pixels = fit_image(read_image(path), translator.info.input, str(path))
+        return Given(_told(pixels, translator, str(path)), None, lambda output, _: output)
     raise DataError(f"a predictor takes {_KINDS}, got {type(image).__name__}: convert it")
 
 
-def to_channels(pixels: np.ndarray, info: ModelInfo, name: str) -> np.ndarray:
-    """Pixels (H, W, C) of an image with the channels that a model takes.
-
-    Args:
-        pixels: uint8 in [0, 255] or float32 in [0, 1].
-        info: the model's header.
-        name: what an error calls the image.
+def fit_levels(pixels: np.ndarray, info: ModelInfo, name: str) -> np.ndarray:
+    """Levels (H, W, C), uint8 in [0, 255] or float32 in [0, 1], as a model takes them.
 
     Raises:
-        DataError: there is no rule that makes the model's channels of them.
+        DataError: there is no rule that makes the model's input of them.
     """
-    wanted, there = info.input.count, pixels.shape[2]
-    if there == 3 and wanted == 1:
-        return to_gray(pixels)
-    if there == 1 and wanted == 3:
-        return np.repeat(pixels, 3, axis=2)
-    if there != wanted:
-        raise DataError(
-            f"the model takes images of {wanted} channels, and {name} has {there}: choose the channels that it is for"
-        )
+    white = 255.0 if pixels.dtype == np.uint8 else 1.0
+    image = Image(pixels=pixels, spec=file_spec(pixels.shape[2], pixels.dtype.name, True), white=white)
+    return fit_image(image, info.input, name)
+
+
+def _told(pixels: np.ndarray, translator: Translator, name: str) -> np.ndarray:
+    """The pixels, with a word on depth that is lost."""
+    if pixels.dtype != np.uint8 and getattr(translator, "bits", None) == 8:
+        warnings.warn(cut_to_8_bits(name), TranslatekitWarning, stacklevel=5)
     return pixels
 
 
-def _conform(pixels: np.ndarray, translator: Translator, name: str) -> np.ndarray:
-    """The same, with a word on depth that is lost."""
-    if pixels.dtype != np.uint8 and getattr(translator, "bits", None) == 8:
-        warnings.warn(cut_to_8_bits(name), TranslatekitWarning, stacklevel=5)
-    return to_channels(pixels, translator.info, name)
+# Arrays
 
 
 def _of_array(array: np.ndarray, translator: Translator) -> Given:
+    info = translator.info
     if array.ndim not in (2, 3) or 0 in array.shape:
         several = ": pass several images to translate_many" if array.ndim == 4 else ": give one of an image"
         raise DataError(f"a predictor takes {_KINDS}, got an array of shape {array.shape}{several}")
     flat = array.ndim == 2
-    pixels = _to_levels(array[:, :, None] if flat else array)
-    given = _conform(pixels, translator, "the array")
+    image = _image_of(array[:, :, None] if flat else array, info.input)
+    pixels = fit_image(image, replace(info.input, slices=1), "the array")
 
-    def give_back(output: np.ndarray, alpha: None) -> np.ndarray:
-        values = _from_levels(output, array.dtype)
+    def give_back(output: np.ndarray, _: object) -> np.ndarray:
+        levels = info.output.levels and info.input.levels
+        values = _levels_as(output, array.dtype) if levels else output
         return values[:, :, 0] if flat and values.shape[2] == 1 else values
 
-    return Given(given, None, give_back)
+    return Given(_told(pixels, translator, "the array"), None, give_back)
 
 
-def _to_levels(array: np.ndarray) -> np.ndarray:
-    """uint8 in [0, 255], or float32 in [0, 1], of the levels of any other dtype.
+def _image_of(array: np.ndarray, spec: ImageSpec) -> Image:
+    """An array (H, W, C) as an image of what a model takes; where it has as many channels, they are the model's.
 
     Raises:
-        DataError: they are no levels.
+        DataError: its numbers are not what the model takes.
     """
+    if spec.levels:
+        pixels, white = _as_levels(array)
+    else:
+        try:
+            pixels, white = kept(array), None
+        except DataError as error:
+            raise DataError(f"the array cannot be taken: {error}") from None
+    own = file_spec(pixels.shape[2], pixels.dtype.name, spec.levels)
+    if own.count == spec.count:
+        own = replace(own, channels=spec.channels, meaning=spec.meaning, unit=spec.unit)
+    return Image(pixels=pixels, spec=own, white=white)
+
+
+def _as_levels(array: np.ndarray) -> tuple[np.ndarray, float]:
+    """Levels, and the value of white, of an array of any dtype that has levels."""
     kind = array.dtype
-    if kind == np.uint8:
-        return array
+    if kind in (np.uint8, np.uint16):
+        return array, white_of(kind) or 1.0
     if kind == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
-    if kind == np.uint16:
-        return array.astype(np.float32) / np.float32(65535)
+        return array.astype(np.uint8) * np.uint8(255), 255.0
     if kind.kind != "f":
         raise DataError(
             f"an array of {kind} says nothing of what is white: make it uint8 in 0 to 255, uint16 in 0 to 65535, "
@@ -136,73 +147,76 @@ def _to_levels(array: np.ndarray) -> np.ndarray:
         raise DataError(
             f"the values of an array of {kind} are in 0 to 1, got {low:g} to {high:g}: scale them, or pass uint8"
         )
-    return array.astype(np.float32, copy=False)
+    return array.astype(np.float32, copy=False), 1.0
 
 
-def _from_levels(output: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+def _levels_as(output: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
     """The levels of a translation, uint8 or float32, in the dtype that came in."""
-    if output.dtype == dtype:
-        return output
     if dtype == np.bool_:
-        return to_uint8(output) >= 128
-    if dtype == np.uint16:
-        return np.rint(output.clip(0, 1) * 65535).astype(np.uint16)
-    return output.astype(dtype)
+        return rescaled(output, np.dtype(np.uint8), 255.0) >= 128
+    if dtype.kind == "f":
+        return output.astype(dtype, copy=False)
+    return rescaled(output, dtype, white_of(dtype))
 
 
-def _of_pillow(image: Image.Image, translator: Translator) -> Given:
-    picture = _picture_of(image)
+# Pillow images
+
+
+def _of_pillow(picture: PillowImage.Image, translator: Translator) -> Given:
     info = translator.info
-    pixels = _conform(picture.pixels, translator, "the image")
-    deep = pixels.dtype != np.uint8
-    if deep and info.output.count != 1:
+    image = _image_of_pillow(picture)
+    pixels = _told(fit_image(image, info.input, "the image"), translator, "the image")
+    deep = not info.output.levels or pixels.dtype != np.uint8
+    if info.output.meaning != "labels" and info.output.count != 1 and (deep or info.output.count != 3):
         raise DataError(
-            f"Pillow holds no image of {info.output.count} channels and more than 8 bits, which the translation "
-            f"of one of mode {image.mode} would be: pass its array, or the path of its file"
+            f"Pillow holds no image of {info.output.count} channels"
+            + (" and more than 8 bits" if deep else "")
+            + f", which the translation of one of mode {picture.mode} would be: pass its array, or the path of its file"
         )
-    return Given(pixels, picture.alpha, partial(_to_pillow, like=image, info=info))
+    return Given(pixels, image, partial(_to_pillow, like=picture, spec=info.output))
 
 
-def _picture_of(image: Image.Image) -> Picture:
-    """A Pillow image of any mode as gray or RGB, with its transparency."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        values = np.asarray(image)
-        top = 1.0 if image.mode == "F" else 65535.0
-        low, high = float(values.min()), float(values.max())
-        if not (low >= 0 and high <= top):
-            raise DataError(
-                f"the values of an image of mode {image.mode} are in 0 to {top:g}, got {low:g} to {high:g}: scale them"
-            )
-        return Picture((values / top).astype(np.float32)[:, :, None])
-    gray = image.mode in ("1", "L", "LA", "La")
-    alpha = image.has_transparency_data
-    mode: Literal["L", "LA", "RGB", "RGBA"] = (
-        ("LA" if alpha else "L") if gray else ("RGBA" if alpha else "RGB")
-    )
-    samples = np.asarray(image.convert(mode))
+def _image_of_pillow(picture: PillowImage.Image) -> Image:
+    """A Pillow image of any mode, with its transparency."""
+    icc = picture.info.get("icc_profile")
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        values = kept(np.asarray(picture)[:, :, None])
+        white = white_of(values.dtype)
+        return Image(
+            pixels=values,
+            spec=file_spec(1, values.dtype.name, white is not None),
+            white=white,
+            icc_profile=icc,
+        )
+    gray, alpha = picture.mode in ("1", "L", "LA", "La"), picture.has_transparency_data
+    samples = np.asarray(picture.convert(("L" if gray else "RGB") + ("A" if alpha else "")))
     samples = samples if samples.ndim == 3 else samples[:, :, None]
     colours = 1 if gray else 3
-    return Picture(np.ascontiguousarray(samples[:, :, :colours]), samples[:, :, colours] if alpha else None)
+    colour_map = picture.getpalette("RGB") if picture.mode == "P" else None
+    return Image(
+        pixels=np.ascontiguousarray(samples[:, :, :colours]),
+        spec=file_spec(colours, "uint8", True),
+        white=255.0,
+        alpha=samples[:, :, colours] if alpha else None,
+        icc_profile=icc,
+        numbers=np.asarray(picture) if picture.mode in ("P", "L") else None,
+        palette=None if colour_map is None else np.array(colour_map, np.uint8).reshape(-1, 3),
+    )
 
 
 def _to_pillow(
-    output: np.ndarray, alpha: np.ndarray | None, like: Image.Image, info: ModelInfo
-) -> Image.Image:
-    if output.dtype != np.uint8:
-        plane = output[:, :, 0]
-        if like.mode == "F":
-            result = Image.fromarray(np.ascontiguousarray(plane))
-        else:
-            result = Image.fromarray(_from_levels(plane, np.dtype(np.uint16)))
-            result = result.convert(like.mode) if like.mode == "I" else result
-    else:
-        if output.shape[2] not in (1, 3):
-            raise DataError(
-                f"Pillow holds no image of {output.shape[2]} channels, which this model gives: pass an array"
-            )
-        samples = output if alpha is None else np.dstack([output, alpha])
-        result = Image.fromarray(np.ascontiguousarray(samples[:, :, 0] if samples.shape[2] == 1 else samples))
-    profile = like.info.get("icc_profile")
-    if profile is not None and info.input.count == info.output.count:
-        result.info["icc_profile"] = profile
+    output: np.ndarray, image: Image | None, like: PillowImage.Image, spec: ImageSpec
+) -> PillowImage.Image:
+    made = image_from(output, spec, image)
+    pixels = made.pixels if spec.levels or spec.meaning == "labels" else output
+    samples = pixels if made.alpha is None else np.dstack([pixels, made.alpha])
+    result = PillowImage.fromarray(
+        np.ascontiguousarray(samples[:, :, 0] if samples.shape[2] == 1 else samples)
+    )
+    if made.palette is not None:
+        result.putpalette(made.palette.tobytes())
+    if like.mode == "I" and result.mode == "I;16":
+        result = result.convert("I")
+    if made.icc_profile is not None:
+        result.info["icc_profile"] = made.icc_profile
     return result

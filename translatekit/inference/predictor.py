@@ -6,14 +6,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
 
 import numpy as np
 
-from translatekit.images import resize
+from translatekit.image_spec import ImageSpec
+from translatekit.images import Image, resize
+from translatekit.images.image import rescaled, to_levels
 from translatekit.inference.batching import R, Request, by_shape, translate_batches
 from translatekit.inference.geometry import Fit, crop_centre, fit_pixels
 from translatekit.inference.inputs import Given, take
@@ -24,9 +25,9 @@ from translatekit.options import LARGEST_SIDE, Bounds
 from translatekit.sizes import Size
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL.Image import Image as PillowImage
 
-T = TypeVar("T", np.ndarray, "Image")
+T = TypeVar("T", np.ndarray, "PillowImage")
 
 _THREADS = min(8, (os.cpu_count() or 1) + 2)  # more than cores: some wait for the disk
 _ON_CPU, _ON_DEVICE = (4, 2**19), (16, 2**22)
@@ -144,8 +145,29 @@ class Predictor:
             DataError: it is too small to crop.
         """
         if self.size is not None:
-            pixels = resize(pixels, (self.size.height, self.size.width))
+            pixels = resize(pixels, (self.size.height, self.size.width), self._spec_of(pixels))
         return crop_centre(pixels, self.info.size_multiple) if self.fit == "crop" else pixels
+
+    def carried(self, image: Image, height: int, width: int) -> Image:
+        """What a translation keeps of an image beside its pixels: transparency, profile, missing values, metadata.
+
+        Args:
+            image: as it was read.
+            height, width: of its pixels once they are prepared.
+
+        Returns:
+            An image of that size, for `translatekit.images.image_from`; its pixels are blank and take no memory.
+        """
+        dtype, alpha, valid = image.pixels.dtype, image.alpha, image.valid
+        white = image.white
+        if white is None and self.info.input.levels:  # as `fit_image` has taken it
+            white = {"float32": 1.0, "uint8": 255.0}.get(dtype.name, 65535.0)
+        if alpha is not None and image.pixels.shape[:2] != (height, width):
+            alpha = rescaled(self.prepare(to_levels(alpha, image)), dtype, white)
+        if valid is not None:
+            valid = self.prepare(valid.astype(np.uint8) * np.uint8(255)) >= 128
+        blank = np.broadcast_to(np.zeros((), dtype), (height, width, image.pixels.shape[2]))
+        return replace(image, pixels=blank, white=white, alpha=alpha, valid=valid, numbers=None, palette=None)
 
     def request(self, pixels: np.ndarray, most: int | None = None) -> Request:
         """What `run` takes.
@@ -188,6 +210,10 @@ class Predictor:
         asked = (_Asked(self.request(self.prepare(image))) for image in images)
         return (one.request.result() for one in self.run(asked))
 
+    def _spec_of(self, pixels: np.ndarray) -> ImageSpec | None:
+        """What pixels are to be resized as: those of the model's input, or what comes beside them."""
+        return self.info.input if pixels.shape[2:] == (self.info.input.count,) else None
+
     def in_tiles(self, tile: int) -> Predictor:
         """The same, in tiles of so many pixels a side.
 
@@ -214,8 +240,9 @@ class Predictor:
         return f"<{self.info.method} {self.info.generator} on {self.device}>"
 
     def _ask(self, given: Given) -> _Asked:
-        alpha = None if given.alpha is None else self.prepare(given.alpha)
-        return _Asked(self.request(self.prepare(given.pixels)), partial(given.give_back, alpha=alpha))
+        pixels = self.prepare(given.pixels)
+        image = None if given.image is None else self.carried(given.image, *pixels.shape[:2])
+        return _Asked(self.request(pixels), lambda output: given.give_back(output, image))
 
     def _ask_or_fail(self, image: Any) -> _Asked | _Failed:
         """An error waits for the image's turn."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
 
 import numpy as np
 
-from translatekit.images import Picture, encode_picture, read_picture, to_uint8
+from translatekit.image_spec import ImageSpec
+from translatekit.images import Image, encode_image, fit_image, image_from, read_image, to_uint8
 from translatekit.inference.batching import Request
 from translatekit.inference.predictor import Predictor
 
@@ -19,48 +19,47 @@ class Decoded:
 
     Attributes:
         request: what the model is asked.
-        alpha: (H, W) of the output, or None.
-        icc_profile: of the output.
+        like: what the output keeps of the input.
+        spec: of the output.
         cut: whether it lost depth, since the model computes with 8 bits a channel.
     """
 
     request: Request
-    alpha: np.ndarray | None
-    icc_profile: bytes | None
+    like: Image
+    spec: ImageSpec
     cut: bool
 
-    def picture(self) -> Picture:
-        """The translation, with what the output keeps of the input.
+    def image(self) -> Image:
+        """The translation, with what it keeps of the input.
 
         Raises:
             Exception: why it could not be translated.
         """
-        return Picture(self.request.result(), self.alpha, self.icc_profile)
+        return image_from(self.request.result(), self.spec, self.like)
 
 
-def decode(source: Path | bytes, predictor: Predictor, most: int = 1, page: int = 0) -> Decoded:
+def decode(source: Path | bytes, suffix: str, predictor: Predictor, most: int = 1, page: int = 0) -> Decoded:
     """Decode an image file as the model takes it.
 
     Args:
         source: the file, or its bytes.
+        suffix: what its name ends in.
         predictor: of the model.
         most: how many images of its shape to translate at once.
         page: of a TIFF.
 
     Raises:
-        DataError: it cannot be read, or is too small to crop.
+        DataError: it cannot be read, is not what the model takes, or is too small to crop.
     """
     info = predictor.info
-    picture = read_picture(source, cast(Literal[1, 3], info.input.count), page=page)
-    pixels, alpha = picture.pixels, picture.alpha
+    image = read_image(source, page=page, suffix=suffix)
+    pixels = fit_image(image, info.input, str(source) if isinstance(source, Path) else "the image")
     cut = pixels.dtype != np.uint8 and predictor.bits == 8
-    if cut:
-        pixels, alpha = to_uint8(pixels), None if alpha is None else to_uint8(alpha)
+    pixels = predictor.prepare(to_uint8(pixels) if cut else pixels)
     return Decoded(
-        request=predictor.request(predictor.prepare(pixels), most),
-        alpha=None if alpha is None else predictor.prepare(alpha),
-        # A profile says what the numbers mean: it holds for the output where that has the same channels.
-        icc_profile=picture.icc_profile if info.output.count == info.input.count else None,
+        request=predictor.request(pixels, most),
+        like=predictor.carried(image, *pixels.shape[:2]),
+        spec=info.output,
         cut=cut,
     )
 
@@ -77,4 +76,4 @@ def encode(decoded: Decoded, suffix: str, quality: int, compression: int) -> byt
     Raises:
         Exception: why it could not be translated.
     """
-    return encode_picture(decoded.picture(), suffix, quality=quality, compression=compression)
+    return encode_image(decoded.image(), suffix, quality=quality, compression=compression)

@@ -160,7 +160,12 @@ def measure(translator: Translator) -> MemoryUse:
     taken = [0.0]
     with _growth() as growth:
         for height, width in sizes:
-            translator(random.integers(0, 256, (1, height, width, info.input.count), np.uint8))
+            shape = (1, height, width, info.input.count)
+            if info.input.levels:
+                batch = random.integers(0, 256, shape, np.uint8)
+            else:
+                batch = np.zeros(shape, np.uint8 if info.input.meaning == "labels" else np.float32)
+            translator(batch)
             taken.append(_MARGIN * growth())
     pixels = [0, *(height * width for height, width in sizes)]
     pixel = (taken[-1] - taken[-2]) / (pixels[-1] - pixels[-2])

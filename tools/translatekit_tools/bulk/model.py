@@ -34,10 +34,8 @@ def make_predictor(translator: Translator, options: RunOptions) -> Predictor:
     """What translates images as the options say.
 
     Raises:
-        ModelFileError: the model does not map gray or RGB images to gray or RGB images.
         OptionError: the tiles do not fit the network.
     """
-    check_channels(translator.info)
     return Predictor(
         translator,
         fit=options.fit,
@@ -62,15 +60,19 @@ def check_direction(translator: Translator, path: Path, options: RunOptions) -> 
         )
 
 
-def check_channels(info: ModelInfo) -> None:
+def check_shown(info: ModelInfo, what: str) -> None:
     """Refuse a model that does not map gray or RGB images to gray or RGB images.
+
+    Args:
+        info: of the model.
+        what: holds such images alone, as the error says it.
 
     Raises:
         ModelFileError: it has other channels.
     """
-    for what, spec in (("takes", info.input), ("gives", info.output)):
+    for verb, spec in (("takes", info.input), ("gives", info.output)):
         if not spec.shown:
             raise ModelFileError(
-                f"the model {what} {spec}, and image files hold gray or RGB: "
-                "translate arrays with translatekit.open"
+                f"the model {verb} {spec}, and {what} hold gray or RGB: run it on image files, or on arrays with "
+                "translatekit.open"
             )

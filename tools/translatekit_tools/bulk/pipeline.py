@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 from translatekit.errors import DataError, TranslatekitError
 from translatekit.images import (
-    Picture,
+    Image,
     UnreadableImageError,
     count_pages,
-    image_of,
+    read_header,
     read_size,
+    suffix_of,
     write_pages,
 )
 from translatekit.inference.batching import Request, by_shape, translate_batches
@@ -360,7 +361,8 @@ class _Pipeline:
         """Height and width in pixels as the network takes them at most; and the bytes that the image takes itself."""
         source = item.data or item.job.source
         try:
-            height, width = read_size(source, page)
+            header = read_header(source, page=page, suffix=suffix_of(item.job.source))
+            height, width = header.height, header.width
         except UnreadableImageError:
             height = width = 0
         if not height * width:  # decoding says what is wrong with it
@@ -378,19 +380,20 @@ class _Pipeline:
         height, width = self.options.height_width() or (height, width)
         multiple = self.predictor.info.size_multiple
         height, width = (-(-side // multiple) * multiple for side in (height, width))
-        each = bytes_a_pixel(source, item.job.output.suffix.lower())
+        info = self.predictor.info
+        channels = max(header.spec.count, info.input.count, info.output.count)
+        each = bytes_a_pixel(source, item.job.output.suffix.lower()) * -(-channels // 4)
         return height, width, max(pixels, height * width) * each
 
     def decode(self, item: _Item) -> None:
         """From the file's bytes to what the model is asked."""
         assert item.predictor is not None
-        item.image = self._decoded(item.data or item.job.source, item.predictor, item.max_batch)
+        item.image = self._decoded(item, item.predictor, item.max_batch)
         item.data = b""
 
-    def _decoded(
-        self, source: Path | bytes, predictor: Predictor, max_batch: int = 1, page: int = 0
-    ) -> Decoded:
-        image = decode(source, predictor, max_batch, page)
+    def _decoded(self, item: _Item, predictor: Predictor, max_batch: int = 1, page: int = 0) -> Decoded:
+        source = item.job.source
+        image = decode(item.data or source, suffix_of(source), predictor, max_batch, page)
         if image.cut:
             self._warn_once("depth", cut_to_8_bits("an image"))
         return image
@@ -412,12 +415,12 @@ class _Pipeline:
         report = getattr(progress, "frames", _ignore)
         extents = [self._extent(item, page) for page in range(count_pages(source))]
 
-        def pages() -> Iterator[Picture]:
+        def pages() -> Iterator[Image]:
             for page, (height, width, image_bytes) in enumerate(extents):
                 predictor, _ = self.planner.plan(height, width, image_bytes, 1)
                 with self.timer.stage("decode"):
-                    image = self._decoded(source, predictor, page=page)
-                yield from (done.picture() for done in translate_batches([[image]], self.timer.stage))
+                    image = self._decoded(item, predictor, page=page)
+                yield from (done.image() for done in translate_batches([[image]], self.timer.stage))
                 report(page + 1, len(extents))
 
         big = sum(height * width for height, width, _ in extents) * 8 > 2**32 - 2**24  # RGBA of 16 bits
@@ -426,7 +429,7 @@ class _Pipeline:
         except OSError as error:
             raise write_error(error, job.output) from None
         with atomic_path(job.output, before_rename=lambda: self._record_file(item, made)) as made:
-            write_pages(made, map(image_of, pages()), self.options.compression, big)
+            write_pages(made, pages(), self.options.compression, big)
         item.finish("translated")
 
     def translate_video(self, item: _Item, progress: Progress | None) -> None:

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.inference.inputs import to_channels
+from translatekit.inference.inputs import fit_levels
 from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import VideoMetric
 from translatekit.metrics import make_metric, metric_specs
@@ -45,7 +45,7 @@ def measure_video(predictor: Predictor, video: Path) -> dict[str, float]:
     metrics: dict[str, VideoMetric] = {spec.name: make_metric(spec.name) for spec in metric_specs("video")}
     count = 0
     frames, originals = tee(islice(_frames(video), MAX_FRAMES))
-    asked = (to_channels(frame, predictor.info, str(video)) for frame in frames)
+    asked = (fit_levels(frame, predictor.info, str(video)) for frame in frames)
     for frame, output in zip(originals, predictor.predict(asked), strict=True):
         for metric in metrics.values():
             metric.update(frame, output)

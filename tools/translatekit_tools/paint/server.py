@@ -33,7 +33,7 @@ from translatekit.config import RunConfig
 from translatekit.datasets.palette import NEUTRAL, PaletteClass, find_palette
 from translatekit.errors import OptionError, TranslatekitError
 from translatekit.images import Picture, UnreadableImageError, encode_picture, read_picture, read_size
-from translatekit_tools.bulk.model import check_channels, open_model
+from translatekit_tools.bulk.model import check_shown, open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher, Translated
 from translatekit_tools.paint.examples import Examples
@@ -313,7 +313,7 @@ def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limi
     run_options = RunOptions(direction=direction, device=options.device, precision=options.precision)
     batcher = Batcher(lambda: open_model(file, run_options), options.batch_size)
     info = batcher.predictor.info
-    check_channels(batcher.predictor.info)
+    check_shown(batcher.predictor.info, "drawings and photographs")
     palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
     description = describe(batcher, _name(file), palette, options.mode, limits)
     return Opened(batcher=batcher, description=description, examples=Examples(info, RunConfig.of_model(file)))

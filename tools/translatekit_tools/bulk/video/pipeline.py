@@ -21,7 +21,7 @@ import numpy as np
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import Picture, encode_picture
 from translatekit.inference.batching import Request, translate_batches
-from translatekit.inference.inputs import cut_to_8_bits, to_channels
+from translatekit.inference.inputs import cut_to_8_bits, fit_levels
 from translatekit.inference.stages import background
 from translatekit.storage import hash_bytes, hash_file, write_atomically
 from translatekit_tools.bulk.addresses import RawFrames, is_sequence, parse_rate
@@ -34,6 +34,7 @@ from translatekit_tools.bulk.kinds import (
 )
 from translatekit_tools.bulk.manifest import Entry, Manifest, hash_options
 from translatekit_tools.bulk.memory import Planner
+from translatekit_tools.bulk.model import check_shown
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 from translatekit_tools.bulk.stats import StageTimer
 from translatekit_tools.bulk.summary import VideoResult
@@ -398,6 +399,7 @@ class _Pipeline:
         self.done = 0
         self._reader, self._report, self.say = reader, report, say
         self._predictor, self._batch = planner.plan_frames(reader.info.height, reader.info.width)
+        check_shown(self._predictor.info, "videos")
         if reader.info.deep and self._predictor.bits == 8:
             say(cut_to_8_bits(str(reader.path)))
             if isinstance(reader, AnimationReader):
@@ -514,7 +516,7 @@ class _Pipeline:
             if frame is not None:
                 alpha = None if frame.alpha is None else predictor.prepare(frame.alpha)
                 frame = replace(frame, pixels=predictor.prepare(frame.pixels), alpha=alpha)
-                pixels = to_channels(frame.pixels, predictor.info, "the video")
+                pixels = fit_levels(frame.pixels, predictor.info, "the video")
                 yield _Asked(frame, predictor.request(pixels, self._batch))
 
     def _translated(self, asked: Iterator[_Asked]) -> Iterator[tuple[Frame, np.ndarray]]:
