@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from translatekit.errors import DataError, OptionError, TranslatekitWarning
-from translatekit.image_spec import levels_spec
+from translatekit.image_spec import ImageSpec, labels_spec, levels_spec
 from translatekit.images import Picture, encode_picture, read_picture
 from translatekit.inference.geometry import Fit, fit_pixels
 from translatekit.inference.predictor import Predictor
@@ -382,3 +382,70 @@ def test_closing_closes_the_translator() -> None:
         predictor.translate(pixels(8, 8))
     assert model.closed
     Predictor(Shifted()).close()  # one that has nothing to free
+
+
+# Models of values and of labels
+
+
+class Halved(Shifted):
+    """Of values in a unit: half of each, and the input's dtype is noted."""
+
+    def __init__(self, taken: ImageSpec, given: ImageSpec) -> None:
+        super().__init__()
+        self.info = replace(self.info, input=taken, output=given)
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        self.batches.append((*batch.shape, batch.dtype.name))  # type: ignore[arg-type]
+        return batch / np.float32(2)
+
+
+HU = ImageSpec(
+    channels=("value",), meaning="values", levels=False, dtype="int16", low=(-1024,), high=(3071,), unit="HU"
+)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint16", "int64", "float32", "float64"])
+def test_values_are_what_they_say_in_any_dtype(dtype: str) -> None:
+    model = Halved(HU, HU)
+    image = np.linspace(0, 3000, 20 * 30).reshape(20, 30).astype(dtype)
+    output = Predictor(model).translate(image)
+    assert (output.dtype, output.shape) == (np.float32, (20, 30))
+    np.testing.assert_allclose(output, image.astype(np.float32) / 2)
+    assert model.batches[0][-1] == "float32"
+
+
+def test_values_are_resized_without_clipping() -> None:
+    image = np.full((40, 60, 1), -1000, np.int16)
+    output = Predictor(Halved(HU, HU), size=Size(32, 16)).translate(image)
+    np.testing.assert_allclose(output, -500)
+
+
+def test_values_that_no_array_of_the_model_holds_are_refused() -> None:
+    with pytest.raises(DataError, match="the array cannot be taken: its integers, 0 to"):
+        Predictor(Halved(HU, HU)).translate(np.array([[0, 2**40]]).repeat(8, 0).repeat(4, 1))
+
+
+def test_neighbouring_slices_are_channels_of_an_array() -> None:
+    spec = replace(HU, channels=("a", "b", "c"), slices=3)
+    image = np.zeros((16, 16, 3), np.int16)
+    assert Predictor(Halved(spec, spec)).translate(image).shape == (16, 16, 3)
+
+
+def test_numbers_of_classes_are_checked_and_come_as_they_are() -> None:
+    spec = replace(labels_spec((0, 1, 7)), palette=((0, 0, 0), (255, 0, 0), (0, 0, 255)))
+
+    class Same(Halved):
+        def __call__(self, batch: np.ndarray) -> np.ndarray:
+            assert batch.dtype == np.uint8
+            return batch
+
+    classes = np.array([0, 1, 7], np.uint8)[np.random.default_rng(0).integers(0, 3, (16, 16))]
+    predictor = Predictor(Same(spec, spec))
+    np.testing.assert_array_equal(predictor.translate(classes), classes)
+    np.testing.assert_array_equal(predictor.translate(classes.astype(np.int64)), classes)
+    with pytest.raises(DataError, match="5"):
+        predictor.translate(np.full((16, 16), 5, np.uint8))
+    drawn = predictor.translate(Image.fromarray(classes))
+    assert drawn.mode == "P"
+    np.testing.assert_array_equal(np.asarray(drawn), classes)
+    assert np.asarray(drawn.convert("RGB"))[classes == 7].tolist()[0] == [0, 0, 255]

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from translatekit_tools.bulk import Result, translate
 from translatekit_tools.bulk.kinds import has_several_frames
 from translatekit_tools.bulk.manifest import MANIFEST_NAME
 
 from translatekit.cli import program
-from translatekit.errors import DataError, ModelFileError, OptionError
+from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import levels_spec
 from translatekit.images import Picture, encode_picture, image_suffixes, read_picture
 from translatekit.inference.geometry import fit_pixels
@@ -448,10 +449,24 @@ def test_options_that_do_not_fit_are_refused_by_name(
         translate(source, identity(), tmp_path / "out", **options)
 
 
-def test_a_model_of_four_channels_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_other_channels_than_the_models_fails_with_the_reason(tmp_path: Path) -> None:
     source = write(tmp_path / "in.png", Picture(noise_image(16, 16)))
-    with pytest.raises(ModelFileError, match="takes 4 channels"):
-        translate(source, identity(channels=4), tmp_path / "out")
+    ((_, reason),) = translate(source, identity(channels=5), tmp_path / "out").failed
+    assert "in.png holds RGB, but 5 channels" in reason
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [2, 4, 5, 13])
+def test_any_number_of_channels_is_translated_from_tiff_to_tiff(
+    tmp_path: Path, channels: int, dtype: str
+) -> None:
+    levels = np.random.default_rng(0).random((33, 21, channels), np.float32)
+    white = {"uint8": 255, "uint16": 65535}.get(dtype)
+    pixels = levels if white is None else np.rint(levels * white).astype(dtype)
+    tifffile.imwrite(tmp_path / "in.tif", pixels, photometric="minisblack", planarconfig="contig")
+    summary = translate(tmp_path / "in.tif", identity(channels=channels), tmp_path / "out")
+    assert summary.failed == []
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out/in.tif"), pixels)
 
 
 def test_progress_is_told_of_every_input(tmp_path: Path) -> None:
