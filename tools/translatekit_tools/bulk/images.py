@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from translatekit.image_spec import ImageSpec
-from translatekit.images import Image, encode_image, fit_image, image_from, read_image, to_uint8
+from translatekit.images import Image, encode_image, fit_image, image_from, read_image, suffix_of, to_uint8
 from translatekit.inference.batching import Request
 from translatekit.inference.predictor import Predictor
 
@@ -38,12 +38,12 @@ class Decoded:
         return image_from(self.request.result(), self.spec, self.like)
 
 
-def decode(source: Path | bytes, suffix: str, predictor: Predictor, most: int = 1, page: int = 0) -> Decoded:
+def decode(path: Path, data: bytes, predictor: Predictor, most: int = 1, page: int = 0) -> Decoded:
     """Decode an image file as the model takes it.
 
     Args:
-        source: the file, or its bytes.
-        suffix: what its name ends in.
+        path: of the file.
+        data: its bytes, where they have been read; else empty.
         predictor: of the model.
         most: how many images of its shape to translate at once.
         page: of a TIFF.
@@ -52,8 +52,8 @@ def decode(source: Path | bytes, suffix: str, predictor: Predictor, most: int = 
         DataError: it cannot be read, is not what the model takes, or is too small to crop.
     """
     info = predictor.info
-    image = read_image(source, page=page, suffix=suffix)
-    pixels = fit_image(image, info.input, str(source) if isinstance(source, Path) else "the image")
+    image = read_image(data or path, page=page, suffix=suffix_of(path))
+    pixels = fit_image(image, info.input, str(path))
     cut = pixels.dtype != np.uint8 and predictor.bits == 8
     pixels = predictor.prepare(to_uint8(pixels) if cut else pixels)
     return Decoded(

@@ -392,8 +392,7 @@ class _Pipeline:
         item.data = b""
 
     def _decoded(self, item: _Item, predictor: Predictor, max_batch: int = 1, page: int = 0) -> Decoded:
-        source = item.job.source
-        image = decode(item.data or source, suffix_of(source), predictor, max_batch, page)
+        image = decode(item.job.source, item.data, predictor, max_batch, page)
         if image.cut:
             self._warn_once("depth", cut_to_8_bits("an image"))
         return image
