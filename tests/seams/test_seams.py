@@ -156,12 +156,27 @@ def test_it_is_evaluated_compiled_and_run(site: Path, whole: Path, sides: Path, 
 
 @pytest.mark.slow
 def test_two_processes_train_its_networks_together(site: Path, sides: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    arguments = ["train", "likeness", str(sides), *SMALL, "-o", str(run), "--max-steps", "2"]
-    done = run_program(*arguments, "--devices", "2", "--strategy", "ddp", site=site, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
-    assert len(state_of(run)["ranks"]) == 2
-    assert state_of(run)["ranks"][1]["extra"] == {"count": 2}
+    """The mean of two gradients is the gradient of both images, for features and networks of its own too."""
+    arguments = [
+        "train",
+        "likeness",
+        str(sides),
+        *SMALL,
+        "--max-steps",
+        "3",
+        "--no-flip",
+        "--load-size",
+        "32",
+    ]
+    for name, more in (("two", ("--devices", "2", "--strategy", "ddp")), ("one", ("--batch-size", "2"))):
+        run = tmp_path / name
+        done = run_program(*arguments, *more, "-o", str(run), site=site, OMP_NUM_THREADS="1")
+        assert done.returncode == 0, done.stderr
+    one, two = state_of(tmp_path / "one"), state_of(tmp_path / "two")
+    assert [rank["extra"] for rank in two["ranks"]] == [{"count": 3}] * 2
+    for name, weights in one["networks"].items():
+        for key, value in weights.items():
+            torch.testing.assert_close(two["networks"][name][key], value, rtol=1e-4, atol=1e-6)
 
 
 MISTAKES = {

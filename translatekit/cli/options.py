@@ -57,7 +57,7 @@ class ValueType(click.ParamType):
         form = form_of(annotation)
         own_class = isinstance(inner, type) and hasattr(inner, "parse")
         own_name = getattr(inner, "metavar", getattr(inner, "__name__", "")) if own_class else ""
-        self.name = (form.metavar if form else own_name) or _METAVARS.get(inner, "text")
+        self.name = (form.metavar if form else own_name) or _metavar(inner)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str | None:
         """As help shows it: the choices, or what kind of value it is."""
@@ -217,6 +217,13 @@ def _option(field: dataclasses.Field[Any], annotation: Any, default: Any) -> cli
     else:
         settings["type"] = FieldType(annotation)
     return FieldOption([field.name, *flags], **settings)
+
+
+def _metavar(annotation: Any) -> str:
+    """What a value is, in a word; of a list, its first values."""
+    if get_origin(annotation) is not tuple:
+        return _METAVARS.get(annotation, "text")
+    return ",".join("..." if arg is Ellipsis else _metavar(_plain(arg)) for arg in get_args(annotation))
 
 
 _METAVARS: dict[Any, str] = {int: "integer", float: "number", Path: "path"}
