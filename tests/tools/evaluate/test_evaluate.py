@@ -176,8 +176,12 @@ def test_weights_that_are_missing_are_a_note_or_where_asked_for_an_error(
     without_weights(monkeypatch, tmp_path)
     evaluation = evaluate(run, data)
     assert list(evaluation.models[0].metrics) == ["l1", "psnr", "ssim", "ms_ssim"]
-    assert [note.split(":")[0] for note in evaluation.notes] == ["without lpips", "without fid and kid"]
-    assert all("https://" in note for note in evaluation.notes)
+    assert evaluation.notes == [
+        "left out LPIPS: --metrics lpips says what it needs",
+        "left out FID and KID: --metrics fid says what they need",
+    ]
+    with pytest.raises(TranslatekitError, match=r"https://.*, or pass --features with a timm model"):
+        evaluate(run, data, metrics=("fid",))
     with pytest.raises(TranslatekitError, match=r"AlexNet.*download it from"):
         evaluate(run, data, metrics=("lpips",))
 

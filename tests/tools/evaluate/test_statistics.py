@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from translatekit_tools.evaluate.labels import confusion
+from translatekit_tools.evaluate.outputs import confusion
 from translatekit_tools.evaluate.statistics import SUBSETS, Bootstrap, around, halves
 
 from translatekit.metrics import make_metric, metric_names

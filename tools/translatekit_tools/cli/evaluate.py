@@ -75,7 +75,7 @@ def evaluate(
     if options.get("report"):
         console.print(f"The report is {options['report']}", soft_wrap=True)
     for note in evaluation.notes:
-        console.print(note, soft_wrap=True)
+        console.print(note, soft_wrap=not console.is_terminal)
     if as_json:
         click.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:

@@ -46,26 +46,37 @@ def choose_metrics(
         TranslatekitError: one that was asked for needs what is not there.
     """
     chosen = ChosenMetrics()
-    left_out: dict[str, list[str]] = {}
+    left_out: dict[str, list[MetricSpec]] = {}
+    lacking: dict[str, list[MetricSpec]] = {}
     for spec in _wanted(options.metrics):
         reason = _misfit(spec, paired, images, channels)
         if reason is None:
             try:
                 metric = make_metric(spec.name, features=options.features)
             except TranslatekitError as error:
-                if options.metrics is not None or (options.features is not None and spec.compares == "sets"):
+                if options.features is not None and spec.compares == "sets":
                     raise
-                more = ", or pass --features with a timm model" if spec.compares == "sets" else ""
-                left_out.setdefault(f"{error}{more}", []).append(spec.name)
+                if options.metrics is not None:
+                    more = ", or pass --features with a timm model" if spec.compares == "sets" else ""
+                    raise type(error)(f"{error}{more}") from None
+                lacking.setdefault(str(error), []).append(spec)
             else:
                 made: dict[str, object] = getattr(chosen, spec.compares)
                 made[spec.name] = metric
         elif options.metrics is not None and spec.name in options.metrics:
             raise OptionError(f"{spec.name} {reason}: pass other --metrics, such as {_instead(spec)}")
         elif paired or spec.compares != "pairs":
-            left_out.setdefault(f"it {reason}", []).append(spec.name)
-    notes += [f"without {' and '.join(names)}: {reason}" for reason, names in left_out.items()]
+            left_out.setdefault(reason, []).append(spec)
+    for reason, specs in left_out.items():
+        notes.append(f"left out {_labels(specs)}: {'each' if len(specs) > 1 else 'it'} {reason}")
+    for specs in lacking.values():
+        needed = "they need" if len(specs) > 1 else "it needs"
+        notes.append(f"left out {_labels(specs)}: --metrics {specs[0].name} says what {needed}")
     return chosen
+
+
+def _labels(specs: Iterable[MetricSpec]) -> str:
+    return " and ".join(spec.label or spec.name for spec in specs)
 
 
 def _wanted(names: Iterable[str] | None) -> list[MetricSpec]:

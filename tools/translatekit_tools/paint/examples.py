@@ -14,7 +14,7 @@ from translatekit.images import Picture, encode_picture
 from translatekit.model_info import ModelInfo
 
 if TYPE_CHECKING:
-    from translatekit_tools.evaluate.measure import Images
+    from translatekit_tools.evaluate.images import Images
 
 MAX_EXAMPLES = 32  # examples that are offered
 
@@ -56,7 +56,7 @@ class Examples:
         if self._config is None and not self._info.data.get("dataset"):
             return None  # such as an imported model: nothing says what it was trained on
         try:
-            from translatekit_tools.evaluate.measure import open_images
+            from translatekit_tools.evaluate.images import open_images
         except ImportError:  # a machine that only runs compiled models
             return None
         from translatekit_tools.evaluate.options import EvaluateOptions

@@ -1,0 +1,184 @@
+"""The images that models are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from translatekit.config import RunConfig
+from translatekit.datasets import make_dataset, sides_of
+from translatekit.datasets.layouts import MissingSplitError
+from translatekit.errors import DataError, OptionError
+from translatekit.image_spec import ImageSpec
+from translatekit.images.codec import ValueCodec
+from translatekit.interfaces import SIDES, DataOptions, Dataset
+from translatekit.model_info import ModelInfo
+from translatekit.registry import registry
+from translatekit_tools.evaluate.models import run_of
+from translatekit_tools.evaluate.options import EvaluateOptions
+
+
+@dataclass
+class Images:
+    """The images to measure on, as arrays (H, W, C) of their specs: uint8 where they have levels of 8 bits or classes.
+
+    Attributes:
+        data: the dataset.
+        source, target: the keys of its items.
+        indices: of the items that are taken.
+        paired: whether the target belongs to the input.
+    """
+
+    data: Dataset
+    source: str
+    target: str
+    indices: list[int]
+    paired: bool
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def item(self, number: int) -> tuple[str, np.ndarray, np.ndarray]:
+        """Name, input and target (unpaired: any image of the other side)."""
+        item = self.data[self.indices[number]]
+        name = item["name"] if self.paired else item[f"name_{self.source}"]
+        source, target = (
+            to_array(item[key], self.data.specs[key], item[self.source]) for key in (self.source, self.target)
+        )
+        return str(name), source, target
+
+    def items(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """All of them, in order."""
+        return map(self.item, range(len(self)))
+
+    def others(self, size: int) -> Iterator[np.ndarray]:
+        """Each image of the target's side of unpaired data, once."""
+        seen: set[str] = set()
+        batch: list[np.ndarray] = []
+        for index in range(len(self.data)):
+            item = self.data[index]
+            name = str(item[f"name_{self.target}"])
+            if name not in seen:
+                seen.add(name)
+                batch.append(to_array(item[self.target], self.data.specs[self.target], item[self.source]))
+            if len(batch) == size:
+                yield np.stack(batch)
+                batch = []
+        if batch:
+            yield np.stack(batch)
+
+
+def choose_data(
+    root: Path | None, options: EvaluateOptions, model: Path, info: ModelInfo, notes: list[str]
+) -> tuple[Path | None, EvaluateOptions]:
+    """Which images to measure on: their folder, and the options with the dataset filled in.
+
+    Without a folder they are those of the run that the model lies in, or what was drawn for its training.
+
+    Args:
+        root: the folder that the user named.
+        options: which dataset the user named, and with what options.
+        model: the first model's path.
+        info: its header.
+        notes: told where the images come from, where the user did not say.
+
+    Raises:
+        DataError: there is nothing to measure on, or it is not there any more.
+    """
+    datasets, methods = registry("dataset"), registry("method")
+    name = options.dataset or info.data.get("dataset")
+    if root is not None:
+        if options.dataset is None and (name is None or not datasets.get(name).folder):
+            name = methods.get(info.method).dataset if info.method in methods.names() else "aligned"
+        return root, replace(options, dataset=name)
+    run = None if options.dataset and not datasets.get(options.dataset).folder else run_of(model)
+    if run is not None:
+        config = RunConfig.from_toml(run / "config.toml")
+        trained_on = str(config.options.dataset)
+        own = config.options.dataset_options if options.dataset in (None, trained_on) else {}
+        name = options.dataset or trained_on
+        if config.data is not None:
+            root = Path(config.data)
+            if not root.is_dir():
+                raise DataError(f"the run's data, {root}, are not there any more: name their folder as DATA")
+        options = replace(options, dataset_options={**own, **options.dataset_options})
+        notes.append(f"measured on the run's own data, {config.data or name}")
+    if root is None and (name is None or datasets.get(name).folder):
+        raise DataError(f"{model} does not say where its images lie: name a folder of images as DATA")
+    return root, replace(options, dataset=name)
+
+
+def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) -> Images:
+    """The images of one split, in the model's direction.
+
+    Raises:
+        OptionError: the dataset has labels and no images to translate.
+        DataError: there are no such images.
+    """
+    name = options.dataset or info.data.get("dataset") or ("aligned" if root else "demo")
+    spec = registry("dataset").get(name)
+    if spec.provides == "labelled":
+        raise OptionError(
+            f"the dataset {name!r} gives images by class and nothing to translate them to: pass another --dataset"
+        )
+    own = dict(options.dataset_options)
+    if info.output.codec == "lab" and "mode" not in own and name == "colorization":
+        own["mode"] = "rgb"  # the model takes gray and gives RGB, whatever its network predicts
+    paired = spec.provides == "paired"
+    direction: Any = info.direction if info.direction in SIDES else "AtoB"
+    # Images are read as the model takes and gives them; colours that are made for a lightness are compared as RGB.
+    keys = ("input", "target") if paired else SIDES[direction]
+    specs = dict(zip(keys, (info.input, info.output), strict=True)) if info.output.codec != "lab" else {}
+    data_options = DataOptions(
+        split=options.split,
+        direction=direction if paired else "AtoB",
+        load_size=options.size or info.size,
+        crop_size=options.size or info.size,
+        flip=False,
+        slices=info.input.slices if info.input.slices > 1 else None,
+        specs=specs,
+    )
+    try:
+        data = make_dataset(name, root, data_options, own)
+    except MissingSplitError:
+        raise DataError(
+            f"{root} has no {options.split} images: pass --split train, or add a folder {options.split}"
+        ) from None
+    data.set_epoch(0)
+    source, target = sides_of(data, info)
+    indices: list[int] = []
+    seen: set[str] = set()
+    for index in range(len(data)):
+        if len(indices) == options.max_images:
+            break
+        if not paired:  # an epoch of unpaired data shows the smaller side more than once
+            own_name = str(data[index][f"name_{source}"])
+            if own_name in seen:
+                continue
+            seen.add(own_name)
+        indices.append(index)
+    return Images(data, source, target, indices, paired)
+
+
+def to_array(image: Tensor, spec: ImageSpec, taken: Tensor) -> np.ndarray:
+    """A network's image as an array.
+
+    Args:
+        image: (C, H, W), of the spec.
+        spec: what it is.
+        taken: what the network is given with it, which is the lightness of colours.
+
+    Returns:
+        (H, W, C'): uint8 for levels of 8 bits and for classes, else float32.
+    """
+    if spec.codec == "onehot":
+        classes = torch.tensor(spec.ids, dtype=torch.uint8)[image[: len(spec.ids)].argmax(dim=0)]
+        return torch.cat([classes[None], image[len(spec.ids) :].to(torch.uint8)]).permute(1, 2, 0).numpy()
+    kind = torch.uint8 if spec.dtype == "uint8" else torch.float32
+    return np.asarray(ValueCodec(spec).decode(image[None], taken[None], kind)[0].numpy())
