@@ -16,7 +16,14 @@ import translatekit.precision as precision
 from translatekit.config import RunConfig
 from translatekit.errors import OptionError
 from translatekit.options import convert
-from translatekit.precision import Precision, Speeds, TrainPrecision, asked_for, measured, time_in_turn
+from translatekit.precision import (
+    Precision,
+    Speeds,
+    TrainPrecision,
+    measured,
+    requested_precision,
+    time_interleaved,
+)
 
 QUICK = {"fp32": 2.0, "bf16": 1.0, "int8": 0.5}
 SLOW = {"fp32": 1.0, "bf16": 43.0}
@@ -25,7 +32,7 @@ IN_THIS_ISA = """
 import json
 from translatekit.precision import choose_for_training, torch_speeds
 speeds = torch_speeds()
-print(json.dumps([choose_for_training("cpu"), speeds.gain("bf16"), speeds.slowness("bf16")]))
+print(json.dumps([choose_for_training("cpu"), speeds.speedup("bf16"), speeds.slowness("bf16")]))
 """
 
 
@@ -72,8 +79,8 @@ class TestNames:
         with pytest.raises(OptionError, match="'auto', 'fp32', 'bf16', 'fp16', got 'int8'"):
             RunConfig.resolve("pix2pix", None, {"precision": "int8"})
         with pytest.raises(OptionError, match=r"load.*'auto', 'fp32', 'bf16', 'fp16', 'int8', got 'fp64'"):
-            asked_for("fp64", "load()")
-        assert asked_for(None, "load()") is asked_for("auto", "load()") is None
+            requested_precision("fp64", "load()")
+        assert requested_precision(None, "load()") is requested_precision("auto", "load()") is None
 
 
 class TestJudgement:
@@ -119,7 +126,7 @@ class TestJudgement:
 
 class TestCache:
     def test_what_was_measured_is_not_measured_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert measured("abacus", "1", once(QUICK)).gain("bf16") == 2
+        assert measured("abacus", "1", once(QUICK)).speedup("bf16") == 2
         monkeypatch.setattr(precision, "_MEASURED", {})  # as another process
         assert measured("abacus", "1", never).seconds == QUICK
 
@@ -175,7 +182,9 @@ class TestProbe:
         def work(count: int) -> Callable[[], object]:
             return lambda: sum(range(count))
 
-        seconds = time_in_turn({"little": work(20_000), "much": work(200_000), "very much": work(2_000_000)})
+        seconds = time_interleaved(
+            {"little": work(20_000), "much": work(200_000), "very much": work(2_000_000)}
+        )
         assert seconds["little"] < seconds["much"] < seconds["very much"]
 
     def test_it_changes_nothing(self) -> None:
@@ -210,8 +219,8 @@ class TestProbe:
     def test_only_what_trains_imports_torch(self) -> None:
         program = """
 import sys
-from translatekit.precision import Speeds, asked_for, measured
-asked_for("bf16", "here"), measured("abacus", "1", lambda: {"fp32": 1.0})
+from translatekit.precision import Speeds, measured, requested_precision
+requested_precision("bf16", "here"), measured("abacus", "1", lambda: {"fp32": 1.0})
 assert "torch" not in sys.modules
 """
         subprocess.run([sys.executable, "-c", program], check=True)

@@ -98,11 +98,11 @@ def load(
         TranslatekitWarning: the precision is slow on this machine.
     """
     from translatekit.model_file import find_model
-    from translatekit.precision import asked_for
+    from translatekit.precision import requested_precision
     from translatekit.registry import choose_backend
 
     path = find_model(path, direction)
-    asked = asked_for(precision, "load()")
+    asked = requested_precision(precision, "load()")
     translator: Translator = choose_backend(path, backend).load()(path, device, asked)
     return translator
 

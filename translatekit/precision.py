@@ -44,16 +44,16 @@ FABRIC: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 }
 """Lightning Fabric's names of what may be trained in."""
 
-WORTH = 1.2
+MIN_SPEEDUP = 1.2
 """From this ratio of speeds on, one precision counts as quicker than another: less is within what a probe scatters."""
 
 _SECONDS = 1.0
 _ROUNDS = 7
-_NOT_AGAIN = 10.0  # times slower than the quickest: certain enough
+_SKIP_FACTOR = 10.0  # times slower than the quickest: certain enough
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
 
 
-def asked_for(precision: Any, owner: str) -> str | None:
+def requested_precision(precision: Any, owner: str) -> str | None:
     """A precision that a caller named, under its present name; None for ``auto``.
 
     Raises:
@@ -75,24 +75,24 @@ class Speeds:
     runtime: str
     seconds: Mapping[str, float]
 
-    def has(self, precision: str) -> bool:
+    def supports(self, precision: str) -> bool:
         """Whether the processor computes in it at all, quick or slow."""
         return precision in self.seconds
 
-    def gain(self, precision: str) -> float:
+    def speedup(self, precision: str) -> float:
         """How many times as quick as fp32; below 1 it is slower."""
         return self.seconds["fp32"] / self.seconds[precision]
 
     def is_quick(self, precision: str) -> bool:
         """Whether it is there and worth being chosen for its speed."""
-        return self.has(precision) and self.gain(precision) >= WORTH
+        return self.supports(precision) and self.speedup(precision) >= MIN_SPEEDUP
 
     def slowness(self, precision: str) -> str | None:
         """A clause that says how much slower than fp32 it is, without its full stop; None where it is not."""
-        if not self.has(precision) or self.gain(precision) * WORTH > 1:
+        if not self.supports(precision) or self.speedup(precision) * MIN_SPEEDUP > 1:
             return None
         return (
-            f"{precision} takes {1 / self.gain(precision):.2g} times as long as fp32 on this processor "
+            f"{precision} takes {1 / self.speedup(precision):.2g} times as long as fp32 on this processor "
             f"(measured with {self.runtime})"
         )
 
@@ -147,7 +147,7 @@ def _write(file: Path, content: Mapping[str, Any]) -> None:
         write_atomically(file, (json.dumps(content, indent=1) + "\n").encode(), shared=True)
 
 
-def time_in_turn(work: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+def time_interleaved(work: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     """Seconds of the processor that each takes: the least of some rounds in which all take their turn.
 
     Each computes in one thread. The processor's time is taken and not the clock's, because other programs may be
@@ -162,7 +162,7 @@ def time_in_turn(work: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     for _ in range(_ROUNDS):
         for name in again:
             least[name] = min(least[name], _thread_seconds(work[name]))
-        again = [name for name in again if least[name] < _NOT_AGAIN * min(least.values())]
+        again = [name for name in again if least[name] < _SKIP_FACTOR * min(least.values())]
         if time.perf_counter() - start > _SECONDS:
             break
     return least
@@ -208,7 +208,7 @@ def _measure_torch() -> dict[str, float]:
     torch.set_num_threads(1)
     try:
         with torch.enable_grad(), torch.autocast("cpu", enabled=False):
-            return time_in_turn({"fp32": _torch_work(torch.float32), "bf16": _torch_work(torch.bfloat16)})
+            return time_interleaved({"fp32": _torch_work(torch.float32), "bf16": _torch_work(torch.bfloat16)})
     finally:
         torch.set_num_threads(threads)
 

@@ -1,4 +1,4 @@
-"""Images through a model: batches by shape, several of them under way, image by image where a batch fails."""
+"""Images through a model: batches by shape, several in flight, image by image where a batch fails."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Request:
 
     Attributes:
         translator: what translates it.
-        fitted: the image as the network takes it; its pixels are let go once they are translated.
-        most: how many images of its shape are translated at once, at most.
-        together: how many were translated at once, itself included.
+        fitted: the image as the network takes it; its pixels are freed once they are translated.
+        max_batch: how many images of its shape are translated at once, at most.
+        batched_with: how many were translated at once, itself included.
         output: what the network gave, (H, W, C') of the fitted image's size and dtype; None until it is there.
         error: why there is no output.
     """
 
     translator: Translator
     fitted: Fitted
-    most: int = 1
-    together: int = 0
+    max_batch: int = 1
+    batched_with: int = 0
     output: np.ndarray | None = None
     error: Exception | None = None
 
@@ -60,8 +60,8 @@ class Request:
         return self.fitted.restore(self.output)
 
 
-class Requesting(Protocol):
-    """Whatever travels with an image. Without a request, it passes untouched."""
+class HasRequest(Protocol):
+    """An item of a pipeline, which may have a request. Without one, it passes untouched."""
 
     @property
     def request(self) -> Request | None:
@@ -69,7 +69,7 @@ class Requesting(Protocol):
         ...
 
 
-R = TypeVar("R", bound=Requesting)
+R = TypeVar("R", bound=HasRequest)
 
 
 def by_shape(items: Iterable[R | Pause], window: int) -> Iterator[list[R]]:
@@ -82,29 +82,29 @@ def by_shape(items: Iterable[R | Pause], window: int) -> Iterator[list[R]]:
     Returns:
         The batches, and an empty one for each pause.
     """
-    return batch_by(_key, items, _most, window)
+    return batch_by(_key, items, _max_batch, window)
 
 
 def translate_batches(batches: Iterable[list[R]], timer: Timer = lambda stage: nullcontext()) -> Iterator[R]:
-    """Translate all requests; where a translator takes several batches at once, `IN_FLIGHT` are under way.
+    """Translate all requests; where a translator takes several batches at once, `IN_FLIGHT` are in flight.
 
     A batch that fails is translated again image by image, so that an image at fault, or too little memory for a whole
     batch, costs no other image its translation. Errors are kept in the requests.
 
     Args:
-        batches: of requests with one translator and one shape; an empty one stands for a pause: what is under way is
+        batches: of requests with one translator and one shape; an empty one stands for a pause: what is in flight is
             waited for before the next is asked for.
         timer: told of the stage ``translate``.
 
     Returns:
         The items, batch by batch, each with its request done. One without a request may come before those that are
-        under way.
+        in flight.
     """
-    under_way: deque[tuple[list[R], Any]] = deque()
+    in_flight: deque[tuple[list[R], Any]] = deque()
     for batch in batches:
         if not batch:
-            while under_way:
-                yield from _finish(*under_way.popleft(), timer)
+            while in_flight:
+                yield from _finish(*in_flight.popleft(), timer)
             continue
         first = batch[0].request
         if first is None or first.done:
@@ -115,27 +115,27 @@ def translate_batches(batches: Iterable[list[R]], timer: Timer = lambda stage: n
             _translate(_requests(batch), timer)
             yield from batch
             continue
-        if len(under_way) >= IN_FLIGHT:
-            yield from _finish(*under_way.popleft(), timer)
-        under_way.append((batch, _submitted(submit, _requests(batch), timer)))
-    while under_way:
-        yield from _finish(*under_way.popleft(), timer)
+        if len(in_flight) >= IN_FLIGHT:
+            yield from _finish(*in_flight.popleft(), timer)
+        in_flight.append((batch, _submitted(submit, _requests(batch), timer)))
+    while in_flight:
+        yield from _finish(*in_flight.popleft(), timer)
 
 
-def _key(item: Requesting) -> Hashable | None:
+def _key(item: HasRequest) -> Hashable | None:
     request = item.request
     if request is None or request.done:
         return None
     pixels = request.fitted.pixels
-    return pixels.shape, pixels.dtype.str, id(request.translator), request.most
+    return pixels.shape, pixels.dtype.str, id(request.translator), request.max_batch
 
 
-def _most(key: Hashable) -> int:
+def _max_batch(key: Hashable) -> int:
     """Images with one key at once."""
     return cast(tuple[object, str, int, int], key)[-1]
 
 
-def _requests(batch: Iterable[Requesting]) -> list[Request]:
+def _requests(batch: Iterable[HasRequest]) -> list[Request]:
     return [item.request for item in batch if item.request is not None]
 
 
@@ -162,9 +162,9 @@ def _finish(batch: list[R], pending: Any, timer: Timer) -> list[R]:
         with timer("translate"):
             outputs = pending.result()
     except Exception:
-        _translate(requests, timer)  # by itself: there may have been too much under way
+        _translate(requests, timer)  # by itself: there may have been too much in flight
     else:
-        _keep(requests, outputs)
+        _store_outputs(requests, outputs)
     return batch
 
 
@@ -178,17 +178,17 @@ def _translate(requests: list[Request], timer: Timer) -> None:
                 _translate([request], timer)
             return
         requests[0].error = error
-        _let_go(requests[0])
+        _free_pixels(requests[0])
     else:
-        _keep(requests, outputs)
+        _store_outputs(requests, outputs)
 
 
-def _keep(requests: list[Request], outputs: np.ndarray) -> None:
+def _store_outputs(requests: list[Request], outputs: np.ndarray) -> None:
     """Each request's output, in place of its pixels."""
     for request, output in zip(requests, outputs, strict=True):
-        request.output, request.together = output, len(requests)
-        _let_go(request)
+        request.output, request.batched_with = output, len(requests)
+        _free_pixels(request)
 
 
-def _let_go(request: Request) -> None:
+def _free_pixels(request: Request) -> None:
     request.fitted = replace(request.fitted, pixels=_NO_PIXELS)

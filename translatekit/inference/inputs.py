@@ -23,18 +23,18 @@ _KINDS = "an array (H, W, C) or (H, W), a Pillow image, or the path of a file"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """An image as the model takes it, and the way back to what was given.
+class ConvertedInput:
+    """An image as the model takes it, and the conversion of its translation back.
 
     Attributes:
         pixels: (H, W, C) of the model's input.
         image: what else came with them, such as transparency; None where nothing does.
-        give_back: from the translation (H, W, C'), and `image` as large as that, to what the user gets.
+        convert_back: from the translation (H, W, C'), and `image` as large as that, to what the user gets.
     """
 
     pixels: np.ndarray
     image: Image | None
-    give_back: Callable[[np.ndarray, Image | None], Any]
+    convert_back: Callable[[np.ndarray, Image | None], Any]
 
 
 def cut_to_8_bits(name: str) -> str:
@@ -45,7 +45,7 @@ def cut_to_8_bits(name: str) -> str:
     )
 
 
-def take(image: Any, translator: Translator) -> Given:
+def convert_input(image: Any, translator: Translator) -> ConvertedInput:
     """What a user gives to be translated.
 
     - An array is (H, W, C), or (H, W) for one channel. For a model of levels it is uint8 in [0, 255], uint16 in
@@ -69,7 +69,7 @@ def take(image: Any, translator: Translator) -> Given:
     if isinstance(image, str | Path):
         path = Path(image).expanduser()
         pixels = fit_image(read_image(path), translator.info.input, str(path))
-        return Given(_told(pixels, translator, str(path)), None, lambda output, _: output)
+        return ConvertedInput(_told(pixels, translator, str(path)), None, lambda output, _: output)
     raise DataError(f"a predictor takes {_KINDS}, got {type(image).__name__}: convert it")
 
 
@@ -94,7 +94,7 @@ def _told(pixels: np.ndarray, translator: Translator, name: str) -> np.ndarray:
 # Arrays
 
 
-def _of_array(array: np.ndarray, translator: Translator) -> Given:
+def _of_array(array: np.ndarray, translator: Translator) -> ConvertedInput:
     info = translator.info
     if array.ndim not in (2, 3) or 0 in array.shape:
         several = ": pass several images to translate_many" if array.ndim == 4 else ": give one of an image"
@@ -103,12 +103,12 @@ def _of_array(array: np.ndarray, translator: Translator) -> Given:
     image = _image_of(array[:, :, None] if flat else array, info.input)
     pixels = fit_image(image, replace(info.input, slices=1), "the array")
 
-    def give_back(output: np.ndarray, _: object) -> np.ndarray:
+    def convert_back(output: np.ndarray, _: object) -> np.ndarray:
         levels = info.output.levels and info.input.levels
         values = _levels_as(output, array.dtype) if levels else output
         return values[:, :, 0] if flat and values.shape[2] == 1 else values
 
-    return Given(_told(pixels, translator, "the array"), None, give_back)
+    return ConvertedInput(_told(pixels, translator, "the array"), None, convert_back)
 
 
 def _image_of(array: np.ndarray, spec: ImageSpec) -> Image:
@@ -162,7 +162,7 @@ def _levels_as(output: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
 # Pillow images
 
 
-def _of_pillow(picture: PillowImage.Image, translator: Translator) -> Given:
+def _of_pillow(picture: PillowImage.Image, translator: Translator) -> ConvertedInput:
     info = translator.info
     image = _image_of_pillow(picture)
     pixels = _told(fit_image(image, info.input, "the image"), translator, "the image")
@@ -173,7 +173,7 @@ def _of_pillow(picture: PillowImage.Image, translator: Translator) -> Given:
             + (" and more than 8 bits" if deep else "")
             + f", which the translation of one of mode {picture.mode} would be: pass its array, or the path of its file"
         )
-    return Given(pixels, image, partial(_to_pillow, like=picture, spec=info.output))
+    return ConvertedInput(pixels, image, partial(_to_pillow, like=picture, spec=info.output))
 
 
 def _image_of_pillow(picture: PillowImage.Image) -> Image:

@@ -17,7 +17,7 @@ from translatekit.images import Image, resize
 from translatekit.images.image import rescaled, to_levels
 from translatekit.inference.batching import R, Request, by_shape, translate_batches
 from translatekit.inference.geometry import Fit, crop_centre, fit_pixels
-from translatekit.inference.inputs import Given, take
+from translatekit.inference.inputs import ConvertedInput, convert_input
 from translatekit.inference.stages import Pause, ordered_map
 from translatekit.inference.tiles import TiledTranslator
 from translatekit.interfaces import Translator
@@ -96,7 +96,7 @@ class Predictor:
 
         Args:
             image: an array (H, W, C) or (H, W); a Pillow image; or the path of an image file. See
-                `translatekit.inference.inputs.take` for how each becomes what the model takes.
+                `translatekit.inference.inputs.convert_input` for how each becomes what the model takes.
 
         Returns:
             An array of the same dtype for an array, a Pillow image for a Pillow image; and for a path an array
@@ -105,10 +105,10 @@ class Predictor:
         Raises:
             DataError: the image cannot be read, or is nothing that the model takes.
         """
-        asked = self._ask(take(image, self.translator))
-        for _ in self.run([asked]):
+        pending = self._make_request(convert_input(image, self.translator))
+        for _ in self.run([pending]):
             pass
-        return asked.answer()
+        return pending.result()
 
     @overload
     def translate_many(self, images: Iterable[T]) -> Iterator[T]: ...
@@ -131,8 +131,8 @@ class Predictor:
         """
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="translatekit") as pool:
             try:
-                asked = ordered_map(self._ask_or_fail, images, pool, 2 * _THREADS)
-                yield from ordered_map(_answer, self.run(asked), pool, _THREADS)
+                pending = ordered_map(self._request_or_error, images, pool, 2 * _THREADS)
+                yield from ordered_map(_result, self.run(pending), pool, _THREADS)
             finally:
                 pool.shutdown(cancel_futures=True)
 
@@ -169,35 +169,35 @@ class Predictor:
         blank = np.broadcast_to(np.zeros((), dtype), (height, width, image.pixels.shape[2]))
         return replace(image, pixels=blank, white=white, alpha=alpha, valid=valid, numbers=None, palette=None)
 
-    def request(self, pixels: np.ndarray, most: int | None = None) -> Request:
+    def request(self, pixels: np.ndarray, max_batch: int | None = None) -> Request:
         """What `run` takes.
 
         Args:
             pixels: (H, W, C) of the model's input, prepared by `prepare`.
-            most: how many images of this shape to translate at once; `batch_size` says it when not given.
+            max_batch: how many images of this shape to translate at once; `batch_size` says it when not given.
         """
         fitted = fit_pixels(pixels, self.info.size_multiple, self.fit)
-        return Request(self.translator, fitted, most or self.batch_size(*fitted.pixels.shape[:2]))
+        return Request(self.translator, fitted, max_batch or self.batch_size(*fitted.pixels.shape[:2]))
 
     def batch_size(self, height: int, width: int) -> int:
         """Images of one size, in pixels, at once: as asked for, or enough to keep the device busy."""
         if self._batch_size is not None:
             return self._batch_size
         preferred = getattr(self.translator, "preferred_batch", None)
-        most, pixels = _ON_CPU if self.device.startswith("cpu") else _ON_DEVICE
-        return max(1, min(preferred or most, pixels // (height * width)))
+        max_batch, pixels = _ON_CPU if self.device.startswith("cpu") else _ON_DEVICE
+        return max(1, min(preferred or max_batch, pixels // (height * width)))
 
     def run(self, items: Iterable[R | Pause]) -> Iterator[R]:
         """Translate what has a request; all items come back in their order, with their requests done."""
         waiting: deque[R] = deque()
 
-        def noted() -> Iterator[R | Pause]:
+        def tracked() -> Iterator[R | Pause]:
             for item in items:
                 if not isinstance(item, Pause):
                     waiting.append(item)
                 yield item
 
-        for _ in translate_batches(by_shape(noted(), 2 * (self._batch_size or 8))):
+        for _ in translate_batches(by_shape(tracked(), 2 * (self._batch_size or 8))):
             while waiting and ((request := waiting[0].request) is None or request.done):
                 yield waiting.popleft()
 
@@ -207,8 +207,8 @@ class Predictor:
         Raises:
             DataError: the model cannot translate one; it is raised when its turn has come.
         """
-        asked = (_Asked(self.request(self.prepare(image))) for image in images)
-        return (one.request.result() for one in self.run(asked))
+        pending = (_Pending(self.request(self.prepare(image))) for image in images)
+        return (one.request.result() for one in self.run(pending))
 
     def _spec_of(self, pixels: np.ndarray) -> ImageSpec | None:
         """What pixels are to be resized as: those of the model's input, or what comes beside them."""
@@ -239,51 +239,51 @@ class Predictor:
     def __repr__(self) -> str:
         return f"<{self.info.method} {self.info.generator} on {self.device}>"
 
-    def _ask(self, given: Given) -> _Asked:
-        pixels = self.prepare(given.pixels)
-        image = None if given.image is None else self.carried(given.image, *pixels.shape[:2])
-        return _Asked(self.request(pixels), lambda output: given.give_back(output, image))
+    def _make_request(self, converted: ConvertedInput) -> _Pending:
+        pixels = self.prepare(converted.pixels)
+        image = None if converted.image is None else self.carried(converted.image, *pixels.shape[:2])
+        return _Pending(self.request(pixels), lambda output: converted.convert_back(output, image))
 
-    def _ask_or_fail(self, image: Any) -> _Asked | _Failed:
-        """An error waits for the image's turn."""
+    def _request_or_error(self, image: Any) -> _Pending | _FailedInput:
+        """Errors are raised when it is the image's turn."""
         try:
-            return self._ask(take(image, self.translator))
+            return self._make_request(convert_input(image, self.translator))
         except Exception as error:
-            return _Failed(error)
+            return _FailedInput(error)
 
 
 @dataclass(slots=True)
-class _Asked:
-    """An image on its way.
+class _Pending:
+    """An image whose translation was asked for.
 
     Attributes:
         request: what the model is asked.
-        give_back: makes the image's kind of the translation.
+        convert_back: makes the image's kind of the translation.
     """
 
     request: Request
-    give_back: Callable[[np.ndarray], Any] = lambda output: output
+    convert_back: Callable[[np.ndarray], Any] = lambda output: output
 
-    def answer(self) -> Any:
+    def result(self) -> Any:
         """The translation, of the image's kind.
 
         Raises:
             Exception: why there is none.
         """
-        return self.give_back(self.request.result())
+        return self.convert_back(self.request.result())
 
 
 @dataclass(slots=True)
-class _Failed:
-    """An image that the model cannot be asked for."""
+class _FailedInput:
+    """An image that could not be converted."""
 
     error: Exception
     request: None = None
 
-    def answer(self) -> Any:
+    def result(self) -> Any:
         """Raise why."""
         raise self.error
 
 
-def _answer(one: _Asked | _Failed) -> Any:
-    return one.answer()
+def _result(one: _Pending | _FailedInput) -> Any:
+    return one.result()

@@ -49,7 +49,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     return dict(default_collate(items))
 
 
-def as_laid_out(batch: dict[str, Any], options: TrainOptions, fabric: Fabric) -> dict[str, Any]:
+def in_memory_format(batch: dict[str, Any], options: TrainOptions, fabric: Fabric) -> dict[str, Any]:
     """A batch with its images in the memory format that the options ask for, or that is quicker."""
     if not use_channels_last(options, fabric.device):
         return batch

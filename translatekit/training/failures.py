@@ -19,7 +19,7 @@ from translatekit.training.state import Training
 
 
 @contextmanager
-def in_sentences(folder: Path) -> Iterator[None]:
+def explaining_errors(folder: Path) -> Iterator[None]:
     """What a user's machine or images refuse, in a sentence.
 
     Raises:
@@ -47,7 +47,7 @@ def in_sentences(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def leaving_nothing(training: Training) -> Iterator[None]:
+def removing_if_refused(training: Training) -> Iterator[None]:
     """Make the run's folder, and take it away again if the training is refused before a step is done."""
     if not training.fabric.is_global_zero:
         yield
@@ -75,7 +75,7 @@ def leaving_nothing(training: Training) -> Iterator[None]:
 
 
 @contextmanager
-def noting_failure(training: Training, report: Report) -> Iterator[None]:
+def logging_failure(training: Training, report: Report) -> Iterator[None]:
     """Leave in the log what ended the run, for its page to explain."""
     try:
         yield

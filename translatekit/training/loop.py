@@ -12,8 +12,8 @@ import torch
 from translatekit.errors import Stopped
 from translatekit.storage import write_atomically
 from translatekit.training.announce import announce_end, announce_start, announce_stop
-from translatekit.training.batches import as_laid_out, make_batches, make_loader
-from translatekit.training.failures import in_sentences, leaving_nothing, noting_failure
+from translatekit.training.batches import in_memory_format, make_batches, make_loader
+from translatekit.training.failures import explaining_errors, logging_failure, removing_if_refused
 from translatekit.training.processes import Processes
 from translatekit.training.progress import make_report
 from translatekit.training.samples import Samples
@@ -25,7 +25,7 @@ from translatekit.training.setup import (
     make_fabric,
     prepare,
     resolve,
-    settle_precision,
+    resolve_precision,
 )
 from translatekit.training.signals import Stop, stop_on_signal
 from translatekit.training.state import Training
@@ -44,10 +44,10 @@ def run(
     resolved, folder = resolve(method, data, config, resume, given)
     # Subnormal numbers appear in Adam's moments and slow a CPU down many times; threads inherit this setting.
     torch.set_flush_denormal(True)
-    notes = settle_precision(resolved.options)
+    notes = resolve_precision(resolved.options)
     fabric = make_fabric(resolved.options)
     processes = Processes(fabric, resolved.options.process_timeout, folder)
-    with stop_on_signal(processes.kill) as stop, processes.together(stop), in_sentences(folder):
+    with stop_on_signal(processes.kill) as stop, processes.ending_together(stop), explaining_errors(folder):
         parts = build(resolved, fabric)  # before any other process is there, so that one alone refuses
         processes.start()
         fabric.launch()
@@ -60,7 +60,7 @@ def run(
             restore(training)
             if fabric.is_global_zero and data is not None:  # they have moved
                 write_atomically(folder / "config.toml", resolved.to_toml().encode())
-        with leaving_nothing(training) if resume is None else nullcontext():
+        with removing_if_refused(training) if resume is None else nullcontext():
             loop(training, processes, stop)
     return folder
 
@@ -75,7 +75,7 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
     saving = Timer(options.checkpoint_minutes)
     speed = Speed(options.batch_size * fabric.world_size, progress.step)
 
-    with make_report(training, plan) as report, noting_failure(training, report):
+    with make_report(training, plan) as report, logging_failure(training, report):
         announce_start(training, report, plan)
         report.roles(progress.step, progress.epoch, method.loss_roles)
         stop.say = report.say
@@ -88,7 +88,7 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
             for batch in loader:
                 # step
                 set_learning_rates(training)
-                training.losses.add(progress.step + 1, method.step(as_laid_out(batch, options, fabric)))
+                training.losses.add(progress.step + 1, method.step(in_memory_format(batch, options, fabric)))
                 progress.step += 1
                 progress.batch += 1
                 training.average()

@@ -82,7 +82,7 @@ class Processes:
                 child.kill()
 
     @contextmanager
-    def together(self, stop: Stop) -> Iterator[None]:
+    def ending_together(self, stop: Stop) -> Iterator[None]:
         """End all ranks where one fails within; rank 0 says why.
 
         Raises:
@@ -100,7 +100,7 @@ class Processes:
             reason: BaseException | None = None
             if stop.forced:
                 reason = Stopped(stop.forced)
-            elif isinstance(error, RuntimeError) and _is_of_communication(error):
+            elif isinstance(error, RuntimeError) and _is_communication_error(error):
                 reason = self._explain(error)
             elif not isinstance(error, Stopped):
                 self._publish(error)
@@ -143,7 +143,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a terminal's Ctrl-C comes to rank 0 alone, which tells the others
             )
-        atexit.register(_leave_none)
+        atexit.register(_end_children)
 
     def _watch(self) -> None:
         while not self._done.wait(_POLL):
@@ -171,7 +171,7 @@ class Processes:
         """End a rank that rank 0 has started: that one speaks for it, except where it is the one that is missing."""
         if isinstance(error, (Stopped, SystemExit)):
             end_at_once(0 if self.stopping else 1)
-        if isinstance(error, RuntimeError) and _is_of_communication(error):
+        if isinstance(error, RuntimeError) and _is_communication_error(error):
             self._publish(None)
             time.sleep(_GRACE + 2 * _ANSWER)  # in which rank 0 ends this process
             if self._fabric.local_rank == 1:
@@ -222,7 +222,7 @@ class Processes:
             rank, status = min(self._ended.items())
             said = _said_by(rank)
             return TrainingError(
-                self._sentence(f"rank {rank} {f'failed ({said})' if said else _ending(status)}")
+                self._sentence(f"rank {rank} {f'failed ({said})' if said else _exit_reason(status)}")
             )
         said_by = self._published()
         for rank, text in sorted(said_by.items()):
@@ -251,7 +251,7 @@ class Processes:
 # --- small things -----------------------------------------------------------------------------------------------
 
 
-def _leave_none() -> None:
+def _end_children() -> None:
     for child in _children.values():
         try:
             child.wait(_GRACE)
@@ -292,7 +292,7 @@ def _within(seconds: float, act: Callable[[], T], otherwise: T) -> T:
     return results[0] if results else otherwise
 
 
-def _is_of_communication(error: RuntimeError) -> bool:
+def _is_communication_error(error: RuntimeError) -> bool:
     """Whether it comes from the connection between processes rather than from what they compute."""
     return isinstance(error, torch.distributed.DistError) or any(
         word in str(error) for word in ("gloo", "NCCL", "ProcessGroup", "Connection closed by peer")
@@ -303,7 +303,7 @@ def _is_timeout(error: RuntimeError) -> bool:
     return "imed out" in str(error) or "timeout" in str(error).lower()
 
 
-def _ending(status: int) -> str:
+def _exit_reason(status: int) -> str:
     if status >= 0:
         return f"ended with status {status}"
     name = signal.Signals(-status).name

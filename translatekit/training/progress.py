@@ -230,7 +230,7 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 
-def forget_after(folder: Path, step: int) -> None:
+def truncate_log(folder: Path, step: int) -> None:
     """Drop what a run logged beyond a step: the resumed run will do those steps again."""
     path = folder / "metrics.jsonl"
     if path.exists():

@@ -23,7 +23,7 @@ from translatekit.training.checkpoint import (
     save_checkpoint,
     set_random_state,
 )
-from translatekit.training.progress import forget_after
+from translatekit.training.progress import truncate_log
 from translatekit.training.state import Progress, Training
 from translatekit.version import __version__
 
@@ -116,7 +116,7 @@ def restore(training: Training) -> None:
     if state is not None:
         _load(training, state)
     if fabric.is_global_zero:
-        forget_after(training.folder, training.progress.step)
+        truncate_log(training.folder, training.progress.step)
         for unfinished in training.folder.rglob(TEMPORARY):  # what was being written when the run was killed
             unfinished.unlink()
     fabric.barrier()

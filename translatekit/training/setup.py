@@ -131,7 +131,7 @@ def _choose_folder(config: RunConfig) -> Path:
     return folder
 
 
-def settle_precision(options: TrainOptions) -> list[str]:
+def resolve_precision(options: TrainOptions) -> list[str]:
     """Replace ``auto`` by what is quick on the device, so that the run keeps it wherever it goes on.
 
     Returns:
@@ -148,7 +148,7 @@ def settle_precision(options: TrainOptions) -> list[str]:
     if options.precision == "fp32":
         return []
     why = (
-        f"measured to be {torch_speeds().gain(options.precision):.1f} times as quick as fp32 on this processor"
+        f"measured to be {torch_speeds().speedup(options.precision):.1f} times as quick as fp32 on this processor"
         if device == "cpu"
         else "which this GPU is made for"
     )
@@ -230,7 +230,7 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
     """
     options = config.options
     data = _open_data(config, "train")
-    _settle_values(options, data)
+    _resolve_values(options, data)
     validation, validator = _open_validation(config, data.specs)
     make_batches(data, options, fabric)
     torch.manual_seed(options.seed)  # every process starts from the same weights
@@ -311,7 +311,7 @@ def _palettes(config: RunConfig, parts: Parts) -> dict[str, list[PaletteClass]]:
     }
 
 
-def _settle_values(options: TrainOptions, data: Dataset) -> None:
+def _resolve_values(options: TrainOptions, data: Dataset) -> None:
     """Replace ranges and classes that depend on the images by numbers, so that the run keeps them wherever it goes on.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import uvicorn
 from translatekit_tools.paint.batching import Batcher
-from translatekit_tools.paint.models import Models, Opened
+from translatekit_tools.paint.models import LoadedModel, Models
 from translatekit_tools.paint.server import Limits, describe, listen, make_app
 
 from translatekit.datasets.palette import PaletteClass
@@ -78,13 +78,13 @@ def served(
     limits: Limits | None = None,
     max_batch: int = 8,
     examples: Any = None,
-    openers: Mapping[str, Callable[[], Opened]] | None = None,
+    openers: Mapping[str, Callable[[], LoadedModel]] | None = None,
     **options: Any,
 ) -> Iterator[str]:
     """The address of a server that ends with the context."""
     limits = limits or Limits()
     batcher = Batcher(lambda: translator or Negative(), max_batch)
-    opened = Opened(
+    opened = LoadedModel(
         batcher=batcher,
         description=describe(batcher, "test-model", palette, mode, limits),
         examples=examples,

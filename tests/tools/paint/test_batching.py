@@ -39,7 +39,7 @@ def test_what_waits_together_is_translated_together_by_shape_up_to_the_limit() -
     results = run(model, [*images(9, 16), *images(2, 32)], max_batch=4)
     assert model.batches == [(4, 16, 16, 3), (4, 16, 16, 3), (1, 16, 16, 3), (2, 32, 32, 3)]
     assert [result.batch for result in results] == [4] * 8 + [1] + [2] * 2
-    assert results[0].waited < results[4].waited < results[8].waited
+    assert results[0].queue_seconds < results[4].queue_seconds < results[8].queue_seconds
 
 
 def test_what_nobody_waits_for_is_not_translated() -> None:

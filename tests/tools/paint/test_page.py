@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from translatekit_tools.paint.batching import Batcher
-from translatekit_tools.paint.models import Opened
+from translatekit_tools.paint.models import LoadedModel
 from translatekit_tools.paint.server import Limits, describe
 
 from tests.tools.paint.serving import PALETTE, Flat, Negative, served, until
@@ -498,10 +498,10 @@ def test_an_example_that_nobody_drew_on_is_not_kept(browser: Browser) -> None:
 
 
 def test_directions_are_switched_and_each_keeps_its_drawing(browser: Browser) -> None:
-    def back() -> Opened:
+    def back() -> LoadedModel:
         batcher = Batcher(lambda: Negative(direction="BtoA", data={"palette": PALETTE}))
         described = describe(batcher, "test-model", PALETTE, "paint", Limits())
-        return Opened(batcher=batcher, description=described, examples=Flat(WINDOW))  # type: ignore[arg-type]
+        return LoadedModel(batcher=batcher, description=described, examples=Flat(WINDOW))  # type: ignore[arg-type]
 
     with served(examples=Flat(WALL), openers={"BtoA": back}) as address, opened(browser, address) as screen:
         direction = screen.page.get_by_label("Direction")

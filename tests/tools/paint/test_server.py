@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from translatekit_tools.paint.batching import Batcher
-from translatekit_tools.paint.models import Opened
+from translatekit_tools.paint.models import LoadedModel
 from translatekit_tools.paint.server import PAGE_FILES, Limits, describe, listen
 
 from tests.tools.paint.serving import PALETTE, Flat, Negative, served, until
@@ -254,10 +254,10 @@ def test_where_there_are_no_examples_the_answer_is_empty(client: httpx.Client) -
 def test_each_direction_has_its_model_which_is_opened_when_it_is_asked_for() -> None:
     opened = []
 
-    def back() -> Opened:
+    def back() -> LoadedModel:
         opened.append("BtoA")
         batcher = Batcher(lambda: Negative(size=32, direction="BtoA"))
-        return Opened(batcher=batcher, description=describe(batcher, "back", PALETTE, "auto", Limits()))
+        return LoadedModel(batcher=batcher, description=describe(batcher, "back", PALETTE, "auto", Limits()))
 
     with served(openers={"BtoA": back}) as address:
         assert httpx.get(f"{address}/model").json()["directions"] == ["AtoB", "BtoA"]
@@ -274,7 +274,7 @@ def test_each_direction_has_its_model_which_is_opened_when_it_is_asked_for() -> 
 
 
 def test_a_direction_that_cannot_be_opened_is_said_and_the_other_goes_on() -> None:
-    def broken() -> Opened:
+    def broken() -> LoadedModel:
         raise ModelFileError("the model file is damaged: train it again")
 
     with served(openers={"BtoA": broken}) as address:

@@ -46,7 +46,7 @@ class Measurement:
     """One model on one folder of files.
 
     Attributes:
-        threads: whether the translator was loaded; before `load` there is nothing to measure.
+        translator: the loaded model.
     """
 
     def __init__(self, request: dict[str, Any]) -> None:

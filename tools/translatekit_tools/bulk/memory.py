@@ -250,9 +250,9 @@ class Planner:
 
         Args:
             height, width: as the network takes it, in pixels.
-            held: bytes that the image takes by itself.
-            most: images of that size that would be translated at once.
-            part: of the limit that it may take.
+            image_bytes: bytes that the image takes by itself.
+            max_batch: images of that size that would be translated at once.
+            share: of the limit that it may take.
 
         Returns:
             What translates it, in tiles where the image does not fit whole; and how many images at once.

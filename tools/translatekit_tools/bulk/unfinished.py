@@ -20,7 +20,7 @@ class Unfinished:
     It is a help and no promise: where it cannot be written, the run goes on without.
 
     Attributes:
-        times: how many times each file was in progress when a run ended, by its path relative to the folder.
+        attempts: how many times each file was in progress when a run ended, by its path relative to the folder.
     """
 
     def __init__(self, folder: Path) -> None:

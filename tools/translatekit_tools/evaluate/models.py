@@ -14,7 +14,7 @@ from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
 from translatekit.model_info import ModelInfo
-from translatekit.precision import asked_for
+from translatekit.precision import requested_precision
 from translatekit.registry import choose_backend
 from translatekit_tools.evaluate.options import EvaluateOptions
 
@@ -103,5 +103,5 @@ def _from_checkpoint(path: Path, options: EvaluateOptions) -> Any:
     load_weights(network, weights, info, path)
     wanted = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     there = dataclasses.replace(info, step=step, epoch=epoch)
-    where, precision = torch.device(wanted), asked_for(options.precision, "evaluate()")
+    where, precision = torch.device(wanted), requested_precision(options.precision, "evaluate()")
     return TorchTranslator(network, there, where, choose_dtype(precision, where, path))

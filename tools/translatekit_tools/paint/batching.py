@@ -22,14 +22,14 @@ class Translated:
 
     Attributes:
         pixels: (H, W, C) uint8, as large as what came in.
-        waited: seconds until the model began.
-        took: seconds of the model, for the whole batch.
+        queue_seconds: seconds until the model began.
+        model_seconds: seconds of the model, for the whole batch.
         batch: how many images it was translated with, itself included.
     """
 
     pixels: np.ndarray
-    waited: float
-    took: float
+    queue_seconds: float
+    model_seconds: float
     batch: int
 
 
@@ -113,7 +113,7 @@ class Batcher:
         """The longest waiting image with those of its shape; the others keep their order."""
         waiting = [job for job in self._jobs if not job.future.done()]
         batch = [job for job in waiting if job.shape == waiting[0].shape]
-        batch = batch[: batch[0].request.most] if batch else []
+        batch = batch[: batch[0].request.max_batch] if batch else []
         self._jobs = deque(job for job in waiting if job not in batch)
         return batch
 
@@ -127,19 +127,21 @@ class Batcher:
             for job in batch:
                 job.future.cancel()
             raise
-        took = time.perf_counter() - began
-        self._count(sum(job.request.error is None for job in batch), took)
+        model_seconds = time.perf_counter() - began
+        self._count(sum(job.request.error is None for job in batch), model_seconds)
         for job in batch:
             if job.future.done():
                 continue
             if job.request.error is not None:
                 job.future.set_exception(job.request.error)
                 continue
-            together = job.request.together
-            job.future.set_result(Translated(job.request.result(), began - job.since, took, together))
+            batched_with = job.request.batched_with
+            job.future.set_result(
+                Translated(job.request.result(), began - job.since, model_seconds, batched_with)
+            )
 
-    def _count(self, images: int, took: float) -> None:
+    def _count(self, images: int, model_seconds: float) -> None:
         if images:
             self.translated += images
-            recent = took / images
+            recent = model_seconds / images
             self.seconds = recent if not self.seconds else 0.8 * self.seconds + 0.2 * recent

@@ -17,7 +17,7 @@ from translatekit_tools.paint.examples import Examples
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class LoadedModel:
     """A model that can be asked.
 
     Attributes:
@@ -39,7 +39,9 @@ class Models:
         openers: of the others, by direction; each may raise a `TranslatekitError`.
     """
 
-    def __init__(self, first: Opened, openers: Mapping[str, Callable[[], Opened]] | None = None) -> None:
+    def __init__(
+        self, first: LoadedModel, openers: Mapping[str, Callable[[], LoadedModel]] | None = None
+    ) -> None:
         self.first = first
         self._opened = {first.batcher.predictor.info.direction: first}
         self._openers = dict(openers or {})
@@ -61,7 +63,7 @@ class Models:
         """Images that all models have translated."""
         return sum(model.batcher.translated for model in self._opened.values())
 
-    async def get(self, direction: str | None) -> Opened:
+    async def get(self, direction: str | None) -> LoadedModel:
         """The model of a direction, or the first.
 
         Raises:

@@ -38,7 +38,7 @@ from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher, Translated
 from translatekit_tools.paint.examples import Examples
 from translatekit_tools.paint.guard import LOCAL_NAMES, Guard
-from translatekit_tools.paint.models import Models, Opened, find_directions
+from translatekit_tools.paint.models import LoadedModel, Models, find_directions
 from translatekit_tools.paint.options import PaintOptions
 
 PAGE_FILES: dict[str, str] = {
@@ -111,7 +111,7 @@ class _Service:
                 png = await asyncio.to_thread(make, number)
         return Response(status_code=204) if png is None else Response(png, media_type="image/png")
 
-    async def _model(self, request: Request) -> Opened:
+    async def _model(self, request: Request) -> LoadedModel:
         """The model of the direction that is asked for."""
         direction = request.query_params.get("direction")
         try:
@@ -134,7 +134,7 @@ class _Service:
         self._under_way += 1
         try:
             data = await self._upload(request)
-            return await _unless_left(request, self._answer(batcher, data))
+            return await _unless_disconnected(request, self._answer(batcher, data))
         except ClientDisconnect:
             return Response(status_code=_CLIENT_CLOSED)
         finally:
@@ -213,7 +213,7 @@ def make_app(
         routes=routes,
         lifespan=lifespan,
         middleware=[Middleware(Guard, hosts=hosts, token=token)],
-        exception_handlers={HTTPException: _explain, Exception: _apologize},
+        exception_handlers={HTTPException: _explain, Exception: _internal_error},
     )
 
 
@@ -308,7 +308,7 @@ def serve(
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limits) -> Opened:
+def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limits) -> LoadedModel:
     """Open a model file for the page."""
     run_options = RunOptions(direction=direction, device=options.device, precision=options.precision)
     batcher = Batcher(lambda: open_model(file, run_options), options.batch_size)
@@ -316,7 +316,9 @@ def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limi
     check_shown(batcher.predictor.info, "drawings and photographs")
     palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
     description = describe(batcher, _name(file), palette, options.mode, limits)
-    return Opened(batcher=batcher, description=description, examples=Examples(info, RunConfig.of_model(file)))
+    return LoadedModel(
+        batcher=batcher, description=description, examples=Examples(info, RunConfig.of_model(file))
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -375,10 +377,10 @@ async def _read_upload(request: Request, limit: int) -> bytes:
     raise HTTPException(422, "the form holds no file: send the image as one, or as the body itself")
 
 
-async def _unless_left(request: Request, answer: Any) -> Response:
+async def _unless_disconnected(request: Request, answer: Any) -> Response:
     """The answer, unless the client goes away first: then its work is called off."""
     working = asyncio.ensure_future(answer)
-    leaving = asyncio.ensure_future(_wait_until_left(request))
+    leaving = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -390,13 +392,18 @@ async def _unless_left(request: Request, answer: Any) -> Response:
         leaving.cancel()
 
 
-async def _wait_until_left(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def _server_timing(decoding: float, result: Translated, encoding: float) -> str:
-    parts = {"decode": decoding, "wait": result.waited, "model": result.took, "encode": encoding}
+    parts = {
+        "decode": decoding,
+        "wait": result.queue_seconds,
+        "model": result.model_seconds,
+        "encode": encoding,
+    }
     return ", ".join(f"{name};dur={1000 * seconds:.1f}" for name, seconds in parts.items())
 
 
@@ -405,7 +412,7 @@ async def _explain(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-async def _apologize(request: Request, error: Exception) -> Response:
+async def _internal_error(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "the server failed at this image: see its terminal"}, 500)
 
 
@@ -434,11 +441,11 @@ def _address(listener: socket.socket, host: str) -> str:
     """Where a browser finds the page."""
     bound, port = listener.getsockname()[:2]
     if ipaddress.ip_address(bound).is_unspecified:
-        host = _outward_address()
+        host = _lan_address()
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def _outward_address() -> str:
+def _lan_address() -> str:
     """The address that other machines of the network know this one by, as far as can be told."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # nothing is sent: the system only chooses a way there

@@ -87,7 +87,7 @@ def check_precision(core: Any, precision: str) -> Speeds | None:
     from translatekit_tools.backends.openvino.speeds import openvino_speeds
 
     speeds = openvino_speeds(core)
-    if not speeds.has(precision):
+    if not speeds.supports(precision):
         raise OptionError(f"this CPU does not compute in {precision}: pass --precision fp32 or int8")
     return speeds
 

@@ -10,7 +10,7 @@ import numpy as np
 import openvino
 from openvino import opset13
 
-from translatekit.precision import Speeds, measured, time_in_turn
+from translatekit.precision import Speeds, measured, time_interleaved
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 """OpenVINO's names. Always said: left alone, it computes in bf16 wherever it believes that the CPU has it."""
@@ -38,7 +38,7 @@ def _measure(core: Any) -> dict[str, float]:
             continue
         if precision == "fp32" or _computed_in(model) in _RUNS_AS[precision]:
             work[precision] = partial(model.create_infer_request().infer, [image])
-    return time_in_turn(work)
+    return time_interleaved(work)
 
 
 def _network(eight_bit: bool) -> Any:

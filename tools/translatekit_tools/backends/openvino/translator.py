@@ -173,7 +173,7 @@ def _choose(core: Any, path: Path, own: str, asked: str | None) -> str:
     if asked is not None:
         check_cpu(core, own)
     speeds = openvino_speeds(core)
-    slow = speeds.slowness(own) if speeds.has(own) else f"this processor does not compute in {own}"
+    slow = speeds.slowness(own) if speeds.supports(own) else f"this processor does not compute in {own}"
     if slow is None:
         return own
     if asked is None and own in _OF_FP32:

@@ -89,7 +89,7 @@ class Session:
             plan: the engine.
             profiles: the shapes it takes.
             rebuild: the command that builds it, for errors.
-            kept: where TensorRT-RTX's runtime keeps what it compiles for this GPU; None for nowhere.
+            cache_path: where TensorRT-RTX's runtime keeps what it compiles for this GPU; None for nowhere.
 
         Raises:
             ModelFileError: TensorRT does not load it.

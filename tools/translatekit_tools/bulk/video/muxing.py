@@ -251,7 +251,7 @@ class Muxer:
             file: a binary file, or a path.
             frames: of the source.
             end: asked, after the last frame, when that one ends, in ticks of the source.
-            passing: packets of the other tracks, added to while the frames come.
+            copied_packets: packets of the other tracks, added to while the frames come.
             format: FFmpeg's name of the output's.
 
         Raises:

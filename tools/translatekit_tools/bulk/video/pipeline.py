@@ -62,7 +62,7 @@ SourceHashes = tuple[str, str, str]
 
 
 @dataclass(slots=True)
-class _Asked:
+class _PendingFrame:
     """A frame as the user wants it translated, and what the model is asked for it."""
 
     frame: Frame
@@ -97,11 +97,11 @@ def translate_video(
         out: what is written: its suffix says the format, and the unfinished work is kept beside it.
         planner: says what translates frames of their size.
         options: those of the group Video, and the size.
-        made_from: segments of another model, input or options are not used.
+        source_hashes: segments of another model, input or options are not used.
         commit: called with the whole file, which it moves to its place.
         report: told of progress.
         say: told what the user should know, such as another encoder than the one asked for.
-        clock: told how long each stage is busy.
+        timer: told how long each stage is busy.
 
     Raises:
         TranslatekitError: the video cannot be read, or not be written so.
@@ -200,7 +200,7 @@ def translate_stream(
         commit: called with the whole file, which it moves to its place; not for standard output.
         report: told of progress.
         say: told what the user should know.
-        clock: told how long each stage is busy.
+        timer: told how long each stage is busy.
 
     Raises:
         TranslatekitError: the video cannot be read, or not be written so.
@@ -379,7 +379,7 @@ class _Pipeline:
     Attributes:
         source: the video.
         options: the user's.
-        clock: told how long each stage is busy.
+        timer: told how long each stage is busy.
         say: told what the user should know.
         done: how many frames have left the pipeline, those of an earlier run included.
     """
@@ -494,7 +494,7 @@ class _Pipeline:
         end = min(info.seconds, options.end or info.seconds)
         return max(0, round((end - options.start) * info.rate / options.every))
 
-    def _sources(self, skip: int, is_done: Callable[[int], bool] | None) -> Iterator[_Asked]:
+    def _sources(self, skip: int, is_done: Callable[[int], bool] | None) -> Iterator[_PendingFrame]:
         """The frames that the user wants, as the network takes them."""
         options, predictor = self.options, self._predictor
         kept, over = 0, False
@@ -517,15 +517,15 @@ class _Pipeline:
                 alpha = None if frame.alpha is None else predictor.prepare(frame.alpha)
                 frame = replace(frame, pixels=predictor.prepare(frame.pixels), alpha=alpha)
                 pixels = fit_levels(frame.pixels, predictor.info, "the video")
-                yield _Asked(frame, predictor.request(pixels, self._batch))
+                yield _PendingFrame(frame, predictor.request(pixels, self._batch))
 
-    def _translated(self, asked: Iterator[_Asked]) -> Iterator[tuple[Frame, np.ndarray]]:
+    def _translated(self, asked: Iterator[_PendingFrame]) -> Iterator[tuple[Frame, np.ndarray]]:
         """The frames with their translations (H, W, 3)."""
         batches = self.timer.waiting(self._batches(asked), "wait")
         for one in translate_batches(batches, self.timer.stage):
             yield one.frame, one.output()
 
-    def _batches(self, asked: Iterator[_Asked]) -> Iterator[list[_Asked]]:
+    def _batches(self, asked: Iterator[_PendingFrame]) -> Iterator[list[_PendingFrame]]:
         """Batches that do not reach over the end of a segment: a run that goes on then makes the same ones."""
         left = SEGMENT_FRAMES
         while batch := list(islice(asked, min(self._batch, left))):
