@@ -82,6 +82,11 @@ class ImageSpec:
         return self.meaning in ("rgb", "gray") and self.levels
 
     @property
+    def eight_bits(self) -> bool:
+        """Whether uint8 says all that its files do: levels of 8 bits, or class numbers."""
+        return self.meaning == "labels" or (self.levels and self.dtype == "uint8")
+
+    @property
     def span(self) -> tuple[float, float]:
         """The lowest and the highest value of all channels."""
         return min(self.low), max(self.high)

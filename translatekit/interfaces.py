@@ -387,10 +387,11 @@ class Translator(Protocol):
     """A loaded model, ready to translate arrays of images.
 
     What follows is all that one must have. ``run`` uses more of it where it is there: ``device``, its name;
-    ``preferred_batch``, how many images at once are quickest; ``bits``, 8 where it computes with 8 bits a channel
-    whatever it is given; ``submit(batch)``, which returns at once, and ``result()`` of what it returns, so that several
-    batches are under way; ``set_noise(seed)`` for ``--noise``; and ``fixed_statistics(parts)`` for ``--tile``, within
-    which a part of an image is normalized by the statistics of all of its parts.
+    ``preferred_batch``, how many images at once are quickest; ``dtypes``, those of ``uint8`` and ``float32`` that it
+    takes without a loss, both where it does not say; ``submit(batch)``, which returns at once, and ``result()`` of what
+    it returns, so that several batches are under way; ``set_noise(seed)`` for ``--noise``; and
+    ``fixed_statistics(parts)`` for ``--tile``, within which a part of an image is normalized by the statistics of all
+    of its parts.
 
     Attributes:
         info: the model file's header.
@@ -402,12 +403,12 @@ class Translator(Protocol):
         """Translate a batch.
 
         Args:
-            batch: (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1]; H and W multiples of ``info.size_multiple``,
-                C equal to ``info.input.count``.
+            batch: (N, H, W, C) of ``info.input``, H and W multiples of ``info.size_multiple``: uint8 or float32 where
+                that has levels or class numbers, else float32. NaN and infinity are refused.
 
         Returns:
-            (N, H, W, ``info.output.count``) of the dtype that came in. Each image's result is independent of
-            the others in its batch.
+            (N, H, W, C') of ``info.output``: where that has levels, of the dtype that came in; class numbers are
+            uint8, all else float32. Each image's result is independent of the others in its batch.
         """
         ...
 
@@ -433,10 +434,12 @@ class ModelSource(Protocol):
     Attributes:
         path: of the file that is compiled.
         info: its header.
+        dtype: that the graph is to take, ``uint8`` or ``float32``.
     """
 
     path: Path
     info: ModelInfo
+    dtype: str
 
     def onnx(self, precision: Literal["fp32", "fp16", "bf16"] = "fp32") -> Path:
         """The model as an ONNX file; in fp16 and bf16, convolutions alone compute in that.
@@ -447,7 +450,7 @@ class ModelSource(Protocol):
         ...
 
     def images(self, folder: str | None, count: int) -> tuple[list[np.ndarray], str]:
-        """Images (H, W, C), uint8, to calibrate or check on, and where they are from.
+        """Images (H, W, C), of `dtype`, to calibrate or check on, and where they are from.
 
         Args:
             folder: of the user's images; None for those that the model was trained on, else drawn ones.

@@ -31,7 +31,7 @@ class Shifted:
 
     channels: tuple[int, int] = (3, 3)
     multiple: int = 8
-    bits: int | None = None
+    dtypes: tuple[str, ...] = ("uint8", "float32")
     batches: list[tuple[int, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -290,7 +290,7 @@ def test_an_array_of_images_is_many() -> None:
 
 def test_depth_that_a_compiled_model_cannot_keep_is_named() -> None:
     with pytest.warns(TranslatekitWarning, match="8 bits a channel, and .* has more, of which 8 are kept"):
-        Predictor(Shifted(bits=8)).translate(pixels(16, 16, dtype="float32"))
+        Predictor(Shifted(dtypes=("uint8",))).translate(pixels(16, 16, dtype="float32"))
 
 
 # Kinds: Pillow images

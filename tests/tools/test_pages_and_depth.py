@@ -21,9 +21,9 @@ from translatekit.model_info import ModelInfo
 class Inverse:
     """A translator to the negative."""
 
-    def __init__(self, bits: int | None = None, **info: object) -> None:
+    def __init__(self, dtypes: tuple[str, ...] = ("uint8", "float32"), **info: object) -> None:
         self.info = ModelInfo(**{"method": "test", "generator": "inverse", "size_multiple": 4} | info)  # type: ignore[arg-type]
-        self.bits = bits
+        self.dtypes = dtypes
         self.dtypes: set[str] = set()
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ def test_a_model_of_8_bits_writes_8_bits_and_says_so_once(tmp_path: Path, suffix
     deep = Picture(noise(16, 16, 3, np.float32), noise(16, 16, 1, np.float32, 1)[:, :, 0])
     for name in "abc":
         (source / f"{name}{suffix}").write_bytes(encode_picture(deep, suffix))
-    told, model = Told(), Inverse(bits=8)
+    told, model = Told(), Inverse(("uint8",))
     translatekit.translate(source, model, tmp_path / "out", progress=told)
     assert told.said.count(cut_to_8_bits("an image")) == 1
     assert model.dtypes == {"uint8"}
@@ -158,13 +158,5 @@ def test_a_model_of_floats_keeps_16_bits_and_says_nothing(tmp_path: Path, suffix
 
 def test_tiles_of_a_model_of_8_bits_have_8_bits() -> None:
     info = {"generator_options": {"norm": "none"}}
-    assert TiledTranslator(Inverse(bits=8, **info), 64).bits == 8
-    assert TiledTranslator(Inverse(**info), 64).bits is None
-
-
-def test_every_compiled_backend_says_that_it_has_8_bits() -> None:
-    from translatekit_tools.backends.onnxruntime.translator import OnnxTranslator
-    from translatekit_tools.backends.openvino.translator import OpenVinoTranslator
-    from translatekit_tools.backends.tensorrt.translator import TensorRTTranslator
-
-    assert {OnnxTranslator.bits, OpenVinoTranslator.bits, TensorRTTranslator.bits} == {8}
+    assert TiledTranslator(Inverse(("uint8",), **info), 64).dtypes == ("uint8",)
+    assert TiledTranslator(Inverse(**info), 64).dtypes == ("uint8", "float32")

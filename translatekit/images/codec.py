@@ -64,16 +64,21 @@ class ValueCodec(nn.Module):
 
         Args:
             values: (N, C', H, W), of any float dtype.
-            taken: what the network was given, (N, C'', H, W): for ``lab`` it is the lightness.
+            taken: what the network was given, (N, C'', H, W): where colour is added by ``lab``, it is the lightness.
             dtype: of the batch that came in.
 
         Returns:
             (N, H, W, C). Where the spec has levels, of the dtype that came in: uint8, rounded to the nearest level, or
-            float32 in [0, 1]. Else float32 in the spec's unit. Clamped to the range, unless the spec is not clipped and
-            has a unit of its own.
+            float32 in [0, 1]. Class numbers are uint8, those of the largest channels. Else float32 in the spec's unit,
+            clamped to the range unless the spec is not clipped.
         """
         values = values.to(torch.float32)
-        images = lab_to_rgb(taken, values) if self.spec.codec == "lab" else (values + 1.0) / 2.0
+        if self.spec.codec == "onehot":
+            return self._decode_classes(values)
+        if self.spec.codec == "lab":
+            images = self._decode_lab(values, taken)
+        else:
+            images = (values + 1.0) / 2.0
         if self.spec.levels or self.spec.clip:
             images = images.clamp(0.0, 1.0)
         if not self._plain:
@@ -82,6 +87,17 @@ class ValueCodec(nn.Module):
         if self.spec.levels and dtype == torch.uint8:
             return torch.round(images * 255.0).to(torch.uint8)
         return images
+
+    def _decode_lab(self, values: torch.Tensor, taken: torch.Tensor) -> torch.Tensor:
+        if self.spec.meaning == "gray":
+            return lab_to_rgb(values, torch.zeros_like(values).repeat(1, 2, 1, 1))[:, :1]
+        return lab_to_rgb(taken, values)
+
+    def _decode_classes(self, values: torch.Tensor) -> torch.Tensor:
+        count = self.ids.shape[1]
+        classes = self.ids.flatten()[values[:, :count].argmax(dim=1)]
+        images = torch.cat([classes[:, None], values[:, count:]], dim=1)
+        return images.permute(0, 2, 3, 1).to(torch.uint8)
 
 
 def _planes(bounds: torch.Tensor) -> torch.Tensor:

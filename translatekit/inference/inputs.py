@@ -41,7 +41,7 @@ def cut_to_8_bits(name: str) -> str:
     """What people are told of an image or video of more bits than the model's 8."""
     return (
         f"this compiled model computes with 8 bits a channel, and {name} has more, of which 8 are kept: "
-        "the .safetensors model keeps them all"
+        "the .safetensors model keeps them all, and so does one that is compiled with --dtype float32"
     )
 
 
@@ -86,7 +86,7 @@ def fit_levels(pixels: np.ndarray, info: ModelInfo, name: str) -> np.ndarray:
 
 def _told(pixels: np.ndarray, translator: Translator, name: str) -> np.ndarray:
     """The pixels, with a word on depth that is lost."""
-    if pixels.dtype != np.uint8 and getattr(translator, "bits", None) == 8:
+    if pixels.dtype != np.uint8 and "float32" not in getattr(translator, "dtypes", ("uint8", "float32")):
         warnings.warn(cut_to_8_bits(name), TranslatekitWarning, stacklevel=5)
     return pixels
 

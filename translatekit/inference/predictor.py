@@ -46,7 +46,7 @@ class Predictor:
         translator: what runs the network.
         info: the model file's header.
         device: where it runs, such as ``cpu`` or ``cuda:1``.
-        bits: 8 where the model computes with 8 bits a channel whatever it is given, else None.
+        dtypes: of the arrays that the model takes without a loss.
         fit, size: as given.
         tile: side of the tiles that larger images are translated in, in pixels; None for whole images.
     """
@@ -81,7 +81,7 @@ class Predictor:
         self.device = str(getattr(translator, "device", "cpu"))
         self.fit = fit
         self.size = size
-        self.bits: int | None = getattr(translator, "bits", None)
+        self.dtypes: tuple[str, ...] = getattr(translator, "dtypes", ("uint8", "float32"))
         self.tile: int | None = getattr(self.translator, "tile", None)
         self._batch_size = batch_size
 

@@ -9,7 +9,6 @@ from functools import partial
 import numpy as np
 
 from translatekit.errors import OptionError
-from translatekit.images import to_uint8
 
 Parts = Callable[[], Iterable[tuple[np.ndarray, np.ndarray]]]
 """Makes an image's parts anew: (1, h, w, C) each, and (h, w) weights that add up to 1 at each pixel of the image."""
@@ -30,13 +29,13 @@ class StatisticsGraph(ABC):
 
         Args:
             layer: its number, in the order in which they are computed.
-            image: (N, H, W, C), uint8.
+            image: (N, H, W, C), of the dtype that the graph takes.
             statistics: mean and variance, (1, C, 1, 1) both, of each layer before.
         """
 
     @abstractmethod
     def _translate(self, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
-        """What becomes of (N, H, W, C), uint8, with the statistics of all layers."""
+        """What becomes of (N, H, W, C) with the statistics of all layers."""
 
     def fixed(self, parts: Parts) -> Callable[[np.ndarray], np.ndarray]:
         """The graph's translation with mean and variance of what comes to each layer, over all parts of an image.
@@ -48,7 +47,7 @@ class StatisticsGraph(ABC):
         for layer in range(self.layers):
             sums = np.zeros(())
             for part, weights in parts():
-                x = self._input_of(layer, to_uint8(part), statistics)[0]
+                x = self._input_of(layer, part, statistics)[0]
                 w = _pooled(weights, x.shape[1], x.shape[2])
                 total = np.full(len(x), w.sum(dtype=np.float64))
                 first = np.einsum("chw,hw->c", x, w, dtype=np.float64)

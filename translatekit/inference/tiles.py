@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 
 from translatekit.errors import OptionError
+from translatekit.inference.statistics import Parts
 from translatekit.interfaces import Translator
 from translatekit.model_info import ModelInfo
 
@@ -49,7 +50,7 @@ class TiledTranslator:
 
     Attributes:
         info: of the translator within.
-        device, bits: likewise.
+        device, dtypes: likewise.
         within: that translator.
         tile: the side of a tile, in pixels.
         preferred_batch: 1; tiles are what is translated at once.
@@ -71,7 +72,7 @@ class TiledTranslator:
         """
         self.info: ModelInfo = translator.info
         self.device = getattr(translator, "device", "cpu")
-        self.bits = getattr(translator, "bits", None)
+        self.dtypes = getattr(translator, "dtypes", ("uint8", "float32"))
         self.within = translator
         multiple = self.info.size_multiple
         if tile % multiple or tile < 1:
@@ -111,18 +112,33 @@ class TiledTranslator:
             for tile in tiles:
                 yield image[tile.place][None], tile.weights
 
-        channels = self.info.output.count
-        output = np.empty((height, width, channels), image.dtype)
+        spec = self.info.output
+        if spec.meaning == "labels":
+            return self._choose(image, tiles, parts)
+        channels = spec.count
+        dtype = image.dtype if spec.levels else np.dtype(np.float32)
+        output = np.empty((height, width, channels), dtype)
         # Tiles come row by row: what is above the next row's tiles is finished.
         sums, top = np.zeros((min(self.tile, height), width, channels), np.float32), 0
         with self._fix(parts) if self._fix is not None else nullcontext():
             for tile, (part, weights) in zip(tiles, parts(), strict=True):
                 if (done := tile.top - top) > 0:
-                    output[top : tile.top] = _finished(sums[:done], image.dtype)
+                    output[top : tile.top] = _finished(sums[:done], dtype)
                     sums = np.concatenate([sums[done:], np.zeros_like(sums[:done])])
                     top = tile.top
                 sums[:, tile.place[1]] += self.within(part)[0] * weights[:, :, None]
-        output[top:] = _finished(sums, image.dtype)
+        output[top:] = _finished(sums, dtype)
+        return output
+
+    def _choose(self, image: np.ndarray, tiles: Sequence[Tile], parts: Parts) -> np.ndarray:
+        """Class numbers, which cannot be blended: each pixel has the one of the tile that counts most there."""
+        output = np.empty((*image.shape[:2], self.info.output.count), np.uint8)
+        most = np.zeros(image.shape[:2], np.float32)
+        with self._fix(parts) if self._fix is not None else nullcontext():
+            for tile, (part, weights) in zip(tiles, parts(), strict=True):
+                better = weights > most[tile.place]
+                output[tile.place][better] = self.within(part)[0][better]
+                most[tile.place][better] = weights[better]
         return output
 
 

@@ -22,7 +22,7 @@ from translatekit_tools.graphs.subpixel import end_in_convolution
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError, OptionError
-from translatekit.image_spec import GRAY, specs_of_8_bits
+from translatekit.image_spec import GRAY, RGB, specs_of_8_bits
 from translatekit.model_file import read_any_info, read_info
 
 from .conftest import MODELS, Compiled, save_small
@@ -395,7 +395,7 @@ class TestRefusals:
 )
 def test_outputs_that_are_no_numbers_have_no_parity(outputs: Any, words: str) -> None:
     with pytest.raises(DataError, match=words):
-        compare_outputs(outputs, "torch fp32")
+        compare_outputs(outputs, "torch fp32", RGB)
 
 
 def spoiled(path: Path, out: Path) -> Path:

@@ -33,7 +33,7 @@ class Identity:
     def __init__(self, change: object = None, **info: object) -> None:
         self.info = ModelInfo(**{"method": "test", "generator": "identity", "size_multiple": 4} | info)  # type: ignore[arg-type]
         self.change = change
-        self.bits: int | None = None  # a compiled model has 8
+        self.dtypes: tuple[str, ...] = ("uint8", "float32")  # a compiled model may have the first alone
         self.batches: list[int] = []
         self.first: np.ndarray | None = None
 

@@ -179,7 +179,7 @@ def test_an_animated_png_of_16_bits_keeps_them(tmp_path: Path, data_dir: Path) -
 
 def test_a_model_of_8_bits_makes_an_animation_of_8_bits_and_says_so(tmp_path: Path, data_dir: Path) -> None:
     model, told = Identity(), Told()
-    model.bits = 8  # type: ignore[attr-defined]
+    model.dtypes = ("uint8",)  # type: ignore[attr-defined]
     source = data_dir / "images" / "apng_mode_16bit.png"
     translatekit.translate(source, model, tmp_path / "out.png", progress=told)
     assert not AnimationReader(tmp_path / "out.png").info.deep

@@ -581,7 +581,7 @@ def test_hdr_says_what_screen_it_was_made_on(
 def test_a_model_of_eight_bits_is_said_to_be_one(tmp_path: Path) -> None:
     listener = Listener()
     model = Identity(lambda batch: np.rint(batch * 255).astype(np.float32) / np.float32(255))
-    model.bits = 8
+    model.dtypes = ("uint8",)
     translatekit.translate(write_deep(tmp_path / "in.mp4"), model, tmp_path / "out.mp4", progress=listener)
     assert listener.said.count(cut_to_8_bits(str(tmp_path / "in.mp4"))) == 1
 

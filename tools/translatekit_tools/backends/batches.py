@@ -1,12 +1,14 @@
-"""What every backend checks of the arrays that it is given."""
+"""What every backend checks of the arrays that it is given, and in which dtype they go into its graph."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from translatekit.errors import DataError, ModelFileError
+from translatekit.image_spec import ImageSpec
+from translatekit.inference.statistics import Parts
 from translatekit.model_info import ModelInfo
 
 
@@ -14,17 +16,13 @@ def check_batch(batch: np.ndarray, info: ModelInfo) -> None:
     """Refuse what a model does not take.
 
     Args:
-        batch: should be (N, H, W, C), uint8 or float32, H and W multiples of ``info.size_multiple``.
+        batch: should be (N, H, W, C) of ``info.input``, finite, H and W multiples of ``info.size_multiple``.
         info: the model's header.
 
     Raises:
         DataError: it is not.
     """
-    if batch.ndim != 4 or batch.shape[3] != info.input.count or batch.dtype not in (np.uint8, np.float32):
-        raise DataError(
-            f"the model takes uint8 or float32 arrays (N, H, W, {info.input.count}), "
-            f"got {batch.dtype} {batch.shape}: convert the images"
-        )
+    check_array(batch, info)
     height, width = batch.shape[1:3]
     if height % info.size_multiple or width % info.size_multiple:
         raise DataError(
@@ -35,6 +33,28 @@ def check_batch(batch: np.ndarray, info: ModelInfo) -> None:
     if shapes not in ("any", f"{width}x{height}") and isinstance(shapes, str):
         raise DataError(
             f"the compiled model takes images of {shapes} only, got {width}x{height}: pass --size {shapes}"
+        )
+
+
+def check_array(batch: np.ndarray, info: ModelInfo) -> None:
+    """Refuse what is no batch of a model's images, of whatever size.
+
+    Args:
+        batch: should be (N, H, W, C) of ``info.input``, finite.
+        info: the model's header.
+
+    Raises:
+        DataError: it is not.
+    """
+    dtypes = array_dtypes(info.input)
+    if batch.ndim != 4 or batch.shape[3] != info.input.count or batch.dtype.name not in dtypes:
+        raise DataError(
+            f"the model takes {' or '.join(dtypes)} arrays (N, H, W, {info.input.count}), which are {info.input}, "
+            f"got {batch.dtype} {batch.shape}: convert the images"
+        )
+    if batch.dtype == np.float32 and not np.isfinite(batch).all():
+        raise DataError(
+            "the images hold NaN or infinite values, which no network can take: replace them, or mask them out"
         )
 
 
@@ -68,16 +88,54 @@ def failed(error: Exception, info: ModelInfo) -> ModelFileError:
     )
 
 
-def to_uint8(batch: np.ndarray) -> np.ndarray:
-    """A batch as compiled graphs take it: 8 bits a channel."""
-    if batch.dtype == np.uint8:
+def array_dtypes(spec: ImageSpec) -> tuple[str, ...]:
+    """The dtypes in which arrays of such images may be: values in a unit are float32 alone."""
+    return ("uint8", "float32") if spec.levels or spec.meaning == "labels" else ("float32",)
+
+
+def exact_dtypes(info: ModelInfo) -> tuple[str, ...]:
+    """The dtypes that a compiled model takes without a loss."""
+    return ("uint8",) if graph_dtypes(info)[0] == "uint8" else array_dtypes(info.input)
+
+
+def graph_dtypes(info: ModelInfo) -> tuple[str, str]:
+    """The dtypes that a compiled model's graph takes and gives."""
+    taken = str(info.compiled.get("dtype", "uint8"))
+    if info.output.levels:
+        return taken, taken
+    return taken, "uint8" if info.output.meaning == "labels" else "float32"
+
+
+def to_graph(batch: np.ndarray, info: ModelInfo) -> np.ndarray:
+    """A batch in the dtype that the graph of a compiled model takes; float32 levels are rounded to those of uint8."""
+    wanted = np.dtype(graph_dtypes(info)[0])
+    if batch.dtype == wanted:
         return np.ascontiguousarray(batch)
-    return np.rint(batch.clip(0, 1) * 255).astype(np.uint8)
+    if not info.input.levels:
+        return batch.astype(wanted)
+    return _to_levels(batch, wanted)
 
 
-def like(output: np.ndarray, batch: np.ndarray) -> np.ndarray:
-    """What a compiled graph gives, in the dtype of what it was given; float32 comes in steps of 1/255."""
-    return output if batch.dtype == np.uint8 else output / np.float32(255)
+def from_graph(output: np.ndarray, dtype: np.dtype, info: ModelInfo) -> np.ndarray:
+    """What a compiled model's graph gives, where that has levels in the dtype of what was given."""
+    return _to_levels(output, dtype) if info.output.levels and output.dtype != dtype else output
+
+
+def parts_to_graph(parts: Parts, info: ModelInfo) -> Parts:
+    """The parts of an image in the dtype that the graph of a compiled model takes."""
+
+    def converted() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        made: Iterable[tuple[np.ndarray, np.ndarray]] = parts()
+        for part, weights in made:
+            yield to_graph(part, info), weights
+
+    return converted
+
+
+def _to_levels(levels: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype == np.uint8:
+        return np.rint(levels.clip(0, 1) * 255).astype(np.uint8)
+    return levels / np.float32(255)
 
 
 def check_precision(path: object, info: ModelInfo, precision: str | None) -> str:

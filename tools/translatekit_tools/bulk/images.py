@@ -54,7 +54,7 @@ def decode(path: Path, data: bytes, predictor: Predictor, most: int = 1, page: i
     info = predictor.info
     image = read_image(data or path, page=page, suffix=suffix_of(path))
     pixels = fit_image(image, info.input, str(path))
-    cut = pixels.dtype != np.uint8 and predictor.bits == 8
+    cut = pixels.dtype != np.uint8 and "float32" not in predictor.dtypes
     pixels = predictor.prepare(to_uint8(pixels) if cut else pixels)
     return Decoded(
         request=predictor.request(pixels, most),

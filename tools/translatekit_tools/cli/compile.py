@@ -92,11 +92,13 @@ class _Bar:
 
 def _print(console: Console, report: CompileReport) -> None:
     parity = report.parity
+    unit = f" {parity['unit']}" if parity["unit"] else ""
     console.print(
-        f"{report.backend} {report.precision}, {report.bytes / 1e6:.1f} MB, {report.seconds:.1f} s. Against "
+        f"{report.backend} {report.precision}, {report.details['dtype']} at both ends, {report.bytes / 1e6:.1f} MB, "
+        f"{report.seconds:.1f} s. Against "
         f"{parity['reference']} on {parity['images']} images ({report.checked_on}): PSNR {parity['psnr']:.1f} dB, "
-        f"largest error {parity['max_error']} of 255, {100 * parity['share_above_2']:.3f} % of the values differ by "
-        "more than 2.",
+        f"mean error {parity['mean_error']:.3g}{unit}, largest {parity['max_error']:.3g}{unit}, "
+        f"{100 * parity['share_above_2']:.3f} % of the values differ by more than {2 / 255:.2%} of the range.",
         style="green",
         soft_wrap=True,
     )

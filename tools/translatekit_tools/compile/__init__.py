@@ -84,7 +84,7 @@ def compile_model(
     needed = (*spec.requires, *spec.compiler_requires, *source_requires(path))
     require(f"compiling {path.name} to {out.suffix}", needed)
     load, compiler = spec.load(), spec.load_compiler()
-    source = Source(path)
+    source = Source(path, checked.dtype)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(prefix=".translatekit-", dir=out.parent)
@@ -96,9 +96,8 @@ def compile_model(
         made = Path(folder.name) / out.name
         details = compiler(source, made, checked, progress)
         progress("comparing with the model in fp32", None)
-        images, checked_on = gather(
-            checked.check, path, source.info, CHECK_IMAGES, details.get("shapes", "any") == "any"
-        )
+        free = details.get("shapes", "any") == "any"
+        images, checked_on = gather(checked.check, path, source.info, CHECK_IMAGES, free, source.dtype)
         name, reference = source.reference()
         if spec.checker is None:
             candidate, remark = load(made, checked.device, None), ""
@@ -107,12 +106,14 @@ def compile_model(
         if remark:
             details["checked"] = remark
         parity = compare(reference, candidate, images, name)
-        if parity.psnr < checked.min_psnr:
+        least = checked.min_psnr(source.dtype)
+        if parity.psnr < least:
             raise ModelFileError(
                 f"{out} was not written: at {checked.precision} its outputs reach {parity.psnr:.1f} dB against {name}, "
-                f"and {checked.min_psnr:g} dB are asked for{_blame(source, checked.precision, images[:4])}: "
+                f"and {least:g} dB are asked for{_blame(source, checked.precision, images[:4])}: "
                 "choose another --precision, or accept it with --tolerance"
             )
+        details["dtype"] = source.dtype
         compiled = {**details, "parity": asdict(parity), "source_hash": source.hash}
         spec.load_writer()(made, replace(source.info, compiled=compiled))
         # The file that is asked for comes last: where it is, all that belongs to it is.

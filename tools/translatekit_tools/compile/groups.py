@@ -25,7 +25,7 @@ def worst_group(path: Path, precision: str, images: Sequence[np.ndarray]) -> tup
     Args:
         path: a ``.safetensors`` file.
         precision: ``fp16``, ``bf16`` or ``int8``.
-        images: (H, W, C), uint8.
+        images: (H, W, C), of the dtype that the graph takes.
 
     Returns:
         Its name and the PSNR in dB that is left when only it is rounded; None where there are not two to choose from.
@@ -52,7 +52,7 @@ def worst_group(path: Path, precision: str, images: Sequence[np.ndarray]) -> tup
         with ExitStack() as stack:
             for module in modules:
                 _round(module, precision, stack)
-            scores[name] = compare_outputs(zip(expected, outputs(), strict=True), "").psnr
+            scores[name] = compare_outputs(zip(expected, outputs(), strict=True), "", info.output).psnr
     worst = min(scores, key=scores.__getitem__)
     return worst, scores[worst]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, cast
 
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.images import UnreadableImageError, is_image, read_picture, resize
+from translatekit.image_spec import ImageSpec
+from translatekit.images import UnreadableImageError, fit_image, is_image, read_image, resize, to_uint8
 from translatekit.inference.geometry import fit_pixels
 from translatekit.model_info import ModelInfo
 
@@ -18,9 +18,9 @@ MAX_SIDE = 1024
 
 
 def gather(
-    folder: str | None, model: Path, info: ModelInfo, count: int, free_size: bool
+    folder: str | None, model: Path, info: ModelInfo, count: int, free_size: bool, dtype: str
 ) -> tuple[list[np.ndarray], str]:
-    """Images (H, W, C), uint8, of sizes that the model takes, and where they are from.
+    """Images (H, W, C) of ``info.input`` of sizes that the model takes, and where they are from.
 
     Args:
         folder: of the user's images; None for those of the run that `model` lies in, else drawn ones.
@@ -28,6 +28,7 @@ def gather(
         info: its header.
         count: how many at most, evenly spread over the folder.
         free_size: whether any size will do; else all are resized to what the model was trained at.
+        dtype: ``uint8`` or ``float32``.
 
     Raises:
         DataError: there is no such folder, or it holds no image that can be read.
@@ -37,16 +38,16 @@ def gather(
         if not path.is_dir():
             raise DataError(f"there is no folder {path}: name one with images")
         files = sorted(f for f in path.rglob("*") if is_image(f) and f.is_file())
-        images = [_fit(pixels, info, free_size) for pixels in _read(_spread(files, count), info)]
-        if not images:
+        found, origin = list(_read(_spread(files, count), info)), str(path)
+        if not found:
             raise DataError(f"the folder {path} holds no images that can be read: name another")
-        return images, str(path)
-    from_run = list(_of_run(model, info, count))
-    if from_run:
-        return [_fit(pixels, info, free_size) for pixels in from_run], "the run's own images"
-    return list(
-        _drawn(info, count)
-    ), "drawn facades, since the run's own images are not at hand: pass --check DIR"
+    else:
+        found, origin = list(_of_run(model, info, count)), "the run's own images"
+    if not found:
+        found = list(_drawn(info, count))
+        drawn = "facades" if info.input.shown else "class maps" if info.input.ids else "values"
+        origin = f"drawn {drawn}, since the run's own images are not at hand: pass --check DIR"
+    return [_as_dtype(_fit(pixels, info, free_size), info.input, dtype) for pixels in found], origin
 
 
 def _spread(files: list[Path], count: int) -> list[Path]:
@@ -57,7 +58,8 @@ def _spread(files: list[Path], count: int) -> list[Path]:
 def _read(files: list[Path], info: ModelInfo) -> Iterator[np.ndarray]:
     for file in files:
         try:
-            yield read_picture(file, cast(Literal[1, 3], info.input.count), deep=False).pixels
+            image = fit_image(read_image(file), info.input, str(file))
+            yield np.tile(image, (1, 1, info.input.slices))
         except UnreadableImageError:
             continue
 
@@ -67,10 +69,12 @@ def _of_run(model: Path, info: ModelInfo, count: int) -> Iterator[np.ndarray]:
     config_file = model.parent / "config.toml"
     if not config_file.is_file() or model.suffix != ".safetensors":
         return
+    import torch
+
     from translatekit.config import RunConfig
     from translatekit.datasets import make_dataset
-    from translatekit.datasets.transforms import to_pixels
     from translatekit.errors import TranslatekitError
+    from translatekit.images.codec import ValueCodec
     from translatekit.interfaces import DataOptions
 
     try:
@@ -87,31 +91,70 @@ def _of_run(model: Path, info: ModelInfo, count: int) -> Iterator[np.ndarray]:
         )
         dataset = make_dataset(str(options.dataset), config.data, data_options, options.dataset_options)
         side = "input" if "input" in dataset.specs else info.direction[0]
+        codec = ValueCodec(info.input)
         for index in range(0, len(dataset), max(1, len(dataset) // count))[:count]:
-            yield to_pixels(dataset[index][side])
+            values = dataset[index][side][None]
+            yield codec.decode(values, values, torch.float32)[0].numpy()
     except (TranslatekitError, KeyError, OSError):
         return  # moved or deleted since: the drawn ones will do
 
 
 def _drawn(info: ModelInfo, count: int) -> Iterator[np.ndarray]:
+    """Facades, where the model takes what is made for the eye; else their gray in each channel, or random classes."""
     from translatekit.datasets.facades import draw_facade
     from translatekit.images import to_gray
 
     side = -(-info.size // info.size_multiple) * info.size_multiple
+    spec = info.input
     for seed in range(count):
+        if spec.meaning == "labels":
+            yield _drawn_classes(spec, side, np.random.default_rng(seed))
+            continue
         label, picture = draw_facade(seed, side)
-        pixels = picture if info.input.codec == "lab" or seed % 2 else label
-        if info.input.count == 1:
-            pixels = to_gray(pixels)
-        yield np.resize(pixels, (side, side, info.input.count))
+        pixels = picture if spec.codec == "lab" or seed % 2 else label
+        if spec.meaning == "rgb":
+            yield pixels
+            continue
+        planes = [to_gray(pixels)]
+        while len(planes) < spec.count:
+            planes.append(to_gray(draw_facade(seed + 1000 * len(planes), side)[seed % 2]))
+        levels = np.concatenate(planes, axis=2)
+        if spec.levels:
+            yield levels
+        else:
+            low, high = np.array(spec.low), np.array(spec.high)
+            yield (levels / 255 * (high - low) + low).astype(np.float32)
+
+
+def _drawn_classes(spec: ImageSpec, side: int, random: np.random.Generator) -> np.ndarray:
+    """A map of patches, each of a random class."""
+    patch = -(-side // 8)
+    ids = (
+        random.choice(np.array(spec.ids, np.uint8), (8, 8))
+        .repeat(patch, 0)
+        .repeat(patch, 1)[:side, :side, None]
+    )
+    if spec.count == 1:
+        return ids
+    edges = np.zeros_like(ids)
+    edges[::patch], edges[:, ::patch] = 1, 1
+    return np.concatenate([ids, edges], axis=2)
+
+
+def _as_dtype(pixels: np.ndarray, spec: ImageSpec, dtype: str) -> np.ndarray:
+    if pixels.dtype.name == dtype:
+        return pixels
+    if not spec.levels:
+        return pixels.astype(dtype)
+    return to_uint8(pixels) if dtype == "uint8" else pixels / np.float32(255)
 
 
 def _fit(pixels: np.ndarray, info: ModelInfo, free_size: bool) -> np.ndarray:
     side = -(-info.size // info.size_multiple) * info.size_multiple
     height, width = pixels.shape[:2]
     if not free_size:
-        return resize(pixels, (side, side))
+        return resize(pixels, (side, side), info.input)
     if max(height, width) > MAX_SIDE:
         scale = MAX_SIDE / max(height, width)
-        pixels = resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
+        pixels = resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))), info.input)
     return np.ascontiguousarray(fit_pixels(pixels, info.size_multiple, "pad").pixels)

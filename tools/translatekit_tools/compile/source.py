@@ -13,6 +13,7 @@ from translatekit.interfaces import Translator
 from translatekit.model_file import read_info
 from translatekit.requirements import NETWORKS, of_extra
 from translatekit.storage import hash_file
+from translatekit_tools.backends.batches import array_dtypes
 from translatekit_tools.compile.images import gather
 from translatekit_tools.graphs import onnx_file
 
@@ -31,14 +32,19 @@ class Source:
         path: the ``.safetensors`` or ``.onnx`` file.
         info: its header.
         hash: of its bytes.
+        dtype: that its graph takes, ``uint8`` or ``float32``.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dtype: str | None = None) -> None:
         """Open a model.
+
+        Args:
+            path: of a ``.safetensors`` or ``.onnx`` file.
+            dtype: that its graph is to take, ``uint8`` or ``float32``; None for the one that loses nothing.
 
         Raises:
             ModelFileError: it is damaged, or starts from no image.
-            OptionError: it is of another kind.
+            OptionError: it is of another kind, or takes no such dtype.
         """
         self.path = path
         if path.suffix == ".safetensors":
@@ -58,6 +64,18 @@ class Source:
             raise ModelFileError(
                 f"{path} draws images from noise and translates none: use translatekit sample"
             )
+        own = "uint8" if self.info.input.eight_bits and self.info.output.eight_bits else "float32"
+        if not self.is_torch:
+            own = str(self.info.compiled.get("dtype", "uint8"))
+            if dtype not in (None, own):
+                raise OptionError(
+                    f"{path} takes {own} already, not {dtype}: leave out --dtype, or compile the model file"
+                )
+        if dtype == "uint8" and dtype not in array_dtypes(self.info.input):
+            raise OptionError(
+                f"the model takes {self.info.input}, of which uint8 would leave nothing: pass --dtype float32"
+            )
+        self.dtype = dtype or own
         self.hash = hash_file(path)
         self._folder = tempfile.TemporaryDirectory(prefix="translatekit-")
         self._made: dict[str, Path] = {}
@@ -70,8 +88,7 @@ class Source:
     def onnx(self, precision: Literal["fp32", "fp16", "bf16"] = "fp32") -> Path:
         """The model as an ONNX file in a temporary folder, made when first asked for.
 
-        Input ``image`` and output ``translated`` are uint8 (N, H, W, C); in fp16 and bf16, convolutions alone compute
-        in that.
+        See `translatekit_tools.graphs.export.export_onnx`; in fp16 and bf16, convolutions alone compute in that.
 
         Raises:
             ModelFileError: the network cannot be exported, or its weights are not finite.
@@ -85,7 +102,7 @@ class Source:
             elif self.is_torch:
                 from translatekit_tools.graphs.export import export_onnx
 
-                self.info = export_onnx(self.path, out)
+                self.info = export_onnx(self.path, out, self.dtype)
             else:
                 onnx_file.check_weights(self.path)
                 out = self.path
@@ -93,9 +110,9 @@ class Source:
         return self._made[precision]
 
     def images(self, folder: str | None, count: int) -> tuple[list[np.ndarray], str]:
-        """Images to check or calibrate on, of sizes that the model takes: see `images.gather`."""
+        """Images to check or calibrate on, of sizes and the dtype that the graph takes: see `images.gather`."""
         free = self.info.compiled.get("shapes", "any") == "any"
-        return gather(folder, self.path, self.info, count, free)
+        return gather(folder, self.path, self.info, count, free, self.dtype)
 
     def reference(self) -> tuple[str, Translator]:
         """What compiled models are compared with, and its name: the network in PyTorch, else its graph, in fp32."""

@@ -23,16 +23,17 @@ from translatekit_tools.graphs.onnx_file import INPUT, OUTPUT, set_info
 OPSET = 20
 
 
-def export_onnx(path: Path, out: Path) -> ModelInfo:
+def export_onnx(path: Path, out: Path, dtype: str = "uint8") -> ModelInfo:
     """Write a model file as ONNX in fp32, pre- and post-processing inside the graph.
 
-    The graph maps ``image``, uint8 (N, H, W, C), to ``translated``, uint8 (N, H, W, C'). N, H and W are free, H and W
-    being multiples of the network's size multiple; a network that cannot be traced so keeps the size it was
-    trained at. Batch normalization by running statistics is folded into the convolutions.
+    The graph maps ``image`` (N, H, W, C) to ``translated`` (N, H, W, C'), images as the header says. N, H and W are
+    free, H and W being multiples of the network's size multiple; a network that cannot be traced so keeps the size it
+    was trained at. Batch normalization by running statistics is folded into the convolutions.
 
     Args:
         path: a ``.safetensors`` file.
         out: the file to write.
+        dtype: of ``image``, ``uint8`` or ``float32``; and of ``translated``, where its images have levels.
 
     Returns:
         The header that was written into it.
@@ -43,18 +44,19 @@ def export_onnx(path: Path, out: Path) -> ModelInfo:
     network, info = load_network(path)
     model = Deployable(network.eval(), info.input, info.output).eval()
     side = -(-info.size // info.size_multiple) * info.size_multiple
-    program, free = _export(model, info, side, path)
-    info = replace(info, compiled={"precision": "fp32", "shapes": "any" if free else f"{side}x{side}"})
+    program, free = _export(model, info, side, path, getattr(torch, dtype))
+    shapes = "any" if free else f"{side}x{side}"
+    info = replace(info, compiled={"precision": "fp32", "dtype": dtype, "shapes": shapes})
     proto = program.model_proto
     set_info(proto, info)
     out.write_bytes(proto.SerializeToString())
     return info
 
 
-def _export(model: nn.Module, info: ModelInfo, side: int, path: Path) -> tuple[Any, bool]:
+def _export(model: nn.Module, info: ModelInfo, side: int, path: Path, dtype: torch.dtype) -> tuple[Any, bool]:
     # Two images, and sides that differ: what is 1, or equal, the tracer would take for a constant.
-    free = torch.zeros(2, side, side + info.size_multiple, info.input.count, dtype=torch.uint8)
-    fixed = torch.zeros(2, side, side, info.input.count, dtype=torch.uint8)
+    free = torch.zeros(2, side, side + info.size_multiple, info.input.count, dtype=dtype)
+    fixed = torch.zeros(2, side, side, info.input.count, dtype=dtype)
     dynamic = torch.export.Dim.DYNAMIC
     reasons = []
     for image, axes in ((free, (0, 1, 2)), (fixed, (0,))):

@@ -25,7 +25,7 @@ def to_int8(graph: Path, out: Path, images: Iterable[np.ndarray]) -> None:
     Args:
         graph: the model in float32.
         out: the file to write.
-        images: (H, W, C), uint8, that the ranges of activations are measured on.
+        images: (H, W, C), of the dtype that the graph takes, that the ranges of activations are measured on.
 
     Raises:
         PluginError: ONNX Runtime, which measures the ranges, or onnx is not installed.

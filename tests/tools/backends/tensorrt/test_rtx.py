@@ -27,6 +27,7 @@ from translatekit_tools.graphs.half import to_half
 
 from tests.tools.backends.tensorrt.models import draw_images, save
 from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
+from translatekit.image_spec import RGB
 from translatekit.model_file import read_any_info
 
 pytest.importorskip("onnxscript")
@@ -164,8 +165,8 @@ def test_the_simulation_is_what_the_graph_says(
     batch = np.random.default_rng(0).integers(0, 256, (1, 16, 16, 3), np.uint8)
     full = simulate(unet.onnx())(batch)
     ours, theirs = simulated(batch), evaluator.run(None, {"image": batch})[0]
-    assert compare_outputs([(theirs, ours)], "").psnr > 60
-    losses = [compare_outputs([(full, half)], "").psnr for half in (ours, theirs)]
+    assert compare_outputs([(theirs, ours)], "", RGB).psnr > 60
+    losses = [compare_outputs([(full, half)], "", RGB).psnr for half in (ours, theirs)]
     assert losses[0] == pytest.approx(losses[1], abs=0.3)
 
 

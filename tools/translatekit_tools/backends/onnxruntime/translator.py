@@ -26,15 +26,19 @@ from translatekit_tools.backends.batches import (
     check_batch,
     check_graph,
     check_precision,
+    exact_dtypes,
     failed,
-    like,
-    to_uint8,
+    from_graph,
+    graph_dtypes,
+    parts_to_graph,
+    to_graph,
 )
 from translatekit_tools.backends.onnxruntime.statistics import OnnxStatisticsGraph
 from translatekit_tools.graphs.onnx_file import INPUT, check_weights, read_info
 
 Session: TypeAlias = onnxruntime.InferenceSession
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_KINDS = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 _ONLY_ERRORS = 3
 onnxruntime.set_default_logger_severity(_ONLY_ERRORS)  # of what belongs to no session
 
@@ -46,15 +50,14 @@ class OnnxTranslator:
         info: the model file's header.
         device: ``cpu``, or such as ``cuda:0``.
         preferred_batch: images a batch that are quickest here.
-        bits: 8, whatever comes in: the graph takes and gives 8 bits a channel.
+        dtypes: of the arrays that it takes without a loss.
     """
-
-    bits = 8
 
     def __init__(
         self, session: Session, info: ModelInfo, device: str, open_graph: Callable[[], StatisticsGraph]
     ) -> None:
         self.info = info
+        self.dtypes = exact_dtypes(info)
         self.device = device
         self.preferred_batch = 4 if device == "cpu" else 16
         self._session = session
@@ -63,9 +66,9 @@ class OnnxTranslator:
         self._run: Callable[[np.ndarray], np.ndarray] = self._infer
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
+        """Translate a batch, as `translatekit.interfaces.Translator` says.
 
-        The graph takes and gives 8 bits a channel, so float32 comes out in steps of 1/255.
+        A graph of uint8 takes and gives 8 bits a channel, so that float32 levels come out in steps of 1/255.
 
         Raises:
             DataError: the batch is not of such a shape, or too large for the memory.
@@ -73,7 +76,7 @@ class OnnxTranslator:
         """
         check_batch(batch, self.info)
         try:
-            output = self._run(to_uint8(batch))
+            output = self._run(to_graph(batch, self.info))
         except TranslatekitError:
             raise
         except Exception as error:  # ONNX Runtime's own errors share no base but this
@@ -84,7 +87,7 @@ class OnnxTranslator:
                 f"{len(batch)} of {width}x{height} pixels do not fit into the memory of {self.device}: "
                 "pass --size, --tile or a smaller --batch-size"
             ) from None
-        return like(output, batch)
+        return from_graph(output, batch.dtype, self.info)
 
     def _infer(self, batch: np.ndarray) -> np.ndarray:
         output: np.ndarray = self._session.run(None, {INPUT: batch})[0]
@@ -102,7 +105,7 @@ class OnnxTranslator:
         """
         self._graph = self._graph or self._open_graph()
         if self._graph.layers:
-            self._run = self._graph.fixed(parts)
+            self._run = self._graph.fixed(parts_to_graph(parts, self.info))
         try:
             yield
         finally:
@@ -153,7 +156,9 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Onnx
     where = "cpu" if kind == "cpu" else f"cuda:{number or 0}"
     session = open_session(str(path))
     taken, given = session.get_inputs(), session.get_outputs()
-    if [(item.name, item.type) for item in taken] != [(INPUT, "tensor(uint8)")] or not given:
+    kinds = [_KINDS[dtype] for dtype in graph_dtypes(info)]
+    ends = [(item.name, item.type) for item in taken], [item.type for item in given[:1]]
+    if ends != ([(INPUT, kinds[0])], kinds[1:]):
         raise ModelFileError(f"{path} is no graph from images to images: compile the model again")
     check_graph(path, info, taken[0].shape, given[0].shape)
     return OnnxTranslator(session, info, where, partial(OnnxStatisticsGraph, path, open_session))

@@ -59,6 +59,7 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
     report: dict[str, Any] = {
         "backend": "openvino",
         "precision": options.precision,
+        "dtype": source.dtype,
         "shapes": source.info.compiled.get("shapes", "any"),
         "versions": {"openvino": openvino.__version__.split("-")[0]},
     }
@@ -68,7 +69,9 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
         model, calibrated = _quantize(model, core, source, options, progress)
         report |= calibrated
         report["versions"]["nncf"] = nncf.__version__
-    openvino.save_model(model, out, compress_to_fp16=options.precision == "fp16")
+    # Weights are kept in half; the range of values in a unit would lose with them what a compiled file must not lose.
+    plain = source.info.input.levels and source.info.output.levels
+    openvino.save_model(model, out, compress_to_fp16=options.precision == "fp16" and plain)
     write_info(out, replace(source.info, compiled=report))
     return report
 
@@ -114,11 +117,13 @@ def _quantize(
         report = {"calibration": {"images": len(batches), "from": origin}}
 
         def psnr(candidate: Any, items: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
-            return compare_outputs(((wanted, _output(candidate, batch)) for batch, wanted in items), "").psnr
+            outputs = ((wanted, _output(candidate, batch)) for batch, wanted in items)
+            return compare_outputs(outputs, "", source.info.output).psnr
 
-        if psnr(_run_with(core, quantized), pairs) < options.min_psnr:
+        least = options.min_psnr(source.dtype)
+        if psnr(_run_with(core, quantized), pairs) < least:
             progress("finding the convolutions that int8 costs most", None)
-            largest_drop = psnr(full, pairs) - options.min_psnr
+            largest_drop = psnr(full, pairs) - least
             quantized = nncf.quantize_with_accuracy_control(
                 core.read_model(end_in_convolution(source.onnx())),
                 calibration_dataset=dataset,

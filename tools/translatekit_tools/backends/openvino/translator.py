@@ -20,9 +20,12 @@ from translatekit_tools.backends.batches import (
     check_batch,
     check_graph,
     check_precision,
+    exact_dtypes,
     failed,
-    like,
-    to_uint8,
+    from_graph,
+    graph_dtypes,
+    parts_to_graph,
+    to_graph,
 )
 from translatekit_tools.backends.openvino import ir_file
 from translatekit_tools.backends.openvino.compiler import check_precision as check_cpu
@@ -44,15 +47,14 @@ class OpenVinoTranslator:
         info: the model file's header.
         device: ``cpu``.
         preferred_batch: images a batch that are quickest here.
-        bits: 8, whatever comes in: the graph takes and gives 8 bits a channel.
+        dtypes: of the arrays that it takes without a loss.
     """
-
-    bits = 8
 
     device = "cpu"
 
     def __init__(self, model: Any, info: ModelInfo, open_graph: Callable[[], StatisticsGraph]) -> None:
         self.info = info
+        self.dtypes = exact_dtypes(info)
         self.preferred_batch = 4
         self._request = model.create_infer_request()
         self._open_graph = open_graph
@@ -60,9 +62,9 @@ class OpenVinoTranslator:
         self._run: Callable[[np.ndarray], np.ndarray] = self._infer
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
+        """Translate a batch, as `translatekit.interfaces.Translator` says.
 
-        The graph takes and gives 8 bits a channel, so float32 comes out in steps of 1/255.
+        A graph of uint8 takes and gives 8 bits a channel, so that float32 levels come out in steps of 1/255.
 
         Raises:
             DataError: the batch is not of such a shape.
@@ -70,9 +72,10 @@ class OpenVinoTranslator:
         """
         check_batch(batch, self.info)
         try:
-            return like(self._run(to_uint8(batch)), batch)
+            output = self._run(to_graph(batch, self.info))
         except RuntimeError as error:
             raise failed(error, self.info) from None
+        return from_graph(output, batch.dtype, self.info)
 
     def _infer(self, batch: np.ndarray) -> np.ndarray:
         return np.array(self._request.infer([batch], share_inputs=True)[0])
@@ -89,7 +92,7 @@ class OpenVinoTranslator:
         """
         self._graph = self._graph or self._open_graph()
         if self._graph.layers:
-            self._run = self._graph.fixed(parts)
+            self._run = self._graph.fixed(parts_to_graph(parts, self.info))
         try:
             yield
         finally:
@@ -152,7 +155,8 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
     if cache is not None:
         _make_room(cache)
     settings.pop("CACHE_DIR", None)
-    if len(model.inputs) != 1 or not model.outputs:
+    ends = [port.get_element_type().to_dtype().name for port in (*model.inputs, *model.outputs[:1])]
+    if ends != list(graph_dtypes(info)):
         raise ModelFileError(f"{path} is no graph from images to images: compile the model again")
     taken, given = (
         [side.get_length() if side.is_static else str(side) for side in port.partial_shape]

@@ -81,7 +81,12 @@ class Session:
     """A loaded engine with its streams and buffers; one thread makes it, uses it and closes it."""
 
     def __init__(
-        self, plan: bytes, profiles: Sequence[Profile], rebuild: str, cache_path: Path | None = None
+        self,
+        plan: bytes,
+        profiles: Sequence[Profile],
+        rebuild: str,
+        cache_path: Path | None = None,
+        dtypes: tuple[str, str] = ("uint8", "uint8"),
     ) -> None:
         """Load an engine onto the current device.
 
@@ -90,6 +95,7 @@ class Session:
             profiles: the shapes it takes.
             rebuild: the command that builds it, for errors.
             cache_path: where TensorRT-RTX's runtime keeps what it compiles for this GPU; None for nowhere.
+            dtypes: of what it takes and gives, ``uint8`` or ``float32``.
 
         Raises:
             ModelFileError: TensorRT does not load it.
@@ -101,6 +107,12 @@ class Session:
         self._engine: trt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise ModelFileError(f"TensorRT cannot load the engine ({log.reason()}): build it with {rebuild}")
+        for name, dtype in zip((INPUT, OUTPUT), dtypes, strict=True):
+            if self._engine.get_tensor_dtype(name) != _types()[dtype]:
+                raise ModelFileError(
+                    f"the engine's {name} is not {dtype}, as its header says: build it again with {rebuild}"
+                )
+        self._dtype, self._result_dtype = map(np.dtype, dtypes)
         self._runtime_cache = _RuntimeCacheRtx(self._engine, cache_path) if cache_path is not None else None
         self._context: trt.IExecutionContext | None = (
             self._engine.create_execution_context()
@@ -122,7 +134,7 @@ class Session:
         With as many as `IN_FLIGHT` under way it waits for the oldest, whose result is kept.
 
         Args:
-            batch: (N, H, W, C) uint8, N at most the largest of the profile.
+            batch: (N, H, W, C) of the dtype that it takes, N at most the largest of the profile.
 
         Raises:
             DataError: the engine takes no such images, or there is too little memory.
@@ -161,10 +173,11 @@ class Session:
         result_shape = tuple(context.get_tensor_shape(OUTPUT))
         if min(result_shape) < 0:  # TensorRT does not know before it runs, so there would be no room for it
             raise self._failure()
-        size, result_size = int(np.prod(shape)), int(np.prod(result_shape))
+        size = int(np.prod(shape)) * self._dtype.itemsize
+        result_size = int(np.prod(result_shape)) * self._result_dtype.itemsize
         slot.input.reserve(size)
         slot.output.reserve(result_size)
-        staged = slot.input.host(shape)
+        staged = slot.input.host(shape, self._dtype)
         staged[: len(batch)] = batch
         staged[len(batch) :] = 0  # an engine may have a least batch
         context.set_tensor_address(INPUT, slot.input.address)
@@ -182,13 +195,13 @@ class Session:
         return InFlight(slot, len(batch), result_shape)
 
     def finish(self, work: InFlight) -> np.ndarray:
-        """Wait for a batch and return it: (N, H, W, C') uint8, the caller's to keep."""
+        """Wait for a batch and return it: (N, H, W, C'), the caller's to keep."""
         if work.slot is not None:
             slot, work.slot = work.slot, None
             self._in_flight.remove(work)
             try:
                 slot.downloaded.synchronize()
-                work.result = slot.output.host(work.shape)[: work.images].copy()
+                work.result = slot.output.host(work.shape, self._result_dtype)[: work.images].copy()
             finally:
                 self._free.append(slot)
         assert work.result is not None
@@ -219,11 +232,21 @@ class Session:
         )
 
 
+def _types() -> dict[str, trt.DataType]:
+    return {"uint8": trt.DataType.UINT8, "float32": trt.DataType.FLOAT}
+
+
 @contextmanager
-def open_session(plan: bytes, profiles: Sequence[Profile], rebuild: str, gpu: Gpu) -> Iterator[Session]:
+def open_session(
+    plan: bytes,
+    profiles: Sequence[Profile],
+    rebuild: str,
+    gpu: Gpu,
+    dtypes: tuple[str, str] = ("uint8", "uint8"),
+) -> Iterator[Session]:
     """A session on a GPU; leave it in the thread that entered it."""
     with current_device(gpu.index):
-        session = Session(plan, profiles, rebuild, _cache_path(plan, gpu))
+        session = Session(plan, profiles, rebuild, _cache_path(plan, gpu), dtypes)
         try:
             yield session
         finally:

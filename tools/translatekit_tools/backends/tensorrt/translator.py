@@ -5,6 +5,7 @@ Nothing here imports the full TensorRT or pycuda before a driver has been found:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from translatekit.errors import DataError, OptionError
+from translatekit.errors import OptionError
+from translatekit_tools.backends.batches import check_array, exact_dtypes, from_graph, graph_dtypes, to_graph
 from translatekit_tools.backends.tensorrt.cuda.device import driver
 from translatekit_tools.backends.tensorrt.cuda.driver import Gpu, find_gpu
 from translatekit_tools.backends.tensorrt.engine_file import (
@@ -35,11 +37,16 @@ class BatchFuture:
     """The result of a batch that was submitted to the GPU."""
 
     def __init__(
-        self, worker: WorkerThread[Session], parts: list[Future[InFlight]], empty: np.ndarray
+        self,
+        worker: WorkerThread[Session],
+        parts: list[Future[InFlight]],
+        empty: np.ndarray,
+        finish: Callable[[np.ndarray], np.ndarray],
     ) -> None:
         self._worker = worker
         self._parts = parts
-        self._result = empty if not parts else None
+        self._finish = finish
+        self._result = finish(empty) if not parts else None
 
     def result(self) -> np.ndarray:
         """Wait for the batch and return it, as `TensorRTTranslator.__call__` does.
@@ -50,16 +57,9 @@ class BatchFuture:
         if self._result is None:
             finished = [self._worker.submit(partial(_finish, part)) for part in self._parts]
             results = [future.result() for future in finished]
-            self._result = results[0] if len(results) == 1 else np.concatenate(results)
+            self._result = self._finish(results[0] if len(results) == 1 else np.concatenate(results))
             self._parts.clear()
         return self._result
-
-
-class _FloatBatchFuture(BatchFuture):
-    """A batch that came as float32 in [0, 1]."""
-
-    def result(self) -> np.ndarray:
-        return super().result() / np.float32(255)
 
 
 class TensorRTTranslator:
@@ -72,10 +72,8 @@ class TensorRTTranslator:
         info: the model file's header.
         device: where it runs, such as ``cuda:0``.
         preferred_batch: images a batch that the engine was tuned for.
-        bits: 8, whatever comes in: the graph takes and gives 8 bits a channel.
+        dtypes: of the arrays that it takes without a loss.
     """
-
-    bits = 8
 
     def __init__(self, plan: bytes, header: EngineHeader, path: Path, gpu: Gpu) -> None:
         """Load an engine onto a GPU.
@@ -86,11 +84,12 @@ class TensorRTTranslator:
         from translatekit_tools.backends.tensorrt.session import open_session
 
         self.info = header.info
+        self.dtypes = exact_dtypes(header.info)
         self.device = f"cuda:{gpu.index}"
         self.preferred_batch = header.profiles[0].optimum[0]
         self._profiles = header.profiles
         self._rebuild = header.rebuild(path)
-        make = partial(open_session, plan, header.profiles, self._rebuild, gpu)
+        make = partial(open_session, plan, header.profiles, self._rebuild, gpu, graph_dtypes(header.info))
         self._worker: WorkerThread[Session] = WorkerThread(make, "translatekit-tensorrt")
 
     def submit(self, batch: np.ndarray) -> BatchFuture:
@@ -105,10 +104,8 @@ class TensorRTTranslator:
         Raises:
             DataError: the engine takes no such arrays.
         """
-        self._check(batch)
-        kind: type[BatchFuture] = BatchFuture
-        if batch.dtype == np.float32:
-            batch, kind = np.rint(batch.clip(0, 1) * 255).astype(np.uint8), _FloatBatchFuture
+        check_array(batch, self.info)
+        dtype, batch = batch.dtype, to_graph(batch, self.info)
         _, height, width, _ = batch.shape
         profile = self._profiles[choose_profile(self._profiles, height, width, self._rebuild)]
         most = profile.maximum[0]
@@ -116,13 +113,14 @@ class TensorRTTranslator:
             self._worker.submit(partial(_start, batch[first : first + most]))
             for first in range(0, len(batch), most)
         ]
-        return kind(self._worker, parts, np.empty((0, height, width, self.info.output.count), np.uint8))
+        empty = np.empty((0, height, width, self.info.output.count), graph_dtypes(self.info)[1])
+        return BatchFuture(self._worker, parts, empty, partial(from_graph, dtype=dtype, info=self.info))
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
+        """Translate a batch, as `translatekit.interfaces.Translator` says.
 
-        N may be anything: more than the engine takes at once go in turns. The engine computes with 8 bits a channel
-        at both ends, so float32 comes out in steps of 1/255.
+        N may be anything: more than the engine takes at once go in turns. An engine of uint8 takes and gives 8 bits a
+        channel, so that float32 levels come out in steps of 1/255.
 
         Raises:
             DataError: the batch is not of such a shape, or too large for the memory.
@@ -132,14 +130,6 @@ class TensorRTTranslator:
     def close(self) -> None:
         """Free the GPU's memory now; the translator cannot be used any more."""
         self._worker.close()
-
-    def _check(self, batch: np.ndarray) -> None:
-        channels = self.info.input.count
-        if batch.ndim != 4 or batch.shape[3] != channels or batch.dtype not in (np.uint8, np.float32):
-            raise DataError(
-                f"the model takes uint8 or float32 arrays (N, H, W, {channels}), "
-                f"got {batch.dtype} {batch.shape}: convert the images"
-            )
 
 
 def load(path: Path, device: str = "auto", precision: str | None = None) -> TensorRTTranslator:

@@ -17,7 +17,7 @@ from translatekit.model_info import ModelInfo
 from translatekit.networks.layers import set_dropout
 from translatekit.networks.loading import load_network
 from translatekit.precision import torch_slowness
-from translatekit_tools.backends.batches import check_batch
+from translatekit_tools.backends.batches import array_dtypes, check_batch
 from translatekit_tools.backends.torch.statistics import fixed_statistics
 from translatekit_tools.deployable import Deployable, NotFiniteError
 
@@ -30,10 +30,12 @@ class TorchTranslator:
     Attributes:
         info: the model file's header.
         device: where it runs, such as ``cpu`` or ``cuda:1``.
+        dtypes: of the arrays that it takes.
     """
 
     def __init__(self, network: nn.Module, info: ModelInfo, device: torch.device, dtype: torch.dtype) -> None:
         self.info = info
+        self.dtypes = array_dtypes(info.input)
         self.device = str(device)
         self._dtype = dtype
         self._noise: int | None = None
@@ -66,7 +68,7 @@ class TorchTranslator:
         self._noise = seed
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """Translate (N, H, W, C), uint8 in [0, 255] or float32 in [0, 1], to a batch of the same dtype.
+        """Translate a batch, as `translatekit.interfaces.Translator` says.
 
         Raises:
             DataError: the batch is not of such a shape, too large for the memory, or the output no finite number.

@@ -400,7 +400,7 @@ class _Pipeline:
         self._reader, self._report, self.say = reader, report, say
         self._predictor, self._batch = planner.plan_frames(reader.info.height, reader.info.width)
         check_shown(self._predictor.info, "videos")
-        if reader.info.deep and self._predictor.bits == 8:
+        if reader.info.deep and "float32" not in self._predictor.dtypes:
             say(cut_to_8_bits(str(reader.path)))
             if isinstance(reader, AnimationReader):
                 reader.cut_to_8_bits()

@@ -141,9 +141,9 @@ class Buffer:
             self._memory = driver().allocate(size)
             self._size = size
 
-    def host(self, shape: tuple[int, ...]) -> np.ndarray:
-        """The pinned memory as an array of bytes of that shape; not to be kept beyond the next `reserve`."""
-        return self._bytes[: int(np.prod(shape))].reshape(shape)
+    def host(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """The pinned memory as an array of that shape; not to be kept beyond the next `reserve`."""
+        return self._bytes[: int(np.prod(shape)) * dtype.itemsize].view(dtype).reshape(shape)
 
     @property
     def address(self) -> int:

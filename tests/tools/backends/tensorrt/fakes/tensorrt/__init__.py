@@ -45,6 +45,10 @@ class BuilderFlag(enum.IntEnum):
         FP16 = 0
 
 
+class DataType(enum.IntEnum):
+    FLOAT, UINT8 = 0, 5
+
+
 class TacticSource(enum.IntEnum):
     EDGE_MASK_CONVOLUTIONS, JIT_CONVOLUTIONS = 3, 4
 
@@ -181,6 +185,10 @@ class Engine:
     def __init__(self, plan, logger):
         self.plan, self.logger = plan, logger
 
+    def get_tensor_dtype(self, name):
+        assert name in ("image", "translated")
+        return DataType.FLOAT if "FAKE_FLOAT" in os.environ else DataType.UINT8
+
     def create_execution_context(self):
         return Context(self.plan["profiles"], self.logger) if "FAKE_FULL" not in os.environ else None
 
@@ -216,7 +224,7 @@ class Context:
         if self.shape[0] == int(os.environ.get("FAKE_FAILS_AT", 0)):
             self.logger.log(Severity.ERROR, "an illegal memory access")
             return False
-        size = int(np.prod(self.shape))
+        size = int(np.prod(self.shape)) * (4 if "FAKE_FLOAT" in os.environ else 1)
         return (
             _cuda.stub_invert(stream_handle, self.addresses["translated"], self.addresses["image"], size) == 0
         )
