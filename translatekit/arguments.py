@@ -126,6 +126,7 @@ class CompileArguments(TypedDict, total=False):
     """Of `translatekit.compile`."""
 
     precision: Literal["fp32", "bf16", "fp16", "int8"]
+    dtype: Literal["uint8", "float32"] | None
     calibrate: str | None
     tolerance: float | None
     check: str | None
