@@ -1,12 +1,12 @@
-"""Images of any kind as a person sees them: RGB of 8 bits, to be compared and looked at, never to be trained on."""
+"""Images of any kind as a person sees them, to be compared and looked at, never to be trained on."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from translatekit.image_spec import GRAY, RGB
-from translatekit.images import Image, fit_image, to_uint8
-from translatekit_tools.prepare.layout import to_rgb
+from translatekit.images import Image
+from translatekit.images.image import to_levels
+from translatekit.images.preview import preview
 
 _SHOWN = (1.0, 99.0)  # percentiles of the values that are shown from black to white
 
@@ -17,21 +17,17 @@ def is_photograph(image: Image) -> bool:
 
 
 def preview_of(image: Image) -> np.ndarray:
-    """(H, W, 3) uint8: photographs as they are; of values, the first three channels (or one) between percentiles.
+    """(H, W, 3) uint8: photographs as they are; of others, values between percentiles (see `preview`).
 
     What holds no data is black.
     """
     if is_photograph(image):
-        wanted = RGB if image.spec.meaning == "rgb" else GRAY
-        return to_rgb(to_uint8(fit_image(image, wanted, "the image")))
-    channels = image.pixels[:, :, : 3 if image.pixels.shape[2] >= 3 else 1].astype(np.float32)
+        return preview(to_levels(image.pixels, image), image.spec)
+    values = image.pixels.astype(np.float32)
     if image.valid is not None:
-        channels[~image.valid] = np.nan
-    known = channels[np.isfinite(channels)]
-    if not known.size:
-        return np.zeros((*channels.shape[:2], 3), np.uint8)
-    low, high = np.percentile(known, _SHOWN)
+        values[~image.valid] = np.nan
+    known = values[np.isfinite(values)]
+    low, high = np.percentile(known, _SHOWN) if known.size else (0.0, 1.0)
     if not low < high:
-        low, high = float(known.min()), float(known.max())
-    scaled = (channels - low) / (high - low if low < high else 1.0)
-    return to_rgb(to_uint8(np.nan_to_num(np.clip(scaled, 0, 1))))
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    return preview(values, image.spec.with_range(low, high if low < high else low + 1))
