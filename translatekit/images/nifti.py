@@ -40,6 +40,15 @@ class Place:
     affine: np.ndarray
     shape: tuple[int, ...]
 
+    @property
+    def shown_affine(self) -> np.ndarray:
+        """(4, 4): from the column, the row and the number of a slice, as it is read, to mm."""
+        import nibabel
+
+        to_shown = _orientation(self.affine, self.shape)[0]
+        back = nibabel.orientations.inv_ornt_aff(to_shown, (*self.shape, 1, 1)[:3])
+        return np.asarray(self.affine @ back)
+
 
 class NiftiReader:
     """A volume whose slices are axial: from the feet to the head, the front of the body at the top.
@@ -185,9 +194,8 @@ def _encoded(images: list[Image], suffix: str, compression: int) -> bytes:
         if volume.shape[:3] == shown:
             volume = nibabel.orientations.apply_orientation(volume, to_stored)
         else:  # another number of voxels over the same body
-            back = nibabel.orientations.inv_ornt_aff(to_shown, (*place.shape, 1, 1)[:3])
             factors = [old / new for old, new in zip(shown, volume.shape[:3], strict=True)]
-            affine = affine @ back @ np.diag([*factors, 1.0])
+            affine = place.shown_affine @ np.diag([*factors, 1.0])
     else:
         volume = np.ascontiguousarray(volume)
     kind: Any = nibabel.Nifti2Image if _is_second(header) else nibabel.Nifti1Image

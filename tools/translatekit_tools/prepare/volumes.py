@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.images.image import kept
+from translatekit.images import open_image
+from translatekit.images.dicom import DICOM
+from translatekit.images.nifti import NIFTI
 from translatekit.requirements import of_extra, require
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
-_DENSEST = 1032  # bytes that gzip makes of one, at most
 _UNEVEN = 0.01  # of the distance of two slices
 _ACROSS = 1e-3  # between the directions of two slices
 
@@ -115,216 +115,100 @@ def load_volume(volume: VolumeFiles) -> Volume:
     """Read a volume, its axes in the order and direction that come nearest to right, front and head.
 
     Raises:
-        DataError: it is damaged, cut off or no volume of single numbers.
-        PluginError: what reads it is not installed.
+        DataError: it is damaged, cut off or no volume of single numbers, or its slices are not evenly spaced.
     """
-    is_nifti = volume.path.is_file() and volume.path.name.lower().endswith(NIFTI_SUFFIXES)
-    require(f"reading {volume.path}", of_extra("medical", "nibabel", "pydicom"))
-    with _explained(volume.path):
-        return _oriented(_load_nifti(volume.path) if is_nifti else _load_series(volume))
+    with open_image(volume.path) as file:
+        header = file.header()
+        if header.spec.levels or header.spec.count != 1:
+            raise DataError(
+                f"{volume.path} holds {header.spec}, and not one value at each place: export its images"
+            )
+        if NIFTI in header.metadata:
+            affine = header.metadata[NIFTI].shown_affine
+        else:
+            tags = [file.header(page).metadata[DICOM].dataset for page in range(header.pages)]
+            affine = _series_affine(volume.path, tags)
+        values = np.empty((header.width, header.height, header.pages), header.spec.dtype)
+        for page in range(header.pages):
+            image = file.read(page)
+            plane = image.pixels[:, :, 0]
+            if image.valid is not None:  # no integer stands for what is missing
+                plane = np.where(image.valid, plane, np.float32(np.nan))
+            if plane.dtype != values.dtype:
+                values = values.astype(np.float32)
+            values[:, :, page] = plane.T
+    return _oriented(Volume(_compact(values), affine, header.spec.unit), volume.path)
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn whatever a reader raises into one sentence."""
-    try:
-        yield
-    except DataError:
-        raise
-    except MemoryError:
-        raise DataError(f"{path} does not fit into memory: crop it, or use a larger machine") from None
-    except Exception as error:  # readers raise nearly anything on damaged files
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"{path} cannot be read: it is damaged or not accessible ({reason}); replace or remove it"
-        ) from None
+def _compact(values: np.ndarray) -> np.ndarray:
+    """Values that are whole numbers, such as those of a CT, as int16 where that holds all of them."""
+    limits = np.iinfo(np.int16)
+    for plane in np.moveaxis(values, 2, 0):
+        with np.errstate(invalid="ignore"):
+            whole = values.dtype == np.float32 and bool((plane == np.rint(plane)).all())
+        if not whole or plane.min() < limits.min or plane.max() > limits.max:
+            return values
+    return values.astype(np.int16)
 
 
-def _oriented(volume: Volume) -> Volume:
+def _inverse(orientation: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """From indices of a volume whose axes were turned to those that it had."""
+    import nibabel
+
+    return np.asarray(nibabel.orientations.inv_ornt_aff(orientation, (*shape, 1)[:3]))
+
+
+def _oriented(volume: Volume, path: Path) -> Volume:
     """The same volume with its axes nearest to right, front and head."""
     import nibabel
 
     if not np.isfinite(volume.affine).all() or abs(np.linalg.det(volume.affine[:3, :3])) < 1e-9:
-        raise DataError("its affine maps the volume to less than a volume; mend its header")
+        raise DataError(f"the affine of {path} maps it to less than a volume: mend its header")
     orientation = nibabel.orientations.io_orientation(volume.affine)
     values = nibabel.orientations.apply_orientation(volume.values, orientation)
-    affine = volume.affine @ nibabel.orientations.inv_ornt_aff(orientation, volume.values.shape)
-    return replace(volume, values=values, affine=affine)
+    return replace(volume, values=values, affine=volume.affine @ _inverse(orientation, volume.values.shape))
 
 
-def _load_nifti(path: Path) -> Volume:
-    import nibabel
-
-    image: Any = nibabel.load(path)
-    shape = tuple(int(side) for side in image.shape)
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) != 3 or min(shape) < 1:
-        raise DataError(
-            f"{path} has the shape {'x'.join(map(str, image.shape))}, and not one volume of three axes: "
-            "split it into volumes"
-        )
-    stored = image.header.get_data_dtype()
-    if stored.kind not in "uif":
-        raise DataError(f"{path} holds {stored}, and not single real numbers: convert it to float32")
-    needed, there = math.prod(shape) * stored.itemsize, path.stat().st_size
-    densest = _DENSEST if path.name.lower().endswith(".gz") else 1
-    if needed > there * densest:
-        raise DataError(
-            f"{path} claims {'x'.join(map(str, shape))} values, which are more than its {there:,} bytes hold: "
-            "it is cut off or damaged; replace it"
-        )
-    raw = np.asanyarray(image.dataobj.get_unscaled()).reshape(shape)
-    return Volume(_scaled(raw, image.dataobj.slope, image.dataobj.inter), np.asarray(image.affine), "")
-
-
-def _scaled(raw: np.ndarray, slope: float, intercept: float) -> np.ndarray:
-    """Stored numbers in their unit, as integers where these hold them exactly."""
-    if raw.dtype.kind in "ui" and slope == 1 and float(intercept).is_integer():
-        return kept(raw if intercept == 0 else raw.astype(np.int64) + int(intercept))
-    if slope == 1 and intercept == 0:
-        return kept(raw)
-    return np.asarray(raw * np.float64(slope) + np.float64(intercept), np.float32)
-
-
-def _load_series(volume: VolumeFiles) -> Volume:
-    import pydicom
-
-    headers: list[tuple[Path, Any]] = []
-    for path in volume.files:
-        try:
-            header = pydicom.dcmread(path, stop_before_pixels=True)
-        except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(
-                f"{path} cannot be read: it is damaged ({reason}); replace or remove it"
-            ) from None
-        if "Rows" in header:  # what has none, such as a report, is no image
-            headers.append((path, header))
-    if not headers:
-        raise DataError(f"{volume.path} holds no DICOM images: check the folder")
-    _check_one_series(volume.path, headers)
-    ordered, affine = _placed(volume.path, headers)
-    first = ordered[0][1]
-    slices = [_slice_of(path) for path, _ in ordered]
-    dtype = np.result_type(*slices) if len({values.dtype for values in slices}) > 1 else slices[0].dtype
-    if dtype not in (np.uint8, np.uint16, np.int16, np.float32):
-        dtype = np.dtype(np.float32)
-    values = np.empty((first.Columns, first.Rows, len(slices)), dtype)
-    for index, plane in enumerate(slices):
-        values[:, :, index] = plane.T
-    return Volume(values, affine, _unit_of(first))
-
-
-def _check_one_series(folder: Path, headers: Sequence[tuple[Path, Any]]) -> None:
-    """Refuse what is not one stack of slices.
+def _series_affine(folder: Path, slices: Sequence[Any]) -> np.ndarray:
+    """The affine of a series (columns, rows, slices), by the tags of its slices in order (DICOM PS3.3, C.7.6.2.1.1).
 
     Raises:
-        DataError: several series, several sizes, frames in one file, or no places.
+        DataError: they do not say where they lie, or are not evenly spaced along one direction.
     """
-    series = {str(header.get("SeriesInstanceUID", "")) for _, header in headers}
-    if len(series) > 1:
-        raise DataError(f"{folder} holds {len(series)} DICOM series: put each into a folder of its own")
-    for path, header in headers:
-        if int(header.get("NumberOfFrames", 1) or 1) > 1:
-            raise DataError(
-                f"{path} holds {header.NumberOfFrames} frames in one file: convert it to NIfTI, such as with dcm2niix"
-            )
-        if int(header.get("SamplesPerPixel", 1)) != 1:
-            raise DataError(f"{path} holds colours, not single numbers: use prepare on its exported images")
-        missing = [
-            tag
-            for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
-            if not header.get(tag)
-        ]
-        if missing:
-            raise DataError(
-                f"{path} does not say where it lies ({missing[0]} is missing): it is no slice of a volume"
-            )
-    sizes = {(header.Rows, header.Columns) for _, header in headers}
-    if len(sizes) > 1:
-        shown = " and ".join(f"{columns}x{rows}" for rows, columns in sorted(sizes)[:2])
+    for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        if not all(tags.get(tag) for tags in slices):
+            raise DataError(f"{folder} does not say where its slices lie ({tag} is missing): it is no volume")
+    if len({str(tags.get("SOPInstanceUID", number)) for number, tags in enumerate(slices)}) < len(slices):
         raise DataError(
-            f"the slices of {folder} are of several sizes, {shown}: put each series into a folder of its own"
+            f"{folder} holds several slices in one file, or one twice: convert it to NIfTI, such as with dcm2niix"
         )
-
-
-def _placed(folder: Path, headers: Sequence[tuple[Path, Any]]) -> tuple[list[tuple[Path, Any]], np.ndarray]:
-    """The slices in their order in space, and the affine of the volume (DICOM PS3.3, C.7.6.2.1.1).
-
-    Raises:
-        DataError: they are not evenly spaced along one direction.
-    """
-    first = headers[0][1]
-    along_row, along_column = np.asarray(first.ImageOrientationPatient, np.float64).reshape(2, 3)
-    for path, header in headers:
-        other = np.asarray(header.ImageOrientationPatient, np.float64).reshape(2, 3)
-        if np.abs(other - (along_row, along_column)).max() > _ACROSS:
-            raise DataError(
-                f"{path} lies in another direction than {headers[0][0].name}: "
-                "take out what does not belong to the stack, such as a localizer"
-            )
+    directions = np.array([tags.ImageOrientationPatient for tags in slices], np.float64).reshape(-1, 2, 3)
+    if np.abs(directions - directions[0]).max() > _ACROSS:
+        raise DataError(
+            f"the slices of {folder} lie in several directions: take out what does not belong, such as a localizer"
+        )
+    along_row, along_column = directions[0]
+    positions = np.array([tags.ImagePositionPatient for tags in slices], np.float64)
     normal = np.cross(along_row, along_column)
-    positions = [np.asarray(header.ImagePositionPatient, np.float64) for _, header in headers]
-    order = sorted(range(len(headers)), key=lambda number: float(positions[number] @ normal))
-    heights = np.array([positions[number] @ normal for number in order])
-    if len(order) > 1:
-        gaps = np.diff(heights)
-        usual = float(np.median(gaps))
-        for number, gap in enumerate(gaps):
-            before, after = (headers[order[at]][0].name for at in (number, number + 1))
-            if gap < 1e-4:
-                raise DataError(
-                    f"{before} and {after} of {folder} lie at the same place: keep one of several acquisitions"
-                )
-            if abs(gap - usual) > max(_UNEVEN * usual, 1e-3):
-                raise DataError(
-                    f"{before} and {after} of {folder} are {gap:g} mm apart and the others {usual:g} mm: "
-                    "slices are missing; complete the series, or resample it to even distances"
-                )
-        step = (positions[order[-1]] - positions[order[0]]) / (len(order) - 1)
-    else:
-        step = normal * float(first.get("SliceThickness") or 1)
-    row_spacing, column_spacing = (float(value) for value in first.PixelSpacing)
+    gaps = np.diff(positions @ normal)
+    usual = float(np.median(gaps)) if len(gaps) else float(slices[0].get("SliceThickness") or 1)
+    for number, gap in enumerate(gaps, 1):
+        if abs(gap) < 1e-4:
+            raise DataError(
+                f"slices {number} and {number + 1} of {folder} lie at the same place: keep one of several acquisitions"
+            )
+        if abs(gap - usual) > max(_UNEVEN * usual, 1e-3):
+            raise DataError(
+                f"slices {number} and {number + 1} of {folder} are {gap:g} mm apart and the others {usual:g} mm: "
+                "slices are missing; complete the series, or resample it to even distances"
+            )
+    row_spacing, column_spacing = (float(value) for value in slices[0].PixelSpacing)
     affine = np.eye(4)
     affine[:3, 0] = along_row * column_spacing
     affine[:3, 1] = along_column * row_spacing
-    affine[:3, 2] = step
-    affine[:3, 3] = positions[order[0]]
-    return [headers[number] for number in order], np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-
-
-def _slice_of(path: Path) -> np.ndarray:
-    """(rows, columns) of a DICOM file in its unit.
-
-    Raises:
-        DataError: it cannot be decoded.
-    """
-    import pydicom
-    from pydicom.pixels import apply_modality_lut
-
-    dataset: Any = pydicom.dcmread(path)
-    try:
-        stored = dataset.pixel_array
-    except Exception as error:
-        syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-        if syntax is not None and syntax.is_compressed and "plugin" in str(error):
-            raise DataError(
-                f"{path} is compressed as {syntax.name}, for which no codec is installed: "
-                "pip install pylibjpeg[all], or decompress it with gdcmconv --raw"
-            ) from None
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path} cannot be decoded: it is damaged or cut off ({reason}); replace or remove it"
-        ) from None
-    if "ModalityLUTSequence" in dataset:
-        return kept(np.asarray(apply_modality_lut(stored, dataset)))
-    return _scaled(stored, float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0)))
-
-
-def _unit_of(header: Any) -> str:
-    said = str(header.get("RescaleType", "") or header.get("Units", ""))
-    return "HU" if header.get("Modality") == "CT" and said in ("", "US", "HU") else said.replace("US", "")
+    affine[:3, 2] = (positions[-1] - positions[0]) / len(gaps) if len(gaps) else normal * usual
+    affine[:3, 3] = positions[0]
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
 
 
 # Comparing, and bringing together
