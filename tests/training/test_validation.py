@@ -15,7 +15,9 @@ from safetensors.torch import load_file, save_file
 from tests.training.conftest import TINY
 from translatekit import train
 from translatekit.errors import OptionError, TranslatekitError
+from translatekit.metrics import metric_specs
 from translatekit.model_file import read_info
+from translatekit.specs import MetricSpec
 from translatekit.training.checkpoint import load_checkpoint
 from translatekit.training.validation import diversity
 from translatekit.training.validator import Validator
@@ -138,6 +140,17 @@ def test_weights_that_are_not_there_are_named_with_where_to_get_them(
     for metric, name in (("lpips", "alexnet"), ("fid", "inception")):
         with pytest.raises(TranslatekitError, match=rf"(?s){tmp_path}.*{name}.*download it from https://"):
             Validator(metric, paired=True)
+
+
+def test_a_metric_that_cannot_be_had_keeps_no_other_from_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = MetricSpec(
+        name="absent", target="no_such:Thing", summary="", compares="pairs", better="lower", validation=True
+    )
+    specs = [*metric_specs("pairs"), absent]
+    monkeypatch.setattr("translatekit.training.validator.metric_specs", lambda *compares: specs)
+    validator = Validator("l1", paired=True)
+    assert list(validator._pairs) == ["l1", "psnr", "ssim"]
+    assert [note.split(":")[0] for note in validator.notes] == ["without absent"]
 
 
 def test_metrics_of_pairs_need_pairs() -> None:

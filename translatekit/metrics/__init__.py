@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
-from translatekit.errors import OptionError
+from translatekit.errors import OptionError, TranslatekitError
 from translatekit.options import check_options, option_types
 from translatekit.registry import registry
 from translatekit.specs import Compares, MetricSpec
@@ -47,6 +48,22 @@ def make_metric(name: str, **available: Any) -> Any:
         return metric_type(**check_options(metric_type, options, owner))
     except ValueError as error:
         raise OptionError(f"{owner}: {error}") from None
+
+
+def make_available(specs: Iterable[MetricSpec], notes: list[str]) -> dict[str, Any]:
+    """Those of some metrics that can be made here, by name: what one package lacks must not keep the others from use.
+
+    Args:
+        specs: of the metrics.
+        notes: told why one is left out.
+    """
+    made = {}
+    for spec in specs:
+        try:
+            made[spec.name] = make_metric(spec.name)
+        except TranslatekitError as error:
+            notes.append(f"without {spec.name}: {error}")
+    return made
 
 
 def find_metric(name: str) -> MetricSpec | None:

@@ -55,7 +55,7 @@ def run(
         processes.agree("images", len(parts.data))
         agree_on_precision(fabric, resolved.options.precision)
         training = prepare(parts, resolved, folder, fabric)
-        training.notes = notes
+        training.notes[:0] = notes
         if resume is not None:
             restore(training)
             if fabric.is_global_zero and data is not None:  # they have moved

@@ -285,6 +285,7 @@ def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric) -> Tr
         LossLog(fabric, folder, options.precision),
         ema=ema,
         validator=parts.validator,
+        notes=list(parts.validator.notes) if parts.validator else [],
         palettes=_palettes(config, parts) if fabric.is_global_zero else {},
     )
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from translatekit.errors import OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import PairMetric, SetMetric
-from translatekit.metrics import make_metric, metric_names, metric_specs
+from translatekit.metrics import make_available, make_metric, metric_names, metric_specs
 from translatekit.metrics.pairs import MetricMean, measure_pairs, network_images
 from translatekit.registry import registry
 
@@ -23,6 +23,9 @@ class Validator:
         best_by: the metric that decides.
         paired: whether there are pairs; without them there are only metrics of sets.
         features: what metrics of sets compare by, for those that take it.
+
+    Attributes:
+        notes: which of the usual ones cannot be measured here, and why.
 
     Raises:
         OptionError: a metric of pairs is to decide and there are none.
@@ -38,11 +41,9 @@ class Validator:
                 f"{' or '.join(metric_names('sets'))}"
             )
         decides = make_metric(best_by, features=features)
-        self._pairs: dict[str, PairMetric] = {}
-        if paired:
-            self._pairs = {
-                spec.name: make_metric(spec.name) for spec in metric_specs("pairs") if spec.validation
-            }
+        self.notes: list[str] = []
+        usual = [spec for spec in metric_specs("pairs") if paired and spec.validation]
+        self._pairs: dict[str, PairMetric] = make_available(usual, self.notes)
         if self.best_by.compares == "pairs":
             self._pairs[best_by] = decides
         self._set: SetMetric | None = decides if self.best_by.compares == "sets" else None

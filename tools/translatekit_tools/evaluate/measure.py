@@ -58,7 +58,7 @@ def measure(
         from translatekit_tools.evaluate.video import measure_video
 
         for result, predictor in zip(results, predictors, strict=True):
-            for name, value in measure_video(predictor, video).items():
+            for name, value in measure_video(predictor, video, notes).items():
                 key = name if len(videos) == 1 else f"{name} {video.name}"
                 result.metrics[key] = around(value, [])
     examples = choose_examples(images, predictors, names, measured[0], options) if options.report else []
@@ -68,7 +68,7 @@ def measure(
         images=len(images),
         models=results,
         examples=examples,
-        notes=notes,
+        notes=list(dict.fromkeys(notes)),
     )
 
 

@@ -13,7 +13,7 @@ from translatekit.errors import DataError
 from translatekit.inference.inputs import fit_levels
 from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import VideoMetric
-from translatekit.metrics import make_metric, metric_specs
+from translatekit.metrics import make_available, metric_specs
 from translatekit_tools.bulk.video.flow import Smoother
 
 MAX_FRAMES = 120
@@ -34,15 +34,20 @@ class WarpError:
         return self._measured.flicker[0]
 
 
-def measure_video(predictor: Predictor, video: Path) -> dict[str, float]:
+def measure_video(predictor: Predictor, video: Path, notes: list[str]) -> dict[str, float]:
     """Each metric of videos, by name, of a translated video.
 
     The first `MAX_FRAMES` frames are looked at, at their own size.
 
+    Args:
+        predictor: translates it.
+        video: its file.
+        notes: told which metrics cannot be measured here, and why.
+
     Raises:
         DataError: the video cannot be read, or has fewer than two frames.
     """
-    metrics: dict[str, VideoMetric] = {spec.name: make_metric(spec.name) for spec in metric_specs("video")}
+    metrics: dict[str, VideoMetric] = make_available(metric_specs("video"), notes)
     count = 0
     frames, originals = tee(islice(_frames(video), MAX_FRAMES))
     asked = (fit_levels(frame, predictor.info, str(video)) for frame in frames)
