@@ -342,6 +342,7 @@ def test_a_colour_profile_is_kept_with_the_channels_it_is_for() -> None:
     image.info["icc_profile"] = profile
     assert Predictor(Shifted()).translate(image).info["icc_profile"] == profile
     assert "icc_profile" not in Predictor(Shifted((3, 1))).translate(image).info
+    assert "icc_profile" not in Predictor(Shifted((1, 3))).translate(image).info
 
 
 # Kinds: files

@@ -166,8 +166,19 @@ class Predictor:
             alpha = rescaled(self.prepare(to_levels(alpha, image)), dtype, white)
         if valid is not None:
             valid = self.prepare(valid.astype(np.uint8) * np.uint8(255)) >= 128
+        # A profile says what numbers mean: what a model makes of other channels has numbers of another meaning.
+        icc = image.icc_profile if self.info.input.count == self.info.output.count else None
         blank = np.broadcast_to(np.zeros((), dtype), (height, width, image.pixels.shape[2]))
-        return replace(image, pixels=blank, white=white, alpha=alpha, valid=valid, numbers=None, palette=None)
+        return replace(
+            image,
+            pixels=blank,
+            white=white,
+            alpha=alpha,
+            icc_profile=icc,
+            valid=valid,
+            numbers=None,
+            palette=None,
+        )
 
     def request(self, pixels: np.ndarray, max_batch: int | None = None) -> Request:
         """What `run` takes.
