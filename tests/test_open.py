@@ -84,6 +84,12 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         translatekit.open(tmp_path / "model.bin")
 
 
+def test_a_backend_is_chosen_as_load_chooses_it(model: Path) -> None:
+    assert translatekit.open(model, "cpu", backend="torch").translate(pixels(16, 16)).shape == (16, 16, 3)
+    with pytest.raises(OptionError, match="openvino"):
+        translatekit.open(model, "cpu", backend="openvino")
+
+
 def test_a_size_is_width_before_height(model: Path) -> None:
     assert translatekit.open(model, "cpu", size="24x16").translate(pixels(40, 40)).shape == (16, 24, 3)
     assert translatekit.open(model, "cpu", size=(24, 16)).translate(pixels(40, 40)).shape == (16, 24, 3)

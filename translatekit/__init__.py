@@ -29,6 +29,7 @@ def open(  # noqa: A001 - translatekit.open, as one says Image.open
     device: str = "auto",
     precision: str | None = "auto",
     direction: str | None = None,
+    backend: str | None = None,
     *,
     fit: Literal["pad", "resize", "crop"] = "pad",
     size: int | str | tuple[int, int] | None = None,
@@ -43,6 +44,7 @@ def open(  # noqa: A001 - translatekit.open, as one says Image.open
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: as of `load`.
         direction: which of a run's generators, such as ``BtoA``.
+        backend: as of `load`.
         fit: how sides become multiples of what the network needs: ``pad`` reflects the image at its borders and cuts
             the translation back, ``resize`` goes to the nearest multiples and back, ``crop`` takes the largest centre.
         size: what every image is resized to first, ``256``, ``"512x256"`` or ``(512, 256)`` (width first); None keeps
@@ -65,7 +67,7 @@ def open(  # noqa: A001 - translatekit.open, as one says Image.open
 
     how = {"fit": fit, "size": size, "tile": tile, "overlap": overlap, "batch_size": batch_size}
     checked = check_options(Predictor, how, "open()", skip=("translator",))
-    return Predictor(load(model, device, precision, direction), **checked)
+    return Predictor(load(model, device, precision, direction, backend), **checked)
 
 
 def load(
@@ -87,7 +89,8 @@ def load(
             file it is.
 
     Returns:
-        A `translatekit.interfaces.Translator`: (N, H, W, C) uint8 in, (N, H, W, C) uint8 out.
+        A `translatekit.interfaces.Translator`: (N, H, W, C) of its ``info.input`` in, (N, H, W, C) of its
+        ``info.output`` out.
 
     Raises:
         ModelFileError: there is no such file, or it is damaged.

@@ -16,6 +16,7 @@ from typing import Any
 import click
 import pytest
 from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.evaluate.options import EvaluateOptions
 
 import translatekit
 from translatekit.cli import program
@@ -243,6 +244,7 @@ def flags_of_script(path: Path) -> set[str]:
 def test_the_python_interface_in_the_readme_exists() -> None:
     general = {item.name for item in fields(TrainOptions)}
     options = {"train": general, "translate": {item.name for item in fields(RunOptions)}}
+    options["evaluate"] = {"compare", *(item.name for item in fields(EvaluateOptions))}
     used = set()
     for block in blocks_of(README, "python"):
         for call in (node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)):
