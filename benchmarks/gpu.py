@@ -271,7 +271,7 @@ def tensorrt_part(work: Path, write: Write) -> None:
 def tensorrt_rtx_part(work: Path, write: Write) -> None:
     """Engines of TensorRT-RTX, built for this GPU, checked and timed, from files to files too.
 
-    Without a GPU they are built for the default targets, and that is all.
+    Without a GPU one of each network is built for the default targets, and that is all.
     """
     from translatekit_tools.backends.tensorrt.cuda.driver import find_gpu
     from translatekit_tools.backends.tensorrt.flavour import RTX
@@ -282,6 +282,7 @@ def tensorrt_rtx_part(work: Path, write: Write) -> None:
         gpu, problem = find_gpu(), None
     except TranslatekitError as error:
         gpu, problem = None, error
+        write(problem=str(error))
     engines_part(RTX, gpu, work, write)
     if problem is not None:
         raise problem
@@ -294,7 +295,7 @@ def engines_part(flavour: Any, gpu: Any, work: Path, write: Write) -> None:
     version = use(flavour)
     timings = b""
     for name in NETWORKS:
-        for precision in PRECISIONS:
+        for precision in PRECISIONS if gpu is not None else PRECISIONS[:1]:
             row = {"network": name, "precision": precision, flavour.name: version}
             try:
                 path, timings = build_engine(
