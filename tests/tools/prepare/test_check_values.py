@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -143,3 +144,14 @@ def test_missing_values_are_not_smeared(tmp_path: Path) -> None:
     assert "pass --filter nearest" in refused.stderr
     assert CliRunner().invoke(prepare, [*arguments, "--filter", "nearest"]).exit_code == 0
     assert np.isnan(read_image(tmp_path / "out" / "x.tiff").pixels[0]).all()
+
+
+def test_volumes_are_looked_at_in_the_middle(tmp_path: Path) -> None:
+    volume = np.full((80, 70, 9), -1000, np.int16)
+    volume[:, :, 3:6] = np.random.default_rng(0).integers(-1000, 1000, (80, 70, 3))
+    for number in range(2):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(volume + number, np.eye(4)), tmp_path / "train" / f"{number}.nii.gz")
+    report = check(tmp_path, kind="single", near=-1)
+    assert report.findings == []
+    assert report.sizes == {"80x70": 2}

@@ -11,7 +11,8 @@ import numpy as np
 
 from translatekit.datasets.palette import PALETTE_FILE, Palette, learn_palette
 from translatekit.errors import DataError
-from translatekit.images import Image, read_image, resize
+from translatekit.images import Image, open_image, resize
+from translatekit.images.formats import format_of
 from translatekit.requirements import missing, of_extra
 from translatekit_tools.prepare.alignment import correlation
 from translatekit_tools.prepare.check.items import Found, Item
@@ -43,8 +44,8 @@ class Looked:
 
 
 def images_of(item: Item, halves: bool) -> list[Image]:
-    """The images of an item: its files, or the halves of its one file."""
-    images = [read_image(path) for path in item]
+    """The images of an item: its files (of volumes, the middle slice), or the halves of its one file."""
+    images = [_read(path) for path in item]
     if not halves:
         return images
     height, width = images[0].pixels.shape[:2]
@@ -52,6 +53,12 @@ def images_of(item: Item, halves: bool) -> list[Image]:
     if not half:
         raise DataError(f"{item[0]} is 1 pixel wide and cannot hold two halves: replace or remove it")
     return [images[0].part(0, 0, height, half), images[0].part(0, width - half, height, half)]
+
+
+def _read(path: Path) -> Image:
+    with open_image(path) as file:
+        is_volume = format_of(path).volumes and path.suffix.lower() not in (".tif", ".tiff")
+        return file.read(file.header().pages // 2 if is_volume else 0)
 
 
 def look_at(
