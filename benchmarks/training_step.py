@@ -26,6 +26,7 @@ from lightning_fabric import Fabric
 from machine import describe
 
 from translatekit.config import RunConfig
+from translatekit.image_spec import RGB
 from translatekit.networks.factory import Networks
 from translatekit.networks.layers import DoublingConv2d, HalvingConv2d
 from translatekit.precision import FABRIC, torch_slowness
@@ -80,7 +81,7 @@ def build(
         discriminator_name=options.discriminator,
         discriminator_options=options.discriminator_options,
     )
-    data = SimpleNamespace(channels={"input": 3, "target": 3, "A": 3, "B": 3})
+    data = SimpleNamespace(specs=dict.fromkeys(("input", "target", "A", "B"), RGB))
     method = registry("method").load(name)(config.method_options, factory, data)
     batch = make_batch(name, batch_size, size, torch.device(device))
     if plain:
