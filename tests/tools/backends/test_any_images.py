@@ -285,3 +285,25 @@ def test_photographs_become_values(tmp_path: Path) -> None:
     assert translator.dtypes == ("uint8",)  # type: ignore[attr-defined]
     output = translator(np.array([0, 255], np.uint8).reshape(1, 1, 2, 1))
     assert (output.dtype, output.flatten().tolist()) == (np.float32, [-1024, 3071])
+
+
+@pytest.mark.parametrize("channels", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (4, 13))])
+def test_tensorrt_rtx_builds_engines_of_float32(tmp_path: Path, channels: int) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    import onnx
+    from translatekit_tools.backends.tensorrt.engine_file import graph_path
+
+    spec = values_spec(channels)
+    report = compile_model(
+        same(tmp_path / "same.safetensors", spec),
+        tmp_path / "same.engine",
+        flavour="tensorrt-rtx",
+        target="8.9",
+    )
+    info = read_any_info(report.path)
+    assert (info.compiled["dtype"], info.input, info.output) == ("float32", spec, spec)
+    assert report.parity["psnr"] > 110
+    graph = onnx.load(str(graph_path(report.path))).graph
+    ends = [end.type.tensor_type for end in (*graph.input, *graph.output)]
+    assert [end.elem_type for end in ends] == [onnx.TensorProto.FLOAT] * 2
+    assert [end.shape.dim[3].dim_value for end in ends] == [channels] * 2

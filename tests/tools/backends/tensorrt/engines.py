@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from translatekit.model_info import ModelInfo
 INFO = ModelInfo(method="test", generator="unet", size=8, size_multiple=4)
 
 
-def write_engine(path: Path, batch: str = "1,2,4", shapes: str = "8x8,16x12", **header: str) -> Path:
+def write_engine(
+    path: Path, batch: str = "1,2,4", shapes: str = "8x8,16x12", *, dtype: str = "uint8", **header: str
+) -> Path:
     """An engine that inverts images, with its JSON file."""
     profiles = parse_profiles(batch, shapes, INFO)
     sides = [[[*shape, 3] for shape in (p.minimum, p.optimum, p.maximum)] for p in profiles]
@@ -28,9 +31,9 @@ def write_engine(path: Path, batch: str = "1,2,4", shapes: str = "8x8,16x12", **
         "driver": "13.0",
         **header,
     }
-    write_header(
-        path, EngineHeader(info=INFO, sha256=hash_engine(path.read_bytes()), profiles=profiles, **fields)
-    )
+    info = replace(INFO, compiled={"dtype": dtype})
+    digest = hash_engine(path.read_bytes())
+    write_header(path, EngineHeader(info=info, sha256=digest, profiles=profiles, **fields))
     return path
 
 

@@ -105,6 +105,34 @@ np.testing.assert_allclose(result, (255 - batch) / 255, atol=1e-6)
     )
 
 
+def test_engines_of_float32(run_on_stub: RunPython, tmp_path: Path) -> None:
+    run_on_stub(
+        START
+        + """
+translator = load(engine)
+assert translator.dtypes == ("uint8", "float32")
+batches = [(images(count) / 255).astype(np.float32) for count in (1, 3, 9)]
+for batch, future in [(batch, translator.submit(batch)) for batch in batches]:
+    result = future.result()
+    assert result.dtype == np.float32 and result.shape == batch.shape
+    np.testing.assert_array_equal(result.view(np.uint8), 255 - batch.view(np.uint8))
+assert "hold NaN or infinite values" in refused(translator, np.full((1, 8, 8, 3), np.nan, np.float32))
+""",
+        write_engine(tmp_path / "model.engine", dtype="float32"),
+        FAKE_FLOAT="1",
+    )
+
+
+def test_an_engine_of_another_dtype_than_its_header_says_is_refused(
+    run_on_stub: RunPython, engine: Path
+) -> None:
+    run_on_stub(
+        START + 'assert "the engine\'s image is not uint8" in refused(load, engine)',
+        engine,
+        FAKE_FLOAT="1",
+    )
+
+
 def test_any_thread_may_call_and_the_callers_context_is_its_own(run_on_stub: RunPython, engine: Path) -> None:
     run_on_stub(
         START
@@ -228,7 +256,7 @@ assert driver.stub_live() == 0
 
 
 def test_results_of_unknown_shape_are_refused(run_on_stub: RunPython, engine: Path) -> None:
-    run_on_stub(START + "assert 'does not run' in refused(load(engine), images(1))", engine, FAKE_UNKNOWN=1)
+    run_on_stub(START + "assert 'does not run' in refused(load, engine)", engine, FAKE_UNKNOWN=1)
 
 
 def test_a_gpu_without_room_for_the_engine_is_told(run_on_stub: RunPython, engine: Path) -> None:
