@@ -97,5 +97,5 @@ def test_a_missing_package_is_named(compiled: Compiled, monkeypatch: pytest.Monk
     other = TiledTranslator(translatekit.load(compiled("unet running", ".onnx").path), TILE, OVERLAP)
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert other(picture()).shape == picture().shape  # normalizes by constants
-    with pytest.raises(OptionError, match=r"pip install 'translatekit\[onnx\]'"):
+    with pytest.raises(OptionError, match=r"pip install 'translatekit\[compile\]'"):
         tiled(picture())
