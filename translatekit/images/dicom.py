@@ -162,6 +162,8 @@ def _series(folder: Path) -> tuple[list[tuple[Path | bytes, Any]], tuple[float, 
             dataset = _dataset(path, pixels=False)
             if "Rows" in dataset:
                 found.append((path, dataset))
+            elif _should_be_image(dataset):
+                raise DataError(f"{path.name} in it is cut off; replace or remove it")
     if not found:
         raise DataError("it is a folder without DICOM images; choose one that holds a series")
     series = {str(dataset.get("SeriesInstanceUID", "")) for _, dataset in found}
@@ -191,6 +193,12 @@ def _series(folder: Path) -> tuple[list[tuple[Path | bytes, Any]], tuple[float, 
 def _is_dicom(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
+
+
+def _should_be_image(dataset: Any) -> bool:
+    """Whether a file without pixels is a damaged image, and no report, plan or directory."""
+    kind = getattr(dataset.get("SOPClassUID"), "name", "")
+    return not kind or "Image Storage" in kind
 
 
 def _position(dataset: Any) -> float | None:

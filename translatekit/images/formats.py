@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -326,7 +326,13 @@ def check_holds(spec: FormatSpec, image: Image, suffix: str) -> None:
 
 
 def write_volume(
-    path: Path, images: Iterable[Image], *, pages: int, suffix: str | None = None, compression: int = 4
+    path: Path,
+    images: Iterable[Image],
+    *,
+    pages: int,
+    suffix: str | None = None,
+    compression: int = 4,
+    before_rename: Callable[[Path], None] | None = None,
 ) -> None:
     """Write slices, or pages, into one file or folder, which takes its name when it is whole.
 
@@ -336,6 +342,7 @@ def write_volume(
         pages: how many there are.
         suffix: whose format it is; the name's, unless it is given.
         compression: effort, from 0 (none) to 9.
+        before_rename: called with what is complete, before it takes its name.
 
     Raises:
         OptionError: nothing writes such files.
@@ -347,6 +354,8 @@ def write_volume(
     write = spec.load_volume_writer()
     with (atomic_folder if spec.folders else atomic_path)(path) as temporary:
         write(temporary, _checked(images, spec, suffix), pages=pages, suffix=suffix, compression=compression)
+        if before_rename is not None:
+            before_rename(temporary)
 
 
 def _checked(images: Iterable[Image], spec: FormatSpec, suffix: str) -> Iterator[Image]:

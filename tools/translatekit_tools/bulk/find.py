@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from translatekit.errors import DataError, OptionError
-from translatekit.images import image_suffixes, is_image, writable_suffixes
+from translatekit.images import image_suffixes, is_image, suffix_of, writable_suffixes
 from translatekit_tools.bulk.addresses import (
     STANDARD,
     check_url,
@@ -26,6 +26,7 @@ from translatekit_tools.bulk.kinds import (
     VIDEO_SUFFIXES,
     WRITABLE_VIDEO_SUFFIXES,
     is_animation,
+    is_slice,
     is_video,
 )
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
@@ -181,13 +182,24 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
         if folder not in manifests:
             manifests[folder] = Manifest(folder)
         suffix = options.suffix or (DEFAULT_SUFFIX if out is None and found.beside else "")
-        name = found.relative.stem + suffix + _output_suffix(found.source, options)
+        name = _stem(found.relative, found.source) + suffix + _output_suffix(found.source, options)
         output = folder if found.problem else folder / found.relative.with_name(name)
         jobs.append(
             Job(source=found.source, output=output, manifest=manifests[folder], problem=found.problem)
         )
     findings.jobs = _with_alternatives(_without_own_outputs(jobs, findings))
     return findings
+
+
+def _stem(relative: Path, source: Path) -> str:
+    """A name without the suffix of its format: ``.nii.gz`` is one, and a folder has none."""
+    return relative.name if source.is_dir() else relative.name.removesuffix(_suffix_as_written(relative))
+
+
+def _suffix_as_written(path: Path) -> str:
+    """The suffix of a file's name, with the letters that it has."""
+    length = len(suffix_of(path))
+    return path.name[-length:] if length else ""
 
 
 def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options: RunOptions) -> Job:
@@ -244,7 +256,7 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
 
 def _names_a_file(out: Path, inputs: Sequence[str | Path]) -> bool:
     """Whether an output that is no folder yet is meant as one file: a folder of several may have a dot in its name."""
-    if out.suffix.lower() in image_suffixes() | VIDEO_SUFFIXES:
+    if suffix_of(out) in image_suffixes() | VIDEO_SUFFIXES:
         return True
     return bool(out.suffix) and len(inputs) == 1 and Path(inputs[0]).expanduser().is_file()
 
@@ -255,7 +267,7 @@ def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOption
     if len(files) != 1 or not (only.is_file() or is_sequence(only)):
         raise OptionError(f"the output {out} is one file, but the input is not one: name a folder with -o")
     what, writable = _writable(files[0].source)
-    if out.suffix.lower() not in writable:
+    if suffix_of(out) not in writable:
         raise OptionError(
             f"{what} cannot be written as {out.suffix!r}: let the output end in one of {', '.join(sorted(writable))}, "
             f"or in a slash where it is a folder: -o {out}/"
@@ -287,7 +299,7 @@ def _expand(inputs: Sequence[str | Path], out: Path | None, findings: Findings) 
             files = [
                 _Found(
                     source=file,
-                    relative=below / file.relative_to(path),
+                    relative=below / (file.relative_to(path) if file != path else Path(named.name)),
                     default_out=default_out,
                     problem=problem,
                 )
@@ -377,7 +389,8 @@ def _walk(folder: Path, out: Path | None, findings: Findings) -> Iterator[tuple[
             folders[:] = [path.name for path in inside if not path.is_symlink() and is_new(path)]
             if MANIFEST_NAME in files:
                 earlier[Path(parent)] = Manifest(Path(parent))
-            for path in _readable((Path(parent, name) for name in sorted(files)), findings):
+            found = list(_readable((Path(parent, name) for name in sorted(files)), findings))
+            for path in _with_series(found):
                 if is_output(path):
                     findings.earlier.add(_place(path))
                 else:
@@ -395,11 +408,19 @@ def _readable(paths: Iterable[Path], findings: Findings) -> Iterator[Path]:
     for path in paths:
         if path.name.startswith(".") or not (path.is_file() or path.is_symlink()):
             continue
-        suffix = path.suffix.lower()
+        suffix = suffix_of(path)
         if suffix in image_suffixes() | VIDEO_SUFFIXES:
             yield path
         elif suffix not in _NO_IMAGES and path.is_file():
             findings.unread.add(_place(path))
+
+
+def _with_series(files: list[Path]) -> list[Path]:
+    """The files of one folder; those of a series are one, which is the folder itself."""
+    slices = [path for path in files if is_slice(path)]
+    if len(slices) < 2:
+        return files
+    return [*(path for path in files if not is_slice(path)), slices[0].parent]
 
 
 def _is_within(path: Path, folder: Path) -> bool:
@@ -426,12 +447,14 @@ def _place(path: Path) -> str:
 
 
 def _output_suffix(source: Path, options: RunOptions) -> str:
+    if source.is_dir() and not is_sequence(source):
+        return "" if options.format == "keep" else SUFFIXES[options.format]
     if options.container is not None and (source.suffix.lower() in VIDEO_SUFFIXES or is_sequence(source)):
         return f".{options.container}"
     if (
         is_sequence(source)
         or is_stream(str(source))
-        or source.suffix.lower() not in image_suffixes() | VIDEO_SUFFIXES
+        or suffix_of(source) not in image_suffixes() | VIDEO_SUFFIXES
     ):
         return ".mp4"
     if source.suffix.lower() in VIDEO_SUFFIXES:
@@ -440,7 +463,7 @@ def _output_suffix(source: Path, options: RunOptions) -> str:
         return source.suffix
     if options.format != "keep":
         return SUFFIXES[options.format]
-    return source.suffix if source.suffix.lower() in writable_suffixes() else ".png"
+    return _suffix_as_written(source) if suffix_of(source) in writable_suffixes() else ".png"
 
 
 def _without_own_outputs(jobs: list[Job], findings: Findings) -> list[Job]:

@@ -38,7 +38,8 @@ STREAMED = ("mkv", "webm", "ts", "nut", "mp4", "mov", "flv", "y4m", "raw")
 RAW_SUFFIXES = frozenset({".y4m", ".raw"})
 """Suffixes of frames as they are, without anything else."""
 
-_TIFF = frozenset({".tif", ".tiff"})
+SERIES_SUFFIX = ".dcm"
+"""Of the files in a folder that is a volume."""
 
 
 def is_animation(path: Path) -> bool:
@@ -80,22 +81,46 @@ def _read_at(file: BinaryIO, place: int, count: int) -> bytes:
 
 
 def is_multipage(source: Path, output: Path) -> bool:
-    """Whether a file is a TIFF of several pages, and its output can be one."""
-    return output.suffix.lower() in _TIFF and source.suffix.lower() in _TIFF and has_several_frames(source)
+    """Whether a file (or the folder of a series) holds several pages or slices, and its output can."""
+    return _may_hold_pages(source) and _may_hold_pages(output) and has_several_frames(source)
 
 
 def has_several_frames(source: Path) -> bool:
-    """Whether an image file has several frames or pages."""
+    """Whether an image file has several frames, pages or slices."""
     if source.suffix.lower() in VIDEO_SUFFIXES:
         return False
-    if source.suffix.lower() not in _TIFF:
+    if not _may_hold_pages(source):
         return is_animation(source)
-    from translatekit.images import UnreadableImageError, count_pages
+    from translatekit.errors import TranslatekitError
+    from translatekit.images import count_pages
 
     try:
         return count_pages(source) > 1
-    except UnreadableImageError:
+    except TranslatekitError:
         return False  # whoever reads it says what is wrong with it
+
+
+def _may_hold_pages(path: Path) -> bool:
+    """Whether the format of a file, by its name, is one of several pages; a folder is a series."""
+    from translatekit.images.formats import format_named, image_suffixes, suffix_of
+
+    suffix = suffix_of(path)
+    return not suffix or (suffix in image_suffixes() and format_named(suffix).volumes)
+
+
+def is_slice(path: Path) -> bool:
+    """Whether a file, by its name, may be a slice of a series, which its folder is then."""
+    from translatekit.images.formats import format_named, image_suffixes, suffix_of
+
+    suffix = suffix_of(path)
+    return suffix in image_suffixes() and format_named(suffix).folders
+
+
+def volume_suffix(output: Path) -> str:
+    """The suffix of the format that a volume is written in; a folder without one is a series."""
+    from translatekit.images.formats import suffix_of
+
+    return suffix_of(output) or SERIES_SUFFIX
 
 
 def is_video(source: Path, output: Path) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from translatekit.storage import hash_bytes
+from translatekit.storage import hash_bytes, hash_file
 from translatekit_tools.bulk.unfinished import Unfinished
 from translatekit_tools.journal import Journal
 
@@ -38,6 +38,30 @@ class Entry:
     output_size: int
     model_hash: str
     options_hash: str
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files in a folder.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    return sum(each.stat().st_size for each in _files(path))
+
+
+def hash_path(path: Path) -> str:
+    """The hash of a file, or of the names and bytes of those in a folder.
+
+    Raises:
+        OSError: they cannot be read.
+    """
+    if not path.is_dir():
+        return hash_file(path)
+    return hash_options({"files": [[each.name, hash_file(each)] for each in _files(path)]})
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
 
 
 class Manifest:

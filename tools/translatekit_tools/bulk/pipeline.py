@@ -19,12 +19,11 @@ from translatekit.errors import DataError, TranslatekitError
 from translatekit.images import (
     Image,
     UnreadableImageError,
-    count_pages,
     read_header,
     read_size,
     suffix_of,
-    write_pages,
 )
+from translatekit.images.formats import open_image, write_volume
 from translatekit.inference.batching import Request, by_shape, translate_batches
 from translatekit.inference.inputs import cut_to_8_bits
 from translatekit.inference.predictor import Predictor
@@ -33,7 +32,6 @@ from translatekit.interfaces import Translator
 from translatekit.model_file import find_model
 from translatekit.requirements import VIDEO, require
 from translatekit.storage import (
-    atomic_path,
     commit_file,
     hash_bytes,
     hash_file,
@@ -42,15 +40,16 @@ from translatekit.storage import (
 )
 from translatekit_tools.bulk.addresses import is_sequence, sequence_files
 from translatekit_tools.bulk.find import Job, find_jobs
-from translatekit_tools.bulk.images import Decoded, decode, encode
+from translatekit_tools.bulk.images import Decoded, Slices, ask, decode, encode
 from translatekit_tools.bulk.kinds import (
     ANIMATION_SUFFIXES,
     RAW_SUFFIXES,
     has_several_frames,
     is_multipage,
     is_video,
+    volume_suffix,
 )
-from translatekit_tools.bulk.manifest import Entry, hash_options
+from translatekit_tools.bulk.manifest import Entry, hash_options, hash_path, size_of
 from translatekit_tools.bulk.memory import MemoryBudget, Planner, bytes_a_pixel
 from translatekit_tools.bulk.model import make_predictor, open_model
 from translatekit_tools.bulk.options import RunOptions
@@ -275,9 +274,10 @@ class _Pipeline:
             raise DataError(job.problem)
         data = b""
         try:
-            item.bytes_read = job.source.stat().st_size
-            if item.bytes_read > _SMALL_FILE:  # decoded from where it is, when its turn comes
-                item.input_hash = hash_file(job.source)
+            item.bytes_read = size_of(job.source)
+            # Decoded from where it is, when its turn comes.
+            if item.bytes_read > _SMALL_FILE or job.source.is_dir():
+                item.input_hash = hash_path(job.source)
             else:
                 data = job.source.read_bytes()
                 item.input_hash, item.bytes_read = hash_bytes(data), len(data)
@@ -296,10 +296,11 @@ class _Pipeline:
         Raises:
             DataError: something else is there.
         """
-        output = item.job.output
+        job, output = item.job, item.job.output
         if self.options.force or not output.exists():
             return False
-        entry = item.job.manifest.find(output, hash_file(output)) if output.is_file() else None
+        ours = output.is_file() or job.source.is_dir()
+        entry = job.manifest.find(output, hash_path(output)) if ours else None
         if entry is None:
             raise DataError(
                 f"{output} exists and is not what an earlier run wrote there: "
@@ -391,8 +392,10 @@ class _Pipeline:
         item.image = self._decoded(item, item.predictor, item.max_batch)
         item.data = b""
 
-    def _decoded(self, item: _Item, predictor: Predictor, max_batch: int = 1, page: int = 0) -> Decoded:
-        image = decode(item.job.source, item.data, predictor, max_batch, page)
+    def _decoded(self, item: _Item, predictor: Predictor, max_batch: int) -> Decoded:
+        return self._told(decode(item.job.source, item.data, predictor, max_batch))
+
+    def _told(self, image: Decoded) -> Decoded:
         if image.cut:
             self._warn_once("depth", cut_to_8_bits("an image"))
         return image
@@ -404,7 +407,7 @@ class _Pipeline:
             yield _guarded(partial(translate, progress=progress))(_Item(index, job))
 
     def translate_pages(self, item: _Item, progress: Progress | None) -> None:
-        """From a TIFF of several pages to one of as many, each of its own size and depth."""
+        """From a file of several pages or slices, or a series, to one of as many."""
         self.read(item)
         if item.outcome is not None or self.options.dry_run:
             if item.outcome is None:
@@ -412,23 +415,31 @@ class _Pipeline:
             return
         job, source = item.job, item.data or item.job.source
         report = getattr(progress, "frames", _ignore)
-        extents = [self._extent(item, page) for page in range(count_pages(source))]
-
-        def pages() -> Iterator[Image]:
-            for page, (height, width, image_bytes) in enumerate(extents):
-                predictor, _ = self.planner.plan(height, width, image_bytes, 1)
-                with self.timer.stage("decode"):
-                    image = self._decoded(item, predictor, page=page)
-                yield from (done.image() for done in translate_batches([[image]], self.timer.stage))
-                report(page + 1, len(extents))
-
-        big = sum(height * width for height, width, _ in extents) * 8 > 2**32 - 2**24  # RGBA of 16 bits
         try:
             job.output.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise write_error(error, job.output) from None
-        with atomic_path(job.output, before_rename=lambda: self._record_file(item, made)) as made:
-            write_pages(made, pages(), self.options.compression, big)
+        with open_image(source, suffix=suffix_of(job.source)) as volume:
+            count = volume.header().pages
+            extents = [self._extent(item, page) for page in range(count)]
+            slices = Slices(volume, self.predictor.info.input, str(job.source))
+
+            def pages() -> Iterator[Image]:
+                for page, (height, width, image_bytes) in enumerate(extents):
+                    predictor, _ = self.planner.plan(height, width, image_bytes, 1)
+                    with self.timer.stage("decode"):
+                        image = self._told(ask(*slices.read(page), predictor))
+                    yield from (done.image() for done in translate_batches([[image]], self.timer.stage))
+                    report(page + 1, count)
+
+            write_volume(
+                job.output,
+                pages(),
+                pages=count,
+                suffix=volume_suffix(job.output),
+                compression=self.options.compression,
+                before_rename=partial(self._record_file, item),
+            )
         item.finish("translated")
 
     def translate_video(self, item: _Item, progress: Progress | None) -> None:
@@ -506,7 +517,7 @@ class _Pipeline:
         item.finish("translated")
 
     def _record_file(self, item: _Item, made: Path) -> None:
-        self._record(item, hash_file(made), made.stat().st_size)
+        self._record(item, hash_path(made), size_of(made))
 
     def _record(self, item: _Item, output_hash: str, output_size: int) -> None:
         """Put an output into its manifest."""
@@ -529,9 +540,7 @@ class _Pipeline:
         assert item.image is not None
         job = item.job
         with self.timer.stage("encode"):
-            data = encode(
-                item.image, job.output.suffix.lower(), self.options.quality, self.options.compression
-            )
+            data = encode(item.image, suffix_of(job.output), self.options.quality, self.options.compression)
         try:
             with self.timer.stage("write"):
                 job.output.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,180 @@
+"""Volumes are translated slice by slice, and are written as they came."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from translatekit_tools.bulk import translate
+
+from translatekit.image_spec import ImageSpec
+from translatekit.images import read_image
+from translatekit.images.formats import open_image
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
+from translatekit.networks.factory import make_generator
+
+RNG = np.random.default_rng(0)
+CT = ImageSpec(channels=("CT",), meaning="values", dtype="int16").with_range(-1024, 3071, unit="HU")
+SIDE, PAGES = 16, 5
+
+
+class MiddleOf:
+    """Gives back the middle one of the slices that it takes, and remembers what it was given."""
+
+    device = "cpu"
+
+    def __init__(self, slices: int = 1) -> None:
+        names = tuple(f"CT {offset:+d}" for offset in range(-(slices // 2), slices // 2 + 1))
+        taken = CT if slices == 1 else ImageSpec(**{**_fields(CT), "channels": names, "slices": slices})
+        self.info = ModelInfo(method="test", generator="none", input=taken, output=CT, size_multiple=8)
+        self.given: list[np.ndarray] = []
+        self._middle = slices // 2
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        self.given += list(batch)
+        return batch[..., self._middle : self._middle + 1]
+
+
+def _fields(spec: ImageSpec) -> dict[str, object]:
+    return {name: getattr(spec, name) for name in spec.__slots__}
+
+
+def scan(pages: int = PAGES) -> np.ndarray:
+    return RNG.integers(-1000, 3000, (pages, SIDE, SIDE)).astype(np.int16)
+
+
+def write_nifti(path: Path, pixels: np.ndarray) -> np.ndarray:
+    nibabel = pytest.importorskip("nibabel")
+    affine = np.diag([0.7, 0.8, 2.5, 1.0])
+    nibabel.save(nibabel.Nifti1Image(pixels.transpose(2, 1, 0), affine), path)
+    return affine
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    with open_image(path) as volume:
+        return np.stack([volume.read(page).pixels[:, :, 0] for page in range(volume.header().pages)])
+
+
+def test_a_nifti_volume_stays_one_with_its_place_in_space(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    pixels = scan()
+    affine = write_nifti(tmp_path / "patient.nii.gz", pixels)
+    summary = translate(tmp_path / "patient.nii.gz", MiddleOf(), tmp_path / "out")
+    assert not summary.failed
+    (made,) = summary.outputs
+    assert made.name == "patient.nii.gz"
+    assert np.array_equal(pixels_of(made), pixels_of(tmp_path / "patient.nii.gz"))
+    assert np.allclose(nibabel.load(made).affine, affine)
+
+
+def test_neighbouring_slices_are_the_models_channels(tmp_path: Path) -> None:
+    pixels = scan()
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack")
+    model = MiddleOf(3)
+    summary = translate(tmp_path / "a.tif", model, tmp_path / "out")
+    assert not summary.failed
+    around = [[max(page - 1, 0), page, min(page + 1, PAGES - 1)] for page in range(PAGES)]
+    for given, near in zip(model.given, around, strict=True):
+        assert np.array_equal(given, pixels[near].transpose(1, 2, 0))
+    assert np.array_equal(pixels_of(summary.outputs[0]), pixels)
+
+
+def test_one_image_has_no_neighbours(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", scan(1)[0], photometric="minisblack")
+    ((_, reason),) = translate(tmp_path / "a.tif", MiddleOf(3), tmp_path / "out").failed
+    assert "3 neighbouring slices of a volume: give it the whole volume" in reason
+
+
+def write_series(folder: Path, pixels: np.ndarray) -> None:
+    """A CT series as scanners write it, its files in no order."""
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    folder.mkdir(parents=True)
+    series, study = generate_uid(), generate_uid()
+    for place, page in enumerate(pixels):
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.MediaStorageSOPClassUID = CTImageStorage
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+        data.SOPClassUID, data.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+        data.SeriesInstanceUID, data.StudyInstanceUID, data.Modality = series, study, "CT"
+        data.PatientName, data.PatientID = "A^B", "7"
+        data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, 2.5 * place], [1, 0, 0, 0, 1, 0]
+        data.PixelSpacing, data.SliceThickness, data.InstanceNumber = [0.8, 0.7], 2.5, place + 1
+        data.Rows, data.Columns = page.shape
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.BitsAllocated = data.BitsStored = 16
+        data.HighBit, data.PixelRepresentation = 15, 0
+        data.RescaleSlope, data.RescaleIntercept = 1, -1024
+        data.PixelData = (page.astype(np.int32) + 1024).astype(np.uint16).tobytes()
+        data.save_as(folder / f"{(place * 7) % 31:02}.dcm", enforce_file_format=True)
+
+
+def test_a_study_is_mirrored_series_by_series(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    scans = {"patient1/ct": scan(), "patient2/ct": scan(3)}
+    for name, pixels in scans.items():
+        write_series(tmp_path / "study" / name, pixels)
+    summary = translate(tmp_path / "study", MiddleOf(), tmp_path / "out")
+    assert not summary.failed
+    assert {path.relative_to(tmp_path / "out").as_posix() for path in summary.outputs} == set(scans)
+    for name, pixels in scans.items():
+        made = tmp_path / "out" / name
+        assert np.array_equal(pixels_of(made), pixels)
+        old = pydicom.dcmread(next((tmp_path / "study" / name).iterdir()))
+        new = pydicom.dcmread(next(made.iterdir()))
+        assert new.PatientID == old.PatientID
+        assert new.SeriesInstanceUID != old.SeriesInstanceUID
+        assert "DERIVED" in new.ImageType
+
+
+def test_a_series_is_done_or_not_done(tmp_path: Path) -> None:
+    write_series(tmp_path / "study" / "a", scan())
+    write_series(tmp_path / "study" / "b", scan())
+    model = tmp_path / "model.safetensors"
+    network = make_generator(
+        "resnet", {"width": 2, "blocks": 1, "norm": "none"}, in_channels=1, out_channels=1
+    )
+    info = ModelInfo(
+        method="test",
+        generator="resnet",
+        generator_options=dict(network.arguments),
+        input=CT,
+        output=CT,
+        size_multiple=int(network.size_multiple),
+    )
+    save_model(model, network.state_dict(), info)
+    run = partial(translate, tmp_path / "study", model, tmp_path / "out")
+    assert run().translated == 2
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.dcm")}
+    assert run().skipped == 2
+    (tmp_path / "study" / "b" / "00.dcm").unlink()
+    again = run()
+    assert (again.translated, again.skipped) == (1, 1)
+    assert len(list((tmp_path / "out" / "b").iterdir())) == PAGES - 1
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "a").iterdir()
+    }.items() <= before.items()
+
+
+def test_a_series_cut_short_is_named_and_nothing_of_it_is_written(tmp_path: Path) -> None:
+    write_series(tmp_path / "study" / "ct", scan())
+    victim = sorted((tmp_path / "study" / "ct").iterdir())[2]
+    victim.write_bytes(victim.read_bytes()[:600])
+    ((source, reason),) = translate(tmp_path / "study", MiddleOf(), tmp_path / "out").failed
+    assert Path(source) == tmp_path / "study" / "ct"
+    assert f"{victim.name} in it is cut off" in reason
+    assert not list((tmp_path / "out").rglob("*.dcm"))
+
+
+def test_slices_that_are_read_alone_are_images(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct", scan())
+    file = sorted((tmp_path / "ct").iterdir())[0]
+    (made,) = translate(file, MiddleOf(), tmp_path / "out").outputs
+    assert np.array_equal(read_image(made).pixels, read_image(file).pixels)
