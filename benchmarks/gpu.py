@@ -382,7 +382,7 @@ def works_beside_torch(translator: Any) -> bool | None:
 
 
 def rate_in_flight(translator: Any, batch: int) -> float:
-    """Images a second with three batches under way."""
+    """Images a second with three batches in flight."""
     images = random_images(batch)
     waiting: list[Any] = []
 

@@ -389,7 +389,7 @@ class Translator(Protocol):
     What follows is all that one must have. ``run`` uses more of it where it is there: ``device``, its name;
     ``preferred_batch``, how many images at once are quickest; ``dtypes``, those of ``uint8`` and ``float32`` that it
     takes without a loss, both where it does not say; ``submit(batch)``, which returns at once, and ``result()`` of what
-    it returns, so that several batches are under way; ``set_noise(seed)`` for ``--noise``; and
+    it returns, so that several batches are in flight; ``set_noise(seed)`` for ``--noise``; and
     ``fixed_statistics(parts)`` for ``--tile``, within which a part of an image is normalized by the statistics of all
     of its parts.
 

@@ -28,7 +28,7 @@ def find_remarks(files: Sequence[Path]) -> list[str]:
         One sentence for each kind of problem, with the remedy; mostly none.
     """
     found = []
-    chosen = _spread(files, _DECODED)
+    chosen = _evenly_spaced(files, _DECODED)
     top = _highest_class(chosen)
     if top is not None:
         found.append(
@@ -37,7 +37,7 @@ def find_remarks(files: Sequence[Path]) -> list[str]:
             "translatekit prepare labels"
         )
     tiffs = [path for path in files if path.suffix.lower() in _TIFF]
-    several = [path for path in _spread(tiffs, _COUNTED) if _pages(path) > 1]
+    several = [path for path in _evenly_spaced(tiffs, _COUNTED) if _pages(path) > 1]
     if several:
         found.append(
             f"files in {several[0].parent} have several pages ({listed([path.name for path in several])}), of which "
@@ -46,7 +46,7 @@ def find_remarks(files: Sequence[Path]) -> list[str]:
     return found
 
 
-def _spread(files: Sequence[Path], count: int) -> list[Path]:
+def _evenly_spaced(files: Sequence[Path], count: int) -> list[Path]:
     places = np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)
     return [files[place] for place in places]
 

@@ -38,7 +38,7 @@ class Predictor:
     """Translates images of any size, alone or many, with a translator that takes batches of one size.
 
     Each image is fitted to a size that the network takes, translated in a batch with others of its shape or in tiles,
-    and cut back. Where the translator can be given several batches at once, three are under way.
+    and cut back. Where the translator can be given several batches at once, three are in flight.
 
     It may be called from any thread, by one at a time, as its translator.
 

@@ -176,11 +176,11 @@ def bench(
                 row.problem = _unless_named(str(slow), backend, precision)
             except TranslatekitError as error:
                 row.problem = str(error)
-        take_turns(workers, checked.rounds, say)
+        interleave(workers, checked.rounds, say)
     return rows
 
 
-def take_turns(workers: Sequence[tuple[Row, Worker]], rounds: int, say: Say) -> None:
+def interleave(workers: Sequence[tuple[Row, Worker]], rounds: int, say: Say) -> None:
     """Let each worker measure once a round, and put the figures into its row."""
     alone: list[list[float]] = [[] for _ in workers]
     end_to_end: list[list[float]] = [[] for _ in workers]

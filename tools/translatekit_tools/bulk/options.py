@@ -223,7 +223,7 @@ class RunOptions:
 
     deinterlace: bool = option(
         True,
-        "Make one picture of the two fields of interlaced frames; else the model sees them woven.",
+        "Make one frame of the two fields of interlaced frames; else the model sees them interlaced.",
         "Video",
         result=True,
     )

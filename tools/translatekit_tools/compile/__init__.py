@@ -70,7 +70,7 @@ def compile_model(
     from translatekit.requirements import require
     from translatekit_tools.backends.options import CompileOptions
     from translatekit_tools.backends.parity import compare
-    from translatekit_tools.compile.images import gather
+    from translatekit_tools.compile.images import sample_images
     from translatekit_tools.compile.source import Source, source_requires
 
     start = time.perf_counter()
@@ -97,7 +97,7 @@ def compile_model(
         details = compiler(source, made, checked, progress)
         progress("comparing with the model in fp32", None)
         free = details.get("shapes", "any") == "any"
-        images, checked_on = gather(checked.check, path, source.info, CHECK_IMAGES, free, source.dtype)
+        images, checked_on = sample_images(checked.check, path, source.info, CHECK_IMAGES, free, source.dtype)
         name, reference = source.reference()
         if spec.checker is None:
             candidate, remark = load(made, checked.device, None), ""
@@ -110,7 +110,7 @@ def compile_model(
         if parity.psnr < least:
             raise ModelFileError(
                 f"{out} was not written: at {checked.precision} its outputs reach {parity.psnr:.1f} dB against {name}, "
-                f"and {least:g} dB are asked for{_blame(source, checked.precision, images[:4])}: "
+                f"and {least:g} dB are asked for{_worst_group_note(source, checked.precision, images[:4])}: "
                 "choose another --precision, or accept it with --tolerance"
             )
         details["dtype"] = source.dtype
@@ -169,7 +169,7 @@ def _refuse_existing(paths: list[Path]) -> None:
             )
 
 
-def _blame(source: Any, precision: str, images: Any) -> str:
+def _worst_group_note(source: Any, precision: str, images: Any) -> str:
     if not source.is_torch:
         return ""
     from translatekit_tools.compile.groups import worst_group

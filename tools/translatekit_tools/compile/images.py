@@ -17,7 +17,7 @@ MAX_SIDE = 1024
 """Larger images are made smaller: what is compared is numbers, not detail."""
 
 
-def gather(
+def sample_images(
     folder: str | None, model: Path, info: ModelInfo, count: int, free_size: bool, dtype: str
 ) -> tuple[list[np.ndarray], str]:
     """Images (H, W, C) of ``info.input`` of sizes that the model takes, and where they are from.
@@ -38,7 +38,7 @@ def gather(
         if not path.is_dir():
             raise DataError(f"there is no folder {path}: name one with images")
         files = sorted(f for f in path.rglob("*") if is_image(f) and f.is_file())
-        found, origin = list(_read(_spread(files, count), info)), str(path)
+        found, origin = list(_read(_evenly_spaced(files, count), info)), str(path)
         if not found:
             raise DataError(f"the folder {path} holds no images that can be read: name another")
     else:
@@ -50,7 +50,7 @@ def gather(
     return [_as_dtype(_fit(pixels, info, free_size), info.input, dtype) for pixels in found], origin
 
 
-def _spread(files: list[Path], count: int) -> list[Path]:
+def _evenly_spaced(files: list[Path], count: int) -> list[Path]:
     step = max(1, len(files) // count)
     return files[::step][:count]
 

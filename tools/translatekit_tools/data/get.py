@@ -57,7 +57,7 @@ def get_data(
         raise DataError(f"{out} exists already: move it away, or choose another folder with -o")
     cache = (cache or cache_folder()).expanduser()
     tell = tell or (lambda _: None)
-    archives = [_obtain(recipe, remote, cache, url, trust, progress, tell) for remote in recipe.files]
+    archives = [_fetch_file(recipe, remote, cache, url, trust, progress, tell) for remote in recipe.files]
     unfinished = out.with_name(f".{out.name}.unfinished")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -76,7 +76,7 @@ def get_data(
     return out
 
 
-def _obtain(
+def _fetch_file(
     recipe: Recipe,
     remote: Remote,
     cache: Path,
@@ -106,7 +106,7 @@ def _unpack(archives: list[Path], folder: Path) -> None:
         unpack(archive, folder)
 
 
-def _keep(files: list[Path], folder: Path) -> None:
+def _copy_into(files: list[Path], folder: Path) -> None:
     for file in files:
         shutil.copyfile(file, folder / file.name)
 
@@ -144,6 +144,6 @@ def _join_cityscapes(archives: list[Path], folder: Path) -> None:
 
 _LAYOUTS: dict[str, Callable[[list[Path], Path], None]] = {
     "unpack": _unpack,
-    "files": _keep,
+    "files": _copy_into,
     "cityscapes": _join_cityscapes,
 }

@@ -36,7 +36,7 @@ class Measured:
 
 
 @dataclass(slots=True)
-class _Asked:
+class _PendingImage:
     """An image whose translation is measured."""
 
     source: np.ndarray
@@ -121,9 +121,9 @@ def _extract(images: MetricImages, tools: Tools, found: dict[int, list[Tensor]])
         found.setdefault(key, []).append(extractor(images).cpu())
 
 
-def _asked(predictor: Predictor, source: np.ndarray, target: np.ndarray) -> _Asked:
+def _asked(predictor: Predictor, source: np.ndarray, target: np.ndarray) -> _PendingImage:
     check_channels(source, predictor.info)
-    return _Asked(source, target, predictor.request(source))
+    return _PendingImage(source, target, predictor.request(source))
 
 
 def _confusions(found: np.ndarray, wanted: np.ndarray, classes: list[PaletteClass]) -> np.ndarray:

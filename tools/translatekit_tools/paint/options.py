@@ -45,7 +45,7 @@ class PaintOptions:
     max_megabytes: int = option(20, "Larger uploads are refused.", "Server", minimum=1, maximum=1024)
     max_waiting: int = option(
         64,
-        "Requests that may be under way at once; more are told to come again.",
+        "Requests that may be in progress at once; more are told to come again.",
         "Server",
         minimum=1,
         maximum=100_000,

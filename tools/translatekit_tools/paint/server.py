@@ -64,7 +64,7 @@ class Limits:
     Attributes:
         pixels: of an image.
         bytes: of an upload.
-        waiting: requests under way at once.
+        waiting: requests in progress at once.
         seconds: that an upload may take.
         decoding: images decoded or encoded at once.
     """

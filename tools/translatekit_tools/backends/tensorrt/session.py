@@ -131,7 +131,7 @@ class Session:
     def start(self, batch: np.ndarray) -> InFlight:
         """Start a batch; returns as soon as its images are in pinned memory.
 
-        With as many as `IN_FLIGHT` under way it waits for the oldest, whose result is kept.
+        With as many as `IN_FLIGHT` batches it waits for the oldest, whose result is kept.
 
         Args:
             batch: (N, H, W, C) of the dtype that it takes, N at most the largest of the profile.
@@ -208,7 +208,7 @@ class Session:
         return work.result
 
     def close(self) -> None:
-        """Wait for what is under way and free everything, here and now."""
+        """Wait for what is in flight and free everything, here and now."""
         self._synchronize()
         if self._runtime_cache is not None:
             self._runtime_cache.save()

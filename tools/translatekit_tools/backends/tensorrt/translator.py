@@ -95,7 +95,7 @@ class TensorRTTranslator:
     def submit(self, batch: np.ndarray) -> BatchFuture:
         """Start to translate a batch and return without waiting for it.
 
-        Up to three batches are under way at a time, one going up, one computed, one coming down; with more, the
+        Up to three batches are in flight at a time, one uploaded, one computed, one downloaded; with more, the
         oldest is waited for first. Batches are computed in the order of their submission.
 
         Args:

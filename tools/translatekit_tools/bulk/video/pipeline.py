@@ -452,9 +452,9 @@ class _Pipeline:
         options = self.options
         self.done = skip
         if self._reader.info.interlaced:
-            how = "each is deinterlaced (--no-deinterlace leaves the fields woven)"
+            how = "each is deinterlaced (--no-deinterlace leaves them interlaced)"
             if not options.deinterlace:
-                how = "they stay woven, by --no-deinterlace"
+                how = "they stay interlaced, by --no-deinterlace"
             self.say(f"the video is interlaced, its frames hold two fields each: {how}")
         self._smoother = Smoother(options.smooth, state) if options.smooth else None
         total = self._total()
