@@ -1,4 +1,4 @@
-"""A page of pictures: inputs, outputs and targets side by side, with figures."""
+"""A page of images: inputs, outputs and targets side by side, with figures."""
 
 from __future__ import annotations
 

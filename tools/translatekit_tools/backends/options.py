@@ -106,7 +106,7 @@ class CompileOptions:
     )
     backend: str | None = option(
         None,
-        "What to compile for, where several backends write files of OUT's ending; the first by name when not given.",
+        "What to compile for, where several backends write files of OUT's extension; the first by name when not given.",
         "Output",
         metavar="NAME",
     )

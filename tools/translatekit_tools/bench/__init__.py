@@ -262,7 +262,7 @@ def gather_files(folder: Path, options: BenchOptions, size: int) -> None:
     folder.mkdir()
     if options.data is None:
         from translatekit.images import Picture, encode_picture
-        from translatekit_tools.bench.pictures import draw
+        from translatekit_tools.bench.images import draw
 
         drawn = [encode_picture(Picture(pixels), ".jpg") for pixels in draw(min(options.images, 32), size)]
         for index in range(options.images):

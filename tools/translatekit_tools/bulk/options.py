@@ -233,7 +233,7 @@ class RunOptions:
         "Video",
         result=True,
     )
-    audio: bool = option(True, "Copy the sound.", "Video", result=True, copied=True)
+    audio: bool = option(True, "Copy the audio.", "Video", result=True, copied=True)
     map: str | None = option(
         None,
         "Tracks to take, such as v:1,a:0,s or a:eng (kind, number or language); the first video and all else "
@@ -306,6 +306,6 @@ class RunOptions:
         }
 
     def of_frames(self) -> dict[str, Any]:
-        """Those of them that the pictures of a video depend on, and not only what is copied beside them."""
+        """Those of them that the frames of a video depend on, and not only what is copied beside them."""
         copied = {field.name for field in fields(self) if field.metadata.get("copied")}
         return {name: value for name, value in self.of_result().items() if name not in copied}

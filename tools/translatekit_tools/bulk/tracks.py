@@ -23,7 +23,7 @@ class Selection:
 
     Attributes:
         map: terms such as ``v:1,a:0,s``, or None for all.
-        audio: whether sound is copied at all.
+        audio: whether audio is copied at all.
     """
 
     map: str | None = None

@@ -100,9 +100,9 @@ def measure_one(
                 _confusions(to_uint8(outputs), to_uint8(targets), tools.palette)
             )
         if tools.palette and tools.segmenter:
-            for prefix, pictures in (("fcn_", outputs), ("fcn_real_", targets)):
-                check_channels(pictures, tools.segmenter.info)
-                segmented = np.stack(list(tools.segmenter.predict(pictures)))
+            for prefix, maps in (("fcn_", outputs), ("fcn_real_", targets)):
+                check_channels(maps, tools.segmenter.info)
+                segmented = np.stack(list(tools.segmenter.predict(maps)))
                 confusions.setdefault(prefix, []).append(
                     _confusions(to_uint8(segmented), to_uint8(inputs), tools.palette)
                 )

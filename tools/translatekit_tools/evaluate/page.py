@@ -1,4 +1,4 @@
-"""The report of an evaluation: one file, pictures included, that opens anywhere."""
+"""The report of an evaluation: one file, images included, that opens anywhere."""
 
 from __future__ import annotations
 

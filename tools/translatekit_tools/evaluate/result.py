@@ -87,7 +87,7 @@ class Evaluation:
         return list(dict.fromkeys(name for model in self.models for name in model.metrics))
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: everything but the pictures."""
+        """For JSON: everything but the images."""
         return {
             "data": self.data,
             "split": self.split,

@@ -28,7 +28,7 @@ class Shift:
         y: how far it lies below A.
         here: correlation of the edges as they lie, up to 1.
         there: correlation where they fit best.
-        rival: the highest correlation away from that place: where patterns repeat, there are many such.
+        second_best: the highest correlation away from that place: where patterns repeat, there are many such.
         inside: whether the best place lies within the shifts that were tried, and not at their end.
     """
 
@@ -36,13 +36,13 @@ class Shift:
     y: int
     here: float
     there: float
-    rival: float
+    second_best: float
     inside: bool
 
     @property
     def is_off(self) -> bool:
         """Whether B clearly fits better at one other place, and at that alone."""
-        return self.inside and self.there - self.here > _ADVANTAGE and self.there - self.rival > _UNIQUE
+        return self.inside and self.there - self.here > _ADVANTAGE and self.there - self.second_best > _UNIQUE
 
     def __str__(self) -> str:
         across = f"{abs(self.x)} pixels to the {'right' if self.x > 0 else 'left'}" if self.x else ""
@@ -82,7 +82,7 @@ def find_shift(correlations: np.ndarray, size: tuple[int, int]) -> Shift:
         y=round((int(row) - REACH) * height / SIDE),
         here=float(correlations[near, near].max()),
         there=float(correlations.max()),
-        rival=float(elsewhere.max()),
+        second_best=float(elsewhere.max()),
         inside=bool(min(row, column) > 0 and max(row, column) < 2 * REACH),
     )
 

@@ -83,7 +83,7 @@ def _chosen(video: Path, every: int | None, fps: float | None) -> Iterator[_Fram
     try:
         with av.open(str(video)) as container:
             if not container.streams.video:
-                raise DataError(f"{video} has no pictures: name a video")
+                raise DataError(f"{video} has no frames: name a video")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             for number, frame in enumerate(container.decode(stream)):
