@@ -158,6 +158,7 @@ def register_formats() -> Iterable[FormatSpec]:
         target=raster,
         writer=encode,
         volume_writer="translatekit.images.tiff:write_volume",
+        keeps=("resolution", "description", "names of channels", "coordinates", "nodata"),
         summary="TIFF and BigTIFF of any number of channels, in all layouts, with pages",
         suffixes=(".tif", ".tiff"),
         signatures=((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
@@ -170,7 +171,7 @@ def register_formats() -> Iterable[FormatSpec]:
         ("jpeg", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), (".jpg", ".jpeg")),
         ("bmp", "Windows bitmaps", (".bmp", ".dib"), (".bmp",)),
         ("webp", "WebP", (".webp",), (".webp",)),
-        ("avif", "AVIF; of 10 and 12 bits it is read", (".avif",), (".avif",)),
+        ("avif", "AVIF of 8, 10 and 12 bits", (".avif",), (".avif",)),
     ):
         yield FormatSpec(
             name=name,
@@ -213,7 +214,7 @@ def register_formats() -> Iterable[FormatSpec]:
         suffixes=(".nii.gz", ".nii"),
         signatures=((344, b"n+1\0"), (4, b"n+2\0"), (0, b"\x1f\x8b")),
         dtypes=("uint8", "uint16", "int16", "float32"),
-        keeps=("affine", "spacing", "header"),
+        keeps=("affine", "header"),
         volumes=True,
         requires=of_extra("medical", "nibabel"),
     )
@@ -226,18 +227,113 @@ def register_formats() -> Iterable[FormatSpec]:
         suffixes=(".dcm", ".dicom"),
         signatures=((128, b"DICM"),),
         dtypes=("uint8", "uint16", "int16"),
-        rounds=("float32",),
+        takes=("float32",),
         channels=(1, 3),
         keeps=("unit", "tags of patient, study and place"),
         volumes=True,
         folders=True,
         requires=of_extra("medical", "pydicom"),
     )
+    for name, summary, suffix, channels in (
+        ("pgm", "portable graymaps of up to 16 bits", ".pgm", (1,)),
+        ("ppm", "portable pixmaps of up to 16 bits", ".ppm", (3,)),
+        ("pnm", "portable anymaps of up to 16 bits", ".pnm", (1, 3)),
+    ):
+        yield FormatSpec(
+            name=name,
+            target=raster,
+            writer="translatekit.images.writing:encode_netpbm",
+            summary=summary,
+            suffixes=(suffix,),
+            dtypes=("uint8", "uint16"),
+            channels=channels,
+        )
+    yield FormatSpec(
+        name="jpeg2000",
+        target=raster,
+        writer="translatekit.images.writing:encode_jpeg2000",
+        summary="JPEG 2000 of up to 16 bits, written without loss",
+        suffixes=(".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf"),
+        written=(".jp2", ".j2k"),
+        dtypes=("uint8", "uint16"),
+        channels=(1, 3),
+    )
+    yield FormatSpec(
+        name="exr",
+        target="translatekit.images.hdr:ExrReader",
+        writer="translatekit.images.hdr:encode_exr",
+        summary="OpenEXR: floats of channels of any names",
+        suffixes=(".exr",),
+        signatures=((0, b"v/1\x01"),),
+        dtypes=("float32",),
+        takes=("uint8", "uint16", "int16"),
+        alpha=True,
+        requires=of_extra("exr", "OpenEXR"),
+    )
+    yield FormatSpec(
+        name="hdr",
+        target="translatekit.images.hdr:RadianceReader",
+        writer="translatekit.images.hdr:encode_radiance",
+        summary="Radiance HDR: floats of 8 bits and a common exponent",
+        suffixes=(".hdr", ".pic"),
+        written=(".hdr",),
+        signatures=((0, b"#?RADIANCE"), (0, b"#?RGBE")),
+        dtypes=("float32",),
+        channels=(1, 3),
+        lossless=False,
+    )
+    others = "translatekit.images.others"
+    yield FormatSpec(
+        name="raw",
+        target=f"{others}:RawReader",
+        summary="raw files of cameras, developed with the camera's white balance",
+        suffixes=(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw"),
+        requires=of_extra("raw", "rawpy"),
+    )
+    yield FormatSpec(
+        name="slide",
+        target=f"{others}:SlideReader",
+        summary="whole slides, by parts",
+        suffixes=(".svs", ".ndpi", ".scn"),
+        keeps=("resolution",),
+        requires=of_extra("slides", "tiffslide"),
+    )
+    yield FormatSpec(
+        name="gdal",
+        target=f"{others}:GdalReader",
+        summary="rasters that GDAL knows: virtual ones that stack bands, Erdas Imagine",
+        suffixes=(".vrt", ".img"),
+        keeps=("coordinates", "nodata", "names of bands"),
+        requires=of_extra("geo", "rasterio"),
+    )
+    yield FormatSpec(
+        name="imageio",
+        target=f"{others}:ImageioReader",
+        summary="what imageio reads and nobody else: PCX, SGI, PSD, DDS, icons, Sun rasters",
+        suffixes=(
+            *(
+                ".pcx",
+                ".sgi",
+                ".bw",
+                ".rgb",
+                ".rgba",
+                ".psd",
+                ".dds",
+                ".icns",
+                ".xbm",
+                ".xpm",
+                ".msp",
+                ".ras",
+            ),
+            *(".cur", ".mpo"),
+        ),
+        fallback=True,
+        requires=("imageio",),
+    )
     more: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("gif", "GIF", (".gif",)),
         ("heif", "HEIC and HEIF", (".heic", ".heif", ".hif")),
-        ("jpeg2000", "JPEG 2000 of up to 16 bits", (".jp2", ".j2k", ".j2c", ".jpc", ".jpx", ".jpf")),
-        ("netpbm", "PBM, PGM, PPM and PFM", (".pbm", ".pgm", ".ppm", ".pnm")),
+        ("pbm", "portable bitmaps", (".pbm",)),
         ("tga", "Truevision TGA", (".tga",)),
         ("ico", "icons, of which the largest size is read", (".ico",)),
     )

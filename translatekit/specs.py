@@ -278,7 +278,7 @@ class FormatSpec(Spec):
         signatures: what its files start with, as pairs of an offset in bytes and the bytes found there: how it is told
             without a suffix.
         dtypes: of the numbers that are written and read again exactly.
-        rounds: dtypes that it takes, too, and rounds.
+        takes: dtypes of values that it writes, too, though they come back rounded or as another dtype.
         channels: how many it writes; empty where any number will do.
         lossless: whether what it writes is read again exactly.
         alpha, profile: whether transparency and colour profiles are written.
@@ -295,7 +295,7 @@ class FormatSpec(Spec):
     written: tuple[str, ...] = ()
     signatures: tuple[tuple[int, bytes], ...] = ()
     dtypes: tuple[str, ...] = ("uint8",)
-    rounds: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
     channels: tuple[int, ...] = ()
     lossless: bool = True
     alpha: bool = False

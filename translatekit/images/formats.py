@@ -318,7 +318,7 @@ def check_holds(spec: FormatSpec, image: Image, suffix: str) -> None:
     """
     count = image.pixels.shape[2]
     fits = not spec.channels or count in spec.channels
-    if fits and (image.white is not None or image.pixels.dtype.name in (*spec.dtypes, *spec.rounds)):
+    if fits and (image.white is not None or image.pixels.dtype.name in (*spec.dtypes, *spec.takes)):
         return
     raise DataError(
         f"{image.spec} cannot be written as {suffix}, which holds {spec.holds}: choose .tiff or .npy"

@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 
 from translatekit.errors import DataError
 from translatekit.images import png
-from translatekit.images.image import Image, in_8_bits, in_16_bits, with_alpha
+from translatekit.images.image import Image, in_8_bits, in_16_bits, to_levels, with_alpha
 from translatekit.images.picture import fitting_profile, to_pillow
 from translatekit.images.tiff import encode_page
 from translatekit.images.tiff_tags import TIFF
@@ -46,6 +46,8 @@ def encode_raster(image: Image, suffix: str, *, quality: int = 95, compression: 
         return _encode_numbers(image, compression)
     if not image.spec.shown:
         raise DataError(f"{image.spec} cannot be written as {suffix}, which holds gray and RGB: choose .tiff")
+    if suffix == ".avif" and image.pixels.dtype != np.uint8 and image.icc_profile is None:
+        return _encode_deep_avif(image, quality)
     samples = image.pixels
     if image.alpha is not None and suffix not in (".jpg", ".jpeg", ".bmp"):
         samples = with_alpha(image)
@@ -116,3 +118,48 @@ def _encode_plain_jpeg(pixels: np.ndarray, quality: int, whole_chroma: bool) -> 
     return bytes(
         imagecodecs.jpeg8_encode(pixels, level=quality, subsampling="444" if whole_chroma else "420")
     )
+
+
+def encode_netpbm(image: Image, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
+    """A PGM of gray or a PPM of RGB, binary, whose white is the image's."""
+    pixels = image.pixels
+    white = int(image.white) if image.white is not None else int(np.iinfo(pixels.dtype).max)
+    if pixels.dtype == np.float32:
+        pixels, white = in_16_bits(image, pixels), 65535
+    kind = "P6" if pixels.shape[2] == 3 else "P5"
+    head = f"{kind}\n{pixels.shape[1]} {pixels.shape[0]}\n{white}\n".encode()
+    return head + pixels.astype(">u2" if pixels.dtype == np.uint16 else np.uint8).tobytes()
+
+
+def encode_jpeg2000(image: Image, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
+    """A lossless JPEG 2000 of the bits that the image has."""
+    import imagecodecs
+
+    pixels = image.pixels
+    if pixels.dtype == np.float32:
+        pixels = in_16_bits(image, pixels)
+    bits = pixels.dtype.itemsize * 8
+    if pixels.dtype == np.uint16 and image.white is not None and image.pixels.dtype == np.uint16:
+        bits = max(9, int(image.white).bit_length())
+    return bytes(
+        imagecodecs.jpeg2k_encode(
+            np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels),
+            level=0,
+            reversible=True,
+            codecformat="jp2" if suffix == ".jp2" else "j2k",
+            bitspersample=bits,
+        )
+    )
+
+
+def _encode_deep_avif(image: Image, quality: int) -> bytes:
+    """An AVIF of 10 bits where the image has no more, else of 12."""
+    import imagecodecs
+
+    samples = with_alpha(image)
+    bits = 10 if image.white == 1023 else 12
+    unit = to_levels(samples, image).astype(np.float32)
+    levels = np.rint(np.clip(unit, 0, 1) * (2**bits - 1)).astype(np.uint16)
+    if image.pixels.shape[2] == 1:
+        levels = levels[:, :, [0, 0, 0, *range(1, levels.shape[2])]]
+    return bytes(imagecodecs.avif_encode(np.ascontiguousarray(levels), level=quality, bitspersample=bits))

@@ -133,7 +133,7 @@ def _sample(dtype: str, channels: int, seed: int) -> Image:
     rng = np.random.default_rng(seed)
     shape = (*SIDES, channels)
     if dtype == "float32":
-        pixels = rng.normal(0, 1000, shape).astype(np.float32)
+        pixels = np.abs(rng.normal(0, 1000, shape)).astype(np.float32)  # some hold no negative ones
     else:
         limits = np.iinfo(dtype)
         pixels = rng.integers(limits.min, limits.max, shape, dtype, endpoint=True)
