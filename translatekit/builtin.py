@@ -338,7 +338,13 @@ def register_formats() -> Iterable[FormatSpec]:
         ("ico", "icons, of which the largest size is read", (".ico",)),
     )
     for name, summary, read in more:
-        yield FormatSpec(name=name, target=raster, summary=summary, suffixes=read)
+        yield FormatSpec(
+            name=name,
+            target=raster,
+            summary=summary,
+            suffixes=read,
+            requires=of_extra("heif", "pillow_heif") if name == "heif" else (),
+        )
 
 
 @hookimpl

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -313,11 +314,9 @@ class FormatSpec(Spec):
     @property
     def holds(self) -> str:
         """What its files hold, in words, such as ``1 or 3 channels of uint8``."""
-        counts = [str(count) for count in self.channels]
-        listed = [", ".join(counts[:-1]), counts[-1]] if len(counts) > 1 else counts
-        some = " or ".join(listed) or "any number of"
-        one = "channel" if counts == ["1"] else "channels"
-        return f"{some} {one} of {' or '.join(self.dtypes)}"
+        some = _either([str(count) for count in self.channels]) or "any number of"
+        one = "channel" if self.channels == (1,) else "channels"
+        return f"{some} {one} of {_either(self.dtypes)}"
 
     def load_writer(self) -> Any:
         """What encodes an image.
@@ -369,6 +368,11 @@ class CommandSpec(Spec):
                 f"command {self.name!r} offers no Python function: use it from the command line"
             )
         return import_target(self.api, f"the function of command {self.name!r}")
+
+
+def _either(words: Sequence[str]) -> str:
+    """One of these, as a sentence says it."""
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def import_target(target: str, owner: str) -> Any:
