@@ -13,6 +13,8 @@ import torch
 
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.images import Picture, encode_picture, writable_suffixes
+from translatekit.images.codec import ValueCodec
+from translatekit.images.preview import preview
 from translatekit.model_file import find_model, read_info
 from translatekit.model_info import ModelInfo
 from translatekit.networks.loading import load_network
@@ -110,7 +112,8 @@ def _labels(classes: tuple[str, ...], label: str | int | None, model: Path) -> l
 def _draw(
     network: Any, info: ModelInfo, labels: list[int | None], count: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """The images of one class after another: (H, W, C) uint8 each."""
+    """The images of one class after another: (H, W, C) uint8 each, gray or RGB: others as people look at them."""
+    codec = ValueCodec(info.output)
     latent_size = int(info.generator_options["latent_size"])
     noise = torch.randn(count, latent_size, generator=torch.Generator().manual_seed(seed))
     for label in labels:
@@ -118,8 +121,8 @@ def _draw(
             condition = () if label is None else (torch.full((len(z),), label),)
             with torch.inference_mode():
                 images = network(z, *condition)
-            pixels = images.clamp(-1, 1).add(1).mul(127.5).round().byte()
-            yield from pixels.permute(0, 2, 3, 1).numpy()
+            drawn = codec.decode(images, images, torch.uint8).numpy()
+            yield from drawn if info.output.shown else (preview(image, info.output) for image in drawn)
 
 
 def _grid(images: np.ndarray, columns: int) -> np.ndarray:

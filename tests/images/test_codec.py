@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from translatekit.image_spec import GRAY, RGB, ImageSpec, labels_spec, levels_spec
+from translatekit.image_spec import GRAY, RGB, ImageSpec, labels_spec, levels_spec, specs_of_8_bits
 from translatekit.images.codec import ValueCodec
 
 HOUNSFIELD = ImageSpec(channels=("CT",), meaning="values", dtype="int16").with_range(-1024, 3071, unit="HU")
@@ -58,3 +58,20 @@ def test_classes_become_channels() -> None:
         [0, 0, 1, 0],
         [0, 0, 0, 1],
     ]
+
+
+def test_the_largest_channel_is_the_class() -> None:
+    codec = ValueCodec(labels_spec([0, 7, 255]))
+    values = torch.tensor([[0.2, 0.9, -1.0], [-0.5, -0.9, -0.6], [-1.0, 0.1, 0.3]]).T.reshape(1, 3, 1, 3)
+    for dtype in (torch.uint8, torch.float32):
+        images = codec.decode(values, values, dtype)
+        assert (images.dtype, images.flatten().tolist()) == (torch.uint8, [7, 0, 255])
+    edges = labels_spec([0, 7, 255], edges=True)
+    batch = np.array([[0, 0], [7, 1], [255, 0], [7, 0]], np.uint8).reshape(1, 2, 2, 2)
+    assert np.array_equal(back(edges, batch), batch)
+
+
+def test_lightness_comes_back_as_gray() -> None:
+    gray, _ = specs_of_8_bits("lab", 1, 2)
+    batch = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    assert np.abs(back(gray, batch).astype(int) - batch).max() <= 1

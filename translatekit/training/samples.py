@@ -93,14 +93,8 @@ def in_rgb(values: Tensor, spec: ImageSpec, taken: Tensor | None = None) -> Tens
         return values
     if spec.codec == "lab" and spec.meaning == "gray":  # a lightness is looked at as it is
         return values
-    if spec.codec == "onehot":
-        ids = torch.tensor(spec.ids, dtype=torch.uint8)
-        images = ids[values[:, : len(spec.ids)].argmax(dim=1)].unsqueeze(-1)
-    else:
-        finite = values.nan_to_num(nan=0.0, posinf=1.0, neginf=-1.0)
-        images = ValueCodec(spec).decode(
-            finite, values if taken is None else taken.float().cpu(), torch.float32
-        )
+    finite = values.nan_to_num(nan=0.0, posinf=1.0, neginf=-1.0)
+    images = ValueCodec(spec).decode(finite, values if taken is None else taken.float().cpu(), torch.float32)
     seen = np.stack([preview(image, spec) for image in images.numpy()])
     return torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 127.5 - 1
 
