@@ -19,7 +19,7 @@ from translatekit.images.picture import MAX_PIXELS, UnreadableImageError
 def explained(name: str) -> Iterator[None]:
     """Turn whatever a decoder raises into one sentence."""
     # Not warnings.catch_warnings, which is not safe with several threads. An equal filter is not added twice.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", module=r"(PIL|pydicom|nibabel|rasterio)\.")
     try:
         yield
     except FileNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class NiftiReader:
     def __init__(self, source: Path | bytes) -> None:
         import nibabel
 
+        logging.getLogger("nibabel.global").handlers.clear()  # it prints remarks about headers
         with opened(source) as file:
             packed = file.read(2) == b"\x1f\x8b"
             size = file.seek(0, io.SEEK_END)
