@@ -82,15 +82,21 @@ def _of_run(model: Path, info: ModelInfo, count: int) -> Iterator[np.ndarray]:
         options = config.options
         if config.data is None and options.dataset != "demo":
             return
+        sides = {"input": info.input, "target": info.output}  # decided when it was trained, and not anew
         data_options = DataOptions(
             split="train",
             direction=options.direction,
             load_size=options.crop_size,
             crop_size=options.crop_size,
             flip=False,
+            range=options.range,
+            unit=options.unit or "",
+            labels=options.labels,
+            slices=options.slices,
+            specs={info.data[key]: spec for key, spec in sides.items() if key in info.data},
         )
         dataset = make_dataset(str(options.dataset), config.data, data_options, options.dataset_options)
-        side = "input" if "input" in dataset.specs else info.direction[0]
+        side = info.data.get("input", "input" if "input" in dataset.specs else info.direction[0])
         codec = ValueCodec(info.input)
         for index in range(0, len(dataset), max(1, len(dataset) // count))[:count]:
             values = dataset[index][side][None]
