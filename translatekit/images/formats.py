@@ -152,9 +152,9 @@ def format_of(source: Path | bytes, suffix: str | None = None) -> FormatSpec:
         else:
             with source.open("rb") as file:
                 head = file.read(_MAX_SIGNATURE)
-    for entry in known.entries():
-        if any(head[at : at + len(magic)] == magic for at, magic in entry.spec.signatures):
-            return entry.spec
+    for at, magic, spec in _signatures(known):
+        if head[at : at + len(magic)] == magic:
+            return spec
     return known.get("png")  # whose reader looks into the file, and says what is wrong with it
 
 
@@ -167,6 +167,11 @@ def _formats(known: Registry[FormatSpec]) -> dict[str, tuple[FormatSpec, ...]]:
             if not (entry.spec.fallback and suffix in claims):
                 claims.setdefault(suffix, []).append(entry.spec)
     return {suffix: tuple(specs) for suffix, specs in claims.items()}
+
+
+@lru_cache(maxsize=4)
+def _signatures(known: Registry[FormatSpec]) -> tuple[tuple[int, bytes, FormatSpec], ...]:
+    return tuple((at, magic, entry.spec) for entry in known.entries() for at, magic in entry.spec.signatures)
 
 
 @lru_cache(maxsize=4)
