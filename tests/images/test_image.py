@@ -103,6 +103,26 @@ def test_values_that_are_no_numbers_are_marked() -> None:
     assert np.isfinite(fitted).all()
 
 
+def test_neighbouring_slices_have_the_range_of_their_channel() -> None:
+    stored = noise(1, "float32")
+    stored[0, 0] = np.nan
+    spec = ImageSpec(channels=("a", "b", "c"), meaning="values", slices=3).with_range((-1, -2, -3), 9)
+    image = read_image(tiff(stored[:, :, 0]))
+    fitted = fit_image(image, spec, "x")
+    assert fitted.shape == stored.shape
+    assert fitted[0, 0].tolist() == [-1]
+
+
+def test_where_a_map_has_nothing_the_network_sees_black() -> None:
+    stored = np.full((4, 4), 255, np.uint8)
+    stored[1, 1] = 7
+    data = tiff(stored, extratags=[(42113, "s", 0, "255", True)])
+    image = read_image(data)
+    assert fit_image(image, GRAY, "x")[:2, :2, 0].tolist() == [[0, 0], [0, 7]]
+    again = read_image(encode_image(image_from(fit_image(image, GRAY, "x"), GRAY, image), ".tif"))
+    np.testing.assert_array_equal(again.pixels[:, :, 0], stored)
+
+
 def test_the_8_bit_path_makes_no_copies(data_dir: Path) -> None:
     image = read_image(data_dir / "images" / "hopper.png")
     assert fit_image(image, RGB, "x") is image.pixels

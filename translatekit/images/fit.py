@@ -50,13 +50,11 @@ def fit_image(image: Image, spec: ImageSpec, name: str) -> np.ndarray:
             f"{name} is in {image.spec.unit}, but {spec.unit} is wanted: convert its values, or choose another model"
         )
     pixels = _channels(image, spec, name)
-    if spec.levels:
-        return to_levels(pixels, image, name)
-    values = pixels.astype(np.float32)
-    if image.valid is not None:
-        low = np.asarray(spec.low, np.float32)
-        values = np.where(image.valid[:, :, None], values, low)
-    return values
+    fitted = to_levels(pixels, image, name) if spec.levels else pixels.astype(np.float32)
+    if image.valid is None:
+        return fitted
+    lowest = np.asarray(spec.low[: fitted.shape[2]], fitted.dtype)
+    return np.where(image.valid[:, :, None], fitted, lowest)
 
 
 def _channels(image: Image, spec: ImageSpec, name: str) -> np.ndarray:
