@@ -174,6 +174,17 @@ def test_channels_of_ome_are_channels_and_the_rest_are_slices(axes: str) -> None
     assert read_image(encode_image(read, ".tif")).spec.channels == tuple(names)
 
 
+def test_the_size_of_a_pixel_of_ome_is_the_resolution_of_the_result() -> None:
+    buffer = io.BytesIO()
+    metadata = {"axes": "CYX", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5}
+    tifffile.imwrite(buffer, noise(2, 32, 40), ome=True, photometric="minisblack", metadata=metadata)
+    image = read_image(buffer.getvalue())
+    with tifffile.TiffFile(io.BytesIO(encode_image(image, ".tif"))) as tiff:
+        page: object = tiff.pages.first
+        assert page.resolution == (40000, 20000)  # type: ignore[attr-defined]
+        assert page.resolutionunit == 3  # type: ignore[attr-defined]
+
+
 def test_hyperstacks_of_imagej_are_read(tmp_path: Path) -> None:
     values = noise(3, 2, 20, 30)
     tifffile.imwrite(tmp_path / "x.tif", values, imagej=True, metadata={"axes": "ZCYX"})

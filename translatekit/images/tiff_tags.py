@@ -15,6 +15,8 @@ _GEO_KEYS = 34735
 _GDAL_METADATA, _GDAL_NODATA = 42112, 42113
 _GEO = (_PIXEL_SCALE, 33922, _TRANSFORMATION, _GEO_KEYS, 34736, 34737, 50844, _GDAL_NODATA)
 
+_CENTIMETRES = {"nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "m": 100.0}
+
 TIFF = "tiff"
 """The key of `Tags` in an image's metadata."""
 
@@ -29,8 +31,6 @@ class Tags:
         description: free text.
         geo: the tags of GeoTIFF, as (number, type, count, value).
         items: what GDAL says of the whole image, by name.
-        ome: whether it is an OME-TIFF.
-        spacing: of OME: the sizes of a pixel across and down, and their unit.
     """
 
     size: tuple[int, int]
@@ -38,8 +38,6 @@ class Tags:
     description: str = ""
     geo: tuple[tuple[int, int, int, Any], ...] = ()
     items: tuple[tuple[str, str], ...] = ()
-    ome: bool = False
-    spacing: tuple[float, float, str] | None = None
 
     @property
     def is_geo(self) -> bool:
@@ -68,14 +66,14 @@ def read_tags(page: Any) -> Tags:
             across, down = (tags[number].value[0] / tags[number].value[1] for number in (282, 283))
             unit = int(tags[296].value) if 296 in tags else 2
             resolution = (across, down, unit) if across > 0 and down > 0 else None
+    if ome:
+        resolution = _ome_resolution(described) or resolution
     return Tags(
         size=(page.imagelength, page.imagewidth),
         resolution=resolution,
         description="" if ome or described.startswith(("ImageJ=", '{"shape"')) else described,
         geo=geo,
         items=tuple((name, text) for name, sample, role, text in _items(page) if sample is None and not role),
-        ome=ome,
-        spacing=_ome_spacing(described) if ome else None,
     )
 
 
@@ -190,13 +188,15 @@ def _gdal_xml(items: Sequence[tuple[str, str]], names: Sequence[str]) -> bytes:
     return ElementTree.tostring(root)
 
 
-def _ome_spacing(xml: str) -> tuple[float, float, str] | None:
+def _ome_resolution(xml: str) -> tuple[float, float, int] | None:
+    """Pixels a cm across and down, of the physical size of a pixel."""
     with contextlib.suppress(Exception):
         for element in ElementTree.fromstring(xml).iter():
             if element.tag.endswith("}Pixels") and element.get("PhysicalSizeX"):
+                unit = _CENTIMETRES[element.get("PhysicalSizeXUnit", "µm")]
                 across = float(element.attrib["PhysicalSizeX"])
                 down = float(element.get("PhysicalSizeY", across))
-                return across, down, element.get("PhysicalSizeXUnit", "µm")
+                return 1 / (across * unit), 1 / (down * unit), 3
     return None
 
 
