@@ -4,13 +4,17 @@ PYTHON ?= python3
 PIP_TIMEOUT ?= 180
 BIN := .venv/bin
 
-.PHONY: demo test test-avx2 lint types contracts wheel check clean
+.PHONY: demo test test-fast test-avx2 lint types contracts wheel check clean
 
 demo: .venv/installed
 	@$(BIN)/translatekit demo
 
 test: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+
+# What one runs while working: no browsers, no programs, nothing that takes seconds.
+test-fast: .venv/tested
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow and not browser and not subprocess" $(FAST)
 
 # What depends on the processor, as if this one had neither AVX-512 nor VNNI nor bf16.
 test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
