@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,7 @@ def test_a_spec_survives_json(spec: ImageSpec) -> None:
 def test_a_spec_in_words() -> None:
     assert str(RGB) == "RGB of uint8"
     assert str(HOUNSFIELD) == "1 channel (CT) of int16, -1024 to 3071 HU"
+    assert str(replace(HOUNSFIELD, low=(0.0,), high=(1.0,), clip=False)) == "1 channel (CT) of int16 in HU"
     assert str(BANDS) == "2 channels (B02, B03) of uint16, 0 to 5000"
     assert str(CITY) == "labels of 3 classes with the edges of instances"
     assert str(levels_spec(13)) == "13 channels (channel 1, channel 2, channel 3, ..., channel 13) of uint8"

@@ -125,9 +125,11 @@ class ImageSpec:
             )
         names = self.channels if self.count <= 6 else (*self.channels[:3], "...", self.channels[-1])
         text = f"{self.count} channel{'s' * (self.count > 1)} ({', '.join(names)}) of {self.dtype}"
-        if not self.levels:
+        if not self.levels and (self.clip or self.span != (0.0, 1.0)):
             low, high = self.span
             text += f", {low:g} to {high:g}{' ' * bool(self.unit)}{self.unit}"
+        elif self.unit:
+            text += f" in {self.unit}"
         return text
 
     def to_fields(self) -> dict[str, Any]:

@@ -88,7 +88,6 @@ evaluate.params += options_from_dataclass(EvaluateOptions)
 def _print(evaluation: Evaluation) -> None:
     from rich.table import Table
 
-    from translatekit.metrics import metric_label
     from translatekit_tools.evaluate.page import text_of
 
     console = stdout()
@@ -108,7 +107,7 @@ def _print(evaluation: Evaluation) -> None:
             " ".join(text_of(model.differences[name], signed=True)) if name in model.differences else ""
             for model in evaluation.models[1:]
         ]
-        table.add_row(metric_label(name), *cells)
+        table.add_row(evaluation.label(name), *cells)
     console.print(table)
     for model in evaluation.models:
         if model.classes:

@@ -69,6 +69,7 @@ def measure(
         models=results,
         examples=examples,
         notes=list(dict.fromkeys(notes)),
+        unit=images.data.specs[images.target].unit,
     )
 
 

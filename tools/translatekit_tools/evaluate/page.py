@@ -83,7 +83,7 @@ def _metrics(evaluation: Evaluation) -> list[Table]:
         way = better(name)
         cells = [_cell(model.metrics.get(name)) for model in evaluation.models]
         cells += [_cell(model.differences.get(name), signed=True) for model in evaluation.models[1:]]
-        rows.append([(metric_label(name), f"{way} is better" if way else ""), *cells])
+        rows.append([(evaluation.label(name), f"{way} is better" if way else ""), *cells])
     return [(head, rows)]
 
 

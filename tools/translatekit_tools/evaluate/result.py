@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from translatekit.metrics import find_metric, metric_label
 from translatekit_tools.evaluate.statistics import Estimate
 
 
@@ -73,6 +74,7 @@ class Evaluation:
         models: in the order they were given.
         examples: the best and worst for the first model.
         notes: what was left out, and why; one sentence each.
+        unit: of the values of the images; empty where they have levels.
     """
 
     data: str
@@ -81,6 +83,13 @@ class Evaluation:
     models: list[ModelResult]
     examples: list[Example] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unit: str = ""
+
+    def label(self, name: str) -> str:
+        """What a metric is called in tables, with the unit where it is that of the images."""
+        spec = find_metric(name)
+        in_unit = bool(self.unit) and spec is not None and spec.unit == "image"
+        return f"{metric_label(name)} ({self.unit})" if in_unit else metric_label(name)
 
     def names(self) -> list[str]:
         """The metrics that any model has, in order."""
@@ -92,6 +101,7 @@ class Evaluation:
             "data": self.data,
             "split": self.split,
             "images": self.images,
+            "unit": self.unit,
             "models": [
                 {
                     "name": model.name,
