@@ -64,6 +64,7 @@ def video(folder: Path, data: Path) -> None:
 PREPARE: dict[str, Callable[[Path, Path], None]] = {
     function.__name__: function for function in (facades, seasons, digits, color, video)
 }
+DRAWN = {"microscopy", "satellite", "volumes"}  # Pages that draw their data themselves.
 
 
 def copy_some(source: Path, target: Path, count: int) -> None:
@@ -72,10 +73,17 @@ def copy_some(source: Path, target: Path, count: int) -> None:
         shutil.copy(file, target / file.name)
 
 
-def commands_of(page: Path) -> list[list[str]]:
-    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("translatekit ")]
+def steps_of(page: Path) -> list[str | list[str]]:
+    """The Python blocks (as they are) and the words of the commands of a page, in its order."""
+    text = page.read_text(encoding="utf-8")
+    steps: list[str | list[str]] = []
+    for language, block in re.findall(r"^```(sh|python)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if language == "python":
+            steps.append(block)
+            continue
+        lines = block.replace("\\\n", " ").splitlines()
+        steps += [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("translatekit ")]
+    return steps
 
 
 def translatekit(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
@@ -108,19 +116,37 @@ def serves(folder: Path, words: list[str]) -> None:
 
 
 def test_every_tutorial_is_tested() -> None:
-    assert {page.stem for page in TUTORIALS.glob("*.md")} == set(PREPARE)
+    assert {page.stem for page in TUTORIALS.glob("*.md")} == set(PREPARE) | DRAWN
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PREPARE))
 def test_the_commands_of_a_tutorial_work(name: str, tmp_path: Path, data_dir: Path) -> None:
     PREPARE[name](tmp_path, data_dir)
-    commands = commands_of(TUTORIALS / f"{name}.md")
-    assert len(commands) >= 3
-    for words in commands:
-        if words[0] in SERVERS:
-            serves(tmp_path, words)
+    follow(TUTORIALS / f"{name}.md", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_a_tutorial_that_draws_its_data_works_in_an_empty_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    follow(TUTORIALS / f"{name}.md", tmp_path)
+
+
+def follow(page: Path, folder: Path) -> None:
+    """Does all that a page says; its Python blocks share their names, as in one session."""
+    steps = steps_of(page)
+    assert sum(isinstance(step, list) for step in steps) >= 3
+    session: dict[str, object] = {}
+    for step in steps:
+        if isinstance(step, str):
+            exec(compile(step, str(page), "exec"), session)
             continue
-        quick = shlex.split(QUICK[words[1]]) if words[0] == "train" else []
-        done = translatekit(tmp_path, [*words, *quick])
-        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+        if step[0] in SERVERS:
+            serves(folder, step)
+            continue
+        quick = shlex.split(QUICK[step[1]]) if step[0] == "train" else []
+        done = translatekit(folder, [*step, *quick])
+        assert done.returncode == 0, f"{shlex.join(step)}\n{done.stdout}\n{done.stderr}"
