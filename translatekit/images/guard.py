@@ -32,7 +32,8 @@ def explained(name: str) -> Iterator[None]:
         ) from None
     except (Image.DecompressionBombError, MemoryError):
         raise UnreadableImageError(
-            f"{name} cannot be read: it claims more than {MAX_PIXELS:,} pixels; cut it up or remove it"
+            f"{name} cannot be read: it claims more than {MAX_PIXELS:,} pixels, too many at once; save it as a tiled "
+            "TIFF, which translatekit run --format tiff reads by parts, cut it up, or remove it"
         ) from None
     except Exception as error:  # decoders raise nearly anything on damaged files
         reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]

@@ -376,7 +376,7 @@ def write_pages(file: BinaryIO | Path, images: Iterable[Image], compression: int
             is_rgb = image.spec.meaning == "rgb" or (image.spec.meaning == "gray" and count == 4)
             bands = count - (3 if is_rgb else 1) - has_alpha
             tags = image.metadata.get(TIFF)
-            samples = _with_nodata(samples, image, tags)
+            samples = with_nodata(samples, image, tags)
             tiff.write(
                 samples if count > 1 else samples[:, :, 0],
                 photometric="rgb" if is_rgb else "minisblack",
@@ -391,7 +391,7 @@ def write_pages(file: BinaryIO | Path, images: Iterable[Image], compression: int
             )
 
 
-def _with_nodata(samples: np.ndarray, image: Image, tags: Tags | None) -> np.ndarray:
+def with_nodata(samples: np.ndarray, image: Image, tags: Tags | None) -> np.ndarray:
     """Samples that say where nothing is known as the file's do that they were made from."""
     if image.valid is None or tags is None or tags.nodata is None or image.spec.meaning == "labels":
         return samples

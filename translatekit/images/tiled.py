@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -42,17 +42,19 @@ class TiledTiffWriter:
         Args:
             path: where to; use `translatekit.storage.atomic_path` for one that appears when it is whole.
             size: height and width, in pixels.
-            like: an image of the kind that is written: its dtype, channels, profile and metadata.
+            like: an image of the kind that is written: its dtype, channels, profile and metadata; where it has alpha,
+                that is the last channel of all rows.
             compression: effort of deflate, from 0 (none) to 9.
             pyramid: whether smaller levels are written, too.
         """
         self._path, self._size, self._like = path, size, like
         self._compression = compression
-        self._count, self._dtype = like.pixels.shape[2], like.pixels.dtype
+        self._count = like.pixels.shape[2] + (like.alpha is not None)
+        self._dtype = like.pixels.dtype
         self._given = 0
         self._rest: list[np.ndarray] = []
         self._levels = _levels(size) if pyramid else 0
-        self._half: np.ndarray | None = self._scratch(_halved(size)) if self._levels else None
+        self._half: IO[bytes] | None = self._scratch() if self._levels else None
         self._strips: queue.Queue[np.ndarray | None] = queue.Queue(_AHEAD)
         self._fault: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="translatekit-tiff", daemon=True)
@@ -154,15 +156,17 @@ class TiledTiffWriter:
             for number in range(1, self._levels + 1):
                 assert level is not None
                 size = _halved(size)
-                smaller = self._scratch(_halved(size)) if number < self._levels else None
-                strips = self._stored(level, smaller)
+                smaller = self._scratch() if number < self._levels else None
+                strips = self._stored(level, size, smaller)
                 self._write_level(tiff, size, self._tiles(strips, size), level=number)
+                level.close()
                 level = smaller
 
     def _write_level(self, tiff: Any, size: tuple[int, int], tiles: Iterator[np.ndarray], level: int) -> None:
         spec, compression = self._like.spec, self._compression
         is_rgb = spec.meaning == "rgb"
-        extra = self._count - (3 if is_rgb else 1)
+        has_alpha = self._like.alpha is not None
+        extra = self._count - (3 if is_rgb else 1) - has_alpha
         tags = self._like.metadata.get(TIFF)
         tiff.write(
             tiles,
@@ -171,7 +175,7 @@ class TiledTiffWriter:
             tile=(_TILE, _TILE),
             photometric="rgb" if is_rgb else "minisblack",
             planarconfig="contig" if self._count > 1 else None,
-            extrasamples=["unspecified"] * extra or None,
+            extrasamples=["unspecified"] * extra + ["unassalpha"] * has_alpha or None,
             compression="zlib" if compression else None,
             compressionargs={"level": compression} if compression else None,
             predictor=bool(compression),
@@ -184,22 +188,25 @@ class TiledTiffWriter:
 
     def _incoming(self) -> Iterator[np.ndarray]:
         """The strips that come in, each halved on its way."""
-        place = 0
         while (strip := self._strips.get()) is not None:
             if self._fault is not None:
                 raise self._fault
             if self._half is not None:
-                place = self._halve(strip, self._half, place)
+                self._halve(strip, self._half)
             yield strip
         if self._fault is not None:
             raise self._fault
 
-    def _stored(self, level: np.ndarray, smaller: np.ndarray | None) -> Iterator[np.ndarray]:
-        place = 0
-        for top in range(0, len(level), _TILE):
-            strip = np.asarray(level[top : top + _TILE])
+    def _stored(
+        self, level: IO[bytes], size: tuple[int, int], smaller: IO[bytes] | None
+    ) -> Iterator[np.ndarray]:
+        level.seek(0)
+        for top in range(0, size[0], _TILE):
+            shape = (min(_TILE, size[0] - top), size[1], self._count)
+            data = level.read(math.prod(shape) * self._dtype.itemsize)
+            strip = np.frombuffer(data, self._dtype).reshape(shape)
             if smaller is not None:
-                place = self._halve(strip, smaller, place)
+                self._halve(strip, smaller)
             yield strip
 
     def _tiles(self, strips: Iterator[np.ndarray], size: tuple[int, int]) -> Iterator[np.ndarray]:
@@ -211,8 +218,8 @@ class TiledTiffWriter:
                     tile = np.pad(tile, ((0, short[0]), (0, short[1]), (0, 0)))
                 yield tile if self._count > 1 else tile[:, :, 0]
 
-    def _halve(self, strip: np.ndarray, into: np.ndarray, place: int) -> int:
-        """Put a strip at half its size into a level; class numbers and missing values are not mixed."""
+    def _halve(self, strip: np.ndarray, into: IO[bytes]) -> None:
+        """Add a strip at half its size to a level; class numbers and missing values are not mixed."""
         if len(strip) % 2:
             strip = np.concatenate([strip, strip[-1:]])
         if strip.shape[1] % 2:
@@ -223,13 +230,11 @@ class TiledTiffWriter:
             total = sum(strip[down::2, across::2].astype(np.float32) for down in (0, 1) for across in (0, 1))
             mean: np.ndarray = np.asarray(total) / 4
             small = (np.rint(mean) if self._dtype.kind in "iu" else mean).astype(self._dtype)
-        into[place : place + len(small)] = small
-        return place + len(small)
+        into.write(np.ascontiguousarray(small).data)
 
-    def _scratch(self, size: tuple[int, int]) -> np.ndarray:
-        """An array in a temporary file."""
-        with tempfile.TemporaryFile(dir=self._path.parent) as file:
-            return np.memmap(file, self._dtype, "w+", shape=(*size, self._count))
+    def _scratch(self) -> IO[bytes]:
+        """A temporary file for the rows of a level, one after the other."""
+        return tempfile.TemporaryFile(dir=self._path.parent)
 
 
 def _levels(size: tuple[int, int]) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import numpy as np
 
 from translatekit.errors import OptionError
-from translatekit.inference.statistics import Parts
+from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import Translator
 from translatekit.model_info import ModelInfo
 
@@ -105,45 +106,129 @@ class TiledTranslator:
         return outputs[0][None] if len(outputs) == 1 else np.stack(outputs)
 
     def _translate(self, image: np.ndarray) -> np.ndarray:
-        height, width = image.shape[:2]
-        tiles = list(split(height, width, self.tile, self._overlap))
+        output: np.ndarray | None = None
+        for window, rows in self.stream(image.shape[:2], lambda tile: image[tile.place]):
+            if output is None:
+                output = np.empty((*image.shape[:2], rows.shape[2]), rows.dtype)
+            output[window.top - len(rows) : window.top] = rows
+        assert output is not None
+        return output
+
+    def stream(
+        self,
+        size: tuple[int, int],
+        region: Callable[[Tile], np.ndarray],
+        window: Window | None = None,
+    ) -> Iterator[tuple[Window, np.ndarray]]:
+        """Translate an image of which no more than a few tiles are in memory, from the top.
+
+        Args:
+            size: of the image, height and width in pixels; multiples of what the network needs.
+            region: gives a tile's pixels (h, w, C). Tiles come row by row, once for each layer whose statistics are
+                fixed, and then once to be translated.
+            window: where an earlier iteration ended, with the same arguments; what lies above is not translated again.
+
+        Yields:
+            What comes next, to be kept where the iteration is to go on from here; and the rows (h, W, C') above
+            that, which are finished.
+        """
+        height, width = size
+
+        def tiles() -> Iterator[Tile]:
+            return split(height, width, self.tile, self._overlap)
 
         def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for tile in tiles:
-                yield image[tile.place][None], tile.weights
+            for tile in tiles():
+                yield region(tile)[None], tile.weights
 
-        spec = self.info.output
-        if spec.meaning == "labels":
-            return self._choose(image, tiles, parts)
-        channels = spec.count
-        dtype = image.dtype if spec.levels else np.dtype(np.float32)
-        output = np.empty((height, width, channels), dtype)
-        # Tiles come row by row: what is above the next row's tiles is finished.
-        sums, top = np.zeros((min(self.tile, height), width, channels), np.float32), 0
+        if window is not None and window.top >= height:
+            return
         with self._fix(parts) if self._fix is not None else nullcontext():
-            for tile, (part, weights) in zip(tiles, parts(), strict=True):
-                if (done := tile.top - top) > 0:
-                    output[top : tile.top] = _finished(sums[:done], dtype)
-                    sums = np.concatenate([sums[done:], np.zeros_like(sums[:done])])
-                    top = tile.top
-                sums[:, tile.place[1]] += self.within(part)[0] * weights[:, :, None]
-        output[top:] = _finished(sums, dtype)
-        return output
-
-    def _choose(self, image: np.ndarray, tiles: Sequence[Tile], parts: Parts) -> np.ndarray:
-        """Class numbers, which cannot be blended: each pixel has the one of the tile that counts most there."""
-        output = np.empty((*image.shape[:2], self.info.output.count), np.uint8)
-        most = np.zeros(image.shape[:2], np.float32)
-        with self._fix(parts) if self._fix is not None else nullcontext():
-            for tile, (part, weights) in zip(tiles, parts(), strict=True):
-                better = weights > most[tile.place]
-                output[tile.place][better] = self.within(part)[0][better]
-                most[tile.place][better] = weights[better]
-        return output
+            for tile, following in pairwise(chain(tiles(), (None,))):
+                assert tile is not None
+                if window is not None and tile.top < window.top:
+                    continue
+                part = region(tile)
+                output = self.within(part[None])[0]
+                if window is None:
+                    window = Window.begin(min(self.tile, height), width, self.info.output, part.dtype)
+                window.add(tile, output)
+                if following is None or following.top > tile.top:
+                    rows = window.finish(height if following is None else following.top)
+                    yield window, rows
 
 
-def _finished(sums: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return np.rint(sums).clip(0, 255).astype(np.uint8) if dtype == np.uint8 else sums
+@dataclass(slots=True)
+class Window:
+    """The rows of an output that further tiles add to.
+
+    Attributes:
+        top: the first of them.
+        values: (h, W, C'), float32: the sums so far of weighted outputs; or (h, W, 1), uint8, class numbers.
+        most: (h, W), float32: of class numbers, which cannot be blended, the weight of the tile that each is from.
+        dtype: of what is finished.
+    """
+
+    top: int
+    values: np.ndarray
+    most: np.ndarray | None
+    dtype: np.dtype
+
+    @classmethod
+    def begin(cls, height: int, width: int, spec: ImageSpec, dtype: np.dtype) -> Window:
+        """The window at the top of an output, as high as a tile, for inputs of a dtype."""
+        labels = spec.meaning == "labels"
+        dtype = np.dtype(np.uint8) if labels else dtype if spec.levels else np.dtype(np.float32)
+        values = np.zeros((height, width, spec.count), np.uint8 if labels else np.float32)
+        return cls(0, values, np.zeros((height, width), np.float32) if labels else None, dtype)
+
+    def add(self, tile: Tile, output: np.ndarray) -> None:
+        """Take a tile's output (h, w, C')."""
+        rows, columns = tile.place
+        values = self.values[rows.start - self.top : rows.stop - self.top, columns]
+        if self.most is None:
+            values += output * tile.weights[:, :, None]
+            return
+        most = self.most[rows.start - self.top : rows.stop - self.top, columns]
+        better = tile.weights > most
+        values[better], most[better] = output[better], tile.weights[better]
+
+    def finish(self, top: int) -> np.ndarray:
+        """Give what is above a row, and go down to it."""
+        done = min(top - self.top, len(self.values))
+        finished = self.values[:done]
+        self.values = _moved(self.values, done)
+        if self.most is not None:
+            self.most = _moved(self.most, done)
+        self.top = top
+        if self.dtype == np.uint8 and self.most is None:
+            return np.rint(finished).clip(0, 255).astype(np.uint8)
+        return finished
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that it takes to go on, for `from_state`; rows that no tile has added to are left out."""
+        used = len(self.values)
+        while used and not self.values[used - 1].any():
+            used -= 1
+        state = {
+            "top": np.array(self.top),
+            "height": np.array(len(self.values)),
+            "values": self.values[:used],
+            "dtype": np.array(self.dtype.name),
+        }
+        return state if self.most is None else state | {"most": self.most}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, np.ndarray]) -> Window:
+        """What `state` has told of."""
+        kept = state["values"]
+        values = np.zeros((int(state["height"]), *kept.shape[1:]), kept.dtype)
+        values[: len(kept)] = kept
+        return cls(int(state["top"]), values, state.get("most"), np.dtype(str(state["dtype"])))
+
+
+def _moved(rows: np.ndarray, up: int) -> np.ndarray:
+    return np.concatenate([rows[up:], np.zeros_like(rows[:up])])
 
 
 def normalizes_by_constants(info: ModelInfo) -> bool:

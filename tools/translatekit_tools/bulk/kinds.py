@@ -82,14 +82,14 @@ def _read_at(file: BinaryIO, place: int, count: int) -> bytes:
 
 def is_multipage(source: Path, output: Path) -> bool:
     """Whether a file (or the folder of a series) holds several pages or slices, and its output can."""
-    return _may_hold_pages(source) and _may_hold_pages(output) and has_several_frames(source)
+    return may_hold_pages(source) and may_hold_pages(output) and has_several_frames(source)
 
 
 def has_several_frames(source: Path) -> bool:
     """Whether an image file has several frames, pages or slices."""
     if source.suffix.lower() in VIDEO_SUFFIXES:
         return False
-    if not _may_hold_pages(source):
+    if not may_hold_pages(source):
         return is_animation(source)
     from translatekit.errors import TranslatekitError
     from translatekit.images import count_pages
@@ -100,7 +100,7 @@ def has_several_frames(source: Path) -> bool:
         return False  # whoever reads it says what is wrong with it
 
 
-def _may_hold_pages(path: Path) -> bool:
+def may_hold_pages(path: Path) -> bool:
     """Whether the format of a file, by its name, is one of several pages; a folder is a series."""
     from translatekit.images.formats import format_named, image_suffixes, suffix_of
 

@@ -49,6 +49,7 @@ from translatekit_tools.bulk.kinds import (
     is_video,
     volume_suffix,
 )
+from translatekit_tools.bulk.large import is_large, translate_large
 from translatekit_tools.bulk.manifest import Entry, hash_options, hash_path, size_of
 from translatekit_tools.bulk.memory import MemoryBudget, Planner, bytes_a_pixel
 from translatekit_tools.bulk.model import make_predictor, open_model
@@ -212,8 +213,7 @@ class _Pipeline:
             of_frames: list[Job] = []
             retries: list[Job] = []
             for job in jobs:
-                several = _is_video(job) or is_multipage(job.source, job.output)
-                kind = of_frames if job.problem is None and several else single
+                kind = single if job.problem is not None or self._translation_of(job) is None else of_frames
                 (retries if kind is single and _Item(0, job).attempts else kind).append(job)
             following: list[Job] = []
             with (
@@ -401,10 +401,50 @@ class _Pipeline:
         return image
 
     def videos(self, jobs: Sequence[Job], progress: Progress | None) -> Generator[_Item, None, None]:
-        """All videos and animations, one after the other, finished."""
+        """All videos, animations and other files that are translated by themselves, one after the other, finished."""
         for index, job in enumerate(jobs):
-            translate = self.translate_pages if is_multipage(job.source, job.output) else self.translate_video
-            yield _guarded(partial(translate, progress=progress))(_Item(index, job))
+            yield _guarded(partial(self.by_itself, progress=progress))(_Item(index, job))
+
+    def by_itself(self, item: _Item, progress: Progress | None) -> None:
+        """Translate a file that does not go through the stages as one image."""
+        translate = self._translation_of(item.job)
+        assert translate is not None
+        translate(item, progress)
+
+    def _translation_of(self, job: Job) -> Callable[[_Item, Progress | None], None] | None:
+        """What translates a file that does not go through the stages as one image; None for one that does."""
+        if _is_video(job):
+            return self.translate_video
+        if is_multipage(job.source, job.output):
+            return self.translate_pages
+        return self.translate_large if is_large(job.source, job.output) else None
+
+    def translate_large(self, item: _Item, progress: Progress | None) -> None:
+        """From a file of one image larger than the memory to a tiled TIFF."""
+        self.read(item)
+        if item.outcome is not None or self.options.dry_run:
+            if item.outcome is None:
+                item.finish("translated")
+            return
+        job = item.job
+        item.data = b""
+        try:
+            job.output.parent.mkdir(parents=True, exist_ok=True)
+            translate_large(
+                job.source,
+                job.output,
+                self.predictor,
+                self.options,
+                (item.input_hash, self.model_hash, self.options_hash),
+                self.planner.limit,
+                commit=lambda made: commit_file(made, job.output, lambda: self._record_file(item, made)),
+                report=getattr(progress, "frames", _ignore),
+                say=self.say,
+                timer=self.timer,
+            )
+        except OSError as error:
+            raise write_error(error, job.output) from None
+        item.finish("translated")
 
     def translate_pages(self, item: _Item, progress: Progress | None) -> None:
         """From a file of several pages or slices, or a series, to one of as many."""
