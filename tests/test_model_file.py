@@ -215,7 +215,7 @@ def test_a_runs_folder_stands_for_its_main_model(tmp_path: Path) -> None:
     for word in ("BtoA", "btoa", "BTOA"):
         assert find_model(tmp_path, word) == tmp_path / "model-BtoA.safetensors"
     assert find_model(tmp_path / "best.safetensors") == tmp_path / "best.safetensors"
-    with pytest.raises(ModelFileError, match=r"has no generator sideways: there is (BtoA, AtoB|AtoB, BtoA)"):
+    with pytest.raises(ModelFileError, match=r"has no generator sideways: it has (BtoA, AtoB|AtoB, BtoA)"):
         find_model(tmp_path, "sideways")
 
 

@@ -221,7 +221,8 @@ def test_the_case_of_a_word_does_not_matter_and_a_slip_gets_a_suggestion(
     assert params is None
     assert result.exit_code == 1
     (line,) = result.stderr.splitlines()
-    assert line.startswith(f"Error: {found.flag} must be one of ")
+    must = f"Error: {found.flag} must be "
+    assert line.startswith((f"{must}one of ", f"{must}a list of values, each one of "))
     assert line.endswith(f"got '{longest}x': did you mean {longest!r}?")
 
 
@@ -268,14 +269,14 @@ def test_a_training_of_no_epochs_is_refused() -> None:
 
 PARTS = [
     pytest.param(kind, entry.spec, id=f"{kind} {entry.spec.name}")
-    for kind in ("generator", "discriminator", "loss", "dataset")
+    for kind in ("generator", "discriminator", "loss", "dataset", "metric")
     for entry in registry(kind).entries()
     if not entry.spec.missing()
 ]
 
 
 @pytest.mark.parametrize(("kind", "spec"), PARTS)
-def test_options_of_networks_losses_and_datasets_have_ranges_too(kind: str, spec: Any) -> None:
+def test_options_of_what_plugins_offer_have_ranges_too(kind: str, spec: Any) -> None:
     target = spec.load()
     for name, annotation in option_types(target, skip=NO_OPTIONS).items():
         if not is_number(annotation):
@@ -300,6 +301,7 @@ def test_every_kind_with_options_is_tried() -> None:
         "discriminator",
         "loss",
         "dataset",
+        "metric",
     }
 
 

@@ -40,7 +40,7 @@ def images(spec: FormatSpec) -> st.SearchStrategy[Image]:
     shapes = st.tuples(st.integers(1, 20), st.integers(1, 20), counts)
     if spec.name == "npy":  # whose shape must tell which axis is which
         shapes = st.tuples(st.integers(14, 20), st.integers(14, 20), counts)
-    finite = {"allow_nan": False, "allow_infinity": False, "width": 32}
+    finite = {"allow_nan": False, "allow_infinity": False, "width": 32, "allow_subnormal": False}
     return st.sampled_from(spec.dtypes).flatmap(
         lambda dtype: hnp.arrays(
             dtype,

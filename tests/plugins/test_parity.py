@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from translatekit_tools.importer import convert_discriminator, convert_generator
 
 from translatekit.config import RunConfig
+from translatekit.image_spec import levels_spec
 from translatekit.networks import Networks
 from translatekit.registry import registry
 
@@ -64,7 +65,7 @@ def test_six_training_steps_match(data_dir: Path, method_name: str) -> None:
         discriminator_name=str(config.options.discriminator),
         discriminator_options=config.options.discriminator_options,
     )
-    data = SimpleNamespace(channels=CHANNELS)
+    data = SimpleNamespace(specs={key: levels_spec(count) for key, count in CHANNELS.items()})
     method = registry("method").load(method_name)(config.method_options, factory, data)
     names: dict[str, dict[str, str]] = {}
     for theirs, ours in run["networks"].items():

@@ -217,12 +217,12 @@ def test_a_pair_side_by_side_is_translated_with_a_hint(tmp_path: Path, direction
 
 def test_what_nothing_reads_is_told_and_counted(tmp_path: Path) -> None:
     write(tmp_path / "in/a.png", Picture(noise_image(20, 20)))
-    (tmp_path / "in/b.psd").touch()
+    (tmp_path / "in/b.blend").touch()
 
     told = Told()
     summary = translate(tmp_path / "in", identity(), tmp_path / "out", progress=told)
-    assert told == ["Left out 1 .psd: not images or videos that can be read."]
-    assert summary.to_dict()["left_out"] == {".psd": 1}
+    assert told == ["Left out 1 .blend: not images or videos that can be read."]
+    assert summary.to_dict()["left_out"] == {".blend": 1}
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -147,18 +147,18 @@ def test_of_two_inputs_with_one_output_the_one_that_keeps_its_format_is_first(
 
 
 def test_what_nothing_reads_is_counted_by_suffix(photos: Path, tmp_path: Path) -> None:
-    for name in ("x.PSD", "sub/y.psd", "logo.svg", "scan", ".z.psd", "a.json", "a.xmp", "Thumbs.db", "a.txt"):
+    for name in ("x.BLEND", "sub/y.blend", "logo.svg", "scan", ".z.blend", "a.json", "a.xmp", "Thumbs.db", "a.txt"):
         (photos / name).touch()
     findings = find_jobs([photos], tmp_path / "out", RunOptions())
-    assert findings.left_out == {".psd": 2, "": 1, ".svg": 1}
+    assert findings.left_out == {".blend": 2, "": 1, ".svg": 1}
     assert list(findings.notes()) == [
-        "Left out 2 .psd, 1 .svg, 1 without a suffix: not images or videos that can be read."
+        "Left out 2 .blend, 1 .svg, 1 without a suffix: not images or videos that can be read."
     ]
     assert find_jobs([f"{photos}/**/*"], tmp_path / "out", RunOptions()).left_out == findings.left_out
     assert list(find_jobs([photos / "sub/c.gif"], tmp_path / "out", RunOptions()).notes()) == []
     (tmp_path / "other").mkdir()
-    (tmp_path / "other/x.psd").touch()
-    with pytest.raises(DataError, match=r"holds no images and no videos that can be read, only 1 \.psd"):
+    (tmp_path / "other/x.blend").touch()
+    with pytest.raises(DataError, match=r"holds no images and no videos that can be read, only 1 \.blend"):
         find_jobs([tmp_path / "other"], None, RunOptions())
 
 

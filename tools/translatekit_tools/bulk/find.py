@@ -11,6 +11,7 @@ from pathlib import Path
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import image_suffixes, is_image, suffix_of, writable_suffixes
+from translatekit.images.formats import format_named
 from translatekit_tools.bulk.addresses import (
     STANDARD,
     check_url,
@@ -463,7 +464,12 @@ def _output_suffix(source: Path, options: RunOptions) -> str:
         return source.suffix
     if options.format != "keep":
         return SUFFIXES[options.format]
-    return _suffix_as_written(source) if suffix_of(source) in writable_suffixes() else ".png"
+    return _suffix_as_written(source) if _holds_any_image(suffix_of(source)) else ".png"
+
+
+def _holds_any_image(suffix: str) -> bool:
+    """Whether files of a suffix are written, be they gray or RGB: which of them a model gives is not known yet."""
+    return suffix in writable_suffixes() and {1, 3} <= set(format_named(suffix).channels or (1, 3))
 
 
 def _without_own_outputs(jobs: list[Job], findings: Findings) -> list[Job]:

@@ -256,7 +256,7 @@ assert driver.stub_live() == 0
 
 
 def test_results_of_unknown_shape_are_refused(run_on_stub: RunPython, engine: Path) -> None:
-    run_on_stub(START + "assert 'does not run' in refused(load, engine)", engine, FAKE_UNKNOWN=1)
+    run_on_stub(START + "assert 'does not run' in refused(load(engine), images(1))", engine, FAKE_UNKNOWN=1)
 
 
 def test_a_gpu_without_room_for_the_engine_is_told(run_on_stub: RunPython, engine: Path) -> None:
