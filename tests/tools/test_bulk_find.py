@@ -147,7 +147,17 @@ def test_of_two_inputs_with_one_output_the_one_that_keeps_its_format_is_first(
 
 
 def test_what_nothing_reads_is_counted_by_suffix(photos: Path, tmp_path: Path) -> None:
-    for name in ("x.BLEND", "sub/y.blend", "logo.svg", "scan", ".z.blend", "a.json", "a.xmp", "Thumbs.db", "a.txt"):
+    for name in (
+        "x.BLEND",
+        "sub/y.blend",
+        "logo.svg",
+        "scan",
+        ".z.blend",
+        "a.json",
+        "a.xmp",
+        "Thumbs.db",
+        "a.txt",
+    ):
         (photos / name).touch()
     findings = find_jobs([photos], tmp_path / "out", RunOptions())
     assert findings.left_out == {".blend": 2, "": 1, ".svg": 1}

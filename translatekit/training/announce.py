@@ -62,7 +62,9 @@ def _say_what_is_next(training: Training, report: Report) -> None:
     if registry("generator").get(str(training.options.generator)).source == "latent":
         commands = {"sample": f"{run} -o samples.png"}
     else:
-        data = f" {quote(config.data)}" if config.data is not None else ""
+        # Where A and B are two folders, the run itself knows both.
+        one = config.data is not None and not config.options.dataset_options.get("b")
+        data = f" {quote(str(config.data))}" if one else ""
         commands = {
             "evaluate": f"{run}{data}",
             "compile": f"{run} -o {quote(str(training.folder / 'model.onnx'))}",
