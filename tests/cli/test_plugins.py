@@ -215,7 +215,7 @@ def test_new_writes_a_package_that_installs_passes_and_trains(tmp_path: Path) ->
     listed = find(json.loads(run_program("plugins", "--json", site=site).stdout), "generator", "my-net")
     assert (listed["distribution"], listed["version"]) == ("translatekit-my-net", "0.1.0")
     checked = run_program("plugins", "check", "my-net", site=site)
-    assert (checked.returncode, checked.stdout.count("  pass  ")) == (0, 9), checked.stdout
+    assert (checked.returncode, checked.stdout.count("  pass  ")) == (0, 10), checked.stdout
 
     tests = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(package / "tests"), site=site)
     assert tests.returncode == 0, tests.stdout
