@@ -219,7 +219,7 @@ def test_new_writes_a_package_that_installs_passes_and_trains(tmp_path: Path) ->
 
     tests = run_python("-m", "pytest", "-q", "-p", "no:cacheprovider", str(package / "tests"), site=site)
     assert tests.returncode == 0, tests.stdout
-    assert "11 passed" in tests.stdout
+    assert "12 passed" in tests.stdout
 
     small = [
         "-G",
