@@ -12,7 +12,7 @@ from translatekit_tools.backends.tensorrt.profiles import parse_profiles
 
 from translatekit.model_info import ModelInfo
 
-INFO = ModelInfo(method="test", generator="unet", size=8, size_multiple=4)
+INFO = ModelInfo(method="test", generator="unet", size=8, size_multiple=4, compiled={"dtype": "uint8"})
 
 
 def write_engine(
