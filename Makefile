@@ -12,9 +12,10 @@ demo: .venv/installed
 test: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
 
-# What one runs while working: no browsers, no programs, nothing that takes seconds.
+# What one runs while working: no browsers, no programs, no training.
 test-fast: .venv/tested
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow and not browser and not subprocess" $(FAST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow and not browser and not subprocess" \
+		--ignore tests/testing --ignore tests/docs --ignore tests/tools --ignore tests/training --ignore tests/seams
 
 # What depends on the processor, as if this one had neither AVX-512 nor VNNI nor bf16.
 test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2
