@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from translatekit.errors import DataError, TranslatekitError
 from translatekit.images import (
+    Header,
     Image,
     UnreadableImageError,
     read_header,
@@ -358,15 +359,21 @@ class _Pipeline:
             self._warned.add(about)
             self.say(sentence)
 
-    def _extent(self, item: _Item, page: int = 0) -> tuple[int, int, int]:
-        """Height and width in pixels as the network takes them at most; and the bytes that the image takes itself."""
+    def _extent(self, item: _Item, header: Header | None = None) -> tuple[int, int, int]:
+        """Height and width in pixels as the network takes them at most; and the bytes that the image takes itself.
+
+        Args:
+            item: its file is looked at, where no header is given.
+            header: of one of its pages.
+        """
         source = item.data or item.job.source
-        try:
-            header = read_header(source, page=page, suffix=suffix_of(item.job.source))
-            height, width = header.height, header.width
-        except UnreadableImageError:
-            height = width = 0
-        if not height * width:  # decoding says what is wrong with it
+        if header is None:
+            try:
+                header = read_header(source, suffix=suffix_of(item.job.source))
+            except UnreadableImageError:
+                return 1, 1, 0  # decoding says what is wrong with it
+        height, width = header.height, header.width
+        if not height * width:
             return 1, 1, 0
         if width == 2 * height and self.predictor.info.data.get("dataset") == "aligned":
             left = 0 if self.predictor.info.direction == "AtoB" else height
@@ -461,7 +468,7 @@ class _Pipeline:
             raise write_error(error, job.output) from None
         with open_image(source, suffix=suffix_of(job.source)) as volume:
             count = volume.header().pages
-            extents = [self._extent(item, page) for page in range(count)]
+            extents = [self._extent(item, volume.header(page)) for page in range(count)]
             slices = Slices(volume, self.predictor.info.input, str(job.source))
 
             def pages() -> Iterator[Image]:
