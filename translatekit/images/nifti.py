@@ -8,8 +8,9 @@ import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -165,29 +166,35 @@ class NiftiReader:
 
 def encode_slice(image: Image, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
     """A volume of one slice."""
-    return _encoded([image], suffix, compression)
+    file = io.BytesIO()
+    _write(file, [image], 1, suffix, compression)
+    return file.getvalue()
 
 
 def write_volume(
     path: Path, images: Iterable[Image], *, pages: int, suffix: str, compression: int = 4
 ) -> None:
     """Write slices as a volume, with the affine and the header of the one that they were made from."""
-    path.write_bytes(_encoded(list(images), suffix, compression))
+    with path.open("wb") as file:
+        _write(file, images, pages, suffix, compression)
 
 
-def _encoded(images: list[Image], suffix: str, compression: int) -> bytes:
+def _write(file: BinaryIO, images: Iterable[Image], pages: int, suffix: str, compression: int) -> None:
     import nibabel
 
-    first = images[0].pixels
-    for image in images:
-        if (image.pixels.shape, image.pixels.dtype) != (first.shape, first.dtype):
-            raise DataError(f"slices of {first.shape} and of {image.pixels.shape} cannot be in one volume")
-    volume = np.empty((first.shape[1], first.shape[0], len(images), first.shape[2]), first.dtype)
-    for page, image in enumerate(images):
+    given = iter(images)
+    first = next(given)
+    height, width, channels = first.pixels.shape
+    volume = np.empty((width, height, pages, channels), first.pixels.dtype)
+    for page, image in enumerate(chain([first], given)):
+        if (image.pixels.shape, image.pixels.dtype) != (first.pixels.shape, first.pixels.dtype):
+            raise DataError(
+                f"slices of {first.pixels.shape} and of {image.pixels.shape} cannot be in one volume"
+            )
         volume[:, :, page] = image.pixels.swapaxes(0, 1)
     if volume.shape[3] == 1:
         volume = volume[..., 0]
-    place: Place | None = images[0].metadata.get(NIFTI)
+    place: Place | None = first.metadata.get(NIFTI)
     header, affine = None, np.diag([-1.0, -1.0, 1.0, 1.0])
     if place is not None:
         to_shown, to_stored = _orientation(place.affine, place.shape)
@@ -205,8 +212,11 @@ def _encoded(images: list[Image], suffix: str, compression: int) -> bytes:
     made.header.set_data_dtype(volume.dtype)
     made.header.set_slope_inter(1, 0)
     made.header["cal_min"] = made.header["cal_max"] = 0
-    data = made.to_bytes()
-    return gzip.compress(data, compression, mtime=0) if suffix.endswith(".gz") else data
+    if not suffix.endswith(".gz"):
+        made.to_stream(file)
+        return
+    with gzip.GzipFile("", "wb", compression, file, mtime=0) as packed:
+        made.to_stream(packed)
 
 
 def _is_second(header: Any) -> bool:
