@@ -77,10 +77,10 @@ def decide_bounds(
     """
     if rule.percentiles is None:
         return tuple(low for low, _ in rule.bounds), tuple(high for _, high in rule.bounds)
-    chosen = np.linspace(0, len(images) - 1, min(len(images), _DECIDED_BY)).astype(int)
     if rule.percentiles == (0.0, 100.0):
-        low, high = _extremes(read(images[place]) for place in range(len(images)))
+        low, high = _extremes(map(read, images))
     else:
+        chosen = np.linspace(0, len(images) - 1, min(len(images), _DECIDED_BY)).astype(int)
         values = np.concatenate([_thinned(read(images[place])) for place in chosen])
         low, high = np.nanpercentile(values, rule.percentiles, axis=0)
     if not np.all(low < high):  # NaN among them

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -20,19 +19,18 @@ with native_output_captured():  # it looks for devices on import, and says where
     import onnxruntime
 
 from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitError
-from translatekit.inference.statistics import Parts, StatisticsGraph
+from translatekit.inference.statistics import StatisticsGraph
 from translatekit.model_info import ModelInfo
 from translatekit_tools.backends.batches import (
     check_batch,
     check_graph,
     check_precision,
-    exact_dtypes,
     failed,
     from_graph,
     graph_dtypes,
-    parts_to_graph,
     to_graph,
 )
+from translatekit_tools.backends.graph_translator import GraphTranslator
 from translatekit_tools.backends.onnxruntime.statistics import OnnxStatisticsGraph
 from translatekit_tools.graphs.onnx_file import INPUT, check_weights, read_info
 
@@ -43,27 +41,21 @@ _ONLY_ERRORS = 3
 onnxruntime.set_default_logger_severity(_ONLY_ERRORS)  # of what belongs to no session
 
 
-class OnnxTranslator:
+class OnnxTranslator(GraphTranslator):
     """A `translatekit.interfaces.Translator` that runs an ONNX graph.
 
     Attributes:
-        info: the model file's header.
         device: ``cpu``, or such as ``cuda:0``.
         preferred_batch: images a batch that are quickest here.
-        dtypes: of the arrays that it takes without a loss.
     """
 
     def __init__(
         self, session: Session, info: ModelInfo, device: str, open_graph: Callable[[], StatisticsGraph]
     ) -> None:
-        self.info = info
-        self.dtypes = exact_dtypes(info)
+        super().__init__(info, open_graph)
         self.device = device
         self.preferred_batch = 4 if device == "cpu" else 16
         self._session = session
-        self._open_graph = open_graph
-        self._graph: StatisticsGraph | None = None
-        self._run: Callable[[np.ndarray], np.ndarray] = self._infer
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Translate a batch, as `translatekit.interfaces.Translator` says.
@@ -92,24 +84,6 @@ class OnnxTranslator:
     def _infer(self, batch: np.ndarray) -> np.ndarray:
         output: np.ndarray = self._session.run(None, {INPUT: batch})[0]
         return output
-
-    @contextlib.contextmanager
-    def fixed_statistics(self, parts: Parts) -> Iterator[None]:
-        """Within, normalize each part of an image by the statistics of the whole.
-
-        Args:
-            parts: makes the parts of the image; see `translatekit.inference.statistics.StatisticsGraph.fixed`.
-
-        Raises:
-            OptionError: the package onnx is not installed, or the network has a layer whose statistics cannot be fixed.
-        """
-        self._graph = self._graph or self._open_graph()
-        if self._graph.layers:
-            self._run = self._graph.fixed(parts_to_graph(parts, self.info))
-        try:
-            yield
-        finally:
-            self._run = self._infer
 
 
 def load(path: Path, device: str = "auto", precision: str | None = None) -> OnnxTranslator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,19 @@ import numpy as np
 import openvino
 
 from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
-from translatekit.inference.statistics import Parts, StatisticsGraph
+from translatekit.inference.statistics import StatisticsGraph
 from translatekit.model_info import ModelInfo
 from translatekit.storage import writable_cache
 from translatekit_tools.backends.batches import (
     check_batch,
     check_graph,
     check_precision,
-    exact_dtypes,
     failed,
     from_graph,
     graph_dtypes,
-    parts_to_graph,
     to_graph,
 )
+from translatekit_tools.backends.graph_translator import GraphTranslator
 from translatekit_tools.backends.openvino import ir_file
 from translatekit_tools.backends.openvino.compiler import check_precision as check_cpu
 from translatekit_tools.backends.openvino.speeds import HINTS, openvino_speeds
@@ -40,26 +39,20 @@ _KEPT = 16
 """Models in the cache; each is as large as its weights."""
 
 
-class OpenVinoTranslator:
+class OpenVinoTranslator(GraphTranslator):
     """A `translatekit.interfaces.Translator` that runs an OpenVINO model on the CPU.
 
     Attributes:
-        info: the model file's header.
         device: ``cpu``.
         preferred_batch: images a batch that are quickest here.
-        dtypes: of the arrays that it takes without a loss.
     """
 
     device = "cpu"
 
     def __init__(self, model: Any, info: ModelInfo, open_graph: Callable[[], StatisticsGraph]) -> None:
-        self.info = info
-        self.dtypes = exact_dtypes(info)
+        super().__init__(info, open_graph)
         self.preferred_batch = 4
         self._request = model.create_infer_request()
-        self._open_graph = open_graph
-        self._graph: StatisticsGraph | None = None
-        self._run: Callable[[np.ndarray], np.ndarray] = self._infer
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Translate a batch, as `translatekit.interfaces.Translator` says.
@@ -79,24 +72,6 @@ class OpenVinoTranslator:
 
     def _infer(self, batch: np.ndarray) -> np.ndarray:
         return np.array(self._request.infer([batch], share_inputs=True)[0])
-
-    @contextlib.contextmanager
-    def fixed_statistics(self, parts: Parts) -> Iterator[None]:
-        """Within, normalize each part of an image by the statistics of the whole.
-
-        Args:
-            parts: makes the parts of the image; see `translatekit.inference.statistics.StatisticsGraph.fixed`.
-
-        Raises:
-            OptionError: the network has a layer whose statistics cannot be fixed.
-        """
-        self._graph = self._graph or self._open_graph()
-        if self._graph.layers:
-            self._run = self._graph.fixed(parts_to_graph(parts, self.info))
-        try:
-            yield
-        finally:
-            self._run = self._infer
 
 
 def load(path: Path, device: str = "auto", precision: str | None = None) -> OpenVinoTranslator:
