@@ -18,7 +18,7 @@ import psutil
 import pytest
 import torch
 from PIL import Image
-from translatekit_tools.bulk import Result, memory, pipeline, translate
+from translatekit_tools.bulk import Result, memory, session, translate
 from translatekit_tools.bulk.memory import (
     MemoryBudget,
     MemoryUse,
@@ -317,7 +317,7 @@ def test_images_on_their_way_stay_within_the_memory(
             return type("Future", (), {"result": staticmethod(lambda: batch)})()
 
     monkeypatch.setattr(MemoryBudget, "acquire", counted)
-    monkeypatch.setattr(pipeline, "Planner", lambda predictor, memory, fresh: limited(predictor, 30 * MB))
+    monkeypatch.setattr(session, "Planner", lambda predictor, memory, fresh: limited(predictor, 30 * MB))
     model = greedy(1)
     if submits:
         model = Later(model.info, 1)
@@ -347,7 +347,7 @@ def test_stopping_does_not_wait_for_memory(tmp_path: Path) -> None:
 def test_a_large_image_is_tiled_by_itself_and_said_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "Planner", lambda predictor, memory, fresh: limited(predictor, 400 * MB))
+    monkeypatch.setattr(session, "Planner", lambda predictor, memory, fresh: limited(predictor, 400 * MB))
     for name in ("a", "b"):
         png(tmp_path / f"in/{name}.png", 800, 800)
     png(tmp_path / "in/c.png", 64, 64)

@@ -48,7 +48,7 @@ def translate(
     """
     from translatekit.options import check_options
     from translatekit_tools.bulk.options import RunOptions
-    from translatekit_tools.bulk.pipeline import translate_images
+    from translatekit_tools.bulk.run import translate_images
 
     if isinstance(inputs, str | Path):
         inputs = [inputs]

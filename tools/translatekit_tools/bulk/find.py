@@ -182,14 +182,27 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
         folder = found.default_out if out is None else out
         if folder not in manifests:
             manifests[folder] = Manifest(folder)
-        suffix = options.suffix or (DEFAULT_SUFFIX if out is None and found.beside else "")
-        name = _stem(found.relative, found.source) + suffix + _output_suffix(found.source, options)
-        output = folder if found.problem else folder / found.relative.with_name(name)
+        suffix = DEFAULT_SUFFIX if out is None and found.beside else ""
+        mirrored = mirror(found.source, found.relative, options, suffix)
+        output = folder if found.problem else folder / mirrored
         jobs.append(
             Job(source=found.source, output=output, manifest=manifests[folder], problem=found.problem)
         )
     findings.jobs = _with_alternatives(_without_own_outputs(jobs, findings))
     return findings
+
+
+def mirror(source: Path, relative: Path, options: RunOptions, default_suffix: str = "") -> Path:
+    """Where the translation of a file goes, below the output folder.
+
+    Args:
+        source: the file.
+        relative: where it is, below the folder that is mirrored.
+        options: say its format.
+        default_suffix: added to its name where the options say none.
+    """
+    suffix = options.suffix or default_suffix
+    return relative.with_name(_stem(relative, source) + suffix + _output_suffix(source, options))
 
 
 def _stem(relative: Path, source: Path) -> str:

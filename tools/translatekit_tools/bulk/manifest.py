@@ -75,9 +75,15 @@ class Manifest:
         unfinished: which inputs were in progress when an earlier run was killed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = MANIFEST_NAME) -> None:
+        """Read what earlier runs have left.
+
+        Args:
+            folder: of the outputs.
+            name: of the file.
+        """
         self.folder = Path(os.path.abspath(folder))  # noqa: PTH100  (resolve() would follow a link that is an output)
-        self._journal = Journal(self.folder / MANIFEST_NAME)
+        self._journal = Journal(self.folder / name)
         self.unfinished = Unfinished(self.folder)
         self._entries: dict[str, list[Entry]] = defaultdict(list)
         for record in self._journal.records:

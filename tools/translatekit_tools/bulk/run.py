@@ -1,0 +1,113 @@
+"""Bulk work on one machine: what is found is translated, told and summed up."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from translatekit.errors import DataError
+from translatekit.interfaces import Translator
+from translatekit.model_file import find_model
+from translatekit_tools.bulk.find import Job, find_jobs
+from translatekit_tools.bulk.kinds import has_several_frames, is_multipage
+from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.runner import Runner
+from translatekit_tools.bulk.session import Session
+from translatekit_tools.bulk.single import is_video_job
+from translatekit_tools.bulk.summary import Progress, Summary
+from translatekit_tools.bulk.task import ignore
+
+
+def translate_images(
+    inputs: Sequence[str | Path],
+    model: str | Path | Translator,
+    out: str | Path | None,
+    options: RunOptions,
+    progress: Progress | None = None,
+) -> Summary:
+    """See `translatekit_tools.bulk.translate`."""
+    start = time.perf_counter()
+    summary = Summary(dry_run=options.dry_run)
+    model_file = (
+        find_model(model, options.direction, best=options.best) if isinstance(model, str | Path) else None
+    )
+    findings = find_jobs(inputs, out, options)
+    summary.left_out = findings.left_out
+    say = getattr(progress, "say", ignore)
+    for note in findings.notes():
+        say(note)
+    total = sum(1 + len(job.alternatives) for job in findings.jobs)
+    if options.frames is not None:
+        _place_frames(findings.jobs, Path(options.frames).expanduser())
+    if not options.dry_run:
+        _prepare_folders(findings.jobs)
+    for note in _dropped_frames(findings.jobs):
+        say(note)
+    session = Session(options, model_file, None if isinstance(model, str | Path) else model, say)
+    with closing(Runner(session, progress)) as runner, closing(runner.run(findings.jobs)) as tasks:
+        for task in tasks:
+            result = task.result(total)
+            summary.add(result)
+            if progress is not None:
+                progress(result)
+    summary.seconds = time.perf_counter() - start
+    summary.stats = runner.stats()
+    return summary
+
+
+def _dropped_frames(jobs: Iterable[Job]) -> Iterator[str]:
+    """A sentence on the inputs of several frames or pages of which the output's format holds one."""
+    cut = [
+        job
+        for job in jobs
+        if job.problem is None
+        and not is_video_job(job)
+        and not is_multipage(job.source, job.output)
+        and has_several_frames(job.source)
+    ]
+    if cut:
+        names = ", ".join(str(job.source) for job in cut[:3]) + (" and more" if len(cut) > 3 else "")
+        yield (
+            f"only the first frame or page of {names} is translated, since the output's format holds one: "
+            "another --format, or another extension of -o, keeps all"
+        )
+
+
+def _place_frames(jobs: Iterable[Job], folder: Path) -> None:
+    """Give the frames of each video a folder of their own below this one."""
+    sources: dict[Path, Path] = {}
+    for job in jobs:
+        for each in (job, *job.alternatives):
+            if each.problem is None and is_video_job(each):
+                below = Path(each.manifest.relative(each.output)).parent
+                each.frames = folder / below / each.source.stem
+        if job.frames is None:
+            continue
+        other = sources.setdefault(job.frames, job.source)
+        if other != job.source:
+            job.problem = (
+                f"its frames would go where those of {other} are, {job.frames}: rename one of the two videos"
+            )
+
+
+def _prepare_folders(jobs: Iterable[Job]) -> None:
+    """Find out before anything is translated whether the output folders can be written.
+
+    Raises:
+        DataError: one cannot.
+    """
+    for folder in dict.fromkeys(
+        job.manifest.folder for job in jobs if job.frames is None and not job.to_standard_output
+    ):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise DataError(
+                f"the output folder {folder} cannot be written ({error.strerror}): choose another with -o"
+            ) from None

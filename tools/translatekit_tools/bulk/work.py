@@ -1,0 +1,129 @@
+"""A model on one device and the bounded pipeline around it: what a shard, a device and a cluster's actor run alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+from translatekit.interfaces import Translator
+from translatekit.model_file import find_model
+from translatekit_tools.bulk.find import Job, mirror
+from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
+from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.runner import Runner
+from translatekit_tools.bulk.session import Session
+from translatekit_tools.bulk.stats import Stats
+from translatekit_tools.bulk.task import Task, ignore
+
+
+class Listed(Protocol):
+    """An object of a place, by its name there."""
+
+    @property
+    def name(self) -> str:
+        """Below the place, with forward slashes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What became of one input: small, and without pixels.
+
+    Attributes:
+        name: of the input, below its place.
+        output: of the translation, below the place it goes to.
+        outcome: ``skipped`` is what an earlier run has done.
+        reason: one sentence, of a failed one.
+        bytes_in, bytes_out: sizes of the files.
+        seconds: from when it was read to when it was written, waiting for others included.
+    """
+
+    name: str
+    output: str
+    outcome: Literal["done", "skipped", "failed"]
+    reason: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    seconds: float = 0.0
+
+
+class Worker:
+    """Translates what it is given, from one place to another. The model is loaded when an input needs it.
+
+    Args:
+        source: the folder that the inputs are below.
+        sink: the folder that the outputs go to, under the same names.
+        model: a model file, or a run's folder; or a loaded translator, whose outputs no later run recognizes.
+        options: of the run; `device` takes the place of theirs.
+        manifest_name: of the file in the output folder that this worker alone appends to.
+        device: that the model runs on.
+
+    Raises:
+        TranslatekitError: a place or the model does not exist.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        sink: str,
+        model: str | Path | Translator,
+        options: RunOptions,
+        *,
+        manifest_name: str = MANIFEST_NAME,
+        device: str = "auto",
+    ) -> None:
+        options = replace(options, device=device)
+        self._source, self._options = Path(source).expanduser(), options
+        self._manifest = Manifest(Path(sink).expanduser(), manifest_name)
+        is_file = isinstance(model, str | Path)
+        model_file = find_model(model, options.direction, best=options.best) if is_file else None
+        session = Session(options, model_file, None if is_file else model, ignore)
+        self._runner = Runner(session)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish what is being written, and let go of the threads."""
+        self._runner.close()
+
+    def translate(self, items: Iterable[Listed]) -> Iterator[Row]:
+        """Translate objects of the source, pulled as there is room for them.
+
+        Args:
+            items: of the source; may be called again and again with more.
+
+        Returns:
+            A row each, in the order of the items but for videos and other files that are translated by themselves, and
+            those that an earlier run may have died of: these come after the images.
+        """
+        with closing(self._runner.run(map(self._job, items))) as tasks:
+            for task in tasks:
+                yield self._row(task)
+
+    def stats(self) -> Stats:
+        """Where the time went so far."""
+        return self._runner.stats()
+
+    def _job(self, item: Listed) -> Job:
+        path = self._source / item.name
+        output = self._manifest.folder / mirror(path, Path(item.name), self._options)
+        return Job(source=path, output=output, manifest=self._manifest)
+
+    def _row(self, task: Task) -> Row:
+        assert task.outcome is not None
+        return Row(
+            name=task.job.source.relative_to(self._source).as_posix(),
+            output=task.job.output.relative_to(self._manifest.folder).as_posix(),
+            outcome="done" if task.outcome == "translated" else task.outcome,
+            reason=task.reason,
+            bytes_in=task.bytes_read,
+            bytes_out=task.bytes_written,
+            seconds=task.seconds,
+        )
