@@ -78,9 +78,10 @@ class Worker:
         options = replace(options, device=device)
         self._source, self._options = Path(source).expanduser(), options
         self._manifest = Manifest(Path(sink).expanduser(), manifest_name)
-        is_file = isinstance(model, str | Path)
-        model_file = find_model(model, options.direction, best=options.best) if is_file else None
-        session = Session(options, model_file, None if is_file else model, ignore)
+        if isinstance(model, str | Path):
+            session = Session(options, find_model(model, options.direction, best=options.best), None, ignore)
+        else:
+            session = Session(options, None, model, ignore)
         self._runner = Runner(session)
 
     def __enter__(self) -> Worker:
