@@ -31,7 +31,7 @@ class ModelFileError(TranslatekitError):
 
 
 class StorageError(TranslatekitError):
-    """A file cannot be written: a full disk, a folder without permission, a name that the disk does not take."""
+    """A file or an object cannot be read or written: a full disk, missing permission or credentials, no network."""
 
 
 class TrainingError(TranslatekitError):

@@ -1,0 +1,48 @@
+"""Where data comes from and goes to: files written whole or not at all, the cache folder, and places of objects.
+
+A `Source` lists and reads what a folder, an object store, an archive or one file holds; a `Sink` also writes there.
+Local folders need nothing but the standard library. Every other store's library is imported when an address of it is
+used.
+"""
+
+from translatekit.storage.files import (
+    TEMPORARY,
+    VARIABLE,
+    atomic_file,
+    atomic_path,
+    cache_folder,
+    commit_file,
+    hash_bytes,
+    hash_file,
+    temporary_path,
+    writable_cache,
+    write_atomically,
+    write_error,
+)
+from translatekit.storage.logs import AppendLog
+from translatekit.storage.opening import open_sink, open_source
+from translatekit.storage.places import Item, Sink, Source
+from translatekit.storage.uris import is_uri, shown
+
+__all__ = [
+    "TEMPORARY",
+    "VARIABLE",
+    "AppendLog",
+    "Item",
+    "Sink",
+    "Source",
+    "atomic_file",
+    "atomic_path",
+    "cache_folder",
+    "commit_file",
+    "hash_bytes",
+    "hash_file",
+    "is_uri",
+    "open_sink",
+    "open_source",
+    "shown",
+    "temporary_path",
+    "writable_cache",
+    "write_atomically",
+    "write_error",
+]

@@ -1,0 +1,197 @@
+"""The one place where a request to a store is tried again, and where its errors become sentences."""
+
+from __future__ import annotations
+
+import errno
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from translatekit.errors import StorageError, TranslatekitError
+
+TRIES = 5
+DELAY = 0.25
+"""Seconds before the second try; twice as long before each that follows, and four times where a store is too busy."""
+
+_BUSY = {429, 503}
+_PASSING = {408, 425, 500, 502, 504} | _BUSY
+
+# By name, since a library that is not imported cannot have raised any of its errors.
+_CONNECTION = {
+    "ClientConnectionError",  # aiohttp
+    "ConnectionError",
+    "EndpointConnectionError",  # botocore
+    "HTTPClientError",
+    "ServiceRequestError",  # azure
+    "TransportError",  # httpx, google.auth
+}
+_CUT_OFF = {
+    "ClientPayloadError",  # aiohttp
+    "FSTimeoutError",  # fsspec
+    "IncompleteRead",
+    "IncompleteReadError",  # azure
+    "ResponseParserError",  # botocore: a gateway's page instead of an answer
+    "ResponseStreamingError",
+    "ServiceResponseError",  # azure
+    "ShortReadError",
+    "TimeoutError",
+}
+_NO_CREDENTIALS = {
+    "ClientAuthenticationError",  # azure
+    "CredentialUnavailableError",
+    "DefaultCredentialsError",  # google.auth
+    "LocalTokenNotFoundError",  # huggingface_hub
+    "NoCredentialsError",  # botocore
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "TokenRetrievalError",
+    "UnauthorizedSSOTokenError",
+}
+_NO_BUCKET = {"NoSuchBucket", "ContainerNotFound", "RepositoryNotFoundError", "RevisionNotFoundError"}
+_WRONG_CREDENTIALS = {
+    "AuthenticationFailed",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+}
+
+T = TypeVar("T")
+
+
+class ShortReadError(Exception):
+    """Fewer bytes came than were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remedies:
+    """What the user of a kind of store can do.
+
+    Attributes:
+        credentials: where they come from.
+        bucket: what the store calls the first part of an address.
+        endpoint: what to check when it cannot be reached, beside the network.
+    """
+
+    credentials: str
+    bucket: str = "bucket"
+    endpoint: str = "the address"
+
+
+def attempt(call: Callable[[], T], uri: str, doing: str, remedies: Remedies) -> T:
+    """What `call` returns, which is tried again where its error may pass by itself.
+
+    Args:
+        call: asks the store; whatever it changes there, it may change twice.
+        uri: is shown in the error.
+        doing: what was to be done with it: ``read``, ``written``, ``listed``, ``removed``.
+        remedies: the store's.
+
+    Raises:
+        StorageError: it failed for good.
+    """
+    for tried in range(1, TRIES + 1):
+        try:
+            return call()
+        except TranslatekitError:
+            raise
+        except Exception as error:
+            if tried == TRIES or not passes(error):
+                raise StorageError(sentence(error, uri, doing, remedies)) from error
+            time.sleep(_delay(tried, error))
+    raise AssertionError
+
+
+def _delay(tried: int, error: Exception) -> float:
+    """Seconds before the next try, drawn around what doubles, so that many workers do not come back at once."""
+    return DELAY * 2 ** (tried - 1) * random.uniform(0.75, 1.25) * (4 if _status(error) in _BUSY else 1)
+
+
+def passes(error: Exception) -> bool:
+    """Whether the same request may succeed a moment later."""
+    status = _status(error)
+    if status is not None:
+        return status in _PASSING
+    if _code(error) in {"SlowDown", "RequestTimeout", "InternalError", "ServerBusy"}:
+        return True
+    return any(_names(link) & (_CONNECTION | _CUT_OFF) for link in _chain(error))
+
+
+def sentence(error: Exception, uri: str, doing: str, remedies: Remedies) -> str:
+    """What is wrong with a store, and what to do about it."""
+    status, code = _status(error), _code(error)
+    names = set().union(*map(_names, _chain(error)))
+    reason = code or (f"status {status}" if status else _first_line(error))
+    if names & _NO_CREDENTIALS and status is None:
+        return f"{uri} needs credentials, and none were found: {remedies.credentials}"
+    if code in _NO_BUCKET or names & _NO_BUCKET or "bucket does not exist" in str(error):
+        return f"there is no {remedies.bucket} for {uri}: check its name, and the account or endpoint"
+    if code in _WRONG_CREDENTIALS or status == 401:
+        return f"{uri} was refused, since the credentials are wrong ({reason}): {remedies.credentials}"
+    if status == 403 or "PermissionError" in names or "Forbidden" in str(error):
+        return (
+            f"{uri} may not be {doing} ({reason}): give these credentials the permission, or take others: "
+            f"{remedies.credentials}"
+        )
+    if status == 404 or "FileNotFoundError" in names:
+        return f"there is no {uri}: check the address"
+    if status in _BUSY or code in {"SlowDown", "ServerBusy"}:
+        return (
+            f"{uri} was not {doing}, the store is too busy after {TRIES} tries ({reason}): "
+            "run again later, with fewer workers"
+        )
+    if status is None and names & _CONNECTION:
+        return f"{uri} cannot be reached ({_first_line(error)}): check the network and {remedies.endpoint}"
+    return f"{uri} was not {doing} ({reason}): run again, and check the address if it stays so"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those that it came from."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _names(error: BaseException) -> set[str]:
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.ECONNREFUSED, errno.EPIPE):
+        names.add("ConnectionError")
+    return names
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an error tells of, whichever library raised it."""
+    for link in _chain(error):
+        response: Any = getattr(link, "response", None)
+        if isinstance(response, dict):  # botocore
+            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        else:
+            found = getattr(response, "status_code", None)
+        for value in (found, *(getattr(link, name, None) for name in ("status_code", "status", "code"))):
+            if isinstance(value, str) and value.isdecimal():
+                value = int(value)
+            if isinstance(value, int) and 300 <= value < 600:
+                return value
+    return None
+
+
+def _code(error: BaseException) -> str:
+    """What a store calls an error; "" where it does not."""
+    for link in _chain(error):
+        response: Any = getattr(link, "response", None)
+        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+        code = code or getattr(link, "error_code", None)
+        if code and not str(code).isdecimal():
+            return str(getattr(code, "value", code))
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
