@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.model_info import ModelInfo, brief, not_understood, parse_object, same_direction
-from translatekit.storage import write_atomically
+from translatekit.storage import local_copy, write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -215,15 +215,16 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
     """The model file that a user means: a file, or a run's folder.
 
     Args:
-        path: a model file of any backend, or a run's folder.
+        path: a model file of any backend, or a run's folder; or the address of one, which is copied to the cache.
         direction: which of a run's generators, such as ``BtoA``; None for the main one.
         best: the run's ``best`` weights instead of its newest ones.
 
     Raises:
         ModelFileError: there is none.
         OptionError: `best` with a file.
+        StorageError: the store of an address fails.
     """
-    path = Path(path).expanduser()
+    path = local_copy(path)
     try:
         is_file = not path.is_dir()
         there = path.exists()

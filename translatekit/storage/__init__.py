@@ -5,6 +5,7 @@ Local folders need nothing but the standard library. Every other store's library
 used.
 """
 
+from translatekit.storage.copies import local_copy
 from translatekit.storage.files import (
     TEMPORARY,
     VARIABLE,
@@ -38,6 +39,7 @@ __all__ = [
     "hash_bytes",
     "hash_file",
     "is_uri",
+    "local_copy",
     "open_sink",
     "open_source",
     "shown",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -141,6 +143,29 @@ class Store:
                 return
 
         self.attempt(call, path, "removed")
+
+
+def part_size(size: int, most: int) -> int:
+    """Bytes of each part of an object, so that there are no more parts than a store takes."""
+    return max(PART, -(-size // most // 2**18) * 2**18)  # Google's are multiples of 256 KiB
+
+
+def parts_of(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """What is left of a file, in parts of one size, the last shorter."""
+    while part := file.read(size):
+        yield part
+
+
+def upload_parts(upload: Callable[[int, bytes], T], parts: Iterable[bytes]) -> list[T]:
+    """What `upload` returns for each part and its number from 1 on; four are under way, so that memory is bounded."""
+    with ThreadPoolExecutor(4, thread_name_prefix="translatekit-upload") as pool:
+        under_way: deque[Future[T]] = deque()
+        done = []
+        for number, part in enumerate(parts, start=1):
+            if len(under_way) == 4:
+                done.append(under_way.popleft().result())
+            under_way.append(pool.submit(upload, number, part))
+        return done + [future.result() for future in under_way]
 
 
 def _made(kind: type[Store], scheme: str, options: dict[str, Any]) -> Store:

@@ -9,7 +9,10 @@ from translatekit.errors import StorageError
 from translatekit.storage.stores.base import Store
 from translatekit.storage.uris import scheme_of, shown
 
-_STORES = {"memory": "base:Store"}
+_STORES = {
+    "s3": "s3:S3Store",
+    "memory": "base:Store",
+}
 _made: dict[str, Store] = {}
 _lock = threading.Lock()
 

@@ -1,0 +1,131 @@
+"""Local copies of models that lie elsewhere: what runs a model maps it from a file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+
+from translatekit.errors import ModelFileError, StorageError
+from translatekit.storage.files import atomic_path, cache_folder, hash_file, write_atomically
+from translatekit.storage.opening import open_source
+from translatekit.storage.places import Item, Source
+from translatekit.storage.uris import is_uri, scheme_of, shown
+
+RECORD = "copy.json"
+"""What a complete copy is told by: its address, and the names, sizes, stamps and hashes of its files."""
+
+_WHOLE = 2**26  # bytes; up to this a file is read by one request
+_RUN_FILES = ("config.toml", "metrics.jsonl")
+_MODEL_NAMES = ("model", "best")
+
+
+def local_copy(text: str | Path) -> Path:
+    """The local file or folder of a model: what is given where it is a path, and else a copy in the cache folder.
+
+    A model file is copied with what belongs to it: the ``.bin`` of an ``.xml``, the ``.json`` and ``.onnx`` of an
+    ``.engine``. Of a run's folder, its model files, options and losses are. A copy is used again as long as the store
+    has the same stamps, for which it is asked each time.
+
+    Args:
+        text: a path, or the address of a model file or a run's folder.
+
+    Raises:
+        ModelFileError: there is no model at the address.
+        StorageError: the store or the cache folder fails.
+        PluginError: the store's library is not installed.
+    """
+    if not is_uri(text):
+        return Path(text).expanduser()
+    uri = str(text)
+    found, name = _files_of(uri)
+    if not found:
+        raise ModelFileError(
+            f"there is no model {shown(uri)}: give the address of a model file or a run's folder"
+        )
+    stamps = json.dumps([(item.name, item.size, item.stamp) for _, item in found])
+    folder = cache_folder("models", _key(uri), _key(stamps))
+    if not _is_complete(folder, uri):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{shown(uri)} cannot be copied to {folder} ({error.strerror}): set TRANSLATEKIT_CACHE to a folder "
+                "that may be written"
+            ) from None
+        entries = [
+            {
+                "name": item.name,
+                "size": item.size,
+                "stamp": item.stamp,
+                "hash": _fetch(source, item, folder / item.name),
+            }
+            for source, item in found
+        ]
+        record = {"uri": shown(uri), "files": entries}
+        write_atomically(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode(), shared=True)
+    return folder / name if name else folder
+
+
+def _files_of(uri: str) -> tuple[list[tuple[Source, Item]], str]:
+    """What is to be copied, each from its place; and the name of the model file, "" where it is a run's folder."""
+    model = _file(uri)
+    if model is not None:
+        others = [_file(other) for other in _companions(uri)]
+        return [model, *(other for other in others if other is not None)], model[1].name
+    source = open_source(f"{uri.rstrip('/')}/")
+    files = [
+        item
+        for start in (*_MODEL_NAMES, *_RUN_FILES)
+        for item in source.list(start)
+        if "/" not in item.name and (item.name in _RUN_FILES or item.name.endswith(".safetensors"))
+    ]
+    return [(source, item) for item in files if files[0].name not in _RUN_FILES], ""
+
+
+def _file(uri: str) -> tuple[Source, Item] | None:
+    """The file at an address, in its place; None where there is none, or the address is a folder's."""
+    name = PurePosixPath(shown(uri)).name
+    if not PurePosixPath(name).suffix or uri.endswith("/"):
+        return None
+    alone = scheme_of(uri) == "https" or "::" in uri
+    source = open_source(uri if alone else uri[: -len(name)])
+    item = source.stat(name)
+    return None if item is None else (source, item)
+
+
+def _companions(uri: str) -> list[str]:
+    """The addresses of what belongs to a model file."""
+    base, mark, query = uri.partition("?") if uri.startswith("http") else (uri, "", "")
+    stem, dot, suffix = base.rpartition(".")
+    others = {"xml": [f"{stem}{dot}bin"], "engine": [f"{base}.json", f"{base}.onnx"]}
+    return [f"{other}{mark}{query}" for other in others.get(suffix, ())]
+
+
+def _is_complete(folder: Path, uri: str) -> bool:
+    try:
+        record = json.loads((folder / RECORD).read_bytes())
+        return record["uri"] == shown(uri) and all(
+            entry["size"] in (None, (folder / entry["name"]).stat().st_size) for entry in record["files"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _fetch(source: Source, item: Item, path: Path) -> str:
+    """Copy a file; its hash. A file that was replaced meanwhile is refused, since it may be of two halves."""
+    with atomic_path(path, shared=True) as temporary:
+        if item.size is not None and item.size > _WHOLE:
+            with source.open(item.name) as there, temporary.open("wb") as here:
+                shutil.copyfileobj(there, here, 2**22)
+            now = source.stat(item.name)
+            if now != item:
+                raise StorageError(f"{source.uri_of(item)} was replaced while it was copied: run again")
+        else:
+            temporary.write_bytes(source.read(item.name))
+    return hash_file(path)
+
+
+def _key(text: str) -> str:
+    return blake2b(text.encode(), digest_size=12).hexdigest()
