@@ -141,9 +141,25 @@ def test_a_run_of_fewer_devices_keeps_its_place_in_the_epoch(pairs: Path, tmp_pa
     path = next((run / "checkpoints").glob("step-00000003.pt"))
     state = loop.torch.load(path, weights_only=True)
     state["ranks"] *= 2  # as two processes would have left it after three steps, with six images seen
+    state["progress"]["images"] = 6
     loop.torch.save(state, path)
     train(resume=run, max_steps=None)
     assert read_steps(run) == 3 + 2 + 8, "two more images of this epoch, eight of the next"
+
+
+def test_the_same_command_goes_on_with_its_own_run_and_with_no_other(pairs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    whole = train("pix2pix", pairs, output=str(tmp_path / "whole"), **SHORT)
+    command = {**SHORT, "output": str(run), "autoresume": True}
+    train("pix2pix", pairs, **command, max_steps=5)
+    with pytest.raises(OptionError, match=r"is a run with lr 0.0002, and 0.001 was asked for"):
+        train("pix2pix", pairs, **command, lr=1e-3)
+    with pytest.raises(OptionError, match=r"is a run with generator_options .* was asked for"):
+        train("pix2pix", pairs, **{**command, "generator_options": {"depth": 5, "width": 8}})
+    with pytest.raises(OptionError, match="pass -o, and no --resume"):
+        train("pix2pix", pairs, **SHORT, autoresume=True)
+    train("pix2pix", pairs, **command, max_steps=None)
+    assert same(load_file(whole / "model.safetensors"), load_file(run / "model.safetensors"))
 
 
 def read_steps(run: Path) -> int:

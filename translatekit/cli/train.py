@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import rich_click as click
@@ -17,6 +16,12 @@ _CONFIG = click.Option(
 )
 _RESUME = click.Option(
     ["--resume"], type=click.Path(), metavar="RUN", help="Go on with an interrupted run, exactly."
+)
+_AUTORESUME = click.Option(
+    ["--autoresume"],
+    is_flag=True,
+    help="Go on with the run in the folder of -o if there is one, else start it: for launchers that start the same "
+    "command again.",
 )
 
 
@@ -50,9 +55,11 @@ class Methods(click.RichGroup):
 
         without = () if spec.discriminator else ("discriminator", "discriminator_options")
 
-        def callback(data: tuple[str, ...], config: str | None, resume: str | None, **params: Any) -> None:
+        def callback(
+            data: tuple[str, ...], config: str | None, resume: str | None, autoresume: bool, **params: Any
+        ) -> None:
             given = {**collect(TrainOptions, params), **collect(own, params)}
-            _train(cmd_name, data, config, resume, given)
+            _train(cmd_name, data, config, resume, given, autoresume)
 
         return click.RichCommand(
             name=cmd_name,
@@ -62,6 +69,7 @@ class Methods(click.RichGroup):
                 *options_from_dataclass(TrainOptions, skip=without, defaults=shown),
                 _CONFIG,
                 _RESUME,
+                _AUTORESUME,
             ],
             callback=callback,
             short_help=spec.summary,
@@ -116,8 +124,15 @@ def _with_method(args: list[str]) -> list[str]:
 
 
 def _train(
-    method: str | None, data: tuple[str, ...], config: str | None, resume: str | None, given: dict[str, Any]
+    method: str | None,
+    data: tuple[str, ...],
+    config: str | None,
+    resume: str | None,
+    given: dict[str, Any],
+    autoresume: bool = False,
 ) -> None:
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
     from translatekit.training import train as start
 
     if len(data) > 2:
@@ -125,8 +140,6 @@ def _train(
             f"train takes one folder of images, or two, A and B, got {len(data)}: {', '.join(data)}"
         )
     images = (data[0], data[1]) if len(data) == 2 else data[0] if data else None
-    folder = start(method, images, config=config, resume=resume, **given)
-    if (
-        os.environ.get("LOCAL_RANK", "0") == os.environ.get("NODE_RANK", "0") == "0"
-    ):  # of several processes, one speaks
+    folder = start(method, images, config=config, resume=resume, autoresume=autoresume, **given)
+    if rank_zero_only.rank == 0:  # of several processes, one speaks
         echo(folder)

@@ -12,6 +12,7 @@ def train(
     *,
     config: str | Path | None = None,
     resume: str | Path | None = None,
+    autoresume: bool = False,
     **options: Any,
 ) -> Path:
     """Train a translator.
@@ -23,6 +24,8 @@ def train(
         config: a run's ``config.toml``, whose options hold where `options` does not say otherwise.
         resume: a run's folder: go on from its newest checkpoint, exactly. Only options of output and hardware and
             the number of epochs or steps may then be given.
+        autoresume: go on with the run in the folder `output` if there is one, else start it there: for whatever starts
+            the same call again when it has failed.
         options: fields of `translatekit.config.TrainOptions` and of the method's own options.
 
     Returns:
@@ -39,4 +42,4 @@ def train(
         data, b = data
         own = {"b": str(Path(b).expanduser().resolve()), **options.get("dataset_options", {})}
         options["dataset_options"] = own
-    return run(method, data, config=config, resume=resume, given=options)
+    return run(method, data, config=config, resume=resume, given=options, autoresume=autoresume)

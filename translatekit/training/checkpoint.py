@@ -24,16 +24,17 @@ def gather_ranks(fabric: Fabric, state: dict[str, Any]) -> list[dict[str, Any]]:
     return states
 
 
-def random_state() -> dict[str, Any]:
-    """torch's random state on the CPU and on every GPU of this process."""
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+def random_state(device: torch.device) -> dict[str, Any]:
+    """torch's random state on the CPU and on the device of this process."""
+    state = {"cpu": torch.get_rng_state()}
+    return {**state, "cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state
 
 
-def set_random_state(state: Mapping[str, Any]) -> None:
-    """Take `random_state` back."""
+def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Take `random_state` back, as far as it is of such a device."""
     torch.set_rng_state(state["cpu"].cpu())
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all([item.cpu() for item in state["cuda"]])
+    if "cuda" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
 
 
 def save_checkpoint(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> Path:

@@ -39,9 +39,10 @@ def run(
     config: str | Path | None,
     resume: str | Path | None,
     given: Mapping[str, Any],
+    autoresume: bool = False,
 ) -> Path:
     """See `translatekit.training.train`."""
-    resolved, folder = resolve(method, data, config, resume, given)
+    resolved, folder, goes_on = resolve(method, data, config, resume, given, autoresume)
     # Subnormal numbers appear in Adam's moments and slow a CPU down many times; threads inherit this setting.
     torch.set_flush_denormal(True)
     notes = resolve_precision(resolved.options)
@@ -53,14 +54,15 @@ def run(
         fabric.launch()
         folder = fabric.broadcast(folder)
         processes.agree("images", len(parts.data))
+        processes.agree("runs to go on with", int(goes_on), "let all hosts see the run's folder")
         agree_on_precision(fabric, resolved.options.precision)
         training = prepare(parts, resolved, folder, fabric)
         training.notes[:0] = notes
-        if resume is not None:
+        if goes_on:
             restore(training)
             if fabric.is_global_zero and data is not None:  # they have moved
                 write_atomically(folder / "config.toml", resolved.to_toml().encode())
-        with removing_if_refused(training) if resume is None else nullcontext():
+        with nullcontext() if goes_on else removing_if_refused(training):
             loop(training, processes, stop)
     return folder
 
@@ -70,10 +72,10 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
     options, fabric, method, progress = training.options, training.fabric, training.method, training.progress
     batches = make_batches(training.data, options, fabric)
     loader = make_loader(training.data, batches, options, fabric)
-    plan = Plan.of(training, batches.batches_per_epoch)
+    plan = Plan.of(training, batches)
     samples = Samples(training)
     saving = Timer(options.checkpoint_minutes)
-    speed = Speed(options.batch_size * fabric.world_size, progress.step)
+    speed = Speed(batches.images_per_step, progress.step)
 
     with make_report(training, plan) as report, logging_failure(training, report):
         announce_start(training, report, plan)
@@ -83,14 +85,14 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
         while progress.step < plan.total and not training.out_of_patience:
             # data
             training.data.set_epoch(progress.epoch)
-            batches.start(progress.epoch, skip=progress.batch)
+            batches.start(progress.epoch, seen=progress.images)
             speed.start(progress.step)
             for batch in loader:
                 # step
                 set_learning_rates(training)
                 training.losses.add(progress.step + 1, method.step(in_memory_format(batch, options, fabric)))
                 progress.step += 1
-                progress.batch += 1
+                progress.images += batches.images_per_step
                 training.average()
                 last = progress.step == plan.total
                 signal, due = agree(fabric, stop.number, saving.due or progress.step == 1)
@@ -106,7 +108,7 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
                     samples.show(training, report)
 
                 # checkpoint; at the end of an epoch it waits for the validation
-                ends_epoch = last or progress.batch == plan.steps_per_epoch
+                ends_epoch = last or not batches.steps_after(progress.images)
                 if signal or (not ends_epoch and (due or progress.step % plan.checkpoint_every == 0)):
                     save(training)
                     saving.start()
@@ -118,8 +120,8 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
                     raise Stopped(signal)
                 if last:
                     break
-            if progress.batch == plan.steps_per_epoch:
-                progress.epoch, progress.batch = progress.epoch + 1, 0
+            if not batches.steps_after(progress.images):
+                progress.epoch, progress.images = progress.epoch + 1, 0
             last = progress.step == plan.total
             if options.validate_every and (last or progress.epoch % options.validate_every == 0):
                 validate(training, report)

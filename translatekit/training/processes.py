@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import torch.distributed
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from translatekit.errors import Stopped, TrainingError, TranslatekitError
 from translatekit.training.signals import Stop, end_at_once
@@ -72,8 +73,13 @@ class Processes:
             raise TrainingError(
                 "the other processes of this program have ended with an earlier training: start it again"
             )
-        if _children or self._launcher is not None:
+        if self._explains:
             threading.Thread(target=self._watch, daemon=True).start()
+
+    @property
+    def _explains(self) -> bool:
+        """Whether these processes watch each other, rather than a launcher."""
+        return bool(_children) or self._launcher is not None
 
     def kill(self) -> None:
         """End the ranks that were started here, at once: they may be waiting for this one."""
@@ -98,9 +104,13 @@ class Processes:
             if self._launcher is not None:
                 self._give_up(error)
             reason: BaseException | None = None
+            communication = isinstance(error, RuntimeError) and _is_communication_error(error)
             if stop.forced:
                 reason = Stopped(stop.forced)
-            elif isinstance(error, RuntimeError) and _is_communication_error(error):
+            elif communication and stop.number and not self._explains:
+                reason = Stopped(stop.number)  # what has started the processes knows why it ends them
+            elif communication:
+                assert isinstance(error, RuntimeError)
                 reason = self._explain(error)
             elif not isinstance(error, Stopped):
                 self._publish(error)
@@ -111,7 +121,7 @@ class Processes:
         finally:
             self._done.set()
 
-    def agree(self, what: str, value: T) -> T:
+    def agree(self, what: str, value: T, remedy: str = "give all processes the same data and options") -> T:
         """Rank 0's value, which every rank must have.
 
         Raises:
@@ -123,8 +133,7 @@ class Processes:
             for rank, other in enumerate(values):
                 if other != values[0]:
                     raise TrainingError(
-                        f"rank {rank} has {other} {what} and rank 0 has {values[0]}: "
-                        "give all processes the same data and options"
+                        f"rank {rank} has {other} {what} and rank 0 has {values[0]}: {remedy}"
                     )
         return value
 
@@ -246,6 +255,31 @@ class Processes:
             again = f"go on with translatekit train --resume {quote(str(self._folder))}"
         more = ", with a longer --process-timeout if it was only slow" if slow else ""
         return f"{what}, which ended the training on {self._fabric.world_size} processes: {again}{more}"
+
+
+# --- who starts the processes -----------------------------------------------------------------------------------
+
+
+def launched_processes() -> tuple[int, int] | None:
+    """Processes a host, and hosts, where torchrun or SLURM has started this process; None where neither has.
+
+    Raises:
+        TrainingError: the hosts have different numbers of processes.
+    """
+    if TorchElasticEnvironment.detect():
+        world, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes, started_by = -(-world // local), "torchrun"
+    elif SLURMEnvironment.detect():
+        world, nodes = int(os.environ["SLURM_NTASKS"]), int(os.environ.get("SLURM_NNODES", "1"))
+        local, started_by = int(os.environ.get("SLURM_NTASKS_PER_NODE", world // nodes)), "SLURM"
+    else:
+        return None
+    if local * nodes != world:
+        raise TrainingError(
+            f"{started_by} has started {world} processes and {local} of them on this host: "
+            "give every host the same number of them"
+        )
+    return local, nodes
 
 
 # --- small things -----------------------------------------------------------------------------------------------

@@ -13,46 +13,62 @@ from translatekit.errors import DataError
 class EpochBatches(Sampler[list[int]]):
     """The batches of one epoch, shuffled by seed and epoch, those of one process among several.
 
-    Images that do not fill a last batch on every process are left for another epoch's order.
+    A step takes the next images of the epoch's order, whatever the number of processes: a run that goes on with
+    another number of them shows every image of the epoch that is left, and none again. Images that do not fill a last
+    step on every process are left for another epoch's order.
 
     Args:
         length: images in the dataset.
-        batch_size: images a step on each process.
+        batch_size: images a batch.
         seed: decides the order.
         rank, world_size: which process this is, of how many.
+        accumulate: batches a step on each process.
 
     Raises:
         DataError: one step needs more images than there are.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        if batch_size * world_size > length:
-            raise DataError(
-                f"a batch of {batch_size} on {world_size} device(s) is larger than the data, which has "
-                f"{length} images: pass --batch-size {max(1, length // world_size)}"
-            )
+    def __init__(
+        self,
+        length: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+    ) -> None:
         self.length, self.batch_size, self.seed = length, batch_size, seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-        self.skip = 0
+        self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
+        self.epoch = self.seen = 0
+        if self.images_per_step > length:
+            several = f"{accumulate} accumulated batches" if accumulate > 1 else "a batch"
+            less = max(1, length // (world_size * accumulate))
+            remedy = f"pass --batch-size {less}" + (" or a smaller --accumulate" if accumulate > 1 else "")
+            raise DataError(
+                f"{several} of {batch_size} on {world_size} device(s) {'are' if accumulate > 1 else 'is'} larger than "
+                f"the data, which has {length} images: {remedy}"
+            )
 
-    def start(self, epoch: int, skip: int = 0) -> None:
-        """Choose the epoch to iterate over, and how many of its batches are already done."""
-        self.epoch, self.skip = epoch, skip
+    def start(self, epoch: int, seen: int = 0) -> None:
+        """Choose the epoch to iterate over, and how many of its images all processes have been shown already."""
+        self.epoch, self.seen = epoch, seen
 
     def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        total = self.batches_per_epoch
-        batches = order[: total * self.batch_size * self.world_size].reshape(
-            total, self.world_size, self.batch_size
-        )
-        for batch in batches[self.skip :, self.rank]:
-            yield batch.tolist()
+        steps = self.steps_after(self.seen)
+        left = order[self.seen : self.seen + steps * self.images_per_step]
+        for step in left.reshape(steps, self.world_size, self.accumulate, self.batch_size):
+            for batch in step[self.rank]:
+                yield batch.tolist()
 
     def __len__(self) -> int:
-        return self.batches_per_epoch - self.skip
+        return self.steps_after(self.seen) * self.accumulate
 
     @property
-    def batches_per_epoch(self) -> int:
-        """Steps of a whole epoch."""
-        return self.length // (self.batch_size * self.world_size)
+    def images_per_step(self) -> int:
+        """Images that all processes together take for one step."""
+        return self.batch_size * self.world_size * self.accumulate
+
+    def steps_after(self, seen: int) -> int:
+        """Steps of an epoch that are left when some of its images have been shown."""
+        return (self.length - seen) // self.images_per_step

@@ -36,7 +36,7 @@ def save(training: Training) -> None:
     """
     training.losses.check()
     fabric, method = training.fabric, training.method
-    ranks = gather_ranks(fabric, {"random": random_state(), "extra": method.extra_state()})
+    ranks = gather_ranks(fabric, {"random": random_state(fabric.device), "extra": method.extra_state()})
     if fabric.is_global_zero:
         state = {
             "progress": {item.name: getattr(training.progress, item.name) for item in fields(Progress)},
@@ -108,11 +108,14 @@ def describe(training: Training, name: str, deployed: Deployed, direction: str) 
 def restore(training: Training) -> None:
     """Go on from the newest checkpoint; from the start, where the run was ended before it had one.
 
+    Rank 0 reads it and tells the others: they need not see its disk, and cannot go on from another one.
+
     Raises:
         TrainingError: the checkpoint is damaged, or of other images or networks.
     """
     fabric = training.fabric
-    state = newest_checkpoint(training.folder / "checkpoints")
+    state = newest_checkpoint(training.folder / "checkpoints") if fabric.is_global_zero else None
+    state = fabric.broadcast(state)
     if state is not None:
         _load(training, state)
     if fabric.is_global_zero:
@@ -156,10 +159,11 @@ def _load(training: Training, state: dict[str, Any]) -> None:
     training.progress = Progress(**state["progress"])
     training.metrics = state["metrics"]
     training.losses.checked = state.get("losses", [])
-    if len(ranks) == fabric.world_size:
-        set_random_state(ranks[fabric.global_rank]["random"])
-    else:  # as far into the epoch, in other batches
-        training.progress.batch = training.progress.batch * len(ranks) // fabric.world_size
+    rank = fabric.global_rank
+    if rank < len(ranks):
+        set_random_state(ranks[rank]["random"], fabric.device)
+    else:  # a further process, whose noise must be that of no other one and of no earlier time
+        torch.manual_seed((training.options.seed + 1 + rank + 1_000_003 * training.progress.step) % 2**63)
 
 
 def _places(method: Method) -> dict[str, str]:

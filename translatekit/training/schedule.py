@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from torch.distributed import ReduceOp
 
 from translatekit.interfaces import Method
+from translatekit.training.sampling import EpochBatches
 from translatekit.training.state import Training
 
 
@@ -19,7 +20,7 @@ class Plan:
 
     Attributes:
         epochs: of the whole run.
-        steps_per_epoch: batches of this process in an epoch.
+        steps_per_epoch: of a whole one.
         total: the run's last step.
         log_every, sample_every, checkpoint_every: steps between two of them.
     """
@@ -32,11 +33,14 @@ class Plan:
     checkpoint_every: int
 
     @classmethod
-    def of(cls, training: Training, steps_per_epoch: int) -> Plan:
+    def of(cls, training: Training, batches: EpochBatches) -> Plan:
         """The plan of a run, from where it is."""
         options, progress = training.options, training.progress
         epochs = options.epochs + options.epochs_decay
-        total = progress.step + steps_per_epoch * (epochs - progress.epoch) - progress.batch
+        steps_per_epoch = batches.steps_after(0)
+        total = progress.step
+        if progress.epoch < epochs:
+            total += batches.steps_after(progress.images) + steps_per_epoch * (epochs - progress.epoch - 1)
         return cls(
             epochs,
             steps_per_epoch,

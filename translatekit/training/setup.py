@@ -37,11 +37,13 @@ from translatekit.storage import TEMPORARY
 from translatekit.training.batches import first_batch, make_batches, use_channels_last
 from translatekit.training.checkpoint import gather_ranks
 from translatekit.training.losses import LossLog
+from translatekit.training.processes import launched_processes
 from translatekit.training.state import Training
 from translatekit.training.validator import Validator
 
 _MAY_CHANGE_ON_RESUME = {"epochs", "epochs_decay", "max_steps"}
 _MAY_CHANGE_GROUPS = {"Output", "Hardware"}
+_MEASURED = {"range", "labels"}  # which a run keeps as what they came to
 
 
 def resolve(
@@ -50,18 +52,27 @@ def resolve(
     config: str | Path | None,
     resume: str | Path | None,
     given: Mapping[str, Any],
-) -> tuple[RunConfig, Path]:
-    """The run's configuration and its folder."""
+    autoresume: bool = False,
+) -> tuple[RunConfig, Path, bool]:
+    """The run's configuration, its folder, and whether it goes on."""
+    if autoresume:
+        if resume is not None or not given.get("output"):
+            raise OptionError(
+                "--autoresume starts the run in the folder of --output, or goes on with it: pass -o, and no --resume"
+            )
+        folder = Path(given["output"]).expanduser()
+        if (folder / "config.toml").is_file():
+            wanted, _, _ = resolve(method, data, config, None, {**given, "output": None})
+            _check_unchanged(folder, wanted, given)
+            given = {name: value for name, value in given.items() if name in _may_change_on_resume()}
+            method, data, config, resume = None, None, None, folder
     if resume is not None:
         folder = Path(resume)
         path = run_config(folder)
         if config is not None:
             raise OptionError("--resume goes on with a run and --config repeats one: give one of the two")
-        may_change = _MAY_CHANGE_ON_RESUME | {
-            item.name for item in fields(TrainOptions) if item.metadata["group"] in _MAY_CHANGE_GROUPS
-        }
         for name in given:
-            if name not in may_change or name == "output":
+            if name not in _may_change_on_resume():
                 raise OptionError(
                     f"{name} cannot change when a run is resumed: leave it out, "
                     f"or start anew with --config {folder / 'config.toml'}"
@@ -76,7 +87,7 @@ def resolve(
         changed = dict(given)
         if data is not None:
             changed["data"] = _moved(folder, own_data, data)
-        return RunConfig.from_toml(path, changed), folder
+        return RunConfig.from_toml(path, changed), folder, True
     if config is not None:
         changed = dict(given)
         changed.setdefault("output", "none")  # a repeated run gets a folder of its own
@@ -92,7 +103,32 @@ def resolve(
         resolved = RunConfig.resolve(method, data, given)
     folder = _choose_folder(resolved)
     resolved.options.output = str(folder)
-    return resolved, folder
+    return resolved, folder, False
+
+
+def _may_change_on_resume() -> set[str]:
+    groups = {item.name for item in fields(TrainOptions) if item.metadata["group"] in _MAY_CHANGE_GROUPS}
+    return (_MAY_CHANGE_ON_RESUME | groups) - {"output"}
+
+
+def _check_unchanged(folder: Path, wanted: RunConfig, given: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that is not the one that was asked for.
+
+    Raises:
+        OptionError: it is of other images, another method or other options.
+    """
+    saved = RunConfig.from_toml(folder / "config.toml")
+    asked = {"method": (wanted.method, saved.method), "data": (wanted.data, saved.data)}
+    for name in given.keys() - _may_change_on_resume() - {"output", *_MEASURED}:
+        for new, old in ((wanted.options, saved.options), (wanted.method_options, saved.method_options)):
+            if hasattr(new, name) and hasattr(old, name):
+                asked[name] = (getattr(new, name), getattr(old, name))
+    for name, (new, old) in asked.items():
+        if new != old:
+            raise OptionError(
+                f"{folder} is a run with {name} {old}, and {new} was asked for: give what it was started with, "
+                "or choose another folder with -o"
+            )
 
 
 def _moved(folder: Path, own: str | None, data: str | Path) -> str:
@@ -178,11 +214,20 @@ def make_fabric(options: TrainOptions) -> Fabric:
         if "," in options.devices
         else options.devices
     )
+    nodes = options.num_nodes
+    if (launched := launched_processes()) is not None:
+        asked = len(devices) if isinstance(devices, list) else devices
+        if asked not in ("auto", "1") and int(asked) != launched[0]:
+            raise OptionError(
+                f"--devices {options.devices} does not fit the {launched[0]} process(es) that were started on this "
+                "host: leave it out, or start as many"
+            )
+        devices, nodes = launched
     make = functools.partial(
         Fabric,
         accelerator=options.accelerator,
         devices=devices,
-        num_nodes=options.num_nodes,
+        num_nodes=nodes,
         precision=FABRIC[options.precision],
     )
     try:

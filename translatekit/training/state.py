@@ -19,16 +19,17 @@ from translatekit.training.validator import Validator
 
 @dataclass
 class Progress:
-    """How far a run has come: counted in steps, epochs, and batches of the current epoch.
+    """How far a run has come: counted in steps, epochs, and images of the current epoch.
 
     Attributes:
+        images: of the current epoch that all processes together have been shown.
         best: the best validation metric so far, negated where more is better.
         since_best: validations since then.
     """
 
     step: int = 0
     epoch: int = 0
-    batch: int = 0
+    images: int = 0
     best: float = math.inf
     since_best: int = 0
 

@@ -34,7 +34,7 @@ def validate(training: Training, report: Report) -> None:
         training.metrics = validator.measure(
             network, loader, str(main.input), main.target, spec, training.fabric.to_device
         )
-        epoch = progress.epoch - (progress.batch == 0)  # an epoch just ended counts as itself
+        epoch = progress.epoch - (progress.images == 0)  # an epoch just ended counts as itself
         report.validation(progress.step, epoch, training.metrics)
         progress.since_best += 1
         if validator.score(training.metrics) < progress.best:
