@@ -52,3 +52,17 @@ def unpaired(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = random.integers(low, low + 127, (40, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(root / name / f"{index}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of four images."""
+    root = tmp_path_factory.mktemp("labelled")
+    random = np.random.default_rng(0)
+    for name in "ab":
+        folder = root / "train" / name
+        folder.mkdir(parents=True)
+        for index in range(4):
+            pixels = random.integers(0, 255, (36, 36, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{index}.png")
+    return root

@@ -12,9 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.training.conftest import TINY
 from translatekit.model_file import read_info
@@ -74,20 +72,6 @@ FLAGS = [
     *("-G", "depth=5", "-G", "width=4", "-D", "layers=1", "-D", "width=4"),
 ]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-@pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of four images."""
-    root = tmp_path_factory.mktemp("labelled")
-    random = np.random.default_rng(0)
-    for name in "ab":
-        folder = root / "train" / name
-        folder.mkdir(parents=True)
-        for index in range(4):
-            pixels = random.integers(0, 255, (36, 36, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / f"{index}.png")
-    return root
 
 
 def test_every_method_trains_on_two_devices_by_itself(

@@ -104,14 +104,12 @@ class Processes:
             if self._launcher is not None:
                 self._give_up(error)
             reason: BaseException | None = None
-            communication = isinstance(error, RuntimeError) and _is_communication_error(error)
             if stop.forced:
                 reason = Stopped(stop.forced)
-            elif communication and stop.number and not self._explains:
-                reason = Stopped(stop.number)  # what has started the processes knows why it ends them
-            elif communication:
-                assert isinstance(error, RuntimeError)
-                reason = self._explain(error)
+            elif isinstance(error, RuntimeError) and _is_communication_error(error):
+                # A launcher knows itself why it ends the others and this one.
+                told = stop.number and not self._explains
+                reason = Stopped(stop.number) if told else self._explain(error)
             elif not isinstance(error, Stopped):
                 self._publish(error)
             self.kill()
