@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.fakes import run_python
 from tests.training.conftest import TINY, draw_pairs
 from translatekit import load_network, train
 from translatekit.config import RunConfig
@@ -348,3 +349,13 @@ def test_a_folder_left_by_a_run_killed_before_its_configuration_was_whole_is_fre
     left.parent.mkdir()
     left.write_text("method =")
     assert train("pix2pix", pairs, output=str(left.parent), **{**TINY, "max_steps": 1}) == left.parent
+
+
+def test_a_training_imports_no_library_that_only_a_validation_uses() -> None:
+    code = (
+        "import sys, translatekit.training.setup, translatekit.training.loop\n"
+        "print(sorted({'torchmetrics', 'torchvision', 'scipy'} & set(sys.modules)))\n"
+        "import torchmetrics.functional.image\n"
+    )
+    done = run_python("-c", code)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

@@ -8,10 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    structural_similarity_index_measure,
-)
 
 from translatekit.errors import TranslatekitError
 from translatekit.image_spec import ImageSpec, levels_spec
@@ -170,6 +166,9 @@ def _comparable(output: MetricImages, target: MetricImages) -> tuple[Tensor, Ten
 
 
 def _ssim(output: Tensor, target: Tensor) -> Tensor:
+    # Imported when it is used: it brings torchvision and SciPy along, and not every training validates.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     sigma = [_ssim_sigma(side) for side in output.shape[-2:]]
     values: Any = structural_similarity_index_measure(
         output, target, sigma=sigma, data_range=2.0, reduction="none"
@@ -178,6 +177,8 @@ def _ssim(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _ms_ssim(output: Tensor, target: Tensor) -> Tensor:
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
     sigma = [_ssim_sigma(side) for side in output.shape[-2:]]
     scales = _scales(min(output.shape[-2:]), int(3.5 * min(sigma) + 0.5) * 2 + 1)
     if scales == 1:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from translatekit.config import TrainOptions
@@ -22,6 +21,7 @@ from translatekit.registry import registry
 from translatekit.testing.contracts import Subject, require
 from translatekit.testing.datasets import IMAGE_KEYS, NAME_KEYS
 from translatekit.testing.networks import check_finite, images
+from translatekit.training.fabric import Fabric
 from translatekit.training.method import trains
 
 NUM_CLASSES = 10

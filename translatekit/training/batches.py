@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 
 from translatekit.config import TrainOptions
 from translatekit.interfaces import Dataset
+from translatekit.training.fabric import Fabric
 from translatekit.training.sampling import EpochBatches
 from translatekit.training.signals import ignore_in_worker
 

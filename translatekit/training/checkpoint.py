@@ -9,10 +9,10 @@ from shlex import quote
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 
 from translatekit.errors import StorageError, TrainingError
 from translatekit.storage import atomic_file
+from translatekit.training.fabric import Fabric
 
 
 def gather_ranks(fabric: Fabric, state: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,10 +9,10 @@ from shlex import quote
 from statistics import fmean
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from translatekit.errors import TrainingError
+from translatekit.training.fabric import Fabric
 
 
 class LossError(TrainingError):

@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from translatekit.interfaces import Deployed, LossRole, MakeOptimizer
 from translatekit.networks.features import Layer, inner_features
+from translatekit.training.fabric import Fabric
 
 
 class Method:

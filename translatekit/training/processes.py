@@ -21,10 +21,9 @@ from shlex import quote
 from typing import Any, TypeVar
 
 import torch.distributed
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from translatekit.errors import Stopped, TrainingError, TranslatekitError
+from translatekit.training.fabric import Fabric, SLURMEnvironment, TorchElasticEnvironment
 from translatekit.training.signals import Stop, end_at_once
 
 T = TypeVar("T")

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 
 import torch
-from lightning_fabric import Fabric
 from torch.distributed import ReduceOp
 
 from translatekit.interfaces import Method
+from translatekit.training.fabric import Fabric
 from translatekit.training.sampling import EpochBatches
 from translatekit.training.state import Training
 

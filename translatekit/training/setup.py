@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -36,6 +34,7 @@ from translatekit.registry import registry
 from translatekit.storage import TEMPORARY
 from translatekit.training.batches import first_batch, make_batches, use_channels_last
 from translatekit.training.checkpoint import gather_ranks
+from translatekit.training.fabric import DDPStrategy, Fabric
 from translatekit.training.losses import LossLog
 from translatekit.training.processes import launched_processes
 from translatekit.training.state import Training

@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lightning_fabric import Fabric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from translatekit.config import RunConfig, TrainOptions
 from translatekit.datasets.palette import PaletteClass
 from translatekit.interfaces import Dataset, Method
+from translatekit.training.fabric import Fabric
 from translatekit.training.losses import LossLog
 from translatekit.training.validator import Validator
 
