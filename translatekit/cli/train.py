@@ -131,9 +131,8 @@ def _train(
     given: dict[str, Any],
     autoresume: bool = False,
 ) -> None:
-    from lightning_fabric.utilities.rank_zero import rank_zero_only
-
     from translatekit.training import train as start
+    from translatekit.training.fabric import rank_zero_only
 
     if len(data) > 2:
         raise OptionError(

@@ -17,5 +17,6 @@ else:
 
 from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-__all__ = ["DDPStrategy", "Fabric", "SLURMEnvironment", "TorchElasticEnvironment"]
+__all__ = ["DDPStrategy", "Fabric", "SLURMEnvironment", "TorchElasticEnvironment", "rank_zero_only"]
