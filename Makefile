@@ -4,7 +4,7 @@ PYTHON ?= python3
 PIP_TIMEOUT ?= 180
 BIN := .venv/bin
 
-.PHONY: demo test test-fast test-avx2 lint types contracts wheel check clean
+.PHONY: demo test test-fast test-matrix test-avx2 lint types contracts wheel check clean
 
 demo: .venv/installed
 	@$(BIN)/translatekit demo
@@ -16,6 +16,11 @@ test: .venv/tested
 test-fast: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow and not browser and not subprocess" \
 		--ignore tests/testing --ignore tests/docs --ignore tests/tools --ignore tests/training --ignore tests/seams
+
+# Combinations of which `make test` runs a few.
+test-matrix: export TRANSLATEKIT_TEST_MATRIX = 1
+test-matrix: .venv/tested
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m matrix
 
 # What depends on the processor, as if this one had neither AVX-512 nor VNNI nor bf16.
 test-avx2: export ONEDNN_MAX_CPU_ISA = AVX2

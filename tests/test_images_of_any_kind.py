@@ -1,12 +1,11 @@
 """Any number of channels in and out, of any depth: trained, compiled, run whole and in tiles, evaluated.
 
-Six of the combinations are tried here; TRANSLATEKIT_TEST_MATRIX=1 tries all of them.
+A few of the combinations are tried, in which each number and each depth is; TRANSLATEKIT_TEST_MATRIX=1 tries all.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,13 @@ import pytest
 import tifffile
 
 import translatekit
+from tests.matrix import combinations
 from translatekit.images import read_image
 
 CHANNELS = (1, 2, 3, 4, 5, 13)
 DTYPES = ("uint8", "uint16", "float32")
 SIDE = 32
-SOME = [
+FEW = [
     (1, 13, "uint8"),
     (2, 1, "uint16"),
     (3, 5, "float32"),
@@ -27,8 +27,6 @@ SOME = [
     (5, 3, "uint16"),
     (13, 4, "float32"),
 ]
-ALL = [*itertools.product(CHANNELS, CHANNELS, DTYPES)]
-CASES = ALL if os.environ.get("TRANSLATEKIT_TEST_MATRIX") else SOME
 VALUES = (-1000.0, 3000.0)
 
 
@@ -51,7 +49,9 @@ def make_data(folder: Path, in_channels: int, out_channels: int, dtype: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("in_channels", "out_channels", "dtype"), CASES)
+@pytest.mark.parametrize(
+    ("in_channels", "out_channels", "dtype"), combinations(CHANNELS, CHANNELS, DTYPES, few=FEW)
+)
 def test_from_files_to_files(tmp_path: Path, in_channels: int, out_channels: int, dtype: str) -> None:
     pytest.importorskip("openvino")
     data, run = tmp_path / "data", tmp_path / "run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -16,6 +17,7 @@ from torch import nn
 from translatekit_tools.compile import compile_model
 
 import translatekit
+from tests.matrix import combinations
 from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.image_spec import GRAY, RGB, ImageSpec, labels_spec, levels_spec
 from translatekit.inference.tiles import TiledTranslator
@@ -108,23 +110,18 @@ def image(kind: str, channels: int, seed: int, height: int, width: int) -> np.nd
     return (steps / most * (high - low) + low).astype(np.float32)
 
 
-QUICK = [("uint8", 3), ("uint16", 4), ("values", 1), ("values", 13)]
-"""Of the compiled ones: each is exported, which takes seconds."""
-
-CASES = [
-    pytest.param(
-        kind,
-        channels,
-        suffix,
-        marks=() if suffix == ".safetensors" or (kind, channels) in QUICK else pytest.mark.slow,
-    )
-    for kind in SPECS
-    for channels in CHANNELS
-    for suffix in (".safetensors", ".onnx", ".xml")
+COMPILED = [("uint8", 3), ("uint16", 4), ("values", 1), ("values", 13)]
+FEW = [
+    *itertools.product(SPECS, CHANNELS, (".safetensors",)),
+    *((*case, suffix) for case in COMPILED for suffix in (".onnx", ".xml")),
 ]
+"""Each of the compiled ones is exported, which takes seconds."""
 
 
-@pytest.mark.parametrize(("kind", "channels", "suffix"), CASES)
+@pytest.mark.parametrize(
+    ("kind", "channels", "suffix"),
+    combinations(SPECS, CHANNELS, (".safetensors", ".onnx", ".xml"), few=FEW),
+)
 @settings(
     max_examples=8,
     derandomize=True,
@@ -288,7 +285,9 @@ def test_photographs_become_values(tmp_path: Path) -> None:
     assert (output.dtype, output.flatten().tolist()) == (np.float32, [-1024, 3071])
 
 
-@pytest.mark.parametrize("channels", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (4, 13))])
+@pytest.mark.parametrize(
+    "channels", [1, *(pytest.param(count, marks=pytest.mark.matrix) for count in (4, 13))]
+)
 def test_tensorrt_rtx_builds_engines_of_float32(tmp_path: Path, channels: int) -> None:
     pytest.importorskip("tensorrt_rtx")
     import onnx

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from translatekit_tools.backends.tensorrt.targets import TARGETS
 from translatekit_tools.compile.source import Source
 from translatekit_tools.graphs.qdq import to_int8
 
+from tests.matrix import combinations
 from tests.tools.backends.tensorrt.builder import takes
 from tests.tools.backends.tensorrt.models import draw_images, save
 from translatekit.registry import registry
@@ -107,24 +107,38 @@ def test_every_generator_is_among_those_built() -> None:
     assert {spec.name for spec in ours} == set(SMALL)
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("generator", SMALL)
-def test_the_small_matrix(tmp_path: Path, generator: str, norm: str) -> None:
+@pytest.mark.parametrize(
+    ("generator", "norm"), combinations(SMALL, NORMS, few=list(zip(SMALL, NORMS, strict=True)))
+)
+def test_every_generator_and_norm_is_built_in_every_precision(
+    tmp_path: Path, generator: str, norm: str
+) -> None:
     source = save_normed(tmp_path, generator, norm)
     assert build_all(source, ("fp32", "fp16", "bf16", "int8"), ("7.5", "any"), tmp_path) == 7
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", NORMS if os.environ.get("TRANSLATEKIT_TEST_MATRIX") else ["instance"])
-@pytest.mark.parametrize("generator", SMALL)
-def test_the_whole_matrix(tmp_path: Path, generator: str, norm: str) -> None:
+@pytest.mark.parametrize(("generator", "norm"), combinations(SMALL, NORMS, few=[("unet", "instance")]))
+def test_they_are_built_for_every_target(tmp_path: Path, generator: str, norm: str) -> None:
     source = save_normed(tmp_path, generator, norm)
     built = build_all(source, ("fp32", "fp16", "bf16", "int8"), TARGETS, tmp_path)
     assert built == 4 * len(TARGETS) - 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("generator", LARGE)
-def test_networks_of_the_papers_size(tmp_path: Path, generator: str) -> None:
+@pytest.mark.parametrize(
+    ("generator", "precision", "target"),
+    [
+        case
+        for case in combinations(
+            LARGE,
+            ("fp32", "fp16", "bf16"),
+            ("7.5", "any"),
+            few=[("unet", "fp16", "7.5"), ("resnet", "bf16", "any")],
+        )
+        if case.values[1:] != ("bf16", "7.5")
+    ],
+)
+def test_networks_of_the_papers_size(tmp_path: Path, generator: str, precision: str, target: str) -> None:
     source = save(tmp_path / "model.safetensors", generator, "per_image", 256, **LARGE[generator])
-    assert build_all(source, ("fp32", "fp16", "bf16"), ("7.5", "any"), tmp_path) == 5
+    assert build_all(source, (precision,), (target,), tmp_path) == 1
