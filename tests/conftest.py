@@ -11,6 +11,12 @@ from typing import Any
 
 import pytest
 
+from tests.stores import az as az
+from tests.stores import az_proxy as az_proxy
+from tests.stores import s3 as s3
+from tests.stores import s3_proxy as s3_proxy
+from tests.stores import s3_server as s3_server
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a script: the programs that tests start and interrupt would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.storage.servers import Proxy
+from tests.stores import Proxy
 from translatekit.errors import ModelFileError, StorageError
 from translatekit.storage import Sink, copies, hash_bytes, local_copy, open_sink
 

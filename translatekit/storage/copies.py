@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from translatekit.errors import ModelFileError, StorageError
 from translatekit.storage.files import atomic_path, cache_folder, hash_file, write_atomically
-from translatekit.storage.opening import open_source
+from translatekit.storage.opening import open_source, place_of
 from translatekit.storage.places import Item, Source
-from translatekit.storage.uris import is_uri, scheme_of, shown
+from translatekit.storage.uris import is_uri, shown
 
 RECORD = "copy.json"
 """What a complete copy is told by: its address, and the names, sizes, stamps and hashes of its files."""
@@ -86,11 +86,9 @@ def _files_of(uri: str) -> tuple[list[tuple[Source, Item]], str]:
 
 def _file(uri: str) -> tuple[Source, Item] | None:
     """The file at an address, in its place; None where there is none, or the address is a folder's."""
-    name = PurePosixPath(shown(uri)).name
-    if not PurePosixPath(name).suffix or uri.endswith("/"):
+    if not PurePosixPath(shown(uri)).suffix or uri.endswith("/"):
         return None
-    alone = scheme_of(uri) == "https" or "::" in uri
-    source = open_source(uri if alone else uri[: -len(name)])
+    source, name = place_of(uri)
     item = source.stat(name)
     return None if item is None else (source, item)
 

@@ -30,7 +30,7 @@ class ObjectPlace(Sink):
         writable: it is to be written to.
 
     Raises:
-        StorageError: there is no such kind of address, or it cannot be written to.
+        StorageError: there is no such kind of address.
         PluginError: its library is not installed.
     """
 
@@ -38,10 +38,6 @@ class ObjectPlace(Sink):
         self.uri = shown(without_slash(uri))
         self._store, self._root = store_of(uri)
         self._is_folder = writable or uri.endswith("/") or "/" not in self._root
-        if writable and not self._store.writable:
-            raise StorageError(
-                f"{self.uri} cannot be written to: name a local folder, or a place in a bucket such as s3://bucket/out"
-            )
 
     @cached_property
     def _single(self) -> Item | None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import io
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-
-from translatekit.storage.stores.base import Store
+from typing import Protocol
 
 BLOCK = 2**22
 """Bytes that are read at once."""
 
 BLOCKS = 8
 """How many blocks are kept: a container is read in a few places in turn."""
+
+
+class Ranged(Protocol):
+    """What gives the bytes of an object from `start` to before `end`."""
+
+    def get(self, path: str, start: int, end: int) -> bytes: ...  # noqa: D102
 
 
 class RangeFile(io.RawIOBase):
@@ -24,7 +29,7 @@ class RangeFile(io.RawIOBase):
         size: in bytes.
     """
 
-    def __init__(self, store: Store, path: str, size: int) -> None:
+    def __init__(self, store: Ranged, path: str, size: int) -> None:
         self._store = store
         self._path = path
         self._size = size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ TRIES = 5
 DELAY = 0.25
 """Seconds before the second try; twice as long before each that follows, and four times where a store is too busy."""
 
+_PASSING_CODES = {"InternalError", "RequestTimeout", "ServerBusy", "SlowDown"}
 _BUSY = {429, 503}
 _PASSING = {408, 425, 500, 502, 504} | _BUSY
 
@@ -23,6 +24,7 @@ _CONNECTION = {
     "ClientConnectionError",  # aiohttp
     "ConnectionError",
     "EndpointConnectionError",  # botocore
+    "gaierror",
     "HTTPClientError",
     "ServiceRequestError",  # azure
     "TransportError",  # httpx, google.auth
@@ -58,6 +60,8 @@ _WRONG_CREDENTIALS = {
     "InvalidToken",
     "SignatureDoesNotMatch",
 }
+
+_TELLING = _CONNECTION | _CUT_OFF | _NO_CREDENTIALS | _NO_BUCKET
 
 T = TypeVar("T")
 
@@ -107,23 +111,22 @@ def attempt(call: Callable[[], T], uri: str, doing: str, remedies: Remedies) -> 
 
 def _delay(tried: int, error: Exception) -> float:
     """Seconds before the next try, drawn around what doubles, so that many workers do not come back at once."""
-    return DELAY * 2 ** (tried - 1) * random.uniform(0.75, 1.25) * (4 if _status(error) in _BUSY else 1)
+    return DELAY * 2 ** (tried - 1) * random.uniform(0.75, 1.25) * (4 if _told(error).status in _BUSY else 1)
 
 
 def passes(error: Exception) -> bool:
     """Whether the same request may succeed a moment later."""
-    status = _status(error)
-    if status is not None:
-        return status in _PASSING
-    if _code(error) in {"SlowDown", "RequestTimeout", "InternalError", "ServerBusy"}:
+    told = _told(error)
+    if told.names & (_CONNECTION | _CUT_OFF):
         return True
-    return any(_names(link) & (_CONNECTION | _CUT_OFF) for link in _chain(error))
+    return told.status in _PASSING or told.code in _PASSING_CODES
 
 
 def sentence(error: Exception, uri: str, doing: str, remedies: Remedies) -> str:
     """What is wrong with a store, and what to do about it."""
-    status, code = _status(error), _code(error)
-    names = set().union(*map(_names, _chain(error)))
+    told = _told(error)
+    status, code = told.status, told.code
+    names = told.names | _names(error)
     reason = code or (f"status {status}" if status else _first_line(error))
     if names & _NO_CREDENTIALS and status is None:
         return f"{uri} needs credentials, and none were found: {remedies.credentials}"
@@ -148,48 +151,57 @@ def sentence(error: Exception, uri: str, doing: str, remedies: Remedies) -> str:
     return f"{uri} was not {doing} ({reason}): run again, and check the address if it stays so"
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that it came from."""
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What an error says, whichever library raised it: names of its classes, HTTP status, the store's own code."""
+
+    names: frozenset[str]
+    status: int | None
+    code: str
+
+
+def _told(error: Exception) -> _Told:
+    """What the first that says something says, of an error and those that it came from."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
-        yield link
+        told = _Told(_names(link), _status(link), _code(link))
+        if told.status is not None or told.code or told.names & _TELLING:
+            return told
         link = link.__cause__ or link.__context__
+    return _Told(_names(error), None, "")
 
 
-def _names(error: BaseException) -> set[str]:
+def _names(error: BaseException) -> frozenset[str]:
     names = {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.ECONNREFUSED, errno.EPIPE):
         names.add("ConnectionError")
-    return names
+    return frozenset(names)
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error tells of, whichever library raised it."""
-    for link in _chain(error):
-        response: Any = getattr(link, "response", None)
-        if isinstance(response, dict):  # botocore
-            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-        else:
-            found = getattr(response, "status_code", None)
-        for value in (found, *(getattr(link, name, None) for name in ("status_code", "status", "code"))):
-            if isinstance(value, str) and value.isdecimal():
-                value = int(value)
-            if isinstance(value, int) and 300 <= value < 600:
-                return value
+    if _names(error) & _CUT_OFF:  # aiohttp's parser gives statuses of its own
+        return None
+    response: Any = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore
+        found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        found = getattr(response, "status_code", None)
+    for value in (found, *(getattr(error, name, None) for name in ("status_code", "status", "code"))):
+        if isinstance(value, str) and value.isdecimal():
+            value = int(value)
+        if isinstance(value, int) and 300 <= value < 600:
+            return value
     return None
 
 
 def _code(error: BaseException) -> str:
     """What a store calls an error; "" where it does not."""
-    for link in _chain(error):
-        response: Any = getattr(link, "response", None)
-        code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
-        code = code or getattr(link, "error_code", None)
-        if code and not str(code).isdecimal():
-            return str(getattr(code, "value", code))
-    return ""
+    response: Any = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+    code = code or getattr(error, "error_code", None)
+    return str(getattr(code, "value", code)) if code and not str(code).isdecimal() else ""
 
 
 def _first_line(error: BaseException) -> str:

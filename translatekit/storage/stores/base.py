@@ -41,7 +41,6 @@ class Store:
 
     requirements: tuple[str, ...] = ("fsspec=translatekit[s3]",)
     remedies = Remedies(credentials="set them as its library expects")
-    writable = True
 
     def __init__(self, scheme: str, **options: Any) -> None:
         require(f"an address that begins with {scheme}://", self.requirements)
@@ -147,7 +146,8 @@ class Store:
 
 def part_size(size: int, most: int) -> int:
     """Bytes of each part of an object, so that there are no more parts than a store takes."""
-    return max(PART, -(-size // most // 2**18) * 2**18)  # Google's are multiples of 256 KiB
+    least = -(-size // most)
+    return PART if least <= PART else -(-least // 2**18) * 2**18  # Google's are multiples of 256 KiB
 
 
 def parts_of(file: BinaryIO, size: int) -> Iterator[bytes]:

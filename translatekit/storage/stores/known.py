@@ -11,6 +11,9 @@ from translatekit.storage.uris import scheme_of, shown
 
 _STORES = {
     "s3": "s3:S3Store",
+    "gs": "google:GoogleStore",
+    "az": "azure:AzureStore",
+    "hf": "hub:HubStore",
     "memory": "base:Store",
 }
 _made: dict[str, Store] = {}
@@ -27,7 +30,8 @@ def store_of(uri: str) -> tuple[Store, str]:
     scheme = scheme_of(uri)
     if scheme not in _STORES:
         raise StorageError(
-            f"{shown(uri)} is no address that is known: it may begin with {', '.join(f'{name}://' for name in _STORES)}"
+            f"{shown(uri)} is no address that is known: it may begin with "
+            f"{', '.join(f'{name}://' for name in (*_STORES, 'https', 'zip', 'tar', 'file'))}"
         )
     with _lock:
         if scheme not in _made:

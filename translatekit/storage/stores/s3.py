@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from translatekit.errors import StorageError
 from translatekit.requirements import of_extra
 from translatekit.storage.places import Item
 from translatekit.storage.retries import Remedies
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from s3fs import S3FileSystem
 
 MAX_PARTS = 10_000
+PAGE = 1000
+"""Names that a request for a listing asks for, the most that S3 gives."""
 
 
 class S3Store(Store):
@@ -47,7 +51,7 @@ class S3Store(Store):
         while True:
             page = self.attempt(
                 lambda more=more: self.system.call_s3(  # type: ignore[misc]
-                    "list_objects_v2", Bucket=bucket, Prefix=key, **more
+                    "list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=PAGE, **more
                 ),
                 prefix,
                 "listed",
@@ -112,7 +116,8 @@ class S3Store(Store):
 
             return self.attempt(complete, path, "written")
         except BaseException:
-            ask("abort_multipart_upload", UploadId=started)
+            with contextlib.suppress(StorageError):  # what is wrong is said already
+                ask("abort_multipart_upload", UploadId=started)
             raise
 
 
