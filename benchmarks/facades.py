@@ -61,7 +61,10 @@ def main() -> None:
     arguments = parser.parse_args()
 
     command = [sys.executable, "-m", "translatekit", "train", "pix2pix", str(arguments.data), *SETTINGS]
-    command += ["-o", str(arguments.output), "--validate-every", "0"] + ["--cache"] * arguments.cache
+    command += ["-o", str(arguments.output), "--validate-every", "0"] + [
+        "--cache",
+        "memory",
+    ] * arguments.cache
     start = time.perf_counter()
     subprocess.run(command, check=True)
     seconds = time.perf_counter() - start

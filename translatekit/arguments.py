@@ -22,8 +22,6 @@ class TrainArguments(TypedDict, total=False):
     load_size: int | None
     crop_size: int
     flip: bool
-    cache: bool
-    workers: int
     strict: bool
     generator: str | None
     generator_options: Mapping[str, Any]
@@ -51,6 +49,8 @@ class TrainArguments(TypedDict, total=False):
     checkpoint_minutes: float
     keep_checkpoints: int
     validate_every: int
+    workers: int | None
+    cache: Literal["none", "memory", "disk"]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     accelerator: str
     devices: str

@@ -19,7 +19,7 @@ from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Choices, Pa
 from translatekit.precision import TrainPrecision
 from translatekit.registry import registry
 from translatekit.specs import DatasetSpec, MethodSpec
-from translatekit.types import Direction, NormInference
+from translatekit.types import Cache, Direction, NormInference
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -113,14 +113,6 @@ class TrainOptions:
         256, "Train on random crops of this many pixels a side.", "Data", minimum=1, maximum=LARGEST_SIDE
     )
     flip: bool = option(True, "Mirror left to right, half the time.", "Data")
-    cache: bool = option(False, "Keep decoded images in memory.", "Data")
-    workers: int = option(
-        0,
-        "Processes that read images beside the training; 0 reads in the training process.",
-        "Data",
-        minimum=0,
-        maximum=1024,
-    )
     strict: bool = option(False, "Stop at the first unreadable file instead of skipping it.", "Data")
 
     # networks
@@ -200,6 +192,18 @@ class TrainOptions:
     validate_every: int = option(1, "Epochs between validations; 0 for none.", "Output", minimum=0)
 
     # hardware
+    workers: int | None = option(
+        None,
+        "Processes that read images beside the training; when not given, 0 on a CPU and up to 4 for each GPU.",
+        "Hardware",
+        minimum=0,
+        maximum=1024,
+    )
+    cache: Cache = option(
+        "none",
+        "Keep decoded images in memory from the start on, or on disk as they are met, for later runs too.",
+        "Hardware",
+    )
     precision: TrainPrecision = option(
         "auto",
         "Numbers to compute with; auto takes bf16 or fp16 where this machine is quicker in it, and notes it down.",

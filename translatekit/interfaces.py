@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from translatekit.image_spec import ImageSpec
-from translatekit.types import Direction
+from translatekit.types import Cache, Direction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,7 +103,7 @@ class DataOptions:
         crop_size: what the network sees, in pixels a side.
         flip: mirror left to right, half the time.
         seed: with the epoch and the index, it decides all random geometry.
-        cache: keep decoded images in memory.
+        cache: where decoded images are kept: in ``memory``, on ``disk``, or not at all.
         strict: raise on the first unreadable file instead of naming and skipping it.
         range: which values a network's -1 and 1 stand for (see `translatekit.datasets.ranges`); None where the numbers
             in files are levels from black to white.
@@ -121,7 +121,7 @@ class DataOptions:
     crop_size: int = 256
     flip: bool = True
     seed: int = 0
-    cache: bool = False
+    cache: Cache = "none"
     strict: bool = False
     range: str | None = None
     unit: str = ""

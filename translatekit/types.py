@@ -14,6 +14,10 @@ Color = Literal["rgb", "gray", "lab"]
 """What the channels of an image mean."""
 
 
+Cache = Literal["none", "memory", "disk"]
+"""Where decoded training images are kept."""
+
+
 class PaletteClass(TypedDict):
     """A class of label maps: its name, and its colour as sRGB levels in [0, 255]."""
 

@@ -73,7 +73,7 @@ def test_splits_have_no_facade_in_common() -> None:
 def test_items_are_crops_and_direction_turns_them_round() -> None:
     options = DataOptions(load_size=36, crop_size=32)
     item = Demo(None, options, count=2)[1]
-    back = Demo(None, DataOptions(load_size=36, crop_size=32, direction="BtoA", cache=True), count=2)[1]
+    back = Demo(None, DataOptions(load_size=36, crop_size=32, direction="BtoA", cache="memory"), count=2)[1]
     assert item["input"].shape == item["target"].shape == (3, 32, 32)
     assert torch.equal(item["input"], back["target"])
     assert torch.equal(item["target"], back["input"])

@@ -102,7 +102,7 @@ def test_validation_is_the_same_in_every_epoch(every: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FILE_DATASETS)
 @pytest.mark.parametrize("load_size", [20, None])
 def test_the_cache_changes_nothing(every: Path, name: str, load_size: int | None) -> None:
-    plain, cached = (make(name, every, load_size=load_size, cache=cache) for cache in (False, True))
+    plain, cached = (make(name, every, load_size=load_size, cache=cache) for cache in ("none", "memory"))
     shutil.rmtree(every)  # the cache needs no files any more; the other does
     assert len(plain) == len(cached)
     with pytest.raises(DataError):
@@ -112,13 +112,13 @@ def test_the_cache_changes_nothing(every: Path, name: str, load_size: int | None
 
 @pytest.mark.parametrize("name", FILE_DATASETS)
 def test_cached_items_equal_those_read_anew(every: Path, name: str) -> None:
-    plain, cached = (make(name, every, cache=cache) for cache in (False, True))
+    plain, cached = (make(name, every, cache=cache) for cache in ("none", "memory"))
     assert all(equal(plain[index], cached[index]) for index in range(len(plain)))
 
 
 @pytest.mark.parametrize("name", ["aligned", "labelled"])
 def test_workers_give_what_one_process_gives(every: Path, name: str) -> None:
-    dataset = make(name, every, cache=True)
+    dataset = make(name, every, cache="memory")
     one, two = (list(DataLoader(dataset, batch_size=None, num_workers=workers)) for workers in (0, 2))
     assert len(one) == len(two)
     assert all(equal(a, b) for a, b in zip(one, two, strict=True))
@@ -160,9 +160,9 @@ def test_crops_reach_every_corner(tmp_path: Path) -> None:
 # Unreadable files
 
 
-@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize("cache", ["none", "memory"])
 @pytest.mark.parametrize("name", FILE_DATASETS)
-def test_unreadable_files_are_named_and_skipped(every: Path, name: str, cache: bool) -> None:
+def test_unreadable_files_are_named_and_skipped(every: Path, name: str, cache: str) -> None:
     bad = every / "train" / "B" / "2.png"
     bad.write_bytes(b"no image at all")
     dataset = make(name, every, cache=cache)
@@ -184,13 +184,13 @@ def test_a_file_damaged_past_its_header_is_replaced_by_the_next(every: Path) -> 
     strict = make("aligned", every, strict=True)
     with pytest.raises(UnreadableImageError, match=r"2\.png"):
         strict[2]
-    cached = make("aligned", every, cache=True)
+    cached = make("aligned", every, cache="memory")
     assert len(cached) == 5
     assert [path for path, _ in cached.skipped] == [bad]
 
 
 def test_a_folder_of_hostile_files_trains_on_what_can_be_read(data_dir: Path) -> None:
-    plain, cached = (make("single", data_dir / "hostile_images", cache=cache) for cache in (False, True))
+    plain, cached = (make("single", data_dir / "hostile_images", cache=cache) for cache in ("none", "memory"))
     assert len(cached) == 2
     for dataset in (plain, cached):
         for index in range(len(dataset)):

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
 
+from translatekit.datasets.cache import DiskCache
 from translatekit.datasets.classes import decide_labels, parse_labels
 from translatekit.datasets.layouts import listed
 from translatekit.datasets.ranges import decide_bounds, parse_ranges
 from translatekit.datasets.remarks import find_remarks
-from translatekit.datasets.slices import File, header_of, image_of_file, read_fitting, with_slices
+from translatekit.datasets.slices import (
+    File,
+    Files,
+    header_of,
+    image_of_file,
+    is_local,
+    read_fitting,
+    with_slices,
+)
 from translatekit.datasets.transforms import check_sizes, item_rng, loaded, to_tensor
 from translatekit.errors import DataError
 from translatekit.image_spec import MAX_CHANNELS, ImageSpec, levels_spec
@@ -25,7 +33,6 @@ from translatekit.interfaces import DataOptions
 from translatekit.options import Bounds
 from translatekit.types import PaletteClass
 
-Files = tuple[File, ...]
 Arrays = tuple[np.ndarray, ...]
 ChannelCount = Annotated[int | None, Bounds(minimum=1, maximum=MAX_CHANNELS)]
 """How many channels images are to have; None leaves it to their files."""
@@ -134,7 +141,10 @@ class BaseDataset:
 
 
 class Samples:
-    """Samples of one or more image files each: checked at once, decoded on demand or kept in memory.
+    """Samples of one or more image files each, decoded on demand or kept.
+
+    Local files are looked at first, by their headers. Those that lie elsewhere are not: that would take as long as
+    reading them, so that what is wrong with one is found out when it is read.
 
     Args:
         files: of each sample.
@@ -149,6 +159,7 @@ class Samples:
     Raises:
         DataError: no sample can be read, or some are smaller than the crop.
         UnreadableImageError: a file cannot be read, and `options.strict`.
+        OptionError: images are to be kept on disk, and nothing can be written there.
     """
 
     def __init__(
@@ -163,24 +174,24 @@ class Samples:
     ) -> None:
         self._decode, self._specs = decode, specs
         self._options, self._skipped = options, skipped
-        self._cache: list[Arrays] | None = None
-        sizes: list[tuple[int, int]]
-        if options.cache:
-            self.files, self._cache = self._readable(files, self._load)
-            sizes = [images[0].shape[:2] for images in self._cache]
-        else:
+        self._kept: list[Arrays] | None = None
+        self._disk = DiskCache(specs, options) if options.cache == "disk" else None
+        self.files = files
+        if options.cache == "memory":
+            self.files, self._kept = self._readable(files, self._load)
+        elif is_local(files[0][0]):
             self.files, sizes = self._readable(files, size)
-        if not self.files:
+            if options.split == "train" and options.load_size is None:
+                self._check_crop(sizes)
+        if not len(self.files):
             raise DataError(
                 f"none of {len(files)} images can be read, the first because {skipped[0][1]}: "
                 "check that they are images"
             )
-        if options.split == "train" and options.load_size is None:
-            self._check_crop(sizes)
         if options.split == "train":
-            for side, spec in zip(zip(*self.files, strict=True), specs, strict=False):
+            for side, spec in enumerate(specs[: len(self.files[0])]):
                 if spec.meaning != "labels":
-                    remarks += find_remarks([file for file in side if isinstance(file, Path)])
+                    remarks += find_remarks(Side(self.files, side))
 
     def __len__(self) -> int:
         """How many can be read, as far as known."""
@@ -188,8 +199,8 @@ class Samples:
 
     def __getitem__(self, index: int) -> tuple[Files, Arrays]:
         """The files and the images, resized for the crop, of a sample, or of the next that can be read."""
-        if self._cache is not None:
-            return self.files[index], self._cache[index]
+        if self._kept is not None:
+            return self.files[index], self._kept[index]
         for step in range(len(self.files)):
             files = self.files[(index + step) % len(self.files)]
             try:
@@ -201,12 +212,22 @@ class Samples:
         )
 
     def _load(self, files: Files) -> Arrays:
-        images = self._decode(files)
-        return tuple(
-            loaded(image, self._options, spec) for image, spec in zip(images, self._specs, strict=True)
-        )
+        images = None if self._disk is None else self._disk.get(files)
+        if images is None:
+            images = tuple(
+                loaded(image, self._options, spec)
+                for image, spec in zip(self._decode(files), self._specs, strict=True)
+            )
+            if self._disk is not None:
+                self._disk.put(files, images)
+        if self._options.split == "train" and min(images[0].shape[:2]) < self._options.crop_size:
+            height, width = images[0].shape[:2]
+            raise too_small(self._options.crop_size, [f"{files[0]} ({width}x{height})"])
+        return images
 
-    def _readable(self, files: Sequence[Files], read: Callable[[Files], T]) -> tuple[list[Files], list[T]]:
+    def _readable(
+        self, files: Sequence[Files], read: Callable[[Files], T]
+    ) -> tuple[Sequence[Files], list[T]]:
         """Those that can be read, with what `read` made of them; the others are skipped."""
 
         def attempt(sample: Files) -> T | UnreadableImageError:
@@ -215,16 +236,16 @@ class Samples:
             except UnreadableImageError as error:
                 return error
 
-        good: list[Files] = []
+        good: list[int] = []
         results: list[T] = []
         with ThreadPoolExecutor(_THREADS) as pool:
-            for sample, result in zip(files, pool.map(attempt, files), strict=True):
+            for index, result in enumerate(pool.map(attempt, files)):
                 if isinstance(result, UnreadableImageError):
-                    self._skip(sample, result)
+                    self._skip(files[index], result)
                 else:
-                    good.append(sample)
+                    good.append(index)
                     results.append(result)
-        return good, results
+        return files if len(good) == len(files) else [files[index] for index in good], results
 
     def _skip(self, files: Files, error: UnreadableImageError) -> None:
         if self._options.strict:
@@ -241,10 +262,41 @@ class Samples:
             if min(height, width) < crop
         ]
         if small:
-            raise DataError(
-                f"{len(small)} of {len(self.files)} images are smaller than the crop of {crop}x{crop} pixels "
-                f"({listed(small)}): pass --load-size {crop} to enlarge them, or a smaller --crop-size"
-            )
+            raise too_small(crop, small, f" of {len(self.files)}")
+
+
+class Side(Sequence[File]):
+    """The files of one side of samples, which may be too many to be listed.
+
+    Args:
+        samples: their files.
+        side: which of each.
+    """
+
+    def __init__(self, samples: Sequence[Files], side: int) -> None:
+        self._samples, self._side = samples, side
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        """The file of a sample."""
+        return self._samples[index][self._side]
+
+
+def too_small(crop: int, small: list[str], of: str = "") -> DataError:
+    """The error of images that cannot be cropped.
+
+    Args:
+        crop: the side of the crop in pixels.
+        small: the images, with their sizes.
+        of: how many there are in all, where that is known.
+    """
+    verb = "images are" if of or len(small) > 1 else "image is"
+    return DataError(
+        f"{len(small)}{of} {verb} smaller than the crop of {crop}x{crop} pixels "
+        f"({listed(small)}): pass --load-size {crop} to enlarge them, or a smaller --crop-size"
+    )
 
 
 def fitting_size(file: File, spec: ImageSpec) -> tuple[int, int]:

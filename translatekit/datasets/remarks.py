@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from translatekit.datasets.layouts import listed
+from translatekit.datasets.slices import File, Slice
+from translatekit.datasets.stored import Stored
 from translatekit.errors import TranslatekitError
 from translatekit.images import count_pages, read_picture
 
@@ -18,17 +21,19 @@ _FLAT = 0.9  # of neighbours that are equal: a label map's, and hardly a photogr
 _TIFF = frozenset({".tif", ".tiff"})
 
 
-def find_remarks(files: Sequence[Path]) -> list[str]:
+def find_remarks(files: Sequence[File]) -> list[str]:
     """Sentences about image files that training would take for something else than they are.
 
     Args:
-        files: of one side of a data set.
+        files: of one side of a data set; slices of volumes are what they are meant to be.
 
     Returns:
         One sentence for each kind of problem, with the remedy; mostly none.
     """
     found = []
     chosen = _evenly_spaced(files, _DECODED)
+    if any(isinstance(file, Slice) for file in chosen):
+        return []
     top = _highest_class(chosen)
     if top is not None:
         found.append(
@@ -36,8 +41,12 @@ def find_remarks(files: Sequence[Path]) -> list[str]:
             "are trained on as near-black images: name their side by --labels, or turn them into colours by "
             "translatekit prepare labels"
         )
-    tiffs = [path for path in files if path.suffix.lower() in _TIFF]
-    several = [path for path in _evenly_spaced(tiffs, _COUNTED) if _pages(path) > 1]
+    if isinstance(chosen[0], Path):
+        tiffs = [path for path in files if isinstance(path, Path) and path.suffix.lower() in _TIFF]
+        looked_at = _evenly_spaced(tiffs, _COUNTED)
+    else:  # to look at more of them would take as long as to read them
+        looked_at = [path for path in chosen if path.suffix.lower() in _TIFF]
+    several = [path for path in looked_at if _pages(path) > 1]
     if several:
         found.append(
             f"files in {several[0].parent} have several pages ({listed([path.name for path in several])}), of which "
@@ -46,18 +55,18 @@ def find_remarks(files: Sequence[Path]) -> list[str]:
     return found
 
 
-def _evenly_spaced(files: Sequence[Path], count: int) -> list[Path]:
+def _evenly_spaced(files: Sequence[Any], count: int) -> list[Any]:
     places = np.linspace(0, len(files) - 1, min(count, len(files))).astype(int)
     return [files[place] for place in places]
 
 
-def _pages(path: Path) -> int:
+def _pages(path: Path | Stored) -> int:
     with contextlib.suppress(TranslatekitError):
         return count_pages(path)
     return 0  # whoever reads it says what is wrong with it
 
 
-def _highest_class(files: Sequence[Path]) -> int | None:
+def _highest_class(files: Sequence[Path | Stored]) -> int | None:
     """The highest number in images of class numbers; None where they are something else.
 
     Class numbers are small, dense and in flat regions; 255 often stands for none of them.

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from translatekit.datasets.stored import Stored
 from translatekit.errors import DataError
 from translatekit.image_spec import ImageSpec
 from translatekit.images import Header, Image, fit_image, open_image, read_header, read_image
-from translatekit.images.formats import format_of
+from translatekit.images.formats import format_of, suffix_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Slice:
         page: of the slice, from 0.
     """
 
-    path: Path
+    path: Path | Stored
     page: int
 
     @property
@@ -37,7 +38,7 @@ class Slice:
         return f"{self.path.name}, slice {self.page}"
 
     @property
-    def parent(self) -> Path:
+    def parent(self) -> Path | str:
         """The file's folder."""
         return self.path.parent
 
@@ -45,11 +46,19 @@ class Slice:
         return f"{self.path}, slice {self.page}"
 
 
-File = Path | Slice
+File = Path | Slice | Stored
 """What holds one image."""
 
+Files = tuple[File, ...]
+"""Those of one sample."""
 
-def expand(samples: Sequence[tuple[Path, ...]], slices: int | None) -> list[tuple[File, ...]]:
+
+def is_local(file: File) -> bool:
+    """Whether a file lies on a disk of this machine, by itself."""
+    return isinstance(file.path if isinstance(file, Slice) else file, Path)
+
+
+def expand(samples: Sequence[tuple[Path | Stored, ...]], slices: int | None) -> list[Files]:
     """Samples whose files are volumes as one sample for each of their slices.
 
     Args:
@@ -60,7 +69,7 @@ def expand(samples: Sequence[tuple[Path, ...]], slices: int | None) -> list[tupl
         DataError: the volumes of one sample differ in their number of slices.
         UnreadableImageError: a volume cannot be read.
     """
-    expanded: list[tuple[File, ...]] = []
+    expanded: list[Files] = []
     for files in samples:
         if not any(_is_volume(path, slices) for path in files):
             counts = [1]
@@ -90,18 +99,19 @@ def as_series(files: Sequence[Path]) -> list[Path]:
     return list(found)
 
 
-def _is_volume(path: Path, slices: int | None) -> bool:
-    return format_of(path).volumes and (slices is not None or path.suffix.lower() not in _PAGES)
+def _is_volume(path: Path | Stored, slices: int | None) -> bool:
+    known = format_of(path) if isinstance(path, Path) else format_of(b"", suffix_of(path.name))
+    return known.volumes and (slices is not None or path.suffix.lower() not in _PAGES)
 
 
 def header_of(file: File) -> Header:
     """What a file says of an image, without its pixels."""
-    return read_header(file) if isinstance(file, Path) else read_header(file.path, page=file.page)
+    return read_header(file.path, page=file.page) if isinstance(file, Slice) else read_header(file)
 
 
 def image_of_file(file: File) -> Image:
     """Decode an image."""
-    return read_image(file) if isinstance(file, Path) else read_image(file.path, page=file.page)
+    return read_image(file.path, page=file.page) if isinstance(file, Slice) else read_image(file)
 
 
 def read_fitting(file: File, spec: ImageSpec) -> np.ndarray:

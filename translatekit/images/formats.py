@@ -41,6 +41,25 @@ class Reader(Protocol):
         """Close the file."""
 
 
+class StoredImage(Protocol):
+    """An image file that lies in an archive or an object store; ``str`` of it is what people are told."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, whose suffix says its format."""
+
+    def read_bytes(self) -> bytes:
+        """Its contents.
+
+        Raises:
+            StorageError: where it lies cannot be reached.
+        """
+
+
+ImageSource = Path | bytes | StoredImage
+"""A file, a folder that is one image (a DICOM series), the contents of a file, or a file that lies elsewhere."""
+
+
 class OpenImage:
     """An open image file, whose faults are told in one sentence."""
 
@@ -193,18 +212,26 @@ def _double_suffixes(known: Registry[FormatSpec]) -> tuple[str, ...]:
 # Reading
 
 
+def _name(source: ImageSource) -> str:
+    return "the image" if isinstance(source, bytes) else str(source)
+
+
 @contextlib.contextmanager
-def open_image(source: Path | bytes, *, suffix: str | None = None) -> Iterator[OpenImage]:
+def open_image(source: ImageSource, *, suffix: str | None = None) -> Iterator[OpenImage]:
     """Open an image file: to read several of its pages, or parts of it.
 
     Args:
-        source: a file, a folder that is one image (a DICOM series), or the contents of a file.
+        source: a file, wherever it lies, or its contents.
         suffix: what the file's name ends in, for contents.
 
     Raises:
         UnreadableImageError: it is missing, empty, damaged or no image; or what reads it is not installed.
+        StorageError: where it lies cannot be reached.
     """
-    name = str(source) if isinstance(source, Path) else "the image"
+    name = _name(source)
+    if not isinstance(source, (Path, bytes)):
+        suffix = suffix or suffix_of(source.name)
+        source = source.read_bytes()
     with explained(name):
         spec = format_of(source, suffix)
         reader: Reader = spec.load()(source)
@@ -214,11 +241,11 @@ def open_image(source: Path | bytes, *, suffix: str | None = None) -> Iterator[O
         reader.close()
 
 
-def read_image(source: Path | bytes, *, page: int = 0, suffix: str | None = None) -> Image:
+def read_image(source: ImageSource, *, page: int = 0, suffix: str | None = None) -> Image:
     """Decode an image file: its numbers as they are, its colours as a viewer would show them.
 
     Args:
-        source: a file, a folder that is one image (a DICOM series), or the contents of a file.
+        source: a file, wherever it lies, or its contents.
         page: of a TIFF, or slice of a volume (see `read_header`).
         suffix: what the file's name ends in, for contents.
 
@@ -230,7 +257,7 @@ def read_image(source: Path | bytes, *, page: int = 0, suffix: str | None = None
         return image.read(page)
 
 
-def read_header(source: Path | bytes, *, page: int = 0, suffix: str | None = None) -> Header:
+def read_header(source: ImageSource, *, page: int = 0, suffix: str | None = None) -> Header:
     """What a file, or its contents, says of its images, without decoding any pixels.
 
     Raises:
@@ -241,12 +268,12 @@ def read_header(source: Path | bytes, *, page: int = 0, suffix: str | None = Non
 
 
 def read_picture(
-    source: Path | bytes, channels: Literal[1, 3] | None = None, deep: bool = True, page: int = 0
+    source: ImageSource, channels: Literal[1, 3] | None = None, deep: bool = True, page: int = 0
 ) -> Picture:
     """Decode an image file as gray or RGB (see `read_image` and `fit_image`).
 
     Args:
-        source: a file, or its contents.
+        source: a file, wherever it lies, or its contents.
         channels: 1 for luma (ITU-R BT.601), 3 for RGB, None for what the file holds.
         deep: keep more than 8 bits as float32; else everything becomes uint8.
         page: which page of a TIFF (see `count_pages`).
@@ -254,7 +281,7 @@ def read_picture(
     Raises:
         UnreadableImageError: as of `read_image`; or what it holds is neither gray nor RGB.
     """
-    name = str(source) if isinstance(source, Path) else "the image"
+    name = _name(source)
     image = read_image(source, page=page)
     wanted = RGB if image.spec.channels[:3] == RGB.channels else GRAY
     if channels is not None:
@@ -269,7 +296,7 @@ def read_picture(
     return Picture(pixels, alpha, fitting_profile(image.icc_profile, pixels.shape[2]))
 
 
-def count_pages(source: Path | bytes) -> int:
+def count_pages(source: ImageSource) -> int:
     """How many pages a TIFF has, thumbnails and masks left out, or slices a volume; 1 for other formats.
 
     Raises:
@@ -278,7 +305,7 @@ def count_pages(source: Path | bytes) -> int:
     return read_header(source).pages
 
 
-def read_size(source: Path | bytes, page: int = 0) -> tuple[int, int]:
+def read_size(source: ImageSource, page: int = 0) -> tuple[int, int]:
     """Height and width in pixels, as shown (see `read_header`)."""
     header = read_header(source, page=page)
     return header.height, header.width

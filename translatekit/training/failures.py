@@ -23,7 +23,7 @@ def explaining_errors(folder: Path) -> Iterator[None]:
     """What a user's machine or images refuse, in a sentence.
 
     Raises:
-        TrainingError: a full disk, or too little memory.
+        TrainingError: a full disk, too little memory, or a reading process that was killed.
         OptionError: images of a size that a network cannot take.
     """
     try:
@@ -43,6 +43,14 @@ def explaining_errors(folder: Path) -> Iterator[None]:
         raise TrainingError(
             f"the memory of the device is too small ({str(error).splitlines()[0]}): pass a smaller --batch-size or "
             "--crop-size, narrower networks (-G width=32), or --precision bf16"
+        ) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            "a process that reads images was killed, mostly for lack of memory, or of shared memory in a container "
+            "(docker run --shm-size): pass fewer --workers, then go on with "
+            f"translatekit train --resume {quote(str(folder))}"
         ) from None
 
 

@@ -81,6 +81,8 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
         announce_start(training, report, plan)
         report.roles(progress.step, progress.epoch, method.loss_roles)
         stop.say = report.say
+        if fabric.is_global_zero:  # the others have a report that says nothing
+            loader.say = report.say
         stop.between_steps = True
         while progress.step < plan.total and not training.out_of_patience:
             # data

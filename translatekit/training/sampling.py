@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from translatekit.errors import DataError
+
+Order = Callable[[int, int, int], Iterator[np.ndarray]]
+"""From seed, epoch and a place in the epoch to the indexes from there on, in pieces of any length: the same in every
+process. Data that is too much to be listed has an order of its own, which takes no memory for each image."""
+
+
+def shuffled(length: int) -> Order:
+    """All images in an order that is drawn anew for each epoch."""
+
+    def order(seed: int, epoch: int, first: int) -> Iterator[np.ndarray]:
+        yield np.random.default_rng((seed, epoch)).permutation(length)[first:]
+
+    return order
 
 
 class EpochBatches(Sampler[list[int]]):
@@ -23,6 +36,7 @@ class EpochBatches(Sampler[list[int]]):
         seed: decides the order.
         rank, world_size: which process this is, of how many.
         accumulate: batches a step on each process.
+        order: of the images; `shuffled` when not given.
 
     Raises:
         DataError: one step needs more images than there are.
@@ -36,9 +50,11 @@ class EpochBatches(Sampler[list[int]]):
         rank: int = 0,
         world_size: int = 1,
         accumulate: int = 1,
+        order: Order | None = None,
     ) -> None:
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
+        self.order = order or shuffled(length)
         self.epoch = self.seen = 0
         if self.images_per_step > length:
             several = f"{accumulate} accumulated batches" if accumulate > 1 else "a batch"
@@ -54,12 +70,14 @@ class EpochBatches(Sampler[list[int]]):
         self.epoch, self.seen = epoch, seen
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
-        steps = self.steps_after(self.seen)
-        left = order[self.seen : self.seen + steps * self.images_per_step]
-        for step in left.reshape(steps, self.world_size, self.accumulate, self.batch_size):
-            for batch in step[self.rank]:
-                yield batch.tolist()
+        rest = np.empty(0, np.int64)
+        for piece in self.order(self.seed, self.epoch, self.seen):
+            rest = np.concatenate([rest, piece])
+            whole = len(rest) // self.images_per_step
+            steps, rest = np.split(rest, [whole * self.images_per_step])
+            for step in steps.reshape(whole, self.world_size, self.accumulate, self.batch_size):
+                for batch in step[self.rank]:
+                    yield batch.tolist()
 
     def __len__(self) -> int:
         return self.steps_after(self.seen) * self.accumulate

@@ -1,0 +1,88 @@
+"""Decoded images on disk, so that a later epoch, another process or another run need not decode them again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL
+
+from translatekit.datasets.slices import Files, Slice
+from translatekit.errors import OptionError
+from translatekit.image_spec import ImageSpec
+from translatekit.interfaces import DataOptions
+from translatekit.storage import VARIABLE, hash_bytes, temporary_path, writable_cache
+from translatekit.terminal import say
+from translatekit.version import __version__
+
+
+class DiskCache:
+    """The images of samples, in a file each, in the user's cache folder.
+
+    A file is called after all that its pixels follow from: the files of the sample and what says that they are as they
+    were, how they are read, and the versions of what reads them. So nothing in the folder is ever out of date, several
+    processes may fill it at once, and all of it may be deleted at any time.
+
+    Args:
+        specs: of the images of a sample.
+        options: how they are read.
+
+    Raises:
+        OptionError: nothing can be written there.
+    """
+
+    def __init__(self, specs: Sequence[ImageSpec], options: DataOptions) -> None:
+        folder = writable_cache("images")
+        if folder is None:
+            raise OptionError(
+                f"--cache disk has no folder to write to: set {VARIABLE} to one, or pass --cache memory"
+            )
+        self._folder, self._count = folder, len(specs)
+        side = options.load_size if options.split == "train" else options.crop_size
+        self._recipe = [
+            *(__version__, PIL.__version__, side, options.direction, options.slices),
+            *(spec.to_fields() for spec in specs),
+        ]
+        self._full = False
+
+    def get(self, files: Files) -> tuple[np.ndarray, ...] | None:
+        """The images of a sample, each (H, W, C); None where they are not there, or not whole."""
+        try:
+            with self._path(files).open("rb") as file:
+                return tuple(np.load(file, allow_pickle=False) for _ in range(self._count))
+        except (OSError, ValueError, EOFError):
+            return None
+
+    def put(self, files: Files, images: Sequence[np.ndarray]) -> None:
+        """Keep the images of a sample. Where the disk is full, no more are kept, and that is said once."""
+        if self._full:
+            return
+        path = self._path(files)
+        temporary = temporary_path(path, shared=True)
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with temporary.open("wb") as file:
+                for image in images:
+                    np.save(file, image, allow_pickle=False)
+            temporary.replace(path)  # not flushed to the disk first: what a power cut leaves is read anew
+        except OSError as error:
+            self._full = True
+            say(f"no more images are kept in {self._folder} ({error.strerror}): free some space")
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def _path(self, files: Files) -> Path:
+        known = [[str(file), _stamp(file.path if isinstance(file, Slice) else file)] for file in files]
+        name = hash_bytes(json.dumps([self._recipe, known], sort_keys=True).encode())
+        return self._folder / name[:2] / f"{name}.npy"
+
+
+def _stamp(file: object) -> str:
+    """What changes when a file's contents change."""
+    if not isinstance(file, Path):
+        return str(file.stamp)  # type: ignore[attr-defined]
+    about = file.stat()
+    return f"{about.st_size}-{about.st_mtime_ns}"
