@@ -2,17 +2,19 @@
 
     python benchmarks/gpu.py --prepare work/                      # anywhere with torch and onnx: models and graphs
     python benchmarks/gpu.py --work work/ --json FILE             # on the GPU's machine
-    python benchmarks/gpu.py --work work/ --tensorrt-python /opt/trt/bin/trt-python --json FILE
+    python benchmarks/gpu.py --work work/ --tensorrt-python /opt/trt/bin/trt-python --tensorrt-path site/ --json FILE
 
 Each part runs in a process of its own and writes down every figure as soon as it has it, so that a part that is
 missing, fails or runs out of time costs nothing but itself; the result says which did and why. Parts: the limits of
-the card as torch reaches them, torch eager and compiled, ONNX Runtime, TensorRT, TensorRT-RTX, from files to files,
-and training steps. Networks: the U-Net and the ResNet of 9 blocks at the papers' width of 64, 256x256 pixels.
+the card as torch reaches them, torch eager and compiled, ONNX Runtime, TensorRT (and again with pycuda in place of
+cuda-bindings), TensorRT-RTX, from files to files, training steps, and what of a step waits for its images.
+Networks: the U-Net and the ResNet of 9 blocks at the papers' width of 64, 256x256 pixels.
 TensorRT-RTX builds without a GPU, and that half of its part is measured anywhere.
 
 ``alone`` is images a second from arrays to arrays, uploads and downloads included; ``device`` leaves those out;
-``times_torch`` is the first as a multiple of eager torch's at the same precision and batch; ``psnr`` is against the
-network in float32 on the CPU.
+``gpu_busy`` is the share of the time from files to files that eager torch's device alone would need; ``times_torch``
+is the first as a multiple of eager torch's at the same precision and batch; ``psnr`` is against the network in
+float32 on the CPU.
 """
 
 from __future__ import annotations
@@ -37,20 +39,23 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZE = 256
 NETWORKS: dict[str, dict[str, Any]] = {"unet": {"width": 64}, "resnet": {"width": 64, "blocks": 9}}
 PRECISIONS = ("fp16", "bf16", "fp32")
-BATCHES = (1, 2, 4, 8, 16, 32, 64)
+BATCHES = (1, 4, 16, 64)
 PROFILE = "1,16,64"
 FILES = 2000
 PARTS = {  # seconds each may take; the sum stays under ten minutes
-    "limits": 30,
-    "torch": 90,
-    "tensorrt": 130,
+    "limits": 25,
+    "torch": 60,
+    "files": 60,
+    "training": 60,
+    "feed": 50,
+    "tensorrt": 140,
+    "tensorrt-pycuda": 20,
     "engine-files": 40,
-    "tensorrt-rtx": 90,
-    "files": 50,
-    "onnxruntime": 40,
-    "training": 50,
-    "compiled": 70,
+    "tensorrt-rtx": 60,
+    "onnxruntime": 15,
+    "compiled": 60,
 }
+OF_TENSORRT = ("tensorrt", "tensorrt-pycuda", "engine-files")
 Write = Callable[..., None]
 
 
@@ -83,6 +88,7 @@ def prepare(work: Path) -> None:
         facts = {**count_work(network), "info": info.to_json()}
         (work / f"{name}.json").write_text(json.dumps(facts))
         np.save(work / f"{name}.reference.npy", load(work / f"{name}.safetensors", "cpu")(random_images(4)))
+    for name in NETWORKS:  # last, as torch's parts need none
         export_graphs(name, work)
 
 
@@ -199,6 +205,13 @@ def torch_part(work: Path, write: Write) -> None:
             translator = load(work / f"{name}.safetensors", "cuda", precision)
             row = {"network": name, "precision": precision, "tf32": torch.backends.cudnn.allow_tf32}
             write(**row, psnr=quality(translator, name, work))
+            if precision == "fp32":  # with the other setting too, at one batch
+                torch.backends.cudnn.allow_tf32 = not row["tf32"]
+                other = {**row, "tf32": not row["tf32"], "variant": "the other setting of TF32"}
+                write(**other, psnr=quality(translator, name, work))
+                step = partial(run_on_device, translator._model, to_device(16), translator._dtype)
+                write(**other, batch=16, device=rate(step, 16, torch.cuda.synchronize))
+                torch.backends.cudnn.allow_tf32 = row["tf32"]
             for batch in BATCHES:
                 step = partial(run_on_device, translator._model, to_device(batch), translator._dtype)
                 device = rate(step, batch, torch.cuda.synchronize)
@@ -213,7 +226,7 @@ def compiled_part(work: Path, write: Write) -> None:
 
     for name in NETWORKS:
         translator = load(work / f"{name}.safetensors", "cuda", "fp16")
-        for batch in (64, 1):
+        for batch in (64,):
             step = partial(
                 run_on_device, torch.compile(translator._model), to_device(batch), translator._dtype
             )
@@ -294,8 +307,8 @@ def engines_part(flavour: Any, gpu: Any, work: Path, write: Write) -> None:
 
     version = use(flavour)
     timings = b""
-    for name in NETWORKS:
-        for precision in PRECISIONS if gpu is not None else PRECISIONS[:1]:
+    for precision in PRECISIONS if gpu is not None else PRECISIONS[:1]:
+        for name in NETWORKS:
             row = {"network": name, "precision": precision, flavour.name: version}
             try:
                 path, timings = build_engine(
@@ -355,17 +368,27 @@ def build_engine(
 
 
 def time_engine(path: Path, name: str, work: Path, write: Write) -> None:
+    from translatekit_tools.backends.tensorrt.cuda.device import driver
     from translatekit_tools.backends.tensorrt.translator import load
 
     started = time.perf_counter()
     translator = load(path)
     seconds = time.perf_counter() - started
+    write = partial(write, driver=driver().__name__.rpartition("_")[2])
     beside = works_beside_torch(translator)
     write(load_seconds=seconds, psnr=quality(translator, name, work), beside_torch=beside)
     for batch in BATCHES:
         single = rate(partial(translator, random_images(batch)), batch)
         write(batch=batch, alone=rate_in_flight(translator, batch), one_at_a_time=single)
     translator.close()
+
+
+def pycuda_part(work: Path, write: Write) -> None:
+    """The engines of the full TensorRT once more, with pycuda in place of cuda-bindings."""
+    sys.modules["cuda.bindings"] = None  # type: ignore[assignment]  # as if it were not installed
+    for path in sorted(work.glob("*.fp16.tensorrt.engine")):
+        name, precision, *_ = path.name.split(".")
+        time_engine(path, name, work, partial(write, network=name, precision=precision))
 
 
 def works_beside_torch(translator: Any) -> bool | None:
@@ -428,9 +451,13 @@ def time_files(models: list[Path], device: str, precisions: tuple[str | None, ..
                     for _ in range(2):  # the first is the warm-up
                         out = Path(tempfile.mkdtemp(dir=folder))
                         started = time.perf_counter()
-                        translatekit.translate([source], model, out, device=device, precision=precision)
+                        summary = translatekit.translate(
+                            [source], model, out, device=device, precision=precision
+                        )
                         seconds = time.perf_counter() - started
-                    write(**row, end_to_end=FILES / seconds)
+                    if summary.failed or summary.translated != FILES:
+                        raise RuntimeError(f"{len(summary.failed)} files failed, first {summary.failed[:1]}")
+                    write(**row, end_to_end=FILES / seconds, stages=summary.stats.to_dict())
                 except Exception as error:
                     write(**row, problem=f"{type(error).__name__}: {error}")
 
@@ -438,11 +465,74 @@ def time_files(models: list[Path], device: str, precisions: tuple[str | None, ..
 def training_part(work: Path, write: Write) -> None:
     """The steps of the benchmark of training, on the GPU."""
     result = work / "training.json"
-    command = [sys.executable, ROOT / "benchmarks" / "training_step.py", "--device", "cuda", "--rounds", "3"]
+    command = [sys.executable, ROOT / "benchmarks" / "training_step.py", "--device", "cuda", "--rounds", "15"]
     done = subprocess.run(list(map(str, [*command, "--json", result])), capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip()[-500:])
     write(steps=json.loads(result.read_text()))
+
+
+def feed_part(work: Path, write: Write) -> None:
+    """What of a training step waits for its images: real steps on JPEGs, against the same steps on one batch."""
+    import torch
+
+    from translatekit.config import RunConfig
+    from translatekit.training.batches import count_workers, in_memory_format, make_batches, make_loader
+    from translatekit.training.setup import build, make_fabric, prepare
+
+    folder = training_images(work)
+    given = {"precision": "bf16", "accelerator": "cuda", "direction": "BtoA", "validate_every": 0}
+    config = RunConfig.resolve("pix2pix", folder, given)
+    options = config.options
+    fabric = make_fabric(options)
+    parts = build(config, fabric)
+    fabric.launch()
+    training = prepare(parts, config, work / "feed", fabric)
+
+    def step(batch: Any) -> None:
+        training.method.step(in_memory_format(batch, options, fabric))
+
+    for batch_size in (1, 8):
+        options.batch_size = batch_size
+        for workers in (None, 8, 2, 0):
+            options.workers = workers
+            batches = make_batches(training.data, options, fabric)
+            loader = make_loader(training.data, batches, options, fabric)
+            steps, batch = 0, None
+            for epoch in range(1 + 2 * batch_size):
+                if epoch == 1:  # the readers have started
+                    torch.cuda.synchronize()
+                    started, steps = time.perf_counter(), 0
+                training.data.set_epoch(epoch)
+                batches.start(epoch)
+                for batch in loader:
+                    step(batch)
+                    steps += 1
+            torch.cuda.synchronize()
+            fed = (time.perf_counter() - started) / steps
+            started = time.perf_counter()
+            for _ in range(steps):
+                step(batch)
+            torch.cuda.synchronize()
+            alone = (time.perf_counter() - started) / steps
+            used = count_workers(options, fabric)
+            write(batch=batch_size, workers=used, fed=fed, step=alone, waiting=max(0.0, 1 - alone / fed))
+
+
+def training_images(work: Path) -> Path:
+    """The facades where the tests' data is, else pairs of noise of the same size."""
+    import numpy as np
+    from PIL import Image
+
+    there = Path(os.environ.get("TRANSLATEKIT_TEST_DATA", "nowhere")) / "facades"
+    if there.is_dir():
+        return there
+    folder = work / "pairs"
+    (folder / "train").mkdir(parents=True, exist_ok=True)
+    coarse = np.random.default_rng(0).integers(0, 256, (400, 32, 64, 3), np.uint8)
+    for index, pixels in enumerate(coarse):
+        Image.fromarray(pixels).resize((512, 256)).save(folder / "train" / f"{index:03}.jpg", quality=90)
+    return folder
 
 
 FUNCTIONS = {
@@ -451,7 +541,9 @@ FUNCTIONS = {
     "compiled": compiled_part,
     "onnxruntime": onnxruntime_part,
     "tensorrt": tensorrt_part,
+    "tensorrt-pycuda": pycuda_part,
     "engine-files": engine_files_part,
+    "feed": feed_part,
     "tensorrt-rtx": tensorrt_rtx_part,
     "files": files_part,
     "training": training_part,
@@ -472,15 +564,36 @@ def run_part(part: str, work: Path) -> None:
 # What brings them together
 
 
-def measure(work: Path, parts: list[str], pythons: dict[str, str | None], seconds: float) -> dict[str, Any]:
-    """Run the parts one after another, and gather what they wrote."""
+@contextlib.contextmanager
+def alone_on_the_gpu(lock: Path | None) -> Iterator[None]:
+    """Wait until nobody else measures who holds the same lock."""
+    if lock is None:
+        yield
+        return
+    import fcntl
+
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def measure(
+    work: Path, parts: list[str], other: tuple[str | None, str | None], seconds: float, lock: Path | None
+) -> dict[str, Any]:
+    """Run the parts one after another, and gather what they wrote.
+
+    Args:
+        other: the Python for what needs the full TensorRT, and the folder of its further packages.
+    """
     deadline = time.monotonic() + seconds
     results: dict[str, Any] = {"machine": describe_machine(), "parts": {}}
     for part in parts:
         (work / f"{part}.jsonl").unlink(missing_ok=True)
         left = min(PARTS[part], deadline - time.monotonic())
-        started = time.monotonic()
-        problem = "there was no time left" if left < 5 else run_child(part, work, pythons.get(part), left)
+        with alone_on_the_gpu(lock):
+            started = time.monotonic()
+            python, path = other if part in OF_TENSORRT else (None, None)
+            problem = "there was no time left" if left < 5 else run_child(part, work, python, path, left)
         rows = list(read_rows(work / f"{part}.jsonl"))
         took = round(time.monotonic() - started, 1)
         results["parts"][part] = {"seconds": took, "problem": problem, "rows": rows}
@@ -492,10 +605,11 @@ def measure(work: Path, parts: list[str], pythons: dict[str, str | None], second
     return results
 
 
-def run_child(part: str, work: Path, python: str | None, seconds: float) -> str | None:
+def run_child(part: str, work: Path, python: str | None, path: str | None, seconds: float) -> str | None:
     """Run a part in a process of its own; returns what went wrong, or None."""
     command = [python or sys.executable, str(Path(__file__).resolve()), "--part", part, "--work", str(work)]
-    places = [str(ROOT), str(ROOT / "plugins"), str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")]
+    own = path if python else os.environ.get("PYTHONPATH")  # another Python cannot use this one's packages
+    places = [str(ROOT), str(ROOT / "plugins"), str(ROOT / "tools"), own]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     with tempfile.TemporaryFile("w+") as said:
         try:
@@ -544,6 +658,14 @@ def compare_with_torch(results: dict[str, Any]) -> None:
     for row in (row for name, part in parts.items() if name != "torch" for row in part["rows"]):
         if row.get("alone") and row.get("batch") and key(row) in eager:
             row["times_torch"] = row["alone"] / eager[key(row)]
+    for row in (row for name, part in parts.items() if name != "torch" for row in part["rows"]):
+        fastest = [
+            other["device"]
+            for other in parts.get("torch", {}).get("rows", [])
+            if other.get("device") and key(other)[:2] == key(row)[:2]
+        ]
+        if row.get("end_to_end") and fastest:
+            row["gpu_busy"] = row["end_to_end"] / max(fastest)
 
 
 def compare_with_limits(results: dict[str, Any], work: Path) -> None:
@@ -581,6 +703,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("work"), help="the folder that --prepare wrote")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of the parts")
     parser.add_argument("--tensorrt-python", help="another Python, which has the full TensorRT")
+    parser.add_argument("--tensorrt-path", metavar="DIR", help="further packages for that Python")
+    parser.add_argument(
+        "--lock", type=Path, help="a file; of several runs with one, only one measures at a time"
+    )
     parser.add_argument("--minutes", type=float, default=9.5, help="for all parts together")
     parser.add_argument("--json", type=Path, help="write the results there too")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
@@ -591,8 +717,8 @@ def main() -> None:
         run_part(options.part, options.work)
     else:
         options.work.mkdir(parents=True, exist_ok=True)
-        other = dict.fromkeys(("tensorrt", "engine-files"), options.tensorrt_python)
-        results = measure(options.work, options.only, other, options.minutes * 60)
+        other = options.tensorrt_python, options.tensorrt_path
+        results = measure(options.work, options.only, other, options.minutes * 60, options.lock)
         text = json.dumps(results, indent=1)
         if options.json:
             options.json.write_text(text + "\n")

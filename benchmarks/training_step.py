@@ -111,6 +111,16 @@ def build(
     return step
 
 
+def with_cudnn_benchmark(step: Callable[[], None]) -> Callable[[], None]:
+    """The same step with convolutions that cuDNN chose by timing them."""
+
+    def tuned() -> None:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
+            step()
+
+    return tuned
+
+
 def quartiles(values: list[float]) -> dict[str, float]:
     low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     return {"median": statistics.median(values) or median, "low": low, "high": high}
@@ -140,6 +150,13 @@ def measure(case: str, rounds: int, device: str, compiled: bool) -> dict[str, An
         variants["bf16"] = build(
             name, batch_size, size, {**given, "precision": "bf16"}, plain=False, device=device
         )
+    if device == "cuda":
+        variants["fp16"] = build(
+            name, batch_size, size, {**given, "precision": "fp16"}, plain=False, device=device
+        )
+        nchw = {**given, "precision": "bf16", "channels_last": False}
+        variants["bf16 NCHW"] = build(name, batch_size, size, nchw, plain=False, device=device)
+        variants["bf16 tuned"] = with_cudnn_benchmark(variants["bf16"])
     if compiled:
         for precision in precisions:
             variant = f"{precision} compiled"
