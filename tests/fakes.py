@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 GOOD_PLUGIN = """
@@ -185,6 +187,36 @@ def run_program(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``translatekit`` in a process of its own, with what is installed in `site` beside the rest."""
     return run_python("-m", "translatekit", *arguments, site=site, cwd=cwd, **environment)
+
+
+def run_programs(*commands: Sequence[str | Path], site: Path | None = None) -> str:
+    """What commands print, run one after the other in one process of their own, whose start takes longest.
+
+    It ends at the first that fails.
+    """
+    code = f"""
+import sys
+from translatekit.cli import program
+for words in {[[str(word) for word in words] for words in commands]!r}:
+    try:
+        program.main(words, prog_name="translatekit")
+    except SystemExit as end:
+        assert not end.code, words
+"""
+    done = run_python("-c", code, site=site)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_here(*arguments: str) -> int:
+    """The exit status of ``translatekit`` in this process: most of what a process of its own takes is its start."""
+    from translatekit.cli import program
+
+    with warnings.catch_warnings():
+        try:
+            program.main(list(arguments), prog_name="translatekit")
+        except SystemExit as end:
+            return int(end.code or 0)
 
 
 def run_python(

@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import run_here
+
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
 SERVERS = {"paint"}
 
 # What makes each command quick; appended, since the last of an option counts.
 QUICK = {
     "pix2pix": "--max-steps 2 --load-size 72 --crop-size 64 -G depth=6 -G width=8 -D width=8 --workers 0",
-    "cyclegan": "--max-steps 1 --load-size 36 --crop-size 32 -G blocks=1 -G width=8 -D layers=1 -D width=8",
-    "cgan": "--max-steps 2 --batch-size 8 --log-every 1",
+    "cyclegan": "--max-steps 1 --load-size 36 --crop-size 32 -G blocks=1 -G width=8 -D layers=1 -D width=8 --workers 0",
+    "cgan": "--max-steps 2 --batch-size 8 --log-every 1 --workers 0",
 }
 
 
@@ -56,9 +58,8 @@ def color(folder: Path, data: Path) -> None:
 def video(folder: Path, data: Path) -> None:
     facades(folder, data)
     train = "train pix2pix data/facades --direction BtoA -o runs/facades"
-    assert translatekit(folder, [*train.split(), *QUICK["pix2pix"].split()]).returncode == 0
-    clip = next(iter(sorted((data / "videos").glob("*.mp4"))))
-    shutil.copy(clip, folder / "clip.mp4")
+    assert run_here(*train.split(), *QUICK["pix2pix"].split()) == 0
+    shutil.copy(data / "videos" / "h265_video.mp4", folder / "clip.mp4")
 
 
 PREPARE: dict[str, Callable[[Path, Path], None]] = {
@@ -86,22 +87,10 @@ def steps_of(page: Path) -> list[str | list[str]]:
     return steps
 
 
-def translatekit(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "translatekit", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def serves(folder: Path, words: list[str]) -> None:
+def serves(words: list[str]) -> None:
     """A server starts, says where it is, and ends cleanly when it is interrupted."""
     command = [sys.executable, "-m", "translatekit", *words, "--port", "0"]
-    process = subprocess.Popen(
-        command, cwd=folder, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         said = ""
@@ -121,21 +110,28 @@ def test_every_tutorial_is_tested() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PREPARE))
-def test_the_commands_of_a_tutorial_work(name: str, tmp_path: Path, data_dir: Path) -> None:
+def test_the_commands_of_a_tutorial_work(
+    name: str,
+    tmp_path: Path,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
     PREPARE[name](tmp_path, data_dir)
-    follow(TUTORIALS / f"{name}.md", tmp_path)
+    follow(TUTORIALS / f"{name}.md", capfd)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(DRAWN))
 def test_a_tutorial_that_draws_its_data_works_in_an_empty_folder(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    follow(TUTORIALS / f"{name}.md", tmp_path)
+    follow(TUTORIALS / f"{name}.md", capfd)
 
 
-def follow(page: Path, folder: Path) -> None:
+def follow(page: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Does all that a page says; its Python blocks share their names, as in one session."""
     steps = steps_of(page)
     assert sum(isinstance(step, list) for step in steps) >= 3
@@ -145,8 +141,7 @@ def follow(page: Path, folder: Path) -> None:
             exec(compile(step, str(page), "exec"), session)
             continue
         if step[0] in SERVERS:
-            serves(folder, step)
+            serves(step)
             continue
         quick = shlex.split(QUICK[step[1]]) if step[0] == "train" else []
-        done = translatekit(folder, [*step, *quick])
-        assert done.returncode == 0, f"{shlex.join(step)}\n{done.stdout}\n{done.stderr}"
+        assert run_here(*step, *quick) == 0, f"{shlex.join(step)}\n{capfd.readouterr()}"

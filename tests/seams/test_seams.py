@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.fakes import run_program, run_python
+from tests.fakes import run_program, run_programs, run_python
 from tests.seams.plugin import write_distribution
 from translatekit.model_file import read_info
 
@@ -139,18 +139,16 @@ def test_its_metric_of_sets_decides_the_best_and_is_reported(whole: Path) -> Non
 
 
 def test_it_is_evaluated_compiled_and_run(site: Path, whole: Path, sides: Path, tmp_path: Path) -> None:
-    found = run_program("evaluate", str(whole), str(sides), "--metrics", "spread", "--json", site=site)
-    assert found.returncode == 0, found.stderr
-    figures = json.loads(found.stdout)["models"][0]["metrics"]
+    model = tmp_path / "model.onnx"
+    printed = run_programs(
+        ["evaluate", whole, sides, "--metrics", "spread", "--json"],
+        ["compile", whole, "-o", model],
+        ["run", sides / "valA", "--model", model, "-o", tmp_path / "out"],
+        site=site,
+    )
+    figures = json.JSONDecoder().raw_decode(printed)[0]["models"][0]["metrics"]
     assert list(figures) == ["spread"]
     assert figures["spread"]["low"] <= figures["spread"]["value"] <= figures["spread"]["high"]
-    model = tmp_path / "model.onnx"
-    done = run_program("compile", str(whole), "-o", str(model), site=site)
-    assert done.returncode == 0, done.stderr
-    done = run_program(
-        "run", str(sides / "valA"), "--model", str(model), "-o", str(tmp_path / "out"), site=site
-    )
-    assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out").glob("*.png"))) == 6
 
 

@@ -151,7 +151,7 @@ def is_running(process: int) -> bool:
             marks=pytest.mark.slow,
         ),
         pytest.param(
-            0, "refusal", r"Error: the disk of the images is gone: mount it", marks=pytest.mark.slow
+            0, "refusal", r"Error: the disk of the images is gone: mount it", marks=pytest.mark.matrix
         ),
         pytest.param(1, "nan", r"Error: the loss G_L1 is nan at step 3: start", marks=pytest.mark.slow),
         pytest.param(0, "killed", r"Error: rank 0 was ended from outside", marks=pytest.mark.slow),
@@ -159,7 +159,7 @@ def is_running(process: int) -> bool:
             1, "hangs", r"Error: rank 1 did not answer within 0.4 minutes", marks=pytest.mark.slow
         ),
         pytest.param(
-            0, "hangs", r"Error: rank 0 did not answer within 0.4 minutes", marks=pytest.mark.slow
+            0, "hangs", r"Error: rank 0 did not answer within 0.4 minutes", marks=pytest.mark.matrix
         ),
         pytest.param(0, "full", r"Error: .*: free some space", marks=pytest.mark.slow),
     ],
@@ -183,7 +183,7 @@ def test_a_rank_that_fails_ends_the_run_and_is_named(
     assert_nobody_is_left(tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.matrix)])
 def test_the_first_signal_saves_on_every_rank(pairs: Path, tmp_path: Path, number: signal.Signals) -> None:
     run = tmp_path / "run"
     process = start(tmp_path, 9, "none", "pix2pix", str(pairs), *FLAGS, "-o", str(run))

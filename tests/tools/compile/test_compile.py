@@ -61,12 +61,11 @@ def test_an_images_result_does_not_depend_on_its_batch(name: str, compiled: Comp
     np.testing.assert_array_equal(translator(images)[1:2], translator(images[1:2]))
 
 
-def test_half_precision_stands_in_the_graph(models: dict[str, Path], photos: Path, tmp_path: Path) -> None:
+def test_half_precision_stands_in_the_graph(compiled: Compiled, photos: Path, tmp_path: Path) -> None:
     import onnx
 
-    report = compile_model(
-        models["unet running"], tmp_path / "half.onnx", precision="fp16", check=str(photos)
-    )
+    source = compiled("unet running", ".onnx").path
+    report = compile_model(source, tmp_path / "half.onnx", precision="fp16", check=str(photos))
     assert 45 <= report.parity["psnr"] < 119
     graph = onnx.load(str(report.path)).graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -78,11 +77,11 @@ def test_half_precision_stands_in_the_graph(models: dict[str, Path], photos: Pat
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(("precision", "kind"), [("fp32", "f32"), ("bf16", "bf16")])
 def test_openvino_computes_every_convolution_in_what_was_asked_for(
-    name: str, precision: str, kind: str, models: dict[str, Path], photos: Path, tmp_path: Path
+    name: str, precision: str, kind: str, compiled: Compiled, photos: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "model.xml"
+    source, out = compiled(name, ".onnx").path, tmp_path / "model.xml"
     try:
-        compile_model(models[name], out, precision=precision, check=str(photos), tolerance=40)
+        compile_model(source, out, precision=precision, check=str(photos), tolerance=40)
     except OptionError as error:
         pytest.skip(str(error))
     translator: Any = translatekit.load(out, precision=precision)
@@ -152,13 +151,14 @@ def test_int8_is_calibrated_and_says_on_what(models: dict[str, Path], photos: Pa
 
 
 def test_where_int8_misses_the_tolerance_some_convolutions_stay_in_fp32(
-    models: dict[str, Path], photos: Path, tmp_path: Path
+    compiled: Compiled, photos: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("nncf")
+    source = compiled("unet running", ".onnx").path
     given: dict[str, Any] = {"precision": "int8", "calibrate": str(photos), "check": str(photos)}
-    plain = compile_model(models["unet running"], tmp_path / "plain.xml", tolerance=20, **given)
+    plain = compile_model(source, tmp_path / "plain.xml", tolerance=20, **given)
     wanted = plain.parity["psnr"] + 3
-    report = compile_model(models["unet running"], tmp_path / "model.xml", tolerance=wanted, **given)
+    report = compile_model(source, tmp_path / "model.xml", tolerance=wanted, **given)
     assert report.parity["psnr"] >= wanted
     assert report.details["calibration"]["accuracy_control"]
     assert 0 < report.details["int8_convolutions"] < plain.details["int8_convolutions"] == 10
@@ -239,7 +239,7 @@ def test_deep_images_come_back_deep(compiled: Compiled) -> None:
 def test_lab_models_are_gray_in_and_colour_out(tmp_path: Path) -> None:
     from translatekit.networks.unet import UNet
 
-    options = {"in_channels": 1, "out_channels": 2, "depth": 5, "width": 8}
+    options = {"in_channels": 1, "out_channels": 2, "depth": 2, "width": 4}
     path = save_small(
         tmp_path / "lab.safetensors",
         UNet(**options),  # type: ignore[arg-type]
@@ -306,12 +306,14 @@ def test_onnx_runtime_keeps_no_identifier_of_the_device(compiled: Compiled, tmp_
 
 
 class TestRefusals:
-    def test_a_file_that_is_there(self, models: dict[str, Path], tmp_path: Path) -> None:
-        (tmp_path / "model.onnx").write_text("mine")
+    def test_a_file_that_is_there(self, compiled: Compiled, tmp_path: Path) -> None:
+        source = compiled("unet running", ".onnx").path
+        (tmp_path / "model.xml").write_text("mine")
         with pytest.raises(OptionError, match="exists already and is not overwritten: pass --force"):
-            compile_model(models["unet running"], tmp_path / "model.onnx")
-        assert (tmp_path / "model.onnx").read_text() == "mine"
-        compile_model(models["unet running"], tmp_path / "model.onnx", force=True)
+            compile_model(source, tmp_path / "model.xml")
+        assert (tmp_path / "model.xml").read_text() == "mine"
+        compile_model(source, tmp_path / "model.xml", force=True)
+        assert read_any_info(tmp_path / "model.xml").generator == "unet"
 
     def test_a_file_beside_it_that_is_there(self, compiled: Compiled, photos: Path, tmp_path: Path) -> None:
         (tmp_path / "model.bin").write_text("mine")
@@ -325,9 +327,14 @@ class TestRefusals:
         with pytest.raises(OptionError, match=r"let the output end in one of .*\.onnx"):
             compile_model(models["unet running"], tmp_path / "model.tflite")
 
-    def test_no_images_to_check_on(self, models: dict[str, Path], tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="there is no folder"):
-            compile_model(models["unet running"], tmp_path / "model.onnx", check=str(tmp_path / "none"))
+    @pytest.mark.parametrize("option", ["check", "calibrate"])
+    def test_no_images_to_check_on_are_told_before_anything_is_compiled(
+        self, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+    ) -> None:
+        monkeypatch.delattr("translatekit_tools.graphs.export.export_onnx")
+        folders = {option: str(tmp_path / "none")}
+        with pytest.raises(DataError, match=r"there is no folder .*none: name one with images"):
+            compile_model(models["unet running"], tmp_path / "model.xml", precision="int8", **folders)
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
@@ -352,8 +359,9 @@ class TestRefusals:
         with pytest.raises(DataError, match="multiples of 32"):
             translatekit.load(compiled("unet running", suffix).path)(batch(1, 50, 64))
 
-    def test_what_is_compiled_already(self, models: dict[str, Path], photos: Path, tmp_path: Path) -> None:
-        compile_model(models["unet running"], tmp_path / "half.onnx", precision="fp16", check=str(photos))
+    def test_what_is_compiled_already(self, compiled: Compiled, photos: Path, tmp_path: Path) -> None:
+        source = compiled("unet running", ".onnx").path
+        compile_model(source, tmp_path / "half.onnx", precision="fp16", check=str(photos))
         with pytest.raises(OptionError, match="is in fp16 already"):
             compile_model(tmp_path / "half.onnx", tmp_path / "model.xml")
 

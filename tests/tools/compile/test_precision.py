@@ -139,7 +139,7 @@ def test_slow_int8_is_said_when_run(compiled: Compiled, measured: dict[str, floa
 
 
 def test_and_when_compiled_before_it_takes_minutes(
-    models: dict[str, Path],
+    compiled: Compiled,
     measured: dict[str, float],
     photos: Path,
     tmp_path: Path,
@@ -158,7 +158,7 @@ def test_and_when_compiled_before_it_takes_minutes(
         pytest.warns(TranslatekitWarning, match="int8 takes 1.9 times as long as fp32"),
         pytest.raises(Reached),
     ):
-        compile_model(models["unet running"], tmp_path / "model.xml", **given)
+        compile_model(compiled("unet running", ".onnx").path, tmp_path / "model.xml", **given)
 
 
 @pytest.mark.parametrize("isa", ["", "AVX512_CORE", "AVX2"])

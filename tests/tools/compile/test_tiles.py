@@ -60,11 +60,14 @@ def test_without_the_whole_images_statistics_they_would_not_be(
     assert np.abs(tiled(image).astype(int) - trained).mean() > 1
 
 
-def test_so_do_those_of_other_precisions(models: dict[str, Path], photos: Path, tmp_path: Path) -> None:
+def test_so_do_those_of_other_precisions(
+    models: dict[str, Path], compiled: Compiled, photos: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("nncf")
     out = tmp_path / "model.xml"
     name = "unet per_image"
-    compile_model(models[name], out, precision="int8", calibrate=str(photos), check=str(photos), tolerance=20)
+    source = compiled(name, ".onnx").path
+    compile_model(source, out, precision="int8", calibrate=str(photos), check=str(photos), tolerance=20)
     image = picture()
     trained = TiledTranslator(translatekit.load(models[name], "cpu"), TILE, OVERLAP)(image)
     tiled = TiledTranslator(translatekit.load(out), TILE, OVERLAP)(image)

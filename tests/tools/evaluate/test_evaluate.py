@@ -21,6 +21,7 @@ from translatekit_tools.compile import compile_model
 from translatekit_tools.evaluate import evaluate
 from translatekit_tools.evaluate.page import error_map
 
+from tests.fakes import run_here
 from tests.tools.video.conftest import make_video
 from tests.training.conftest import TINY, draw_pairs
 from translatekit import train
@@ -273,7 +274,7 @@ def test_an_error_map_is_black_where_nothing_is_wrong_and_light_where_all_is() -
 
 
 def test_the_command_prints_a_table_and_json_and_writes_the_report(
-    run: Path, data: Path, tmp_path: Path
+    run: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     report = tmp_path / "page.html"
     best = run / "best.safetensors"
@@ -295,7 +296,8 @@ def test_the_command_prints_a_table_and_json_and_writes_the_report(
     assert re.search(r"PSNR +[\d.]+ \[[\d.]+, [\d.]+\]", result.stdout)
     assert len(re.findall(r"\[", result.stdout.splitlines()[1])) == 5
     assert report.is_file()
-    content = json.loads(command(run, data, "--metrics", "l1", "--json", "--max-images", "5").stdout)
+    assert run_here("evaluate", str(run), str(data), "--metrics", "l1", "--json", "--max-images", "5") == 0
+    content = json.loads(capfd.readouterr().out)
     assert content["images"] == 5
     assert set(content["models"][0]["metrics"]["l1"]) == {"value", "low", "high"}
 
@@ -397,16 +399,20 @@ def test_flicker_is_measured_by_video_and_a_still_picture_has_none(
     assert both["warp_error still.mp4"].value == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["compiled.onnx", "compiled.xml"])
 def test_compiled_models_are_measured_beside_what_they_were_made_of(
-    run: Path, data: Path, tmp_path: Path, name: str
+    run: Path, data: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("onnxruntime" if name.endswith("onnx") else "openvino")
-    compile_model(run, tmp_path / name)
-    evaluation = evaluate(run, data, compare=[tmp_path / name], metrics=("l1", "psnr"))
-    trained, compiled = (model.metrics for model in evaluation.models)
-    assert compiled["l1"].value == pytest.approx(trained["l1"].value, rel=1e-3)
-    assert compiled["psnr"].value == pytest.approx(trained["psnr"].value, rel=1e-3)
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
+    onnx, openvino = tmp_path / "compiled.onnx", tmp_path / "compiled.xml"
+    compile_model(run, onnx)
+    compile_model(onnx, openvino)
+    evaluation = evaluate(run, data, compare=[onnx, openvino], metrics=("l1", "psnr"))
+    trained, *compiled = (model.metrics for model in evaluation.models)
+    assert len(compiled) == 2
+    for metrics in compiled:
+        assert metrics["l1"].value == pytest.approx(trained["l1"].value, rel=1e-3)
+        assert metrics["psnr"].value == pytest.approx(trained["psnr"].value, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def compile_model(
     from translatekit.requirements import require
     from translatekit_tools.backends.options import CompileOptions
     from translatekit_tools.backends.parity import compare
-    from translatekit_tools.compile.images import sample_images
+    from translatekit_tools.compile.images import find_folder, sample_images
     from translatekit_tools.compile.source import Source, source_requires
 
     start = time.perf_counter()
@@ -80,6 +80,8 @@ def compile_model(
     spec = find_backend(out, checked.backend)
     if not checked.force:
         _refuse_existing([out])
+    for named in filter(None, (checked.check, checked.calibrate)):
+        find_folder(named)  # before what may take minutes
     path = find_model(model, checked.direction, best=checked.best)
     needed = (*spec.requires, *spec.compiler_requires, *source_requires(path))
     require(f"compiling {path.name} to {out.suffix}", needed)

@@ -34,9 +34,7 @@ def sample_images(
         DataError: there is no such folder, or it holds no image that can be read.
     """
     if folder is not None:
-        path = Path(folder).expanduser()
-        if not path.is_dir():
-            raise DataError(f"there is no folder {path}: name one with images")
+        path = find_folder(folder)
         files = sorted(f for f in path.rglob("*") if is_image(f) and f.is_file())
         found, origin = list(_read(_evenly_spaced(files, count), info)), str(path)
         if not found:
@@ -48,6 +46,18 @@ def sample_images(
         drawn = "facades" if info.input.shown else "class maps" if info.input.ids else "values"
         origin = f"drawn {drawn}, since the run's own images are not at hand: pass --check DIR"
     return [_as_dtype(_fit(pixels, info, free_size), info.input, dtype) for pixels in found], origin
+
+
+def find_folder(folder: str) -> Path:
+    """A folder of the user's images.
+
+    Raises:
+        DataError: it is not there.
+    """
+    path = Path(folder).expanduser()
+    if not path.is_dir():
+        raise DataError(f"there is no folder {path}: name one with images")
+    return path
 
 
 def _evenly_spaced(files: list[Path], count: int) -> list[Path]:
