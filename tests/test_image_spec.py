@@ -61,13 +61,13 @@ def test_what_contradicts_itself_is_refused(fields: dict[str, object], words: st
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("-1024..3071", (-1024, 3071)), ("0..1", (0, 1)), ("-1e3,.5", (-1000, 0.5))]
+    ("text", "expected"), [("-1024..3071", (-1024, 3071)), ("0..1", (0, 1)), ("-1e3..+.5", (-1000, 0.5))]
 )
 def test_a_range_in_words(text: str, expected: tuple[float, float]) -> None:
     assert parse_range(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "5", "3..1", "a..b", "1..1", "nan..2"])
+@pytest.mark.parametrize("text", ["", "5", "3,4", "3..1", "a..b", "1..1", "nan..2"])
 def test_what_is_no_range(text: str) -> None:
     with pytest.raises(OptionError, match=r"such as -1024\.\.3071"):
         parse_range(text)

@@ -83,7 +83,7 @@ class TrainOptions:
     range: str | None = option(
         None,
         "Values that the network sees as black and white, where the numbers in the files are measurements: "
-        "-1024..3071, data, 1%..99%, or one for each side: A=...,B=... .",
+        "-1024..3071, data, 1%..99%, mean±std, or one for each side: A=...,B=... .",
         "Data",
     )
     unit: str | None = option(

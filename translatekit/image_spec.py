@@ -22,7 +22,7 @@ Codec = Literal["linear", "lab", "onehot"]
 MAX_CHANNELS = 2**16
 _MAX_TEXT = 200  # characters of a name or a unit
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_RANGE = re.compile(rf"\s*({_NUMBER})\s*(?:\.\.|,)\s*({_NUMBER})\s*")
+_RANGE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +100,21 @@ class ImageSpec:
         )
 
     def with_range(
-        self, low: float | Sequence[float], high: float | Sequence[float], *, unit: str = ""
+        self,
+        low: float | Sequence[float],
+        high: float | Sequence[float],
+        *,
+        unit: str = "",
+        clip: bool = True,
     ) -> ImageSpec:
-        """The same channels with values as they are, `low` to `high` of which are what the network sees."""
+        """The same channels with values as they are, of which `low` and `high` are the network's -1 and 1.
+
+        Args:
+            low, high: one for all channels, or one for each.
+            unit: of the values; the spec's own where it is empty.
+            clip: whether values beyond are drawn to them. Without, and with the mean less and plus one standard
+                deviation as `low` and `high`, the network sees standardized values (z-scores).
+        """
         lows = (low,) if isinstance(low, int | float) else tuple(low)
         highs = (high,) if isinstance(high, int | float) else tuple(high)
         return replace(
@@ -110,7 +122,7 @@ class ImageSpec:
             levels=False,
             low=tuple(map(float, lows)),
             high=tuple(map(float, highs)),
-            clip=True,
+            clip=clip,
             unit=unit or self.unit,
         )
 

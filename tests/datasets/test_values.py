@@ -123,17 +123,68 @@ def test_ranges_of_the_data_are_found_once(tmp_path: Path) -> None:
     assert narrow[1] == pytest.approx(1700, abs=60)
 
 
-@pytest.mark.parametrize("text", ["-1024..3071", "A=0..1,B=-5..5.5", "0..4000/10..5000"])
+@pytest.mark.parametrize("text", [
+        "-1024..3071",
+        "A=0..1,B=-5..5.5",
+        "0..4000/10..5000",
+        "120.3±45.7",
+        "-1000+-1e-3",
+        "1e5±3/-2.5±1e6",
+    ],
+)
 def test_ranges_survive_text(text: str) -> None:
     rules = parse_ranges(text)
-    again = parse_ranges(ranges_text({side or "B": rule.bounds for side, rule in rules.items()}))
-    assert list(again.values()) == list(rules.values())
+    specs = {
+        side or "B": levels_spec(len(rule.bounds)).with_range(*zip(*rule.bounds, strict=True), clip=rule.clip)
+        for side, rule in rules.items()
+    }
+    assert list(parse_ranges(ranges_text(specs)).values()) == list(rules.values())
 
 
-@pytest.mark.parametrize("text", ["", "7", "A=", "A=0..1,A=0..2", "99%..1%", "0%..200%", "x..y", "3..1"])
+@pytest.mark.parametrize("text", ["", "7", "A=", "A=0..1,A=0..2", "99%..1%", "0%..200%", "x..y", "3..1", "1,2", "5±0", "±3", "x±1", "mean±xstd", "mean±0std"])
 def test_what_is_no_range_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match=r"--range"):
         parse_ranges(text)
+
+
+@pytest.mark.parametrize("rule", ["mean±std", "mean+-std", "zscore"])
+def test_standardized_values_have_a_mean_of_0_and_a_deviation_of_1(tmp_path: Path, rule: str) -> None:
+    scans_of_both = [RNG.normal(200, 30, (SIDE, SIDE)), RNG.normal(-100, 5, (SIDE, SIDE))]
+    write(tmp_path / "train", *(scan.astype(np.float32) for scan in scans_of_both))
+    data = make(tmp_path, "single", range=rule)
+    images = torch.stack([data[index]["input"] for index in range(2)])
+    assert images.mean().item() == pytest.approx(0, abs=1e-4)
+    assert images.std(correction=0).item() == pytest.approx(1, abs=1e-4)
+    assert images.max() > 1.05  # nothing is cut off
+    spec = data.specs["input"]
+    again = make(tmp_path, "single", range=ranges_text({"": spec})[1:]).specs["input"]
+    assert again == spec
+    back = ValueCodec(spec).decode(images, images, torch.float32)
+    torch.testing.assert_close(
+        back[..., 0].double(), torch.from_numpy(np.stack(scans_of_both)), atol=1e-3, rtol=1e-5
+    )
+
+
+def test_channels_are_standardized_by_themselves_without_missing_values(tmp_path: Path) -> None:
+    bands = np.stack([RNG.normal(10, 2, (SIDE, SIDE)), RNG.normal(-7, 50, (SIDE, SIDE))], axis=2)
+    missing = bands.copy()
+    missing[: SIDE // 2] = np.nan
+    write(tmp_path / "train", bands.astype(np.float32), missing.astype(np.float32))
+    spec = make(tmp_path, "single", range="mean±4std").specs["input"]
+    both = np.concatenate([bands.reshape(-1, 2), missing[SIDE // 2 :].reshape(-1, 2)])
+    np.testing.assert_allclose(spec.low, both.mean(0) - 4 * both.std(0), rtol=1e-5)
+    np.testing.assert_allclose(spec.high, both.mean(0) + 4 * both.std(0), rtol=1e-5)
+
+
+def test_targets_that_a_network_cannot_reach_are_remarked(tmp_path: Path) -> None:
+    values = RNG.normal(0, 1, (SIDE, SIDE)).astype(np.float32)
+    write(tmp_path / "A" / "train", values)
+    write(tmp_path / "B" / "train", values)
+    narrow = make(tmp_path, "aligned", range="mean±std")
+    assert any("of the target's values lie outside" in remark for remark in narrow.remarks)
+    assert not make(tmp_path, "aligned", range="A=mean±std,B=mean±5std").remarks
+    with pytest.raises(DataError, match="no standard deviation"):
+        decide_bounds(parse_ranges("zscore")[""], [0], lambda _: np.ones((4, 4, 1)), "they")
 
 
 def test_images_of_one_value_have_no_range() -> None:

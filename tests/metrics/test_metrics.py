@@ -144,6 +144,72 @@ def test_errors_are_in_the_unit_of_the_images_over_their_valid_pixels() -> None:
     torch.testing.assert_close(SSIM()(made, wanted), SSIM()(*drawn))
 
 
+def partly_valid(values: torch.Tensor, valid: torch.Tensor) -> MetricImages:
+    return MetricImages(values, levels_spec(values.shape[1]), valid)
+
+
+@pytest.mark.parametrize(("name", "side"), [("ssim", 32), ("ms_ssim", 192), ("ms_ssim", 48)])
+def test_similarity_leaves_out_what_is_not_valid(name: str, side: int) -> None:
+    target = images(2, side)
+    output = (target + 0.3 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))).clamp(-1, 1)
+    valid = torch.ones(2, 1, side, side, dtype=torch.bool)
+    metric = make_metric(name)
+
+    def figures(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return metric(partly_valid(made, valid), partly_valid(wanted, valid))
+
+    torch.testing.assert_close(figures(output, target), measured(name, output, target))
+    valid[1, :, : side // 2] = False
+    halves = figures(output, target)
+    torch.testing.assert_close(halves[0], measured(name, output, target)[0])  # the other of its batch
+    # Equal pixels that are not valid would raise the mean; noise or no number at all in them must not change it.
+    assert halves[1] < measured(name, torch.where(valid, output, target), target)[1] - 0.02
+    output[1, :, : side // 2] = math.nan
+    torch.testing.assert_close(figures(output, target), halves)
+    valid[:] = False
+    assert figures(output, target).isnan().all()
+
+
+def test_ms_ssim_is_that_of_torchmetrics() -> None:
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    target = images(3, 192)
+    output = (target + 0.3 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))).clamp(-1, 1)
+    expected = multiscale_structural_similarity_index_measure(
+        output, target, data_range=2.0, reduction="none", normalize="relu"
+    )
+    torch.testing.assert_close(measured("ms_ssim", output, target), expected)
+
+
+def test_lpips_leaves_out_what_is_not_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torchvision
+
+    from translatekit.metrics import pairs
+
+    torch.manual_seed(0)
+    network = torchvision.models.alexnet()  # of random weights: the arithmetic is the same
+    monkeypatch.setattr(pairs, "weights_file", lambda *args: None)
+    monkeypatch.setattr(torchvision.models, "alexnet", lambda **options: network)
+    metric, target = make_metric("lpips"), images(2, 64)
+    output = target.clone()
+    output[:, :, :, :24] = -output[:, :, :, :24]
+    valid = torch.ones(2, 1, 64, 64, dtype=torch.bool)
+    usual = measure_pairs({"lpips": metric}, images_with_levels(output), images_with_levels(target))["lpips"]
+    valid[1, :, :, :24] = False
+    found = metric(partly_valid(output, valid), partly_valid(target, valid)).detach()
+    torch.testing.assert_close(found[0], usual[0].detach())
+    assert usual[1] > 0
+    assert found[1] == pytest.approx(0, abs=1e-7)
+
+
+def test_a_mean_leaves_out_images_without_a_figure() -> None:
+    mean = MetricMean()
+    mean.update({"l1": 2.0, "ssim": 0.5}, 2)
+    mean.update({"l1": 0.0}, 0)
+    mean.update({"l1": 5.0}, 1)
+    assert mean.compute() == {"l1": 3.0, "ssim": 0.5}
+
+
 def test_fid_is_the_frechet_distance_of_two_gaussians() -> None:
     random = np.random.default_rng(0)
     real, fake = random.normal(0, 1, (200, 6)), random.normal(0.5, 2, (150, 6))

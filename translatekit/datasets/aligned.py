@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import torch
+
 from translatekit.datasets.base import Arrays, BaseDataset, ChannelCount, Files, Samples, fitting_size
 from translatekit.datasets.layouts import (
     PREPARE_PAIRS,
@@ -21,9 +24,11 @@ from translatekit.datasets.layouts import (
     other_sides,
     split_folder,
 )
-from translatekit.datasets.slices import File, as_series, expand, image_of_file, read_fitting
+from translatekit.datasets.masks import Masks
+from translatekit.datasets.slices import File, as_series, expand, image_of_file, read_with_valid
 from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
+from translatekit.image_spec import GRAY
 from translatekit.images import Image, UnreadableImageError, fit_image, read_size
 from translatekit.interfaces import DataOptions
 
@@ -63,6 +68,7 @@ class Aligned(BaseDataset):
     ) -> None:
         super().__init__(options)
         root = checked_root(root, "aligned")
+        self._masks = None if options.masks is None else Masks(options.masks)
         sides = None if layout == "side_by_side" else find_sides(root, options.split, b)
         if sides is not None:
             pairs = expand(_matched(*sides, series=options.slices is not None), options.slices)
@@ -88,13 +94,16 @@ class Aligned(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """``input`` and ``target``, (C, H, W) float32 in [-1, 1], cropped alike, and ``name``."""
         rng = self.rng(index)
-        files, (source, target) = self._samples[index]
+        files, (source, target, *valid) = self._samples[index]
         geometry = draw_geometry(rng, self.options, source.shape[:2])
-        return {
+        item = {
             "input": self.tensor("input", geometry(source)),
             "target": self.tensor("target", geometry(target)),
             "name": files[0].stem,
         }
+        if valid:
+            item["valid"] = torch.from_numpy(np.logical_and.reduce([geometry(one) for one in valid])[None])
+        return item
 
     def _choose_specs(
         self, a: Sequence[File], b: Sequence[File], in_channels: int | None, out_channels: int | None
@@ -113,6 +122,7 @@ class Aligned(BaseDataset):
         size: Callable[[Files], tuple[int, int]],
     ) -> Samples:
         specs = [self.specs["input"], self.specs["target"]]
+        specs += [GRAY, GRAY] if self.options.valid else []
         return Samples(files, decode, specs, self.options, self.skipped, self.remarks, size)
 
     def _decode_halves(self, files: Files) -> Arrays:
@@ -121,15 +131,34 @@ class Aligned(BaseDataset):
         left, right = _columns(image, slice(None, half)), _columns(image, slice(-half, None))
         source, target = (left, right) if self.options.direction == "AtoB" else (right, left)
         name = str(files[0])
-        return fit_image(source, self.specs["input"], name), fit_image(target, self.specs["target"], name)
+        pixels = (
+            fit_image(source, self.specs["input"], name),
+            fit_image(target, self.specs["target"], name),
+        )
+        return self._with_valid(files[0], *pixels, source.valid, target.valid)
 
     def _decode_files(self, files: Files) -> Arrays:
         source, target = files if self.options.direction == "AtoB" else files[::-1]
-        inputs, targets = (
-            read_fitting(file, self.specs[key]) for file, key in ((source, "input"), (target, "target"))
+        (inputs, valid_inputs), (targets, valid_targets) = (
+            read_with_valid(file, self.specs[key]) for file, key in ((source, "input"), (target, "target"))
         )
         self._check_sizes(files, inputs.shape[:2], targets.shape[:2])
-        return inputs, targets
+        return self._with_valid(target, inputs, targets, valid_inputs, valid_targets)
+
+    def _with_valid(
+        self,
+        file: File,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        valid_inputs: np.ndarray | None,
+        valid_targets: np.ndarray | None,
+    ) -> Arrays:
+        """The images, and where they are asked for, the pixels (H, W) of each that count."""
+        if not self.options.valid:
+            return inputs, targets
+        pairs = ((inputs, valid_inputs), (targets, valid_targets))
+        a, b = (np.ones(image.shape[:2], bool) if valid is None else valid for image, valid in pairs)
+        return inputs, targets, a, b if self._masks is None else b & self._masks.of(file, b.shape)
 
     def _size_of_files(self, files: Files) -> tuple[int, int]:
         keys = ("input", "target") if self.options.direction == "AtoB" else ("target", "input")

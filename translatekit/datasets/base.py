@@ -13,7 +13,7 @@ import torch
 from translatekit.datasets.cache import DiskCache
 from translatekit.datasets.classes import decide_labels, parse_labels
 from translatekit.datasets.layouts import listed
-from translatekit.datasets.ranges import decide_bounds, parse_ranges
+from translatekit.datasets.ranges import decide_bounds, far_values, parse_ranges
 from translatekit.datasets.remarks import find_remarks
 from translatekit.datasets.slices import (
     File,
@@ -81,6 +81,9 @@ class BaseDataset:
         if key == "input" and self.options.slices is not None and spec.slices == 1:
             spec = with_slices(spec, self.options.slices)
         self.sides[side] = spec
+        if key != "input" and not spec.levels and not spec.clip and self.options.split == "train":
+            remark = far_values(spec, np.concatenate([read_values(file, spec) for file in files[:1]]))
+            self.remarks += [remark] if remark is not None else []
         return spec
 
     def _found_spec(self, side: str, files: Sequence[File], channels: int | None) -> ImageSpec:
@@ -102,7 +105,7 @@ class BaseDataset:
         spec = spec.with_range(0.0, 1.0, unit=self.options.unit)
         low, high = decide_bounds(rule, files, partial(read_values, spec=spec), str(files[0].parent))
         try:
-            spec = spec.with_range(low, high)
+            spec = spec.with_range(low, high, clip=rule.clip)
             spec.check()
         except ValueError as error:
             raise DataError(f"--range does not fit {files[0].parent}, which holds {found}: {error}") from None

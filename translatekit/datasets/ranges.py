@@ -1,4 +1,4 @@
-"""Which values of images become a network's -1 and 1: given, those of the data, or percentiles of them.
+"""Which values of images become a network's -1 and 1: given, by the data, their percentiles, or mean and deviation.
 
 What depends on the data is decided once, from the training images, and written down with the run; validation, the model
 file and whatever is compiled from it use the same numbers.
@@ -6,6 +6,7 @@ file and whatever is compiled from it use the same numbers.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from translatekit.errors import DataError, OptionError
-from translatekit.image_spec import parse_range
+from translatekit.image_spec import ImageSpec, parse_range
 
 _DECIDED_BY = 200  # images that a range is decided by, spread over the set
 _VALUES = 20_000  # of an image that percentiles are taken from, evenly spread over it
 _PERCENTILES = re.compile(r"\s*([\d.]+)\s*%\s*\.\.\s*([\d.]+)\s*%\s*")
-_FORMS = "-1024..3071, data, or 1%..99%"
+_NUMBER = r"([+-]?[\d.]+(?:[eE][+-]?\d+)?)"
+_DEVIATIONS = re.compile(r"\s*mean\s*(?:±|\+-)\s*([\d.]*)\s*std\s*")
+_STANDARD = re.compile(rf"\s*{_NUMBER}\s*(?:±|\+-)\s*{_NUMBER}\s*")
+_FORMS = "-1024..3071, data, 1%..99%, or mean±std"
+_FAR = 0.01  # of the values, from which it matters that an output cannot reach them
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +34,26 @@ class RangeRule:
     Attributes:
         bounds: a low and a high value for all channels, or one pair for each.
         percentiles: of the data that are taken for the bounds; (0, 100) is all of the data.
+        deviations: how many standard deviations of the data the bounds are from their mean.
+        clip: whether values beyond the bounds are drawn to them.
     """
 
     bounds: tuple[tuple[float, float], ...] = ()
     percentiles: tuple[float, float] | None = None
+    deviations: float | None = None
+    clip: bool = True
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it does not depend on the data."""
+        return self.percentiles is None and self.deviations is None
 
 
 def parse_ranges(text: str) -> dict[str, RangeRule]:
     """``-1024..3071``, or one for each side: ``A=data,B=1%..99%``, by side; under an empty name for all.
 
-    Each channel has its own where they are parted by slashes: ``0..4000/10..5000``.
+    Each channel has its own where they are parted by slashes: ``0..4000/10..5000``. ``mean±std`` standardizes, and is
+    called ``zscore`` too; ``mean+-4std`` says the same of four deviations, and ``120±45.5`` gives the numbers.
 
     Raises:
         OptionError: it is neither.
@@ -54,11 +69,32 @@ def parse_ranges(text: str) -> dict[str, RangeRule]:
     return rules
 
 
-def ranges_text(bounds: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Ranges by side as `parse_ranges` reads them."""
-    return ",".join(
-        f"{side}={'/'.join(f'{low!r}..{high!r}' for low, high in pairs)}" for side, pairs in bounds.items()
-    )
+def ranges_text(specs: Mapping[str, ImageSpec]) -> str:
+    """The ranges of images by side as `parse_ranges` reads them."""
+    return ",".join(f"{side}={'/'.join(map(_text, _pairs(spec)))}" for side, spec in specs.items())
+
+
+def _pairs(spec: ImageSpec) -> list[tuple[float, float, bool]]:
+    return [(low, high, spec.clip) for low, high in spec.bounds]
+
+
+def _text(pair: tuple[float, float, bool]) -> str:
+    low, high, clip = pair
+    if clip:
+        return f"{low!r}..{high!r}"
+    mean, deviation = _rounded((low + high) / 2, (high - low) / 2)
+    return f"{mean!r}±{deviation!r}"
+
+
+def _rounded(mean: float, deviation: float) -> tuple[float, float]:
+    """Both to nine digits of the deviation: what is written down is then what was decided."""
+    digits = 8 - math.floor(math.log10(deviation))
+    return round(mean, digits), round(deviation, digits)
+
+
+def _around(mean: float, deviation: float) -> tuple[float, float]:
+    mean, deviation = _rounded(mean, deviation)
+    return mean - deviation, mean + deviation
 
 
 def decide_bounds(
@@ -75,6 +111,15 @@ def decide_bounds(
     Raises:
         DataError: the images are all of one value.
     """
+    if rule.deviations is not None:
+        means, spreads = _moments(map(read, images))
+        if not np.all(spreads > 0):
+            raise DataError(
+                f"{where} have one value in some channel, and no standard deviation: pass --range with numbers, such as "
+                "--range 0..1"
+            )
+        pairs = [_around(float(m), rule.deviations * float(s)) for m, s in zip(means, spreads, strict=True)]
+        return tuple(low for low, _ in pairs), tuple(high for _, high in pairs)
     if rule.percentiles is None:
         return tuple(low for low, _ in rule.bounds), tuple(high for _, high in rule.bounds)
     if rule.percentiles == (0.0, 100.0):
@@ -94,6 +139,11 @@ def decide_bounds(
 def _parse_rule(text: str) -> RangeRule:
     if text == "data":
         return RangeRule(percentiles=(0.0, 100.0))
+    if text == "zscore" or (match := _DEVIATIONS.fullmatch(text)):
+        deviations = _positive("1" if text == "zscore" else match[1] or "1", text)
+        return RangeRule(deviations=deviations, clip=False)
+    if "±" in text or "+-" in text:
+        return RangeRule(bounds=tuple(_parse_standard(part, text) for part in text.split("/")), clip=False)
     if match := _PERCENTILES.fullmatch(text):
         low, high = float(match[1]), float(match[2])
         if not 0 <= low < high <= 100:
@@ -105,6 +155,64 @@ def _parse_rule(text: str) -> RangeRule:
         return RangeRule(bounds=tuple(parse_range(part) for part in text.split("/")))
     except OptionError:
         raise OptionError(f"--range {text!r} is no range of values: write {_FORMS}") from None
+
+
+def _parse_standard(part: str, text: str) -> tuple[float, float]:
+    match = _STANDARD.fullmatch(part)
+    if not match:
+        raise OptionError(
+            f"--range {text!r} is no mean and standard deviation: write them as numbers, such as 120±45.5, or mean±std"
+        )
+    return _around(_number(match[1], text), _positive(match[2], text))
+
+
+def _positive(written: str, text: str) -> float:
+    number = _number(written, text)
+    if not 0 < number < math.inf:
+        raise OptionError(f"--range {text!r}: a standard deviation is above 0, such as in 120±45.5")
+    return number
+
+
+def _number(written: str, text: str) -> float:
+    try:
+        return float(written)
+    except ValueError:
+        raise OptionError(f"--range {text!r}: {written!r} is no number, such as in 120±45.5") from None
+
+
+def far_values(spec: ImageSpec, values: np.ndarray) -> str | None:
+    """A sentence where many values (..., C) lie beyond the bounds of a spec that does not clip, and outputs end there."""
+    flat = values.reshape(-1, values.shape[-1])
+    flat = flat[~np.isnan(flat).any(axis=1)]
+    beyond = (flat < np.array(spec.low)) | (flat > np.array(spec.high))
+    share = float(beyond.mean()) if flat.size else 0.0
+    if spec.clip or share < _FAR:
+        return None
+    low, high = spec.span
+    return (
+        f"{share:.0%} of the target's values lie outside of {low:g} to {high:g}, where networks that end in tanh cannot "
+        "get: pass a wider range for that side, such as --range mean±4std"
+    )
+
+
+def _moments(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean and the standard deviation of each channel over all images (Chan, Golub and LeVeque, 1983)."""
+    count: Any = 0
+    mean: Any = 0.0
+    squares: Any = 0.0
+    for values in images:
+        flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
+        there = (~np.isnan(flat)).sum(axis=0)
+        if not there.all():
+            continue
+        own = np.nanmean(flat, axis=0)
+        total = count + there
+        shift = own - mean
+        squares = squares + np.nansum((flat - own) ** 2, axis=0) + shift**2 * count * there / total
+        mean, count = mean + shift * there / total, total
+    if not np.any(count):
+        return np.array([math.nan]), np.array([math.nan])
+    return mean, np.sqrt(squares / count)
 
 
 def _extremes(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

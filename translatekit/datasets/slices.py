@@ -122,17 +122,28 @@ def read_fitting(file: File, spec: ImageSpec) -> np.ndarray:
     Returns:
         (H, W, C) of the spec.
     """
+    return read_with_valid(file, spec)[0]
+
+
+def read_with_valid(file: File, spec: ImageSpec) -> tuple[np.ndarray, np.ndarray | None]:
+    """As `read_fitting`, and where the image has values.
+
+    Returns:
+        (H, W, C) of the spec; and (H, W) bool, of the middle one of several slices, or None where all pixels have one.
+    """
     if spec.slices == 1:
-        return fit_image(image_of_file(file), spec, str(file))
+        image = image_of_file(file)
+        return fit_image(image, spec, str(file)), image.valid
     assert isinstance(file, Slice)
     with open_image(file.path) as volume:
         last = volume.header().pages - 1
         around = range(file.page - spec.slices // 2, file.page + spec.slices // 2 + 1)
-        parts = [
-            fit_image(volume.read(min(max(page, 0), last)), spec, f"{file.path}, slice {page}")
-            for page in around
-        ]
-    return np.concatenate(parts, axis=2)
+        images = [volume.read(min(max(page, 0), last)) for page in around]
+    parts = [
+        fit_image(image, spec, f"{file.path}, slice {page}")
+        for page, image in zip(around, images, strict=True)
+    ]
+    return np.concatenate(parts, axis=2), images[spec.slices // 2].valid
 
 
 def with_slices(spec: ImageSpec, slices: int) -> ImageSpec:

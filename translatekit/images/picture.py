@@ -13,6 +13,8 @@ from translatekit.image_spec import ImageSpec
 MAX_PIXELS = 178_956_970
 """Images of more pixels are refused: Pillow's limit against decompression bombs (half a gigabyte as RGB)."""
 
+_ALL_OF_A_PIXEL = 1e-3  # that the filter's weights may add up wrong to
+
 
 class UnreadableImageError(DataError):
     """A file cannot be decoded as an image."""
@@ -37,8 +39,10 @@ class Picture:
 def resize(pixels: np.ndarray, size: tuple[int, int], spec: ImageSpec | None = None) -> np.ndarray:
     """Resize by Pillow's bicubic filter, which averages when it shrinks; class numbers by the nearest pixel.
 
+    Of a mask, bool, only those pixels stay true that nothing false went into.
+
     Args:
-        pixels: (H, W, C) or (H, W), uint8 in [0, 255] or float32 in [0, 1], or what `spec` says.
+        pixels: (H, W, C) or (H, W), uint8 in [0, 255] or float32 in [0, 1], or what `spec` says; or a mask (H, W), bool.
         size: new height and width.
         spec: what the pixels are. Values stay between the lowest and the highest of their channel, beyond which the
             filter overshoots at edges.
@@ -49,6 +53,9 @@ def resize(pixels: np.ndarray, size: tuple[int, int], spec: ImageSpec | None = N
     height, width = size
     if pixels.shape[:2] == (height, width):
         return pixels
+    if pixels.dtype == bool:
+        weights = Image.fromarray(pixels.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+        return np.abs(np.asarray(weights) - 1.0) < _ALL_OF_A_PIXEL
     planes = pixels if pixels.ndim == 3 else pixels[:, :, None]
     if spec is not None and spec.meaning == "labels":
         rows, columns = (

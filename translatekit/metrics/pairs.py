@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,7 @@ PSNR_OF_EQUAL_IMAGES = 100.0
 
 _SSIM_SIGMA = 1.5
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # table 1 of Wang, Simoncelli and Bovik, 2003
+_ONLY_CONTRAST = 1e4  # so large a constant of the luminance's term that the term is 1
 _LPIPS_MIN_SIDE = 64  # pixels: AlexNet's poolings leave nothing of much smaller images
 
 
@@ -43,30 +45,32 @@ class PSNR:
 class SSIM:
     """The structural similarity (Wang et al., 2004), with a Gaussian window of standard deviation 1.5.
 
-    The window is narrower for images of fewer than 6 pixels a side. Pixels that are not valid are taken as equal.
+    The window is narrower for images of fewer than 6 pixels a side. It is the mean over the valid pixels of the map;
+    within the window of one of them, pixels that are not valid are taken as equal.
     """
 
     def __call__(self, output: MetricImages, target: MetricImages) -> Tensor:
         """(N,) of outputs against targets."""
-        return _ssim(*_comparable(output, target))
+        return _mean(_similarity(*_comparable(output, target)), target.valid)
 
 
 class MultiScaleSSIM:
     """SSIM over five scales (Wang, Simoncelli and Bovik, 2003).
 
-    There are fewer for images of fewer than 176 pixels a side; their weights then add up to 1 again. Pixels that are
-    not valid are taken as equal.
+    There are fewer for images of fewer than 176 pixels a side; their weights then add up to 1 again. Of each scale it
+    is the mean over the map, in which a pixel counts by the share of it that is valid.
     """
 
     def __call__(self, output: MetricImages, target: MetricImages) -> Tensor:
         """(N,) of outputs against targets."""
-        return _ms_ssim(*_comparable(output, target))
+        return _ms_ssim(*_comparable(output, target), target.valid)
 
 
 class LPIPS:
     """The distance between features of AlexNet (Zhang et al., 2018); images below 64 pixels a side are enlarged.
 
-    Pixels that are not valid are taken as equal.
+    Where pixels are not valid, it is the mean over the valid ones of the map of distances (each layer's enlarged to the
+    image); others are taken as equal.
 
     Raises:
         MissingWeightsError: the weights of AlexNet are not there.
@@ -88,13 +92,20 @@ class LPIPS:
         """(N,) of outputs against targets."""
         self._network.to(output.values.device)
         pair = [as_rgb(images, "LPIPS").clamp(-1, 1) for images in _comparable(output, target)]
+        valid = target.valid
         if (small := min(pair[0].shape[-2:])) < _LPIPS_MIN_SIDE:
             factor = -(-_LPIPS_MIN_SIDE // small)
             pair = [nn.functional.interpolate(image, scale_factor=factor) for image in pair]
-        self._network.reset()
-        self._network.update(*pair)
-        distance: Tensor = self._network.compute()
-        return distance.reshape(-1)
+            if target.valid is not None:
+                valid = nn.functional.interpolate(target.valid.float(), scale_factor=factor).bool()
+        network = self._network.net
+        network.spatial = False
+        distance: Tensor = network(*pair).reshape(-1)
+        if valid is None:
+            return distance
+        network.spatial = True
+        # An image of which all pixels count has the usual figure, whatever others its batch holds.
+        return torch.where(valid.flatten(1).all(1), distance, _mean(network(*pair), valid))
 
 
 @torch.no_grad()
@@ -125,38 +136,51 @@ def images_with_levels(values: Tensor) -> MetricImages:
     return MetricImages(values.float(), levels_spec(values.shape[1]))
 
 
-def network_images(values: Tensor, spec: ImageSpec) -> MetricImages:
-    """A network's images, (N, C, H, W), as metrics take them: those without levels in their unit."""
+def network_images(values: Tensor, spec: ImageSpec, valid: Tensor | None = None) -> MetricImages:
+    """A network's images, (N, C, H, W), as metrics take them: those without levels in their unit.
+
+    Args:
+        values: of the network.
+        spec: what they are.
+        valid: (N, 1, H, W), bool: the pixels that count; None for all.
+    """
     if spec.levels or spec.codec == "onehot":
-        return MetricImages(values.float(), spec)
+        return MetricImages(values.float(), spec, valid)
     images = ValueCodec(spec).to(values.device).decode(values, values, torch.float32)
-    return MetricImages(images.permute(0, 3, 1, 2), spec)
+    return MetricImages(images.permute(0, 3, 1, 2), spec, valid)
 
 
 class MetricMean:
     """The mean of metrics over a dataset that is seen in batches of any size."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self._counts: dict[str, int] = defaultdict(int)
         self._sums: dict[str, float] = defaultdict(float)
 
     def update(self, metrics: Mapping[str, float], count: int = 1) -> None:
         """Add a batch of `count` images whose mean metrics these are."""
-        self.count += count
         for name, value in metrics.items():
             self._sums[name] += value * count
+            self._counts[name] += count
 
     def compute(self) -> dict[str, float]:
-        """The means over all images so far; empty where there were none."""
-        return {name: total / self.count for name, total in self._sums.items()}
+        """The means over all images so far; NaN where none has a figure, empty where there were none."""
+        return {
+            name: total / self._counts[name] if self._counts[name] else math.nan
+            for name, total in self._sums.items()
+        }
 
 
 def _mean(errors: Tensor, valid: Tensor | None) -> Tensor:
-    """The mean of each image's (N, C, H, W) values over its valid pixels (N, 1, H, W), (N,)."""
+    """The mean of each image's (N, C, H, W) values over its pixels (N, 1, H, W), by their weights or whether they count.
+
+    (N,); NaN where none does.
+    """
     if valid is None:
         return errors.flatten(1).mean(1)
     counted = valid.expand_as(errors).flatten(1)
-    return (errors.flatten(1) * counted).sum(1) / counted.sum(1)
+    # Not by products: what is no number in pixels that do not count must not count either.
+    return torch.where(counted > 0, errors.flatten(1) * counted, 0.0).sum(1) / counted.sum(1)
 
 
 def _comparable(output: MetricImages, target: MetricImages) -> tuple[Tensor, Tensor]:
@@ -165,35 +189,46 @@ def _comparable(output: MetricImages, target: MetricImages) -> tuple[Tensor, Ten
     return (made if target.valid is None else torch.where(target.valid, made, wanted)), wanted
 
 
-def _ssim(output: Tensor, target: Tensor) -> Tensor:
+def _similarity(
+    output: Tensor, target: Tensor, sigma: tuple[float, float] | None = None, **constants: float
+) -> Tensor:
+    """The map of the structural similarity, (N, C, H, W)."""
     # Imported when it is used: it brings torchvision and SciPy along, and not every training validates.
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    sigma = [_ssim_sigma(side) for side in output.shape[-2:]]
-    values: Any = structural_similarity_index_measure(
-        output, target, sigma=sigma, data_range=2.0, reduction="none"
-    )
-    return values.reshape(-1)
-
-
-def _ms_ssim(output: Tensor, target: Tensor) -> Tensor:
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
-
-    sigma = [_ssim_sigma(side) for side in output.shape[-2:]]
-    scales = _scales(min(output.shape[-2:]), int(3.5 * min(sigma) + 0.5) * 2 + 1)
-    if scales == 1:
-        return _ssim(output, target)
-    weights = _SCALE_WEIGHTS[:scales]
-    values: Tensor = multiscale_structural_similarity_index_measure(
+    found: Any = structural_similarity_index_measure(
         output,
         target,
-        sigma=sigma,
+        sigma=sigma or _ssim_sigmas(output),
         data_range=2.0,
-        betas=tuple(weight / sum(weights) for weight in weights),
-        normalize="relu",  # a negative similarity has no fractional power
         reduction="none",
+        return_full_image=True,
+        **constants,
     )
-    return values.reshape(-1)
+    similarity: Tensor = found[1]
+    return similarity
+
+
+def _ms_ssim(output: Tensor, target: Tensor, valid: Tensor | None) -> Tensor:
+    sigma = _ssim_sigmas(output)
+    down, across = (int(3.5 * each + 0.5) for each in sigma)
+    scales = _scales(min(output.shape[-2:]), min(down, across) * 2 + 1)
+    if scales == 1:
+        return _mean(_similarity(output, target), valid)
+    weights = None if valid is None else valid.float()
+    product = torch.ones(len(output), device=output.device)
+    for scale, exponent in enumerate(_SCALE_WEIGHTS[:scales]):
+        if scale == scales - 1:
+            similarity = _mean(_similarity(output, target, sigma), weights)
+        else:
+            contrast = _similarity(output, target, sigma, k1=_ONLY_CONTRAST)
+            inner = (..., slice(down, -down), slice(across, -across))
+            similarity = _mean(contrast[inner], None if weights is None else weights[inner])
+        # A negative similarity has no fractional power.
+        product = product * similarity.relu() ** (exponent / sum(_SCALE_WEIGHTS[:scales]))
+        output, target = (nn.functional.avg_pool2d(image, 2) for image in (output, target))
+        weights = None if weights is None else nn.functional.avg_pool2d(weights, 2)
+    return product
 
 
 def _scales(side: int, window: int) -> int:
@@ -204,6 +239,11 @@ def _scales(side: int, window: int) -> int:
         if side // 2 ** (count - 1) > window // 2 and side // max(1, count - 1) ** 2 > window - 1
     ]
     return max(fitting, default=1)
+
+
+def _ssim_sigmas(images: Tensor) -> tuple[float, float]:
+    height, width = images.shape[-2:]
+    return _ssim_sigma(height), _ssim_sigma(width)
 
 
 def _ssim_sigma(side: int) -> float:

@@ -377,7 +377,7 @@ def _resolve_values(options: TrainOptions, data: Dataset) -> None:
         measured = {
             side: spec for side, spec in sides.items() if not spec.levels and spec.meaning != "labels"
         }
-        options.range = ranges_text({side: spec.bounds for side, spec in measured.items()})
+        options.range = ranges_text(measured)
     if options.labels is not None:
         rules = parse_labels(options.labels)
         options.labels = ",".join(
@@ -436,6 +436,7 @@ def _open_data(config: RunConfig, split: str, specs: Mapping[str, ImageSpec] | N
         unit=options.unit or "",
         labels=options.labels,
         slices=options.slices,
+        valid=split != "train",
         specs=specs or {},
     )
     return make_dataset(name, config.data, data_options, options.dataset_options)

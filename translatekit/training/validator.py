@@ -87,9 +87,11 @@ class Validator:
         try:
             for batch in batches:
                 output = network(to_device(batch[source])).float().cpu()
-                made, wanted = network_images(output, spec), network_images(batch[target], spec)
-                values = measure_pairs(self._pairs, made, wanted)
-                mean.update({name: value.nanmean().item() for name, value in values.items()}, len(output))
+                valid = batch.get("valid")
+                made, wanted = (network_images(images, spec, valid) for images in (output, batch[target]))
+                for name, value in measure_pairs(self._pairs, made, wanted).items():
+                    there = value[~value.isnan()]  # an image of which no pixel counts has no figure
+                    mean.update({name: there.sum().item() / max(1, len(there))}, len(there))
                 if self._set:
                     new = (
                         images[unseen(batch, of)]

@@ -27,7 +27,8 @@ def choose_examples(
     ranked: list[tuple[int, str]]
     if first.values:
         name, values = next(iter(first.values.items()))
-        order = np.argsort(values if better(name) == "lower" else -values, kind="stable").tolist()
+        order = np.argsort(values if better(name) == "lower" else -values, kind="stable")
+        order = order[~np.isnan(values[order])].tolist()
         best = order[:count]
         worst = [number for number in order[::-1][:count] if number not in best]
         ranked = [(number, "best") for number in best] + [(number, "worst") for number in worst]
@@ -35,7 +36,7 @@ def choose_examples(
         ranked = [(number, "first") for number in range(count)]
     examples = []
     for number, rank in ranked:
-        name, source, target = images.item(number)
+        name, source, target, valid = images.item(number)
         outputs = {
             model: next(predictor.predict([source]))
             for model, predictor in zip(names, predictors, strict=True)
@@ -44,5 +45,6 @@ def choose_examples(
         specs = images.data.specs
         shown = {model: preview(output, specs[images.target]) for model, output in outputs.items()}
         wanted = preview(target, specs[images.target]) if images.paired else None
-        examples.append(Example(name, rank, preview(source, specs[images.source]), shown, wanted, figures))
+        taken = preview(source, specs[images.source])
+        examples.append(Example(name, rank, taken, shown, wanted, figures, valid))
     return examples

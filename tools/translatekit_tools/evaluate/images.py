@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,22 @@ from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
 from translatekit_tools.evaluate.models import run_of
 from translatekit_tools.evaluate.options import EvaluateOptions
+
+
+class Sample(NamedTuple):
+    """One item to measure on.
+
+    Attributes:
+        name: of its file.
+        source: (H, W, C), what the model takes.
+        target: (H, W, C'), what its output is compared with; of unpaired data, any image of the other side.
+        valid: (H, W), bool: the pixels that count; None where all do.
+    """
+
+    name: str
+    source: np.ndarray
+    target: np.ndarray
+    valid: np.ndarray | None = None
 
 
 @dataclass
@@ -44,16 +60,17 @@ class Images:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def item(self, number: int) -> tuple[str, np.ndarray, np.ndarray]:
-        """Name, input and target (unpaired: any image of the other side)."""
+    def item(self, number: int) -> Sample:
+        """One of them."""
         item = self.data[self.indices[number]]
         name = item["name"] if self.paired else item[f"name_{self.source}"]
         source, target = (
             to_array(item[key], self.data.specs[key], item[self.source]) for key in (self.source, self.target)
         )
-        return str(name), source, target
+        valid = item["valid"][0].numpy() if "valid" in item else None
+        return Sample(str(name), source, target, valid)
 
-    def items(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    def items(self) -> Iterator[Sample]:
         """All of them, in order."""
         return map(self.item, range(len(self)))
 
@@ -127,6 +144,9 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
         raise OptionError(
             f"the dataset {name!r} gives images by class and nothing to translate them to: pass another --dataset"
         )
+    masks = None if options.mask is None else Path(options.mask).expanduser()
+    if masks is not None and spec.provides != "paired":
+        raise OptionError("--mask says which pixels of a pair are compared: give paired data, or leave it out")
     own = dict(options.dataset_options)
     if info.output.codec == "lab" and "mode" not in own and name == "colorization":
         own["mode"] = "rgb"  # the model takes gray and gives RGB, whatever its network predicts
@@ -142,6 +162,8 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
         crop_size=options.size or info.size,
         flip=False,
         slices=info.input.slices if info.input.slices > 1 else None,
+        valid=paired,
+        masks=masks,
         specs=specs,
     )
     try:
@@ -151,6 +173,8 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
             f"{root} has no {options.split} images: pass --split train, or add a folder {options.split}"
         ) from None
     data.set_epoch(0)
+    if masks is not None and "valid" not in data[0]:
+        raise OptionError(f"the dataset {name!r} takes no masks: leave out --mask, or pass --dataset aligned")
     source, target = sides_of(data, info)
     indices: list[int] = []
     seen: set[str] = set()

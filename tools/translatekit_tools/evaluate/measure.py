@@ -15,7 +15,7 @@ from translatekit_tools.evaluate.examples import choose_examples
 from translatekit_tools.evaluate.images import Images, choose_data, open_images
 from translatekit_tools.evaluate.models import display_names, open_predictor
 from translatekit_tools.evaluate.options import EvaluateOptions
-from translatekit_tools.evaluate.outputs import measure_one, real_features
+from translatekit_tools.evaluate.outputs import Measured, measure_one, real_features
 from translatekit_tools.evaluate.result import Evaluation, ModelResult
 from translatekit_tools.evaluate.statistics import Bootstrap, around
 from translatekit_tools.evaluate.summary import summarize
@@ -46,6 +46,7 @@ def measure(
     for number, predictor in enumerate(predictors):
         done = partial(_advance, progress, number * len(images), total)
         measured.append(measure_one(predictor, images, tools, options.batch_size, done))
+    notes += _left_out(measured[0])
     results = [
         ModelResult(name, str(path), predictor.info.step)
         for name, path, predictor in zip(names, paths, predictors, strict=True)
@@ -71,6 +72,17 @@ def measure(
         notes=list(dict.fromkeys(notes)),
         unit=images.data.specs[images.target].unit,
     )
+
+
+def _left_out(measured: Measured) -> list[str]:
+    """What is worth knowing of pixels that do not count."""
+    notes = []
+    if measured.counted and min(measured.counted) < 1:
+        share = 1 - sum(measured.counted) / len(measured.counted)
+        notes.append(f"{share:.1%} of the pixels count in no figure: they have no value, or are masked")
+    if empty := sum(share == 0 for share in measured.counted):
+        notes.append(f"{empty} of {len(measured.counted)} images have no pixel that counts, and no figures")
+    return notes
 
 
 def _check_directions(paths: Sequence[Path], predictors: Sequence[Predictor]) -> None:

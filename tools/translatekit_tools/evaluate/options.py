@@ -34,6 +34,13 @@ class EvaluateOptions:
         minimum=1,
         maximum=LARGEST_SIDE,
     )
+    mask: str | None = option(
+        None,
+        "A folder of masks named as the images: only pixels that are not 0 in them count. Pixels without a value in "
+        "the files never do.",
+        "Data",
+        metavar="FOLDER",
+    )
     max_images: int | None = option(None, "Take the first so many images only.", "Data", minimum=1)
 
     metrics: tuple[Annotated[str, Choices(_metrics)], ...] | None = option(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,26 +21,33 @@ from translatekit.inference.predictor import Predictor
 from translatekit.inference.stages import batched
 from translatekit.interfaces import MetricImages
 from translatekit.metrics.pairs import measure_pairs
-from translatekit_tools.evaluate.images import Images
+from translatekit_tools.evaluate.images import Images, Sample
 from translatekit_tools.evaluate.models import check_channels
 from translatekit_tools.evaluate.tools import Tools
 
 
 @dataclass
 class Measured:
-    """Raw figures of one model: by image, or as confusions of label maps, or as features by their extractor."""
+    """Raw figures of one model: by image, or as confusions of label maps, or as features by their extractor.
+
+    Attributes:
+        values: by metric, (N,); NaN for an image of which no pixel counts.
+        confusions: by what was compared, (N, classes, classes).
+        features: (N, D).
+        counted: of each image, the share of its pixels that count; empty where all do.
+    """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
     confusions: dict[str, np.ndarray] = field(default_factory=dict)
     features: dict[int, Tensor] = field(default_factory=dict)
+    counted: list[float] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _PendingImage:
     """An image whose translation is measured."""
 
-    source: np.ndarray
-    target: np.ndarray
+    sample: Sample
     request: Request
 
 
@@ -49,14 +56,14 @@ def real_features(images: Images, tools: Tools, batch_size: int) -> dict[int, Te
     found: dict[int, list[Tensor]] = {}
     if not tools.metrics.sets:
         return {}
+    spec = images.data.specs[images.target]
     if images.paired:
-        targets: Iterator[np.ndarray] = map(
-            np.stack, batched((item[2] for item in images.items()), batch_size)
-        )
+        for samples in batched(images.items(), batch_size):
+            targets, valid = np.stack([sample.target for sample in samples]), _valid(samples)
+            _extract(_metric_images(targets, spec, tools.device, valid), tools, found)
     else:
-        targets = images.others(batch_size)
-    for batch in targets:
-        _extract(_metric_images(batch, images.data.specs[images.target], tools.device), tools, found)
+        for targets in images.others(batch_size):
+            _extract(_metric_images(targets, spec, tools.device), tools, found)
     return {key: torch.cat(parts) for key, parts in found.items()}
 
 
@@ -78,33 +85,38 @@ def measure_one(
     values: dict[str, list[np.ndarray]] = {}
     confusions: dict[str, list[np.ndarray]] = {}
     features: dict[int, list[Tensor]] = {}
+    counted: list[float] = []
     finished = 0
     spec = images.data.specs[images.target]
-    asked = (_asked(predictor, source, target) for _, source, target in images.items())
+    asked = (_asked(predictor, sample) for sample in images.items())
     for batch in batched(predictor.run(asked), batch_size):
-        inputs, targets = (np.stack([getattr(one, side) for one in batch]) for side in ("source", "target"))
+        samples = [one.sample for one in batch]
+        inputs, targets = (np.stack([getattr(one, side) for one in samples]) for side in ("source", "target"))
+        valid = _valid(samples)
         outputs = np.stack([one.request.result() for one in batch])
         if images.paired and outputs.shape != targets.shape:
             raise DataError(
                 f"the model gives images of {outputs.shape[3]} channels and the targets have {targets.shape[3]}: "
                 "pass the --dataset and --dataset-option it was trained with"
             )
-        made = _metric_images(outputs, spec, tools.device)
+        made = _metric_images(outputs, spec, tools.device, valid)
+        if valid is not None:
+            counted += valid.mean(axis=(1, 2)).tolist()
         if images.paired:
-            wanted = _metric_images(targets, spec, tools.device)
+            wanted = _metric_images(targets, spec, tools.device, valid)
             for name, value in measure_pairs(tools.metrics.pairs, made, wanted).items():
                 values.setdefault(name, []).append(value.cpu().numpy())
         _extract(made, tools, features)
         if tools.palette and tools.target_is_labels:
             confusions.setdefault("", []).append(
-                _confusions(to_uint8(outputs), to_uint8(targets), tools.palette)
+                _confusions(to_uint8(outputs), to_uint8(targets), tools.palette, valid)
             )
         if tools.palette and tools.segmenter:
             for prefix, maps in (("fcn_", outputs), ("fcn_real_", targets)):
                 check_channels(maps, tools.segmenter.info)
                 segmented = np.stack(list(tools.segmenter.predict(maps)))
                 confusions.setdefault(prefix, []).append(
-                    _confusions(to_uint8(segmented), to_uint8(inputs), tools.palette)
+                    _confusions(to_uint8(segmented), to_uint8(inputs), tools.palette, valid)
                 )
         finished += len(inputs)
         done(finished)
@@ -112,36 +124,51 @@ def measure_one(
         {name: np.concatenate(parts) for name, parts in values.items()},
         {name: np.concatenate(parts) for name, parts in confusions.items()},
         {key: torch.cat(parts) for key, parts in features.items()},
+        counted,
     )
+
+
+def _valid(samples: Sequence[Sample]) -> np.ndarray | None:
+    """(N, H, W), bool: the pixels of a batch that count; None where all do."""
+    given = [sample.valid for sample in samples if sample.valid is not None]
+    return np.stack(given) if given else None
 
 
 @torch.no_grad()
 def _extract(images: MetricImages, tools: Tools, found: dict[int, list[Tensor]]) -> None:
+    if images.valid is not None:  # what does not count is of one value in all images, and tells none apart
+        lowest = -1.0 if images.spec.levels else images.spec.span[0]
+        images = replace(images, values=torch.where(images.valid, images.values, lowest))
     for key, extractor in tools.metrics.extractors.items():
         found.setdefault(key, []).append(extractor(images).cpu())
 
 
-def _asked(predictor: Predictor, source: np.ndarray, target: np.ndarray) -> _PendingImage:
-    check_channels(source, predictor.info)
-    return _PendingImage(source, target, predictor.request(source))
+def _asked(predictor: Predictor, sample: Sample) -> _PendingImage:
+    check_channels(sample.source, predictor.info)
+    return _PendingImage(sample, predictor.request(sample.source))
 
 
-def _confusions(found: np.ndarray, wanted: np.ndarray, classes: list[PaletteClass]) -> np.ndarray:
+def _confusions(
+    found: np.ndarray, wanted: np.ndarray, classes: list[PaletteClass], valid: np.ndarray | None
+) -> np.ndarray:
     palette = Palette.of(classes)
+    counts = np.ones(found.shape[:3], bool) if valid is None else valid
     return np.stack(
         [
-            confusion(palette.nearest(one), palette.nearest(other), len(classes))
-            for one, other in zip(found, wanted, strict=True)
+            confusion(palette.nearest(one)[there], palette.nearest(other)[there], len(classes))
+            for one, other, there in zip(found, wanted, counts, strict=True)
         ]
     )
 
 
-def _metric_images(images: np.ndarray, spec: ImageSpec, device: torch.device) -> MetricImages:
-    """Arrays (N, H, W, C) of a spec as metrics take them."""
+def _metric_images(
+    images: np.ndarray, spec: ImageSpec, device: torch.device, valid: np.ndarray | None = None
+) -> MetricImages:
+    """Arrays (N, H, W, C) of a spec, of which pixels (N, H, W) count, as metrics take them."""
     values = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
     if spec.levels:
         values = values / (127.5 if images.dtype == np.uint8 else 0.5) - 1
-    return MetricImages(values, spec)
+    return MetricImages(values, spec, None if valid is None else torch.from_numpy(valid).to(device)[:, None])
 
 
 def confusion(found: np.ndarray, wanted: np.ndarray, classes: int) -> np.ndarray:

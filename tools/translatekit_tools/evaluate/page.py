@@ -23,6 +23,7 @@ Table = tuple[list[str], list[list[Cell]]]
 
 _FULL_ERROR = 128  # levels of mean absolute error that are drawn in the last colour
 _RAMP = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)], np.float64)
+_NOT_COUNTED = np.uint8(96)
 _TITLES = {"best": "Best", "worst": "Worst", "first": "Examples"}
 
 
@@ -57,11 +58,12 @@ def text_of(estimate: Estimate, signed: bool = False) -> tuple[str, str]:
     return value, f"[{short_number(estimate.low)}, {short_number(estimate.high)}]"
 
 
-def error_map(output: np.ndarray, target: np.ndarray) -> np.ndarray:
+def error_map(output: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """The mean absolute error over the channels, from black (none) to light yellow (128 levels and more).
 
     Args:
         output, target: (H, W, C) uint8 each.
+        valid: (H, W), bool: the pixels that count; others are gray.
 
     Returns:
         (H, W, 3) uint8.
@@ -69,7 +71,8 @@ def error_map(output: np.ndarray, target: np.ndarray) -> np.ndarray:
     error = np.abs(output.astype(np.float64) - target.astype(np.float64)).mean(2)
     place = np.clip(error / _FULL_ERROR, 0, 1) * (len(_RAMP) - 1)
     colors = [np.interp(place, np.arange(len(_RAMP)), _RAMP[:, channel]) for channel in range(3)]
-    return np.rint(np.stack(colors, 2)).astype(np.uint8)
+    drawn = np.rint(np.stack(colors, 2)).astype(np.uint8)
+    return drawn if valid is None else np.where(valid[:, :, None], drawn, _NOT_COUNTED)
 
 
 def _metrics(evaluation: Evaluation) -> list[Table]:
@@ -126,7 +129,8 @@ def _shown(example: Example) -> dict[str, Any]:
     for model, output in example.outputs.items():
         images.append((model if several else "output", output))
         if example.target is not None:
-            images.append((f"error of {model}" if several else "error", error_map(output, example.target)))
+            title = f"error of {model}" if several else "error"
+            images.append((title, error_map(output, example.target, example.valid)))
     return {
         "name": example.name,
         "images": [(title, _data_url(pixels)) for title, pixels in images],

@@ -32,6 +32,7 @@ class Example:
         outputs: by model, likewise.
         target: likewise; None where there are no pairs.
         figures: of the first model.
+        valid: (H, W), bool: the pixels that count; None where all do.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Example:
     outputs: dict[str, np.ndarray]
     target: np.ndarray | None
     figures: dict[str, float]
+    valid: np.ndarray | None = None
 
 
 @dataclass

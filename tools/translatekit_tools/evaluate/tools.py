@@ -51,7 +51,7 @@ def choose_tools(
             _in_colours(source, images.data.specs[images.source]),
             _in_colours(target, images.data.specs[images.target]),
         )
-        for name, source, target in map(images.item, range(min(_LABEL_IMAGES, len(images))))
+        for name, source, target, _ in map(images.item, range(min(_LABEL_IMAGES, len(images))))
     ]
     metrics = choose_metrics(
         options, paired=images.paired, images=len(images), channels=some[0][2].shape[2], notes=notes

@@ -51,11 +51,11 @@ def parse_bounds(text: str | None) -> dict[str, tuple[tuple[float, float], ...]]
     """
     rules: Mapping[str, RangeRule] = parse_ranges(text) if text is not None else {}
     for side, rule in rules.items():
-        if rule.percentiles is not None:
+        if not rule.is_given:
             raise OptionError(
                 f"--range {text!r} depends on the data{f' ({side})' * bool(side)}: name two numbers"
             )
-    return {side: rule.bounds for side, rule in rules.items()}
+    return {side: rule.bounds for side, rule in rules.items() if rule.clip}  # others cut nothing off
 
 
 def measure(image: Image, bounds: Sequence[tuple[float, float]]) -> Values:
