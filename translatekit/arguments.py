@@ -150,6 +150,7 @@ class EvaluateArguments(TypedDict, total=False):
     dataset: str | None
     dataset_options: Mapping[str, Any]
     size: int | None
+    mask: str | None
     max_images: int | None
     metrics: Sequence[str] | str | None
     features: str | None

@@ -14,6 +14,8 @@ import torch
 from translatekit.datasets import make_dataset
 from translatekit.datasets.ranges import decide_bounds, parse_ranges, ranges_text
 from translatekit.errors import DataError, OptionError
+from translatekit.image_spec import levels_spec
+from translatekit.images.codec import ValueCodec
 from translatekit.interfaces import DataOptions, Dataset
 
 SIDE = 16
@@ -123,7 +125,9 @@ def test_ranges_of_the_data_are_found_once(tmp_path: Path) -> None:
     assert narrow[1] == pytest.approx(1700, abs=60)
 
 
-@pytest.mark.parametrize("text", [
+@pytest.mark.parametrize(
+    "text",
+    [
         "-1024..3071",
         "A=0..1,B=-5..5.5",
         "0..4000/10..5000",
@@ -141,7 +145,25 @@ def test_ranges_survive_text(text: str) -> None:
     assert list(parse_ranges(ranges_text(specs)).values()) == list(rules.values())
 
 
-@pytest.mark.parametrize("text", ["", "7", "A=", "A=0..1,A=0..2", "99%..1%", "0%..200%", "x..y", "3..1", "1,2", "5±0", "±3", "x±1", "mean±xstd", "mean±0std"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "7",
+        "A=",
+        "A=0..1,A=0..2",
+        "99%..1%",
+        "0%..200%",
+        "x..y",
+        "3..1",
+        "1,2",
+        "5±0",
+        "±3",
+        "x±1",
+        "mean±xstd",
+        "mean±0std",
+    ],
+)
 def test_what_is_no_range_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match=r"--range"):
         parse_ranges(text)

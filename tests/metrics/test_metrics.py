@@ -151,7 +151,9 @@ def partly_valid(values: torch.Tensor, valid: torch.Tensor) -> MetricImages:
 @pytest.mark.parametrize(("name", "side"), [("ssim", 32), ("ms_ssim", 192), ("ms_ssim", 48)])
 def test_similarity_leaves_out_what_is_not_valid(name: str, side: int) -> None:
     target = images(2, side)
-    output = (target + 0.3 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))).clamp(-1, 1)
+    output = (target + 0.3 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))).clamp(
+        -1, 1
+    )
     valid = torch.ones(2, 1, side, side, dtype=torch.bool)
     metric = make_metric(name)
 
@@ -174,7 +176,9 @@ def test_ms_ssim_is_that_of_torchmetrics() -> None:
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
     target = images(3, 192)
-    output = (target + 0.3 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))).clamp(-1, 1)
+    output = (target + 0.3 * torch.randn(target.shape, generator=torch.Generator().manual_seed(1))).clamp(
+        -1, 1
+    )
     expected = multiscale_structural_similarity_index_measure(
         output, target, data_range=2.0, reduction="none", normalize="relu"
     )

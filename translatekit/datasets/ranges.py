@@ -180,9 +180,9 @@ def _number(written: str, text: str) -> float:
         raise OptionError(f"--range {text!r}: {written!r} is no number, such as in 120±45.5") from None
 
 
-def far_values(spec: ImageSpec, values: np.ndarray) -> str | None:
-    """A sentence where many values (..., C) lie beyond the bounds of a spec that does not clip, and outputs end there."""
-    flat = values.reshape(-1, values.shape[-1])
+def far_values(spec: ImageSpec, images: Iterable[np.ndarray]) -> str | None:
+    """A sentence where many values of images (..., C) lie beyond the bounds of a spec that does not clip."""
+    flat = np.concatenate([values.reshape(-1, values.shape[-1]) for values in images])
     flat = flat[~np.isnan(flat).any(axis=1)]
     beyond = (flat < np.array(spec.low)) | (flat > np.array(spec.high))
     share = float(beyond.mean()) if flat.size else 0.0

@@ -83,9 +83,7 @@ def test_masks_lie_beside_the_images(data: Path, run: Path, tmp_path: Path) -> N
     assert any("1 of 3 images have no pixel that counts" in note for note in evaluation.notes)
 
 
-def test_masks_that_do_not_belong_are_refused(
-    data: Path, run: Path, tmp_path: Path, unpaired: Path
-) -> None:
+def test_masks_that_do_not_belong_are_refused(data: Path, run: Path, tmp_path: Path, unpaired: Path) -> None:
     masks = tmp_path / "masks"
     with pytest.raises(DataError, match="there is no folder"):
         evaluate(run, data, mask=str(masks))

@@ -146,7 +146,9 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
         )
     masks = None if options.mask is None else Path(options.mask).expanduser()
     if masks is not None and spec.provides != "paired":
-        raise OptionError("--mask says which pixels of a pair are compared: give paired data, or leave it out")
+        raise OptionError(
+            "--mask says which pixels of a pair are compared: give paired data, or leave it out"
+        )
     own = dict(options.dataset_options)
     if info.output.codec == "lab" and "mode" not in own and name == "colorization":
         own["mode"] = "rgb"  # the model takes gray and gives RGB, whatever its network predicts
