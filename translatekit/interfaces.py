@@ -111,8 +111,8 @@ class DataOptions:
         slices: how many neighbouring slices of a volume an input is made of; None for one, and where TIFF files and
             those of a DICOM series are images of their own.
         labels: which images are maps of class numbers, and of which classes (see `translatekit.datasets.classes`).
-        valid: whether items of pairs say which pixels count, as ``valid`` (1, H, W) bool: those that have a value in both
-            files. Others are in no metric.
+        valid: whether items of pairs say which pixels count, as ``valid`` (1, H, W) bool: those that have a value in
+            both files. Others are in no metric.
         masks: a folder of masks that lie beside the images; what is 0 there doesn't count either.
         specs: what the images are, by their key in an item, where that is known already: of a validation split as of
             the training images, or as a model takes and gives them. Takes the place of `range` and `labels`.

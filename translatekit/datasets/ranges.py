@@ -115,8 +115,8 @@ def decide_bounds(
         means, spreads = _moments(map(read, images))
         if not np.all(spreads > 0):
             raise DataError(
-                f"{where} have one value in some channel, and no standard deviation: pass --range with numbers, such as "
-                "--range 0..1"
+                f"{where} have one value in some channel, and no standard deviation: pass --range with numbers, "
+                "such as --range 0..1"
             )
         pairs = [_around(float(m), rule.deviations * float(s)) for m, s in zip(means, spreads, strict=True)]
         return tuple(low for low, _ in pairs), tuple(high for _, high in pairs)
@@ -190,8 +190,8 @@ def far_values(spec: ImageSpec, images: Iterable[np.ndarray]) -> str | None:
         return None
     low, high = spec.span
     return (
-        f"{share:.0%} of the target's values lie outside of {low:g} to {high:g}, where networks that end in tanh cannot "
-        "get: pass a wider range for that side, such as --range mean±4std"
+        f"{share:.0%} of the target's values lie outside of {low:g} to {high:g}, where networks that end in tanh "
+        "cannot get: pass a wider range for that side, such as --range mean±4std"
     )
 
 

@@ -42,7 +42,8 @@ def resize(pixels: np.ndarray, size: tuple[int, int], spec: ImageSpec | None = N
     Of a mask, bool, only those pixels stay true that nothing false went into.
 
     Args:
-        pixels: (H, W, C) or (H, W), uint8 in [0, 255] or float32 in [0, 1], or what `spec` says; or a mask (H, W), bool.
+        pixels: (H, W, C) or (H, W), uint8 in [0, 255] or float32 in [0, 1], or what `spec` says; or a mask
+            (H, W), bool.
         size: new height and width.
         spec: what the pixels are. Values stay between the lowest and the highest of their channel, beyond which the
             filter overshoots at edges.

@@ -172,7 +172,7 @@ class MetricMean:
 
 
 def _mean(errors: Tensor, valid: Tensor | None) -> Tensor:
-    """The mean of each image's (N, C, H, W) values over its pixels (N, 1, H, W), by their weights or whether they count.
+    """The mean of each image's values (N, C, H, W) over its pixels, by their weights or validity (N, 1, H, W).
 
     (N,); NaN where none does.
     """
