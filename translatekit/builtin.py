@@ -216,6 +216,7 @@ def register_formats() -> Iterable[FormatSpec]:
         dtypes=("uint8", "uint16", "int16", "float32"),
         keeps=("affine", "header"),
         volumes=True,
+        any_axis=True,
         requires=of_extra("medical", "nibabel"),
     )
     yield FormatSpec(

@@ -19,7 +19,7 @@ from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Choices, Pa
 from translatekit.precision import TrainPrecision
 from translatekit.registry import registry
 from translatekit.specs import DatasetSpec, MethodSpec
-from translatekit.types import Cache, Direction, NormInference
+from translatekit.types import Cache, Direction, NormInference, SliceAxis
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -95,6 +95,12 @@ class TrainOptions:
         "Data",
         minimum=1,
         maximum=99,
+    )
+    slice_axis: SliceAxis = option(
+        "axial",
+        "Which slices of NIfTI volumes are taken, by their place in the body: across it, from back to front, or from "
+        "side to side.",
+        "Data",
     )
     labels: str | None = option(
         None,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from translatekit.errors import OptionError
-from translatekit.types import Color
+from translatekit.types import Color, SliceAxis
 
 Meaning = Literal["rgb", "gray", "values", "labels"]
 Dtype = Literal["uint8", "uint16", "int16", "float32"]
@@ -45,6 +45,7 @@ class ImageSpec:
         codec: how values become a network's: ``linear``, ``lab`` (L* of gray into the network, a*b* out of it) or
             ``onehot`` (one channel of 0 and 1 for each class).
         slices: neighbouring slices of a volume that are the channels of an input, each slice with all its channels.
+        slice_axis: which slices of a volume they are, where its file says how it lies in the body.
         classes: of labels: names, by position.
         ids: of labels: the number that stands for each class in files.
         palette: of labels: the colour of each class, sRGB levels in [0, 255].
@@ -60,6 +61,7 @@ class ImageSpec:
     unit: str = ""
     codec: Codec = "linear"
     slices: int = 1
+    slice_axis: SliceAxis = "axial"
     classes: tuple[str, ...] = ()
     ids: tuple[int, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
@@ -293,6 +295,7 @@ _HOLDS: dict[str, Any] = {
     "clip": lambda value: isinstance(value, bool),
     "unit": _is_text,
     "codec": get_args(Codec).__contains__,
+    "slice_axis": get_args(SliceAxis).__contains__,
     "slices": lambda value: _is_whole(value, 1, 999),
     "classes": lambda value: _is_list(value, _is_text),
     "ids": lambda value: _is_list(value, lambda number: _is_whole(number, 0, 255)),

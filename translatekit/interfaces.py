@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from translatekit.image_spec import ImageSpec
-from translatekit.types import Cache, Direction
+from translatekit.types import Cache, Direction, SliceAxis
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,6 +111,7 @@ class DataOptions:
         slices: how many neighbouring slices of a volume an input is made of; None for one, and where TIFF files and
             those of a DICOM series are images of their own.
         labels: which images are maps of class numbers, and of which classes (see `translatekit.datasets.classes`).
+        slice_axis: which slices of a volume are taken, where its file says how it lies in the body.
         valid: whether items of pairs say which pixels count, as ``valid`` (1, H, W) bool: those that have a value in
             both files. Others are in no metric.
         masks: a folder of masks that lie beside the images; what is 0 there doesn't count either.
@@ -130,6 +131,7 @@ class DataOptions:
     unit: str = ""
     labels: str | None = None
     slices: int | None = None
+    slice_axis: SliceAxis = "axial"
     valid: bool = False
     masks: Path | None = None
     specs: Mapping[str, ImageSpec] = field(default_factory=dict)

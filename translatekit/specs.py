@@ -285,6 +285,7 @@ class FormatSpec(Spec):
         alpha, profile: whether transparency and colour profiles are written.
         keeps: what else of an image comes back with it, in words.
         volumes: whether a file holds slices of a volume, or pages.
+        any_axis: whether its reader takes an ``axis``, of `translatekit.types.SliceAxis`, that its slices are of.
         folders: whether a folder may be one such image, as a DICOM series is.
         fallback: whether it is asked only for suffixes that no other format has.
     """
@@ -303,6 +304,7 @@ class FormatSpec(Spec):
     profile: bool = False
     keeps: tuple[str, ...] = ()
     volumes: bool = False
+    any_axis: bool = False
     folders: bool = False
     fallback: bool = False
 

@@ -13,6 +13,9 @@ NormInference = Literal["running", "per_image"]
 Color = Literal["rgb", "gray", "lab"]
 """What the channels of an image mean."""
 
+SliceAxis = Literal["axial", "coronal", "sagittal"]
+"""Slices of a body: across it, from back to front, or from side to side."""
+
 
 Cache = Literal["none", "memory", "disk"]
 """Where decoded training images are kept."""

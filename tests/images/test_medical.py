@@ -112,6 +112,48 @@ def test_a_folder_is_a_volume_sorted_by_position(tmp_path: Path) -> None:
             np.testing.assert_array_equal(again.read(page).pixels, wanted.pixels)
 
 
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "AIL", "SPR"])
+def test_a_volume_is_sliced_along_any_axis_of_the_body(tmp_path: Path, codes: str) -> None:
+    """However its axes are stored: by where they go in the body, and written back as they were, bit by bit."""
+    body = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)  # right, front, head
+    ornt = nibabel.orientations.ornt_transform(
+        nibabel.orientations.axcodes2ornt("RAS"), nibabel.orientations.axcodes2ornt(codes)
+    )
+    stored = nibabel.orientations.apply_orientation(body, ornt)
+    affine = np.array([[0.7, 0.02, 0, -30], [-0.02, 0.9, 0, 12], [0, 0, 2.5, 7], [0, 0, 0, 1]])
+    affine = affine @ nibabel.orientations.inv_ornt_aff(ornt, body.shape)
+    path = tmp_path / "body.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(stored, affine), path)
+    wanted = {  # the head or the front at the top; right on the left, or the front
+        "axial": [body[::-1, ::-1, z].T for z in range(6)],
+        "coronal": [body[::-1, y, ::-1].T for y in range(5)],
+        "sagittal": [body[x, ::-1, ::-1].T for x in range(4)],
+    }
+    for axis, planes in wanted.items():
+        with open_image(path, axis=axis) as volume:  # type: ignore[arg-type]
+            header = volume.header()
+            assert (header.pages, header.height, header.width) == (len(planes), *planes[0].shape)
+            slices = [volume.read(page) for page in range(header.pages)]
+        for image, plane in zip(slices, planes, strict=True):
+            np.testing.assert_array_equal(image.pixels[:, :, 0], plane)
+        out = tmp_path / f"{axis}.nii.gz"
+        write_volume(out, iter(slices), pages=len(slices), suffix=".nii.gz")
+        again = nibabel.load(out)
+        np.testing.assert_array_equal(np.asarray(again.dataobj), stored)
+        np.testing.assert_array_equal(again.affine, nibabel.load(path).affine)
+        if axis == "coronal":
+            assert header.spacing == pytest.approx((0.9, 2.5, 0.7), rel=1e-2)
+
+
+def test_a_series_of_files_is_sliced_as_it_is(tmp_path: Path) -> None:
+    write_series(tmp_path / "series")
+    with (
+        pytest.raises(UnreadableImageError, match="pass --slice-axis axial"),
+        open_image(tmp_path / "series", axis="coronal"),
+    ):
+        pass
+
+
 def test_two_series_in_a_folder_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path / "series", 2)
     other = pydicom.dcmread(sample("CT_small.dcm"))

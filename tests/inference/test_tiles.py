@@ -9,7 +9,8 @@ import pytest
 import torch
 from translatekit_tools.backends.torch.translator import TorchTranslator
 
-from translatekit.errors import OptionError
+from translatekit.errors import OptionError, TranslatekitWarning
+from translatekit.image_spec import levels_spec
 from translatekit.images import Picture, encode_picture, read_picture
 from translatekit.inference.tiles import TiledTranslator, split
 from translatekit.model_file import save_model
@@ -146,3 +147,61 @@ def test_run_takes_tiles(tmp_path: Path) -> None:
     results = [read_picture(tmp_path / name).pixels for name in ("whole.png", "tiled.png")]
     assert results[1].shape == (130, 90, 3)
     assert psnr(*results) > 35
+
+
+def test_tiles_that_cannot_overlap_are_told(recwarn: pytest.WarningsRecorder) -> None:
+    whole = translator(UNet(3, 3, depth=4, width=4))
+    with pytest.warns(
+        TranslatekitWarning, match="tiles of 16 pixels cannot overlap, .* pass --tile 32, or --overlap 0"
+    ):
+        TiledTranslator(whole, 16)
+    recwarn.clear()
+    TiledTranslator(whole, 16, 0)
+    TiledTranslator(whole, 32)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".xml"])
+def test_tiles_of_floats_are_the_whole_where_their_borders_are_far(tmp_path: Path, suffix: str) -> None:
+    """Statistics of the whole image are then all that could differ: within 1 of 65,535."""
+    import translatekit
+
+    pytest.importorskip("openvino")
+    torch.manual_seed(0)
+    options = {"blocks": 1, "width": 4, "norm": "instance"}
+    network = ResNet(3, 3, **options)  # type: ignore[arg-type]
+    spec = levels_spec(3, "float32")
+    info = ModelInfo(
+        method="pix2pix",
+        generator="resnet",
+        generator_options={"in_channels": 3, "out_channels": 3, **options},
+        input=spec,
+        output=spec,
+        size_multiple=4,
+    )
+    path = tmp_path / "model.safetensors"
+    save_model(path, network.state_dict(), info)
+    if suffix != ".safetensors":
+        path = translatekit.compile(path, tmp_path / f"model{suffix}", dtype="float32", precision="fp32").path
+    whole = translatekit.load(path, "cpu")
+    tile, overlap, reach = (
+        96,
+        28,
+        24,
+    )  # a pixel depends on those around it up to its reach, beside the statistics
+    image = (picture(232, 164)[None] / np.float32(255)).astype(np.float32)
+    expected, tiled = whole(image), TiledTranslator(whole, tile, overlap)(image)
+    far = np.ones(image.shape[1:3], bool)
+    for part in split(*far.shape, tile, overlap):
+        (rows, columns), (height, width) = part.place, far.shape
+        inner = np.zeros_like(far)
+        inner[
+            rows.start + reach * (rows.start > 0) : rows.stop - reach * (rows.stop < height),
+            columns.start + reach * (columns.start > 0) : columns.stop - reach * (columns.stop < width),
+        ] = True
+        outside = np.ones_like(far)
+        outside[rows, columns] = False
+        far &= inner | outside
+    assert 0.2 < far.mean() < 1
+    assert np.abs(tiled - expected)[0][far].max() <= 1 / 65535
+    assert np.abs(tiled - expected).max() < 0.1  # where tiles blend into each other

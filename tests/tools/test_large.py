@@ -208,6 +208,51 @@ def test_tiles_are_chosen_where_none_are_asked_for(tmp_path: Path, monkeypatch: 
     assert any("270x301 pixels are read by parts and translated in tiles of 64" in text for text in said)
 
 
+def test_progress_is_told_in_rows_of_tiles(tmp_path: Path) -> None:
+    told: list[tuple[int, int, str]] = []
+
+    class Listener:
+        def __call__(self, result: object) -> None:
+            pass
+
+        def frames(self, done: int, total: int, unit: str = "frame") -> None:
+            told.append((done, total, unit))
+
+    source = write_tiled(tmp_path / "a.tif", scene(1))
+    assert not translate(source, Inverse(), tmp_path / "out", tile=TILE, progress=Listener()).failed
+    assert told == [(part, 6, "part") for part in range(1, 7)]
+
+
+class TooLarge(Inverse):
+    """Finds no memory for some of the tiles it is asked for, as a GPU's says it."""
+
+    def __init__(self, lacking: set[int]) -> None:
+        super().__init__()
+        self.device, self.lacking = "cuda", lacking
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        import torch
+
+        if self.asked in self.lacking:
+            self.asked += 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().__call__(batch)
+
+
+def test_a_device_that_was_too_full_for_a_moment_is_asked_again(tmp_path: Path) -> None:
+    pixels = scene(1)
+    made = run(write_tiled(tmp_path / "a.tif", pixels), TooLarge({9}), tmp_path / "out")
+    assert np.array_equal(read_image(made).pixels, 255 - pixels)
+
+
+def test_too_little_memory_of_a_device_is_one_sentence(tmp_path: Path) -> None:
+    source = write_tiled(tmp_path / "a.tif", scene(1))
+    summary = translate(source, TooLarge(set(range(20, 99))), tmp_path / "out", tile=TILE)
+    ((_, reason),) = summary.failed
+    assert "1 of 64x64 pixels do not fit into the memory of cuda: pass --tile below 64, --size" in reason
+    assert not list((tmp_path / "out").glob("a.*"))
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import tifffile
 from translatekit_tools.bulk import translate
 
+from translatekit.errors import OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.images import read_image
 from translatekit.images.formats import open_image
@@ -69,6 +71,72 @@ def test_a_nifti_volume_stays_one_with_its_place_in_space(tmp_path: Path) -> Non
     assert made.name == "patient.nii.gz"
     assert np.array_equal(pixels_of(made), pixels_of(tmp_path / "patient.nii.gz"))
     assert np.allclose(nibabel.load(made).affine, affine)
+
+
+def test_a_volume_is_translated_in_the_slices_that_the_model_was_trained_on(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    pixels = scan()[:, :, :8]  # PAGES slices of SIDE x 8 voxels
+    affine = write_nifti(tmp_path / "patient.nii.gz", pixels)
+    model = MiddleOf()
+    model.info = replace(model.info, input=replace(CT, slice_axis="sagittal"))
+    told: list[tuple[int, int, str]] = []
+
+    class Listener:
+        def __call__(self, result: object) -> None:
+            pass
+
+        def frames(self, done: int, total: int, unit: str = "frame") -> None:
+            told.append((done, total, unit))
+
+    for axis, count in ((None, 8), ("coronal", SIDE), ("axial", PAGES)):
+        told.clear()
+        out = tmp_path / f"out-{axis}"
+        summary = translate(tmp_path / "patient.nii.gz", model, out, slice_axis=axis, progress=Listener())
+        assert not summary.failed
+        assert told == [(page, count, "slice") for page in range(1, count + 1)]
+        made = nibabel.load(out / "patient.nii.gz")
+        assert np.array_equal(np.asarray(made.dataobj), pixels.transpose(2, 1, 0))
+        assert np.allclose(made.affine, affine)
+
+
+@pytest.mark.slow
+def test_slices_of_another_axis_are_trained_on_and_evaluated(tmp_path: Path) -> None:
+    import translatekit
+
+    for split, side in ((split, side) for split in ("train", "val") for side in "AB"):
+        (tmp_path / "data" / split / side).mkdir(parents=True)
+        write_nifti(tmp_path / "data" / split / side / "patient.nii.gz", scan(6))
+    run = translatekit.train(
+        "pix2pix",
+        tmp_path / "data",
+        generator="resnet",
+        generator_options={"width": 4, "blocks": 1},
+        discriminator_options={"width": 4, "layers": 1},
+        load_size=SIDE,
+        crop_size=SIDE,
+        max_steps=2,
+        precision="fp32",
+        range="-1000..3000",
+        slices=3,
+        slice_axis="coronal",
+        output=str(tmp_path / "run"),
+    )
+    info = translatekit.read_info(run)
+    assert (info.input.slice_axis, info.input.slices) == ("coronal", 3)
+    assert translatekit.evaluate(run, metrics=("l1",)).images == SIDE  # coronal ones; 6 are axial
+    summary = translatekit.translate(
+        tmp_path / "data" / "val" / "A" / "patient.nii.gz", run, tmp_path / "out"
+    )
+    assert not summary.failed
+    with pytest.raises(OptionError, match="--slice-axis coronal is for NIfTI volumes"):
+        write_tiffs(tmp_path / "flat")
+        translatekit.train("pix2pix", tmp_path / "flat", slice_axis="coronal", output=str(tmp_path / "x"))
+
+
+def write_tiffs(root: Path) -> None:
+    for side in "AB":
+        (root / "train" / side).mkdir(parents=True)
+        tifffile.imwrite(root / "train" / side / "0.tif", np.zeros((SIDE, SIDE), np.uint8))
 
 
 def test_neighbouring_slices_are_the_models_channels(tmp_path: Path) -> None:

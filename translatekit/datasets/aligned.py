@@ -71,7 +71,8 @@ class Aligned(BaseDataset):
         self._masks = None if options.masks is None else Masks(options.masks)
         sides = None if layout == "side_by_side" else find_sides(root, options.split, b)
         if sides is not None:
-            pairs = expand(_matched(*sides, series=options.slices is not None), options.slices)
+            matched = _matched(*sides, series=options.slices is not None)
+            pairs = expand(matched, options.slices, options.slice_axis)
             self._choose_specs([a for a, _ in pairs], [b for _, b in pairs], in_channels, out_channels)
             self._samples = self._sampled(pairs, self._decode_files, self._size_of_files)
             return

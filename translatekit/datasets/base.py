@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +19,7 @@ from translatekit.datasets.remarks import find_remarks
 from translatekit.datasets.slices import (
     File,
     Files,
+    Slice,
     header_of,
     image_of_file,
     is_local,
@@ -81,6 +83,8 @@ class BaseDataset:
         spec = self.options.specs.get(key) or self._found_spec(side, files, channels)
         if key == "input" and self.options.slices is not None and spec.slices == 1:
             spec = with_slices(spec, self.options.slices)
+        if any(isinstance(file, Slice) for file in files[:1]):
+            spec = replace(spec, slice_axis=self.options.slice_axis)
         self.sides[side] = spec
         if key != "input" and not spec.levels and not spec.clip and self.options.split == "train":
             some = files[:: max(1, len(files) // _LOOKED_AT)]

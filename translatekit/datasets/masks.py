@@ -51,7 +51,7 @@ class Masks:
         mask = next((self._paths[key] for key in keys if key in self._paths), None)
         if mask is None:
             raise DataError(f"{path} has no mask in {self._folder}: add one that is called {parts[-1]}.png")
-        image = image_of_file(Slice(mask, file.page) if isinstance(file, Slice) else mask)
+        image = image_of_file(Slice(mask, file.page, file.axis) if isinstance(file, Slice) else mask)
         if image.pixels.shape[:2] != size:
             height, width = image.pixels.shape[:2]
             raise DataError(

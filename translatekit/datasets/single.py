@@ -37,7 +37,7 @@ class Single(BaseDataset):
         super().__init__(options)
         root = checked_root(root, "single")
         found = find_split(root, options.split, f"images into {root}/train")
-        files = expand([(path,) for path in found], options.slices)
+        files = expand([(path,) for path in found], options.slices, options.slice_axis)
         spec = self.choose_spec("target", "image", [file for (file,) in files], channels)
         self.specs = {"input": spec, "target": spec}
         self._samples = Samples(

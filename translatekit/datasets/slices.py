@@ -13,6 +13,7 @@ from translatekit.errors import DataError
 from translatekit.image_spec import ImageSpec
 from translatekit.images import Header, Image, fit_image, open_image, read_header, read_image
 from translatekit.images.formats import format_of, suffix_of
+from translatekit.types import SliceAxis
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +23,12 @@ class Slice:
     Attributes:
         path: of the file.
         page: of the slice, from 0.
+        axis: which slices of the volume are counted.
     """
 
     path: Path | Stored
     page: int
+    axis: SliceAxis = "axial"
 
     @property
     def stem(self) -> str:
@@ -35,7 +38,11 @@ class Slice:
     @property
     def name(self) -> str:
         """The file's name and the number of the slice."""
-        return f"{self.path.name}, slice {self.page}"
+        return f"{self.path.name}, {self._words}"
+
+    @property
+    def _words(self) -> str:
+        return f"{'' if self.axis == 'axial' else f'{self.axis} '}slice {self.page}"
 
     @property
     def parent(self) -> Path | str:
@@ -43,7 +50,7 @@ class Slice:
         return self.path.parent
 
     def __str__(self) -> str:
-        return f"{self.path}, slice {self.page}"
+        return f"{self.path}, {self._words}"
 
 
 File = Path | Slice | Stored
@@ -58,12 +65,15 @@ def is_local(file: File) -> bool:
     return isinstance(file.path if isinstance(file, Slice) else file, Path)
 
 
-def expand(samples: Sequence[tuple[Path | Stored, ...]], slices: int | None) -> list[Files]:
+def expand(
+    samples: Sequence[tuple[Path | Stored, ...]], slices: int | None, axis: SliceAxis = "axial"
+) -> list[Files]:
     """Samples whose files are volumes as one sample for each of their slices.
 
     Args:
         samples: their files.
         slices: that an input is made of, as the user asks for; where it is given, pages of TIFF files are slices too.
+        axis: which slices of volumes are taken.
 
     Raises:
         DataError: the volumes of one sample differ in their number of slices.
@@ -71,10 +81,8 @@ def expand(samples: Sequence[tuple[Path | Stored, ...]], slices: int | None) -> 
     """
     expanded: list[Files] = []
     for files in samples:
-        if not any(_is_volume(path, slices) for path in files):
-            counts = [1]
-        else:
-            counts = [read_header(path).pages for path in files]
+        are_volumes = any(_is_volume(path, slices) for path in files)
+        counts = [read_header(path, axis=axis).pages for path in files] if are_volumes else [1]
         if len(set(counts)) > 1:
             raise DataError(
                 f"{' and '.join(map(str, files))} have {' and '.join(map(str, counts))} slices, and do not belong "
@@ -87,8 +95,8 @@ def expand(samples: Sequence[tuple[Path | Stored, ...]], slices: int | None) -> 
             )
         expanded += (
             [files]
-            if counts == [1]
-            else [tuple(Slice(path, page) for path in files) for page in range(counts[0])]
+            if set(counts) == {1} and not (are_volumes and axis != "axial")
+            else [tuple(Slice(path, page, axis) for path in files) for page in range(counts[0])]
         )
     return expanded
 
@@ -106,12 +114,16 @@ def _is_volume(path: Path | Stored, slices: int | None) -> bool:
 
 def header_of(file: File) -> Header:
     """What a file says of an image, without its pixels."""
-    return read_header(file.path, page=file.page) if isinstance(file, Slice) else read_header(file)
+    if isinstance(file, Slice):
+        return read_header(file.path, page=file.page, axis=file.axis)
+    return read_header(file)
 
 
 def image_of_file(file: File) -> Image:
     """Decode an image."""
-    return read_image(file.path, page=file.page) if isinstance(file, Slice) else read_image(file)
+    if isinstance(file, Slice):
+        return read_image(file.path, page=file.page, axis=file.axis)
+    return read_image(file)
 
 
 def read_fitting(file: File, spec: ImageSpec) -> np.ndarray:
@@ -135,7 +147,7 @@ def read_with_valid(file: File, spec: ImageSpec) -> tuple[np.ndarray, np.ndarray
         image = image_of_file(file)
         return fit_image(image, spec, str(file)), image.valid
     assert isinstance(file, Slice)
-    with open_image(file.path) as volume:
+    with open_image(file.path, axis=file.axis) as volume:
         last = volume.header().pages - 1
         around = range(file.page - spec.slices // 2, file.page + spec.slices // 2 + 1)
         images = [volume.read(min(max(page, 0), last)) for page in around]

@@ -89,7 +89,7 @@ class Unaligned(BaseDataset):
         found = find_images(folder)
         if not found:
             raise no_images(folder, "one of the two sets there")
-        files = expand([(path,) for path in found], self.options.slices)
+        files = expand([(path,) for path in found], self.options.slices, self.options.slice_axis)
         spec = self.specs[side] = self.choose_spec(side, side, [file for (file,) in files], channels)
         return Samples(
             files,

@@ -19,6 +19,7 @@ from translatekit.images.picture import Picture, UnreadableImageError, fitting_p
 from translatekit.registry import Registry, registry
 from translatekit.specs import FormatSpec
 from translatekit.storage import atomic_path, temporary_path, write_error
+from translatekit.types import SliceAxis
 
 _MAX_SIGNATURE = 1024  # bytes at a file's start that are looked at
 
@@ -217,15 +218,19 @@ def _name(source: ImageSource) -> str:
 
 
 @contextlib.contextmanager
-def open_image(source: ImageSource, *, suffix: str | None = None) -> Iterator[OpenImage]:
+def open_image(
+    source: ImageSource, *, suffix: str | None = None, axis: SliceAxis = "axial"
+) -> Iterator[OpenImage]:
     """Open an image file: to read several of its pages, or parts of it.
 
     Args:
         source: a file, wherever it lies, or its contents.
         suffix: what the file's name ends in, for contents.
+        axis: which slices of a volume its pages are, where the format says how it lies in the body.
 
     Raises:
-        UnreadableImageError: it is missing, empty, damaged or no image; or what reads it is not installed.
+        UnreadableImageError: it is missing, empty, damaged or no image; or what reads it is not installed; or it has
+            slices of another axis alone.
         StorageError: where it lies cannot be reached.
     """
     name = _name(source)
@@ -234,36 +239,50 @@ def open_image(source: ImageSource, *, suffix: str | None = None) -> Iterator[Op
         source = source.read_bytes()
     with explained(name):
         spec = format_of(source, suffix)
-        reader: Reader = spec.load()(source)
+        reader: Reader = spec.load()(source, axis=axis) if spec.any_axis else spec.load()(source)
+    if axis != "axial" and not spec.any_axis and spec.volumes:
+        with explained(name):
+            pages = reader.header().pages
+        if pages > 1:
+            reader.close()
+            raise UnreadableImageError(
+                f"{name} is sliced as it was stored, and not {axis}: pass --slice-axis axial to take its slices as they are, or "
+                "convert it to NIfTI"
+            )
     try:
         yield OpenImage(reader, name)
     finally:
         reader.close()
 
 
-def read_image(source: ImageSource, *, page: int = 0, suffix: str | None = None) -> Image:
+def read_image(
+    source: ImageSource, *, page: int = 0, suffix: str | None = None, axis: SliceAxis = "axial"
+) -> Image:
     """Decode an image file: its numbers as they are, its colours as a viewer would show them.
 
     Args:
         source: a file, wherever it lies, or its contents.
         page: of a TIFF, or slice of a volume (see `read_header`).
         suffix: what the file's name ends in, for contents.
+        axis: as of `open_image`.
 
     Raises:
         UnreadableImageError: it is missing, empty, damaged, no image, or larger than `MAX_PIXELS`; or what reads it is
             not installed.
     """
-    with open_image(source, suffix=suffix) as image:
+    with open_image(source, suffix=suffix, axis=axis) as image:
         return image.read(page)
 
 
-def read_header(source: ImageSource, *, page: int = 0, suffix: str | None = None) -> Header:
+def read_header(
+    source: ImageSource, *, page: int = 0, suffix: str | None = None, axis: SliceAxis = "axial"
+) -> Header:
     """What a file, or its contents, says of its images, without decoding any pixels.
 
     Raises:
         UnreadableImageError: as of `read_image`, as far as the header tells.
     """
-    with open_image(source, suffix=suffix) as image:
+    with open_image(source, suffix=suffix, axis=axis) as image:
         return image.header(page)
 
 

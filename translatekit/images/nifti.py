@@ -6,7 +6,7 @@ import gzip
 import io
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,11 +18,17 @@ from translatekit.errors import DataError
 from translatekit.images.guard import opened
 from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, kept
 from translatekit.images.picture import MAX_PIXELS
+from translatekit.types import SliceAxis
 
 NIFTI = "nifti"
 """The key of `Place` in an image's metadata."""
 
-_SHOWN = ("L", "P", "S")  # columns go to the left of the body, rows to its back, as viewers show axial slices
+# Where columns, rows and slices go, as viewers show them: to the left of the body, its back, its head, and so on.
+_SHOWN: Mapping[SliceAxis, tuple[str, str, str]] = {
+    "axial": ("L", "P", "S"),
+    "coronal": ("L", "I", "A"),
+    "sagittal": ("P", "I", "R"),
+}
 _MOST_CHANNELS = 64
 _MOST_GZIP = 1100  # times that deflate makes of a byte at most
 _MOST_BYTES = 2**35
@@ -36,30 +42,34 @@ class Place:
         header: nibabel's, of the file.
         affine: from the file's voxels to mm.
         shape: of the file's volume.
+        axis: of its slices.
     """
 
     header: Any
     affine: np.ndarray
     shape: tuple[int, ...]
+    axis: SliceAxis = "axial"
 
     @property
     def shown_affine(self) -> np.ndarray:
         """(4, 4): from the column, the row and the number of a slice, as it is read, to mm."""
         import nibabel
 
-        to_shown = _orientation(self.affine, self.shape)[0]
+        to_shown = _orientation(self.affine, self.axis)[0]
         back = nibabel.orientations.inv_ornt_aff(to_shown, (*self.shape, 1, 1)[:3])
         return np.asarray(self.affine @ back)
 
 
 class NiftiReader:
-    """A volume whose slices are axial: from the feet to the head, the front of the body at the top.
+    """A volume in slices, as viewers show them.
 
-    Axes are only swapped and turned round, so that no voxel is changed, and turned back on writing. A fourth axis is
+    Axial ones go from the feet to the head, the front of the body at the top; coronal ones from the back to the front,
+    the head at the top; both with the patient's right on the left. Sagittal ones go from the left side to the right,
+    the head at the top and the front on the left. Axes are only swapped and turned round, so that no voxel is changed, and turned back on writing. A fourth axis is
     that of channels.
     """
 
-    def __init__(self, source: Path | bytes) -> None:
+    def __init__(self, source: Path | bytes, axis: SliceAxis = "axial") -> None:
         import nibabel
 
         logging.getLogger("nibabel.global").handlers.clear()  # it prints remarks about headers
@@ -97,8 +107,8 @@ class NiftiReader:
         if self._image is None:
             data = source if isinstance(source, bytes) else source.read_bytes()
             self._image = kind.from_bytes(_unpacked(data, count * item + 2**20))
-        self._shape, self._place = shape, Place(header, self._image.affine, shape)
-        self._to_shown = _orientation(self._image.affine, shape)[0]
+        self._shape, self._place = shape, Place(header, self._image.affine, shape, axis)
+        self._to_shown = _orientation(self._image.affine, axis)[0]
         self._raw: np.ndarray | None = None
         slope, inter = header.get_slope_inter()
         self._scale = (1.0 if slope is None else float(slope), 0.0 if inter is None else float(inter))
@@ -197,7 +207,7 @@ def _write(file: BinaryIO, images: Iterable[Image], pages: int, suffix: str, com
     place: Place | None = first.metadata.get(NIFTI)
     header, affine = None, np.diag([-1.0, -1.0, 1.0, 1.0])
     if place is not None:
-        to_shown, to_stored = _orientation(place.affine, place.shape)
+        to_shown, to_stored = _orientation(place.affine, place.axis)
         shown = _turned_shape(place.shape, to_shown)
         affine, header = place.affine, place.header.copy()
         if volume.shape[:3] == shown:
@@ -223,14 +233,14 @@ def _is_second(header: Any) -> bool:
     return header is not None and int(header["sizeof_hdr"]) == 540
 
 
-def _orientation(affine: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _orientation(affine: np.ndarray, axis: SliceAxis) -> tuple[np.ndarray, np.ndarray]:
     """How the stored axes become the shown ones, and back."""
     import nibabel
 
     stored = nibabel.orientations.io_orientation(affine)
     if np.isnan(stored).any():
-        stored = nibabel.orientations.axcodes2ornt(_SHOWN)
-    shown = nibabel.orientations.axcodes2ornt(_SHOWN)
+        stored = nibabel.orientations.axcodes2ornt(_SHOWN["axial"])
+    shown = nibabel.orientations.axcodes2ornt(_SHOWN[axis])
     return (
         nibabel.orientations.ornt_transform(stored, shown),
         nibabel.orientations.ornt_transform(shown, stored),

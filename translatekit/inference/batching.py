@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 
 from translatekit.inference.geometry import Fitted
+from translatekit.inference.memory import within_memory
 from translatekit.inference.stages import Pause, batch_by
 from translatekit.interfaces import Translator
 
@@ -171,7 +172,8 @@ def _finish(batch: list[R], pending: Any, timer: Timer) -> list[R]:
 def _translate(requests: list[Request], timer: Timer) -> None:
     try:
         with timer("translate"):
-            outputs = requests[0].translator(_stacked(requests))
+            translator = requests[0].translator
+            outputs = within_memory(translator, _stacked(requests), str(getattr(translator, "device", "cpu")))
     except Exception as error:
         if len(requests) > 1:
             for request in requests:

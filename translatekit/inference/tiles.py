@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from itertools import chain, pairwise
 
 import numpy as np
 
-from translatekit.errors import OptionError
+from translatekit.errors import OptionError, TranslatekitWarning
 from translatekit.image_spec import ImageSpec
+from translatekit.inference.memory import within_memory
 from translatekit.interfaces import Translator
 from translatekit.model_info import ModelInfo
 
@@ -67,12 +69,15 @@ class TiledTranslator:
             tile: its side in pixels.
             overlap: of neighbours, in pixels; a quarter of the tile when not given.
 
+        Warns:
+            TranslatekitWarning: no overlap was given, and the network allows for none.
+
         Raises:
             OptionError: a number is no multiple of what the network needs, or the backend cannot fix the statistics
                 of an image.
         """
         self.info: ModelInfo = translator.info
-        self.device = getattr(translator, "device", "cpu")
+        self.device = str(getattr(translator, "device", "cpu"))
         self.dtypes = getattr(translator, "dtypes", ("uint8", "float32"))
         self.within = translator
         multiple = self.info.size_multiple
@@ -83,6 +88,14 @@ class TiledTranslator:
             )
         if overlap is None:
             overlap = min(-(-tile // (4 * multiple)) * multiple, tile - multiple)
+            if overlap == 0 and tile > 1:
+                warnings.warn(
+                    f"tiles of {tile} pixels cannot overlap, since {self.info.generator} needs multiples of "
+                    f"{multiple}, and may show where they meet: pass --tile {2 * multiple}, or --overlap 0 if that is "
+                    "how you want them",
+                    TranslatekitWarning,
+                    stacklevel=4,
+                )
         if overlap % multiple or not 0 <= overlap < tile:
             raise OptionError(
                 f"--overlap must be a multiple of {multiple} below the tile's {tile}, got {overlap}: "
@@ -97,6 +110,10 @@ class TiledTranslator:
                     f"{self.info.generator} normalizes by statistics of the whole image, which this compiled model "
                     "cannot fix for its tiles: use the .safetensors model, or leave out --tile"
                 )
+
+    def rows(self, height: int) -> int:
+        """How many rows of tiles an image of that height has."""
+        return len(_ramps(height, self.tile, self._overlap))
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
         """Translate (N, H, W, C), an image at a time, in tiles where it is larger than one."""
@@ -149,7 +166,7 @@ class TiledTranslator:
                 if window is not None and tile.top < window.top:
                     continue
                 part = region(tile)
-                output = self.within(part[None])[0]
+                output = within_memory(self.within, part[None], self.device)[0]
                 if window is None:
                     window = Window.begin(min(self.tile, height), width, self.info.output, part.dtype)
                 window.add(tile, output)

@@ -373,6 +373,12 @@ def _resolve_values(options: TrainOptions, data: Dataset) -> None:
             f"--slices {options.slices} is for pairs of volumes in two folders, and {options.dataset!r} gives none: "
             "leave it out"
         )
+    if options.slice_axis != "axial" and not any(
+        spec.slice_axis == options.slice_axis for spec in sides.values()
+    ):
+        raise OptionError(
+            f"--slice-axis {options.slice_axis} is for NIfTI volumes, and {options.dataset!r} gives none: leave it out"
+        )
     if options.range is not None:
         measured = {
             side: spec for side, spec in sides.items() if not spec.levels and spec.meaning != "labels"
@@ -436,6 +442,7 @@ def _open_data(config: RunConfig, split: str, specs: Mapping[str, ImageSpec] | N
         unit=options.unit or "",
         labels=options.labels,
         slices=options.slices,
+        slice_axis=options.slice_axis,
         valid=split != "train",
         specs=specs or {},
     )

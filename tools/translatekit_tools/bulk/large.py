@@ -75,7 +75,7 @@ def translate_large(
             of others is not used.
         limit: bytes that may be taken.
         commit: called with the whole file, which it moves to its place.
-        report: told how many rows of pixels are finished, of how many.
+        report: told how many rows of tiles are finished, of how many.
         say: told what the user should know.
         timer: told how long each stage is busy.
 
@@ -101,7 +101,7 @@ def translate_large(
             _check_disk(out, like, header.height - segments.frames, header.width)
             if regions.cut:
                 say(cut_to_8_bits(str(source)))
-            _translate_rows(translator, regions, segments, header.height, report, timer)
+            _translate_rows(translator, regions, segments, report, timer)
             made = folder / "made.tif"
             with (
                 timer.stage("write"),
@@ -124,12 +124,12 @@ def _translate_rows(
     translator: TiledTranslator,
     regions: _Regions,
     segments: Segments,
-    height: int,
     report: Callable[[int, int], object],
     timer: StageTimer,
 ) -> None:
     """Translate what is not there yet, a segment for each row of tiles."""
     begin = Window.from_state(segments.state) if segments.state is not None else None
+    parts = translator.rows(regions.size[0])
     start, decoding = time.perf_counter(), regions.seconds
     for window, rows in translator.stream(regions.size, regions, begin):
         now = time.perf_counter()
@@ -137,7 +137,7 @@ def _translate_rows(
         with timer.stage("encode"):
             pixels = regions.finish(rows, window.top - len(rows))
             segments.add(partial(_save, pixels=pixels), window.state)
-        report(segments.frames, height)
+        report(len(segments.paths), parts)
         start, decoding = time.perf_counter(), regions.seconds
 
 

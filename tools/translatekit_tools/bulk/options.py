@@ -11,6 +11,7 @@ from translatekit.errors import OptionError
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 from translatekit.precision import Precision
 from translatekit.sizes import Size
+from translatekit.types import SliceAxis
 from translatekit_tools.bulk.addresses import RawFrames, parse_rate
 from translatekit_tools.bulk.tracks import Selection
 
@@ -247,6 +248,13 @@ class RunOptions:
         False, "Leave out frames that cannot be decoded instead of refusing the video.", "Video"
     )
 
+    slice_axis: SliceAxis | None = option(
+        None,
+        "Which slices of a NIfTI volume are translated, by their place in the body; those that the model was trained "
+        "on, when not given.",
+        "Model",
+        result=True,
+    )
     batch_size: int | None = option(
         None,
         "Images of one shape to translate at once; chosen by device and shape when not given.",

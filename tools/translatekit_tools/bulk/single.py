@@ -66,7 +66,7 @@ def _translate_large(session: Session, task: Task, progress: Progress | None) ->
             session.made_from(task),
             session.planner.limit,
             commit=lambda made: commit_file(made, job.output, lambda: session.record_file(task, made)),
-            report=getattr(progress, "frames", ignore),
+            report=partial(getattr(progress, "frames", ignore), unit="part"),
             say=session.say,
             timer=session.timer,
         )
@@ -83,12 +83,14 @@ def _translate_pages(session: Session, task: Task, progress: Progress | None) ->
             task.finish("translated")
         return
     job, source = task.job, task.data or task.job.source
-    report = getattr(progress, "frames", ignore)
+    unit = "page" if volume_suffix(job.output) in (".tif", ".tiff") else "slice"
+    report = partial(getattr(progress, "frames", ignore), unit=unit)
     try:
         job.output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(error, job.output) from None
-    with open_image(source, suffix=suffix_of(job.source)) as volume:
+    axis = session.options.slice_axis or session.predictor.info.input.slice_axis
+    with open_image(source, suffix=suffix_of(job.source), axis=axis) as volume:
         count = volume.header().pages
         extents = [session.extent(task, volume.header(page)) for page in range(count)]
         slices = Slices(volume, session.predictor.info.input, str(job.source))

@@ -142,17 +142,19 @@ class _Reporter:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def frames(self, done: int, total: int) -> None:
-        """Show how far a video is."""
+    def frames(self, done: int, total: int, unit: str = "frame") -> None:
+        """Show how far a video is, or another file in parts of some name."""
         now = time.monotonic()
         if (
             self._video is None or done <= self._video[1]
         ):  # the first frame of a video, or after a stopped run
             self._video = (now, done)
         rate = (done - self._video[1]) / max(now - self._video[0], 1e-9)
-        text = f"frame {done}/{total}" if total else f"frame {done}"
+        text = f"{unit} {done}/{total}" if total else f"{unit} {done}"
         if rate > 0:
-            text += f", {rate:.1f} frames/s" + (f", {(total - done) / rate:.0f} s left" if total else "")
+            text += f", {rate:{'.1f' if rate >= 1 else '.2g'}} {unit}s/s" + (
+                f", {(total - done) / rate:.0f} s left" if total else ""
+            )
         self._bar.update(self._task, rate=text)
         if self._bar.disable and now - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = now

@@ -103,6 +103,7 @@ def _of_run(model: Path, info: ModelInfo, count: int) -> Iterator[np.ndarray]:
             unit=options.unit or "",
             labels=options.labels,
             slices=options.slices,
+            slice_axis=options.slice_axis,
             specs={info.data[key]: spec for key, spec in sides.items() if key in info.data},
         )
         dataset = make_dataset(str(options.dataset), config.data, data_options, options.dataset_options)

@@ -164,6 +164,7 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
         crop_size=options.size or info.size,
         flip=False,
         slices=info.input.slices if info.input.slices > 1 else None,
+        slice_axis=info.input.slice_axis,
         valid=paired,
         masks=masks,
         specs=specs,

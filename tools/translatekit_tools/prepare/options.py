@@ -9,6 +9,7 @@ from typing import Any, Literal
 from translatekit.config import option
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 from translatekit.sizes import Box, Size
+from translatekit.types import SliceAxis
 
 Layout = Literal["side-by-side", "folders", "single"]
 Format = Literal["png", "webp", "jpg"]
@@ -16,7 +17,6 @@ FormatOrKeep = Literal["keep", "png", "jpg", "webp", "tiff"]
 Kind = Literal["auto", "pairs", "single", "unpaired"]
 By = Literal["name", "number", "order"]
 
-Axis = Literal["axial", "coronal", "sagittal"]
 
 NEAR = 6
 """Bits of 64 in which the perceptual hashes of near-duplicates differ at most."""
@@ -267,7 +267,7 @@ class LabelsOptions(MakerOptions):
 class VolumeOptions(MakerOptions):
     """Of ``prepare volume``."""
 
-    axis: Axis = option(
+    axis: SliceAxis = option(
         "axial", "Which slices: across the body, from front to back, or from side to side.", "Slices"
     )
     every: int = option(1, "Each Nth slice.", "Slices", metavar="N", minimum=1)

@@ -12,10 +12,11 @@ from translatekit.datasets.layouts import listed
 from translatekit.errors import DataError
 from translatekit.images import Image, encode_image
 from translatekit.images.image import file_spec, finite
+from translatekit.types import SliceAxis
 from translatekit_tools.prepare.foreground import above_background, body_mask
 from translatekit_tools.prepare.layout import check_name
 from translatekit_tools.prepare.matching import by_key, stem_key
-from translatekit_tools.prepare.options import Axis, VolumeOptions
+from translatekit_tools.prepare.options import VolumeOptions
 from translatekit_tools.prepare.output import Made, Output, refuse_inside
 from translatekit_tools.prepare.volumes import (
     Volume,
@@ -27,7 +28,7 @@ from translatekit_tools.prepare.volumes import (
 )
 from translatekit_tools.prepare.work import Part, Progress, Source, Summary, work_on_parts
 
-_AXES: dict[Axis, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+_AXES: dict[SliceAxis, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 
 def make_slices(

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from translatekit.errors import DataError, ModelFileError, OptionError, TranslatekitWarning
+from translatekit.inference.memory import within_memory
 from translatekit.inference.statistics import Parts
 from translatekit.model_file import read_info
 from translatekit.model_info import ModelInfo
@@ -97,14 +98,8 @@ class TorchTranslator:
             return self._run(batch)
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
-        device = torch.device(self.device)
         try:
-            with (
-                torch.inference_mode(),
-                torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32),
-            ):
-                output: np.ndarray = self._model(_as_tensor(batch).to(device)).contiguous().cpu().numpy()
-                return output
+            return within_memory(self._computed, batch, self.device)
         except NotFiniteError:
             lower = self._dtype != torch.float32
             raise DataError(
@@ -115,14 +110,15 @@ class TorchTranslator:
                     else "its weights are damaged; take an earlier checkpoint"
                 )
             ) from None
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-            height, width = batch.shape[1:3]
-            raise DataError(
-                f"{len(batch)} of {width}x{height} pixels do not fit into the memory of {self.device}: "
-                "pass --tile, --size, a smaller --batch-size, or --device cpu"
-            ) from None
+
+    def _computed(self, batch: np.ndarray) -> np.ndarray:
+        device = torch.device(self.device)
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32),
+        ):
+            output: np.ndarray = self._model(_as_tensor(batch).to(device)).contiguous().cpu().numpy()
+            return output
 
 
 def load(
@@ -199,7 +195,3 @@ def _find_device(name: str) -> torch.device:
 def _as_tensor(batch: np.ndarray) -> torch.Tensor:
     array = np.ascontiguousarray(batch)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or ("alloc" in str(error) and "memory" in str(error))
