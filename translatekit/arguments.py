@@ -18,6 +18,7 @@ class TrainArguments(TypedDict, total=False):
     range: str | None
     unit: str | None
     slices: int | None
+    slice_axis: Literal["axial", "coronal", "sagittal"]
     labels: str | None
     load_size: int | None
     crop_size: int
@@ -115,6 +116,7 @@ class TranslateArguments(TypedDict, total=False):
     audio: bool
     map: str | None
     skip_damaged: bool
+    slice_axis: Literal["axial", "coronal", "sagittal"] | None
     batch_size: int | None
     memory: float | str
     backend: str | None

@@ -162,12 +162,14 @@ def test_tiles_that_cannot_overlap_are_told(recwarn: pytest.WarningsRecorder) ->
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".onnx", ".xml"])
-def test_tiles_of_floats_are_the_whole_where_their_borders_are_far(tmp_path: Path, suffix: str) -> None:
-    """Statistics of the whole image are then all that could differ: within 1 of 65,535."""
+def test_tiles_of_floats_are_the_whole_where_a_quarter_of_the_overlap_is_all_that_a_pixel_depends_on(
+    tmp_path: Path, suffix: str
+) -> None:
+    """Beside the statistics of the whole image, by which the network normalizes."""
     import translatekit
 
     pytest.importorskip("openvino")
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     options = {"blocks": 1, "width": 4, "norm": "instance"}
     network = ResNet(3, 3, **options)  # type: ignore[arg-type]
     spec = levels_spec(3, "float32")
@@ -184,24 +186,6 @@ def test_tiles_of_floats_are_the_whole_where_their_borders_are_far(tmp_path: Pat
     if suffix != ".safetensors":
         path = translatekit.compile(path, tmp_path / f"model{suffix}", dtype="float32", precision="fp32").path
     whole = translatekit.load(path, "cpu")
-    tile, overlap, reach = (
-        96,
-        28,
-        24,
-    )  # a pixel depends on those around it up to its reach, beside the statistics
-    image = (picture(232, 164)[None] / np.float32(255)).astype(np.float32)
-    expected, tiled = whole(image), TiledTranslator(whole, tile, overlap)(image)
-    far = np.ones(image.shape[1:3], bool)
-    for part in split(*far.shape, tile, overlap):
-        (rows, columns), (height, width) = part.place, far.shape
-        inner = np.zeros_like(far)
-        inner[
-            rows.start + reach * (rows.start > 0) : rows.stop - reach * (rows.stop < height),
-            columns.start + reach * (columns.start > 0) : columns.stop - reach * (columns.stop < width),
-        ] = True
-        outside = np.ones_like(far)
-        outside[rows, columns] = False
-        far &= inner | outside
-    assert 0.2 < far.mean() < 1
-    assert np.abs(tiled - expected)[0][far].max() <= 1 / 65535
-    assert np.abs(tiled - expected).max() < 0.1  # where tiles blend into each other
+    image = (picture(368, 240)[None] / np.float32(255)).astype(np.float32)
+    tiled = TiledTranslator(whole, 192, 96)(image)
+    assert np.abs(tiled - whole(image)).max() <= 1 / 65535

@@ -128,8 +128,8 @@ def test_slices_of_another_axis_are_trained_on_and_evaluated(tmp_path: Path) -> 
         tmp_path / "data" / "val" / "A" / "patient.nii.gz", run, tmp_path / "out"
     )
     assert not summary.failed
+    write_tiffs(tmp_path / "flat")
     with pytest.raises(OptionError, match="--slice-axis coronal is for NIfTI volumes"):
-        write_tiffs(tmp_path / "flat")
         translatekit.train("pix2pix", tmp_path / "flat", slice_axis="coronal", output=str(tmp_path / "x"))
 
 

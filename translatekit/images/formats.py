@@ -246,8 +246,8 @@ def open_image(
         if pages > 1:
             reader.close()
             raise UnreadableImageError(
-                f"{name} is sliced as it was stored, and not {axis}: pass --slice-axis axial to take its slices as they are, or "
-                "convert it to NIfTI"
+                f"{name} is sliced as it was stored, and not {axis}: pass --slice-axis axial to take its "
+                "slices as they are, or convert it to NIfTI"
             )
     try:
         yield OpenImage(reader, name)

@@ -65,8 +65,8 @@ class NiftiReader:
 
     Axial ones go from the feet to the head, the front of the body at the top; coronal ones from the back to the front,
     the head at the top; both with the patient's right on the left. Sagittal ones go from the left side to the right,
-    the head at the top and the front on the left. Axes are only swapped and turned round, so that no voxel is changed, and turned back on writing. A fourth axis is
-    that of channels.
+    the head at the top and the front on the left. Axes are only swapped and turned round, so that no voxel is changed,
+    and turned back on writing. A fourth axis is that of channels.
     """
 
     def __init__(self, source: Path | bytes, axis: SliceAxis = "axial") -> None:

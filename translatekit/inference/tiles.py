@@ -263,7 +263,11 @@ def split(height: int, width: int, tile: int, overlap: int) -> Iterator[Tile]:
 
 
 def _ramps(length: int, tile: int, overlap: int) -> list[tuple[int, np.ndarray]]:
-    """Where the tiles of one axis start, and their weights: they rise and fall linearly where tiles overlap."""
+    """Where the tiles of one axis start, and their weights.
+
+    Where tiles overlap, a quarter on each side counts nothing, since it knows least of what lies beyond its tile. In
+    the middle half the weights rise and fall linearly.
+    """
     if length <= tile:
         return [(0, np.ones(length))]
     starts = [*range(0, length - tile, tile - overlap), length - tile]
@@ -272,11 +276,15 @@ def _ramps(length: int, tile: int, overlap: int) -> list[tuple[int, np.ndarray]]
         place = np.arange(tile) + 0.5
         ramp = np.ones(tile)
         if index > 0:
-            ramp = np.minimum(ramp, place / max(1, starts[index - 1] + tile - start))
+            ramp = np.minimum(ramp, _rise(place, starts[index - 1] + tile - start))
         if index + 1 < len(starts):
-            ramp = np.minimum(ramp, (tile - place) / max(1, start + tile - starts[index + 1]))
+            ramp = np.minimum(ramp, _rise(tile - place, start + tile - starts[index + 1]))
         ramps.append(ramp)
     total = np.zeros(length)
     for start, ramp in zip(starts, ramps, strict=True):
         total[start : start + tile] += ramp
     return [(start, ramp / total[start : start + tile]) for start, ramp in zip(starts, ramps, strict=True)]
+
+
+def _rise(place: np.ndarray, overlap: int) -> np.ndarray:
+    return np.ones(len(place)) if overlap == 0 else np.clip((place / overlap - 0.25) * 2, 0.0, 1.0)

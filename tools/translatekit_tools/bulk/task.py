@@ -100,5 +100,5 @@ def guarded(stage: Callable[[Task], None]) -> Callable[[Task], Task]:
     return run
 
 
-def ignore(*_: object) -> None:
+def ignore(*_: object, **__: object) -> None:
     """Where nobody wants to know."""

@@ -238,7 +238,7 @@ def test_too_little_memory_is_told(model: Path, monkeypatch: pytest.MonkeyPatch)
         return torch.empty(2**60)  # what torch raises then is what is tested
 
     monkeypatch.setattr(translator._model, "forward", out_of_memory)
-    with pytest.raises(DataError, match="do not fit into the memory of cpu: pass --tile below 64, --size"):
+    with pytest.raises(DataError, match="do not fit into the memory of cpu: pass --tile below 128, --size"):
         translator(batch_of(1))
 
 
