@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class Masks:
         found = as_series(find_images(folder))
         if not found:
             raise no_images(folder, "a mask for each image there, not 0 where a pixel counts")
-        self._paths = {_parts(path.relative_to(folder), path): path for path in found}
+        self._paths = {_parts(path.relative_to(folder), path.is_dir()): path for path in found}
 
     def of(self, file: File, size: tuple[int, int]) -> np.ndarray:
         """(H, W) bool: the pixels of an image that count, where its mask is not 0.
@@ -46,7 +46,8 @@ class Masks:
             UnreadableImageError: the mask cannot be read.
         """
         path = file.path if isinstance(file, Slice) else file
-        parts = _parts(path, path)
+        named = path if isinstance(path, Path) else PurePosixPath(path.parent, path.name)
+        parts = _parts(named, isinstance(path, Path) and path.is_dir())
         keys = (parts[start:] for start in range(len(parts)))
         mask = next((self._paths[key] for key in keys if key in self._paths), None)
         if mask is None:
@@ -62,7 +63,7 @@ class Masks:
         return counts
 
 
-def _parts(named: Path, path: Path) -> tuple[str, ...]:
+def _parts(named: PurePath, is_folder: bool) -> tuple[str, ...]:
     """A path's folders and the file's name without its suffix."""
-    suffix = "" if path.is_dir() else suffix_of(path)
+    suffix = "" if is_folder else suffix_of(named.name)
     return (*named.parts[:-1], named.name[: len(named.name) - len(suffix)])
