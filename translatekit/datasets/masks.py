@@ -59,8 +59,7 @@ class Masks:
                 f"the mask {mask} has {width}x{height} pixels and its image, {file}, {size[1]}x{size[0]}: "
                 "make them of one size"
             )
-        counts: np.ndarray = image.pixels.any(axis=2) if image.numbers is None else image.numbers != 0
-        return counts
+        return np.asarray(image.pixels.any(axis=2) if image.numbers is None else image.numbers != 0)
 
 
 def _parts(named: PurePath, is_folder: bool) -> tuple[str, ...]:

@@ -139,9 +139,8 @@ def decide_bounds(
 def _parse_rule(text: str) -> RangeRule:
     if text == "data":
         return RangeRule(percentiles=(0.0, 100.0))
-    if text == "zscore" or (match := _DEVIATIONS.fullmatch(text)):
-        deviations = _positive("1" if text == "zscore" else match[1] or "1", text)
-        return RangeRule(deviations=deviations, clip=False)
+    if match := _DEVIATIONS.fullmatch("mean±std" if text == "zscore" else text):
+        return RangeRule(deviations=_positive(match[1] or "1", text), clip=False)
     if "±" in text or "+-" in text:
         return RangeRule(bounds=tuple(_parse_standard(part, text) for part in text.split("/")), clip=False)
     if match := _PERCENTILES.fullmatch(text):
