@@ -35,7 +35,7 @@ CLASSES = {
     "CompileArguments": (CompileOptions, "Of `translatekit.compile`."),
     "EvaluateArguments": (EvaluateOptions, "Of `translatekit.evaluate`."),
 }
-_PARSED = {"Size": "int | str | tuple[int, int]", "Memory": "float | str"}
+_PARSED = {"Shard": "str", "Size": "int | str | tuple[int, int]", "Memory": "float | str"}
 """What the API takes for fields that are parsed."""
 
 _LINE = 110

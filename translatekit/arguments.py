@@ -77,7 +77,9 @@ class TranslateArguments(TypedDict, total=False):
     quality: int
     compression: int
     force: bool
+    verify: bool
     dry_run: bool
+    shard: str | None
     stats: bool
     container: (
         Literal[

@@ -12,14 +12,11 @@ from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.work import Row, Worker
 
 from tests.tools.test_bulk import Inverting, identity
-from translatekit.storage import hash_file
+from translatekit.storage import Item, hash_file
 
 
-class Named:
-    """An object of a place."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+def items(names: list[str]) -> list[Item]:
+    return [Item(name, None, "") for name in names]
 
 
 def inverting() -> Inverting:
@@ -46,8 +43,8 @@ def test_it_makes_what_a_run_over_the_folder_makes(tmp_path: Path) -> None:
     with Worker(
         str(tmp_path / "in"), str(tmp_path / "out"), inverting(), RunOptions(), device="cpu"
     ) as worker:
-        first = list(worker.translate(map(Named, names[:2])))
-        rest = list(worker.translate(map(Named, names[2:])))
+        first = list(worker.translate(items(names[:2])))
+        rest = list(worker.translate(items(names[2:])))
     rows = {row.name: row for row in [*first, *rest]}
     assert [row.name for row in first] == names[:2]
     assert sorted(rows) == sorted(names)

@@ -12,6 +12,7 @@ from pathlib import Path
 from translatekit.errors import DataError, OptionError
 from translatekit.images import image_suffixes, is_image, suffix_of, writable_suffixes
 from translatekit.images.formats import format_named
+from translatekit.storage import Source
 from translatekit_tools.bulk.addresses import (
     STANDARD,
     check_url,
@@ -30,14 +31,14 @@ from translatekit_tools.bulk.kinds import (
     is_slice,
     is_video,
 )
-from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
+from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, is_manifest, manifest_name
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
 
 DEFAULT_SUFFIX = "-translated"
 """Added to the name of an output, or of an output folder, that lands beside its input."""
 
 
-_NO_IMAGES = frozenset(
+NO_IMAGES = frozenset(
     {
         *(
             ".aae",
@@ -73,6 +74,27 @@ _NO_IMAGES = frozenset(
 """Suffixes of what lies beside images and is none: notes, side-cars, an image viewer's own files."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object in a place that is no folder of this machine.
+
+    Attributes:
+        place: that it is in.
+        name: of it there.
+        size, stamp: as the place lists it; of an input.
+    """
+
+    place: Source
+    name: str
+    size: int | None = None
+    stamp: str = ""
+
+    @property
+    def uri(self) -> str:
+        """Its address, without a password."""
+        return self.place.uri_of(self.name)
+
+
 @dataclass(slots=True, kw_only=True)
 class Job:
     """One file to translate.
@@ -85,6 +107,11 @@ class Job:
         alternatives: other inputs that would have the same output, in order: the first is done where this one fails.
         frames: the folder that is written instead, of a video's frames as images.
         address: what is read in place of the source: a URL, or ``-`` for standard input.
+        origin: the object that is read, where it is no file of this machine: the source is its name.
+        target: the object that is written, where it is none: the output is its name.
+        stamp, state: of the input and of what is in the place of the output, once `reading.look` has looked.
+        data: of the origin, once it was fetched.
+        is_single: whether the origin's file is translated by itself, once that is known.
     """
 
     source: Path
@@ -94,6 +121,36 @@ class Job:
     alternatives: list[Job] = field(default_factory=list)
     frames: Path | None = None
     address: str | None = None
+    origin: Stored | None = None
+    target: Stored | None = None
+    stamp: str = ""
+    state: int = 0
+    data: bytes = b""
+    is_single: bool = False
+
+    @property
+    def input_name(self) -> str:
+        """What the manifest calls the input."""
+        if self.origin is not None:
+            return self.origin.uri
+        if not self.manifest.is_local:
+            return Path(os.path.abspath(self.source)).as_posix()  # noqa: PTH100
+        return self.manifest.relative(self.source)
+
+    @property
+    def output_name(self) -> str:
+        """What the manifest calls the output."""
+        return self.manifest.relative(self.output) if self.target is None else self.target.name
+
+    @property
+    def shown_output(self) -> Path | str:
+        """The output as people read it."""
+        return (self.frames or self.output) if self.target is None else self.target.uri
+
+    @property
+    def shown_output_text(self) -> str:
+        """The output as people read it, and as one name on this machine."""
+        return str(self.shown_output if self.target else Path(os.path.abspath(self.output)))  # noqa: PTH100
 
     @property
     def to_standard_output(self) -> bool:
@@ -103,6 +160,8 @@ class Job:
     @property
     def shown_source(self) -> str | Path:
         """The input as the user named it, but without a password."""
+        if self.origin is not None:
+            return self.origin.uri
         return self.source if self.address is None else shown(self.address)
 
 
@@ -181,7 +240,7 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
     for found in _distinct(_expand(inputs, out, findings)):
         folder = found.default_out if out is None else out
         if folder not in manifests:
-            manifests[folder] = Manifest(folder)
+            manifests[folder] = Manifest(folder, _manifest_of(options))
         suffix = DEFAULT_SUFFIX if out is None and found.beside else ""
         mirrored = mirror(found.source, found.relative, options, suffix)
         output = folder if found.problem else folder / mirrored
@@ -189,7 +248,14 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
             Job(source=found.source, output=output, manifest=manifests[folder], problem=found.problem)
         )
     findings.jobs = _with_alternatives(_without_own_outputs(jobs, findings))
+    if options.shard is not None:
+        findings.jobs = [job for job in findings.jobs if options.shard.holds(job.output_name)]
     return findings
+
+
+def _manifest_of(options: RunOptions) -> str:
+    """The name of the manifest that this run appends to."""
+    return MANIFEST_NAME if options.shard is None else manifest_name(options.shard.name)
 
 
 def mirror(source: Path, relative: Path, options: RunOptions, default_suffix: str = "") -> Path:
@@ -207,13 +273,13 @@ def mirror(source: Path, relative: Path, options: RunOptions, default_suffix: st
 
 def _stem(relative: Path, source: Path) -> str:
     """A name without the suffix of its format: ``.nii.gz`` is one, and a folder has none."""
-    return relative.name if source.is_dir() else relative.name.removesuffix(_suffix_as_written(relative))
+    return relative.name if source.is_dir() else relative.name.removesuffix(suffix_as_written(relative.name))
 
 
-def _suffix_as_written(path: Path) -> str:
+def suffix_as_written(name: str) -> str:
     """The suffix of a file's name, with the letters that it has."""
-    length = len(suffix_of(path))
-    return path.name[-length:] if length else ""
+    length = len(suffix_of(name))
+    return name[-length:] if length else ""
 
 
 def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options: RunOptions) -> Job:
@@ -265,7 +331,9 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
             f"videos cannot be written as {output.suffix!r}: "
             f"let the output end in one of {', '.join(sorted(WRITABLE_VIDEO_SUFFIXES))}"
         )
-    return Job(source=source, output=output, manifest=Manifest(output.parent), address=address)
+    return Job(
+        source=source, output=output, manifest=Manifest(output.parent, _manifest_of(options)), address=address
+    )
 
 
 def _names_a_file(out: Path, inputs: Sequence[str | Path]) -> bool:
@@ -290,7 +358,7 @@ def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOption
         raise OptionError(
             f"the output {out} has a name and a format already: leave out --suffix, --format and --container"
         )
-    job = Job(source=files[0].source, output=out, manifest=Manifest(out.parent))
+    job = Job(source=files[0].source, output=out, manifest=Manifest(out.parent, _manifest_of(options)))
     return _with_alternatives([job])[0]
 
 
@@ -401,7 +469,7 @@ def _walk(folder: Path, out: Path | None, findings: Findings) -> Iterator[tuple[
             inside = [Path(parent, name) for name in sorted(folders) if not name.startswith(".")]
             roots += [path for path in inside if path.is_symlink()]
             folders[:] = [path.name for path in inside if not path.is_symlink() and is_new(path)]
-            if MANIFEST_NAME in files:
+            if any(map(is_manifest, files)):
                 earlier[Path(parent)] = Manifest(Path(parent))
             found = list(_readable((Path(parent, name) for name in sorted(files)), findings))
             for path in _with_series(found):
@@ -425,7 +493,7 @@ def _readable(paths: Iterable[Path], findings: Findings) -> Iterator[Path]:
         suffix = suffix_of(path)
         if suffix in image_suffixes() | VIDEO_SUFFIXES:
             yield path
-        elif suffix not in _NO_IMAGES and path.is_file():
+        elif suffix not in NO_IMAGES and path.is_file():
             findings.unread.add(_place(path))
 
 
@@ -461,23 +529,33 @@ def _place(path: Path) -> str:
 
 
 def _output_suffix(source: Path, options: RunOptions) -> str:
-    if source.is_dir() and not is_sequence(source):
+    if is_sequence(source) or is_stream(str(source)):
+        return ".mp4" if options.container is None or is_stream(str(source)) else f".{options.container}"
+    if source.is_dir():
         return "" if options.format == "keep" else SUFFIXES[options.format]
-    if options.container is not None and (source.suffix.lower() in VIDEO_SUFFIXES or is_sequence(source)):
-        return f".{options.container}"
-    if (
-        is_sequence(source)
-        or is_stream(str(source))
-        or suffix_of(source) not in image_suffixes() | VIDEO_SUFFIXES
-    ):
+    suffix = suffix_as_written(source.name)
+    still, moving = (output_suffix(suffix, options, moves) for moves in (False, True))
+    return moving if still != moving and is_animation(source) else still
+
+
+def output_suffix(suffix: str, options: RunOptions, moves: bool) -> str:
+    """The suffix of a file's translation.
+
+    Args:
+        suffix: of the file, with the letters that it has.
+        options: say what format is wanted.
+        moves: whether it is an animation.
+    """
+    lower = suffix.lower()
+    if lower in VIDEO_SUFFIXES:
+        if options.container is not None:
+            return f".{options.container}"
+        return suffix if lower in KEPT_VIDEO_SUFFIXES else ".mp4"
+    if lower not in image_suffixes():
         return ".mp4"
-    if source.suffix.lower() in VIDEO_SUFFIXES:
-        return source.suffix if source.suffix.lower() in KEPT_VIDEO_SUFFIXES else ".mp4"
-    if options.format == "keep" and is_animation(source):
-        return source.suffix
     if options.format != "keep":
         return SUFFIXES[options.format]
-    return _suffix_as_written(source) if _holds_any_image(suffix_of(source)) else ".png"
+    return suffix if moves or _holds_any_image(lower) else ".png"
 
 
 def _holds_any_image(suffix: str) -> bool:

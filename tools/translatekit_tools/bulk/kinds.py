@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,32 +43,38 @@ SERIES_SUFFIX = ".dcm"
 """Of the files in a folder that is a volume."""
 
 
-def is_animation(path: Path) -> bool:
-    """Whether a file is a GIF, WebP, PNG or AVIF of several frames."""
+def is_animation(path: Path, file: BinaryIO | None = None) -> bool:
+    """Whether a file is a GIF, WebP, PNG or AVIF of several frames.
+
+    Args:
+        path: of the file.
+        file: it, open, where it is none of this machine.
+    """
     if path.suffix.lower() not in ANIMATION_SUFFIXES:
         return False
     try:
-        if not _may_be_animated(path):
-            return False
-        from PIL import Image
+        with path.open("rb") if file is None else contextlib.nullcontext(file) as opened:
+            if not _may_be_animated(opened):
+                return False
+            from PIL import Image
 
-        with Image.open(path) as image:
-            return bool(getattr(image, "is_animated", False))
+            opened.seek(0)
+            with Image.open(opened) as image:
+                return bool(getattr(image, "is_animated", False))
     except Exception:  # decoders raise nearly anything on damaged files
         return False  # whoever reads it says what is wrong with it
 
 
-def _may_be_animated(path: Path) -> bool:
+def _may_be_animated(file: BinaryIO) -> bool:
     """Whether the start of a file leaves it open that there are several frames, which takes no decoder to tell."""
-    with path.open("rb") as file:
-        head = file.read(64)
-        if head.startswith(b"\x89PNG"):  # acTL comes before the first IDAT
-            place = 8
-            while len(chunk := _read_at(file, place, 8)) == 8 and chunk[4:] not in (b"IDAT", b"IEND"):
-                if chunk[4:] == b"acTL":
-                    return True
-                place += 12 + int.from_bytes(chunk[:4], "big")
-            return False
+    head = file.read(64)
+    if head.startswith(b"\x89PNG"):  # acTL comes before the first IDAT
+        place = 8
+        while len(chunk := _read_at(file, place, 8)) == 8 and chunk[4:] not in (b"IDAT", b"IEND"):
+            if chunk[4:] == b"acTL":
+                return True
+            place += 12 + int.from_bytes(chunk[:4], "big")
+        return False
     if head[4:8] == b"ftyp":
         return b"avis" in head
     if head[8:12] == b"WEBP":

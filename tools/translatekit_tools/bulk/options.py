@@ -13,6 +13,7 @@ from translatekit.precision import Precision
 from translatekit.sizes import Size
 from translatekit.types import SliceAxis
 from translatekit_tools.bulk.addresses import RawFrames, parse_rate
+from translatekit_tools.bulk.shards import Shard
 from translatekit_tools.bulk.tracks import Selection
 
 SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
@@ -138,7 +139,19 @@ class RunOptions:
         maximum=9,
     )
     force: bool = option(False, "Translate everything again and overwrite what is there.", "Output")
+    verify: bool = option(
+        False,
+        "Compare the contents of inputs and outputs with what an earlier run has noted, not only sizes and times.",
+        "Output",
+    )
     dry_run: bool = option(False, "Say what would be done, and do nothing.", "Output")
+
+    shard: Shard | None = option(
+        None,
+        "Translate only this part, told by the names: one of 16 hosts each, which need know nothing of each other.",
+        "Output",
+        metavar="I/N",
+    )
 
     stats: bool = option(False, "Print where the time went, and which stage the others wait for.", "Output")
 

@@ -12,9 +12,10 @@ from translatekit.errors import TranslatekitError
 from translatekit.images import suffix_of
 from translatekit.inference.batching import by_shape, translate_batches
 from translatekit.inference.stages import Pause, background, in_order, ordered_map
-from translatekit.storage import hash_bytes, write_atomically, write_error
+from translatekit.storage import hash_bytes, temporary_path, write_atomically, write_error
 from translatekit_tools.bulk.find import Job
 from translatekit_tools.bulk.images import decode, encode
+from translatekit_tools.bulk.manifest import stamp_of
 from translatekit_tools.bulk.memory import MemoryBudget
 from translatekit_tools.bulk.reading import read
 from translatekit_tools.bulk.session import Session
@@ -34,9 +35,13 @@ class ImagePipeline:
         self._session, self._pool = session, pool
         self._timer = session.timer
 
-    def run(self, jobs: Iterable[Job]) -> Generator[Task, None, None]:
-        """All jobs, finished, in order."""
-        start = (Task(index, job) for index, job in enumerate(jobs))
+    def run(self, jobs: Iterable[Job | list[Job]]) -> Generator[Task, None, None]:
+        """All jobs, finished, in order.
+
+        Args:
+            jobs: lists of those that an earlier run has done go through as one task each.
+        """
+        start = (_task(index, each) for index, each in enumerate(jobs))
         found = ordered_map(self._stage("read", partial(read, self._session)), start, self._pool, _AHEAD)
         if self._session.options.dry_run:
             yield from _without_translation(found)
@@ -87,13 +92,13 @@ class ImagePipeline:
             return
         if task.predictor is not self._session.predictor:
             self._session.warn_once(
-                "tiles", f"{task.job.source}: {planner.tiling_note(height, width, task.predictor)}"
+                "tiles", f"{task.job.shown_source}: {planner.tiling_note(height, width, task.predictor)}"
             )
         if not budget.fits(image_bytes, planner.limit // 2):
             yield Pause()
         if task.attempts:
             self._session.say(
-                f"{task.job.source}: an earlier run ended abruptly while it was in progress: "
+                f"{task.job.shown_source}: an earlier run ended abruptly while it was in progress: "
                 "it is translated after the others, by itself"
             )
         task.release = budget.acquire(image_bytes, planner.limit // 2)
@@ -112,17 +117,31 @@ class ImagePipeline:
         options = self._session.options
         with self._timer.stage("encode"):
             data = encode(task.image, suffix_of(job.output), options.quality, options.compression)
-        try:
-            with self._timer.stage("write"):
-                job.output.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(
-                    job.output,
-                    data,
-                    before_rename=lambda: self._session.record(task, hash_bytes(data), len(data)),
-                )
-        except OSError as error:
-            raise write_error(error, job.output) from None
+        with self._timer.stage("write"):
+            if job.target is None:
+                self._write_file(task, data)
+            else:
+                made = job.manifest.sink.commit(job.target.name, data)
+                self._session.record(task, hash_bytes(data), len(data), made.stamp)
         task.finish("translated")
+
+    def _write_file(self, task: Task, data: bytes) -> None:
+        output = task.job.output
+
+        def record() -> None:
+            self._session.record(task, hash_bytes(data), len(data), stamp_of(temporary_path(output)))
+
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(output, data, before_rename=record)
+        except OSError as error:
+            raise write_error(error, output) from None
+
+
+def _task(index: int, jobs: Job | list[Job]) -> Task:
+    if isinstance(jobs, Job):
+        return Task(index, jobs)
+    return Task(index, jobs[0], outcome="skipped", also_skipped=jobs[1:])
 
 
 def _without_translation(tasks: Iterable[Task]) -> Iterator[Task]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from translatekit.errors import DataError
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model
 from translatekit_tools.bulk.find import Job, find_jobs
-from translatekit_tools.bulk.kinds import has_several_frames, is_multipage
 from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.places import are_places, find_place_jobs
 from translatekit_tools.bulk.runner import Runner
 from translatekit_tools.bulk.session import Session
 from translatekit_tools.bulk.single import is_video_job
@@ -35,20 +35,10 @@ def translate_images(
     model_file = (
         find_model(model, options.direction, best=options.best) if isinstance(model, str | Path) else None
     )
-    findings = find_jobs(inputs, out, options)
-    summary.left_out = findings.left_out
     say = getattr(progress, "say", ignore)
-    for note in findings.notes():
-        say(note)
-    total = sum(1 + len(job.alternatives) for job in findings.jobs)
-    if options.frames is not None:
-        _place_frames(findings.jobs, Path(options.frames).expanduser())
-    if not options.dry_run:
-        _prepare_folders(findings.jobs)
-    for note in _dropped_frames(findings.jobs):
-        say(note)
+    jobs, total = _find(inputs, out, options, summary, say)
     session = Session(options, model_file, None if isinstance(model, str | Path) else model, say)
-    with closing(Runner(session, progress)) as runner, closing(runner.run(findings.jobs)) as tasks:
+    with closing(Runner(session, progress)) as runner, closing(runner.run(jobs)) as tasks:
         for task in tasks:
             result = task.result(total)
             summary.add(result)
@@ -59,22 +49,28 @@ def translate_images(
     return summary
 
 
-def _dropped_frames(jobs: Iterable[Job]) -> Iterator[str]:
-    """A sentence on the inputs of several frames or pages of which the output's format holds one."""
-    cut = [
-        job
-        for job in jobs
-        if job.problem is None
-        and not is_video_job(job)
-        and not is_multipage(job.source, job.output)
-        and has_several_frames(job.source)
-    ]
-    if cut:
-        names = ", ".join(str(job.source) for job in cut[:3]) + (" and more" if len(cut) > 3 else "")
-        yield (
-            f"only the first frame or page of {names} is translated, since the output's format holds one: "
-            "another --format, or another extension of -o, keeps all"
-        )
+def _find(
+    inputs: Sequence[str | Path],
+    out: str | Path | None,
+    options: RunOptions,
+    summary: Summary,
+    say: Callable[[str], object],
+) -> tuple[Iterable[Job], int]:
+    """The jobs, and how many there are; 0 where they are listed while they are done."""
+    if are_places(inputs, out):
+        found = find_place_jobs(inputs, out, options)
+        found.manifest.list_outputs()
+        summary.left_out = found.left_out
+        return found, 0
+    findings = find_jobs(inputs, out, options)
+    summary.left_out = findings.left_out
+    for note in findings.notes():
+        say(note)
+    if options.frames is not None:
+        _place_frames(findings.jobs, Path(options.frames).expanduser())
+    if not options.dry_run:
+        _prepare_folders(findings.jobs)
+    return findings.jobs, sum(1 + len(job.alternatives) for job in findings.jobs)
 
 
 def _place_frames(jobs: Iterable[Job], folder: Path) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 
+from translatekit.errors import TranslatekitError
 from translatekit.images import Header, UnreadableImageError, read_header, suffix_of
 from translatekit.inference.inputs import cut_to_8_bits
 from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import Translator
-from translatekit.storage import hash_file
+from translatekit.storage import commit_file, hash_file
 from translatekit_tools.bulk.images import Decoded
-from translatekit_tools.bulk.manifest import Entry, hash_options, hash_path, size_of
+from translatekit_tools.bulk.manifest import Entry, Failure, hash_options, hash_path, size_of, stamp_of
 from translatekit_tools.bulk.memory import Planner, bytes_a_pixel
 from translatekit_tools.bulk.model import make_predictor, open_model
 from translatekit_tools.bulk.options import RunOptions
@@ -96,9 +98,9 @@ class Session:
             left = 0 if self.predictor.info.direction == "AtoB" else height
             self.warn_once(
                 "pairs",
-                f"{task.job.source} is twice as wide as high, as the model's training pairs are that stand side by "
-                "side in one file; it is translated as one image. Where it is such a pair, cut out the half that the "
-                f"model takes: translatekit prepare crop {quote(str(task.job.source))} -o HALVES "
+                f"{task.job.shown_source} is twice as wide as high, as the model's training pairs are that stand side "
+                "by side in one file; it is translated as one image. Where it is such a pair, cut out the half that "
+                f"the model takes: translatekit prepare crop {quote(str(task.job.shown_source))} -o HALVES "
                 f"--box {left},0,{height},{height}",
             )
         pixels = height * width
@@ -116,26 +118,64 @@ class Session:
             self.warn_once("depth", cut_to_8_bits("an image"))
         return image
 
+    @property
+    def made_with(self) -> tuple[str, str]:
+        """Hashes of the model and the options."""
+        return self.model_hash, self.options_hash
+
     def made_from(self, task: Task) -> tuple[str, str, str]:
         """Hashes of the input, the model and the options."""
         return task.input_hash, self.model_hash, self.options_hash
 
-    def record_file(self, task: Task, made: Path) -> None:
-        """Put a file, or a folder of files, into the manifest of its output."""
-        self.record(task, hash_path(made), size_of(made))
+    def commit(self, task: Task, made: Path) -> None:
+        """Put a whole file into the place of its output, and into the manifest.
 
-    def record(self, task: Task, output_hash: str, output_size: int) -> None:
+        Raises:
+            OSError: the disk is full or the folder cannot be written.
+            StorageError: the store does not take it.
+        """
+        job = task.job
+        if job.target is None:
+            commit_file(made, job.output, lambda: self.record_file(task, made))
+            return
+        sink, output_hash, size = job.manifest.sink, hash_file(made), made.stat().st_size
+        self.record(task, output_hash, size, sink.commit(job.target.name, made).stamp)
+
+    def record_file(self, task: Task, made: Path) -> None:
+        """Put a file, or a folder of files, into the manifest of its output, before it gets its name."""
+        self.record(task, hash_path(made), size_of(made), stamp_of(made))
+
+    def record(self, task: Task, output_hash: str, output_size: int, output_stamp: str) -> None:
         """Put an output into its manifest."""
         job = task.job
         task.bytes_written = output_size
         job.manifest.add(
             Entry(
-                input=job.manifest.relative(job.source),
+                input=job.input_name,
                 input_hash=task.input_hash,
-                output=job.manifest.relative(job.output),
+                output=job.output_name,
                 output_hash=output_hash,
                 output_size=output_size,
                 model_hash=self.model_hash,
                 options_hash=self.options_hash,
+                stamp=job.stamp,
+                output_stamp=output_stamp,
             )
         )
+
+    def record_failure(self, task: Task) -> None:
+        """Put what could not be translated into the manifest, where others may want to know."""
+        job = task.job
+        if self.options.dry_run or job.manifest.is_alone:
+            return
+        with contextlib.suppress(TranslatekitError):
+            job.manifest.add(
+                Failure(
+                    input=job.input_name,
+                    output=job.output_name,
+                    failed=task.reason,
+                    model_hash=self.model_hash,
+                    options_hash=self.options_hash,
+                    stamp=job.stamp,
+                )
+            )

@@ -2,98 +2,178 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from translatekit.errors import DataError
-from translatekit.images import Image, read_size, suffix_of
+from translatekit.images import Image, read_header, read_size, suffix_of
 from translatekit.images.formats import open_image, write_volume
 from translatekit.inference.batching import translate_batches
 from translatekit.requirements import VIDEO, require
-from translatekit.storage import commit_file, hash_file, write_error
+from translatekit.storage import hash_file, temporary_path, write_error
 from translatekit_tools.bulk.addresses import is_sequence, sequence_files
 from translatekit_tools.bulk.find import Job
-from translatekit_tools.bulk.images import Slices, ask
+from translatekit_tools.bulk.images import Slices, ask, decode, encode
 from translatekit_tools.bulk.kinds import (
     ANIMATION_SUFFIXES,
     RAW_SUFFIXES,
+    VIDEO_SUFFIXES,
     is_multipage,
     is_video,
+    may_hold_pages,
     volume_suffix,
 )
 from translatekit_tools.bulk.large import is_large, translate_large
-from translatekit_tools.bulk.manifest import hash_options
-from translatekit_tools.bulk.reading import is_done, read
+from translatekit_tools.bulk.manifest import hash_options, hash_path, size_of
+from translatekit_tools.bulk.reading import SMALL_FILE, is_done, read
 from translatekit_tools.bulk.session import Session
+from translatekit_tools.bulk.spool import at_hand
 from translatekit_tools.bulk.summary import Progress
 from translatekit_tools.bulk.task import Task, ignore
 
-Translation = Callable[[Session, Task, "Progress | None"], None]
-"""Translates a file that does not go through the stages as one image."""
+_Translation = Callable[[Session, Task, Path, Path, "Progress | None"], None]
+"""Translates a file at the first path into one at the second."""
 
 
-def translation_of(job: Job) -> Translation | None:
-    """What translates a file that does not go through the stages as one image; None for one that does."""
-    if is_video_job(job):
+def is_single(job: Job) -> bool:
+    """Whether a file does not go through the stages as one image. An object is one that was fetched."""
+    if job.origin is not None:
+        return job.is_single
+    return _translation_of(job.source, job.output, is_video_job(job)) is not None
+
+
+def _translation_of(source: Path, output: Path, is_video: bool) -> _Translation | None:
+    if is_video:
         return _translate_video
-    if is_multipage(job.source, job.output):
+    if is_multipage(source, output):
         return _translate_pages
-    return _translate_large if is_large(job.source, job.output) else None
+    return _translate_large if is_large(source, output) else None
+
+
+def fetch(session: Session, job: Job) -> None:
+    """Read an object, if it is an image that goes through the stages; find out whether it is.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    origin = job.origin
+    assert origin is not None
+    job.is_single = job.source.suffix.lower() in VIDEO_SUFFIXES or (origin.size or 0) > SMALL_FILE
+    if job.is_single or session.options.dry_run:
+        return
+    with session.timer.stage("read"):
+        job.data = origin.place.read(origin.name)
+    with tempfile.NamedTemporaryFile(suffix=suffix_of(job.source)) as file:
+        if job.source.suffix.lower() in ANIMATION_SUFFIXES or may_hold_pages(job.source):
+            file.write(job.data)
+            file.flush()
+            path = Path(file.name)
+            job.is_single = _translation_of(path, job.output, is_video(path, job.output)) is not None
+    if job.is_single:
+        job.data = b""
+
+
+def translate_single(session: Session, task: Task, progress: Progress | None) -> None:
+    """Translate a file that does not go through the stages as one image.
+
+    Raises:
+        TranslatekitError: it cannot be read or translated, or the output not be written.
+    """
+    job = task.job
+    if session.options.dry_run and job.origin is not None:
+        task.finish("translated")
+        return
+    try:
+        with at_hand(job) as (source, out):
+            as_video = is_video_job(job) if job.origin is None else is_video(source, out)
+            translate = _translation_of(source, out, as_video) or _translate_image
+            translate(session, task, source, out, progress)
+    except OSError as error:
+        raise write_error(error, job.frames or job.output) from None
 
 
 def is_video_job(job: Job) -> bool:
-    """Whether a job is translated frame by frame."""
+    """Whether a file is translated frame by frame."""
     return job.address is not None or job.to_standard_output or is_video(job.source, job.output)
 
 
-def _translate_large(session: Session, task: Task, progress: Progress | None) -> None:
+def _translate_large(
+    session: Session, task: Task, source: Path, out: Path, progress: Progress | None
+) -> None:
     """From a file of one image larger than the memory to a tiled TIFF."""
-    read(session, task)
-    if task.outcome is not None or session.options.dry_run:
-        if task.outcome is None:
-            task.finish("translated")
+    if not _must_translate(session, task, source):
         return
-    job = task.job
     task.data = b""
-    try:
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-        translate_large(
-            job.source,
-            job.output,
-            session.predictor,
-            session.options,
-            session.made_from(task),
-            session.planner.limit,
-            commit=lambda made: commit_file(made, job.output, lambda: session.record_file(task, made)),
-            report=partial(getattr(progress, "frames", ignore), unit="part"),
-            say=session.say,
-            timer=session.timer,
-        )
-    except OSError as error:
-        raise write_error(error, job.output) from None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    translate_large(
+        source,
+        out,
+        session.predictor,
+        session.options,
+        session.made_from(task),
+        session.planner.limit,
+        commit=partial(session.commit, task),
+        report=partial(getattr(progress, "frames", ignore), unit="part"),
+        say=session.say,
+        timer=session.timer,
+    )
     task.finish("translated")
 
 
-def _translate_pages(session: Session, task: Task, progress: Progress | None) -> None:
-    """From a file of several pages or slices, or a series, to one of as many."""
-    read(session, task)
-    if task.outcome is not None or session.options.dry_run:
-        if task.outcome is None:
-            task.finish("translated")
+def _must_translate(session: Session, task: Task, source: Path) -> bool:
+    """Whether there is something to do, once the input was read; else the task is finished."""
+    if task.job.origin is None:
+        read(session, task)
+    else:
+        task.input_hash, task.bytes_read = hash_path(source), size_of(source)
+        if is_done(session, task):
+            task.finish("skipped")
+    if task.outcome is None and session.options.dry_run:
+        task.finish("translated")
+    return task.outcome is None
+
+
+def _translate_image(
+    session: Session, task: Task, source: Path, out: Path, progress: Progress | None
+) -> None:
+    """From an image of so many bytes that it was not read ahead to one like it."""
+    if not _must_translate(session, task, source):
         return
-    job, source = task.job, task.data or task.job.source
+    height, width, image_bytes = session.extent(task, read_header(source))
+    predictor, _ = session.planner.plan(height, width, image_bytes, 1)
+    with session.timer.stage("decode"):
+        image = session.told(decode(source, b"", predictor))
+    options = session.options
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for done in translate_batches([[image]], session.timer.stage):
+        made = temporary_path(out)
+        with session.timer.stage("encode"):
+            made.write_bytes(encode(done, suffix_of(out), options.quality, options.compression))
+        session.commit(task, made)
+    task.finish("translated")
+
+
+def _translate_pages(
+    session: Session, task: Task, source: Path, out: Path, progress: Progress | None
+) -> None:
+    """From a file of several pages or slices, or a series, to one of as many."""
+    if not _must_translate(session, task, source):
+        return
+    job = task.job
+    if job.target is not None and not suffix_of(job.output):
+        raise DataError(
+            f"{job.shown_source} is a series, which is written into a local folder: choose one with -o"
+        )
     unit = "page" if volume_suffix(job.output) in (".tif", ".tiff") else "slice"
     report = partial(getattr(progress, "frames", ignore), unit=unit)
-    try:
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(error, job.output) from None
+    out.parent.mkdir(parents=True, exist_ok=True)
     axis = session.options.slice_axis or session.predictor.info.input.slice_axis
-    with open_image(source, suffix=suffix_of(job.source), axis=axis) as volume:
+    with open_image(task.data or source, suffix=suffix_of(source), axis=axis) as volume:
         count = volume.header().pages
         extents = [session.extent(task, volume.header(page)) for page in range(count)]
-        slices = Slices(volume, session.predictor.info.input, str(job.source))
+        slices = Slices(volume, session.predictor.info.input, str(job.shown_source))
 
         def pages() -> Iterator[Image]:
             for page, (height, width, image_bytes) in enumerate(extents):
@@ -104,24 +184,28 @@ def _translate_pages(session: Session, task: Task, progress: Progress | None) ->
                 report(page + 1, count)
 
         write_volume(
-            job.output,
+            out,
             pages(),
             pages=count,
-            suffix=volume_suffix(job.output),
+            suffix=volume_suffix(out),
             compression=session.options.compression,
-            before_rename=partial(session.record_file, task),
+            before_rename=partial(session.record_file, task) if job.target is None else ignore,
         )
+    if job.target is not None:
+        session.commit(task, out)
     task.finish("translated")
 
 
-def _translate_video(session: Session, task: Task, progress: Progress | None) -> None:
+def _translate_video(
+    session: Session, task: Task, source: Path, out: Path, progress: Progress | None
+) -> None:
     """From a video or an animation to a file like it, or to its frames as images."""
     require("a video or an animation", VIDEO)
     from translatekit_tools.bulk.video.pipeline import translate_stream, translate_video, write_frames
 
     job = task.job
     try:
-        task.input_hash, task.bytes_read = _hash_video(job)
+        task.input_hash, task.bytes_read = _hash_video(job, source)
     except OSError as error:
         raise DataError(f"the file cannot be read ({error.strerror}): check it and its permissions") from None
     if job.frames is None and not job.to_standard_output and is_done(session, task):
@@ -132,18 +216,14 @@ def _translate_video(session: Session, task: Task, progress: Progress | None) ->
         return
     report, say = (getattr(progress, name, ignore) for name in ("frames", "say"))
     source_hashes = session.made_from(task)
-    if (
-        job.source.suffix.lower() in ANIMATION_SUFFIXES and job.source.is_file()
-    ):  # opening it decodes a whole frame
-        session.planner.plan_frames(*read_size(job.source))
+    if source.suffix.lower() in ANIMATION_SUFFIXES and source.is_file():  # opening it decodes a whole frame
+        session.planner.plan_frames(*read_size(source))
 
-    def commit(made: Path) -> None:
-        commit_file(made, job.output, lambda: session.record_file(task, made))
-
+    commit = partial(session.commit, task)
     try:
         if job.frames is not None:
             task.video = write_frames(
-                job.source,
+                source,
                 job.frames,
                 session.planner,
                 session.options,
@@ -153,11 +233,11 @@ def _translate_video(session: Session, task: Task, progress: Progress | None) ->
                 session.timer,
                 job.address,
             )
-        elif job.address is not None or job.to_standard_output or job.output.suffix.lower() in RAW_SUFFIXES:
+        elif job.address is not None or job.to_standard_output or out.suffix.lower() in RAW_SUFFIXES:
             task.video = translate_stream(
-                job.source,
+                source,
                 job.address,
-                None if job.to_standard_output else job.output,
+                None if job.to_standard_output else out,
                 session.planner,
                 session.options,
                 commit=commit,
@@ -166,10 +246,10 @@ def _translate_video(session: Session, task: Task, progress: Progress | None) ->
                 timer=session.timer,
             )
         else:
-            job.output.parent.mkdir(parents=True, exist_ok=True)
+            out.parent.mkdir(parents=True, exist_ok=True)
             task.video = translate_video(
-                job.source,
-                job.output,
+                source,
+                out,
                 session.planner,
                 session.options,
                 source_hashes,
@@ -180,12 +260,10 @@ def _translate_video(session: Session, task: Task, progress: Progress | None) ->
             )
     except BrokenPipeError:
         raise DataError("whoever reads standard output has ended: nothing more was translated") from None
-    except OSError as error:
-        raise write_error(error, job.frames or job.output) from None
     task.finish("translated")
 
 
-def _hash_video(job: Job) -> tuple[str, int]:
+def _hash_video(job: Job, source: Path) -> tuple[str, int]:
     """The hash of a video's bytes, empty where nobody knows them before they are read; and how many there are.
 
     Raises:
@@ -193,8 +271,8 @@ def _hash_video(job: Job) -> tuple[str, int]:
     """
     if job.address is not None:
         return "", 0
-    if not is_sequence(job.source):
-        return hash_file(job.source), job.source.stat().st_size
-    files = sequence_files(job.source)
+    if not is_sequence(source):
+        return hash_file(source), source.stat().st_size
+    files = sequence_files(source)
     hashes = [[number, hash_file(path)] for number, path in files.items()]
     return hash_options({"images": hashes}), sum(path.stat().st_size for path in files.values())

@@ -33,8 +33,8 @@ class Result:
     """What became of one input.
 
     Attributes:
-        source: the input; text where it is a URL.
-        output: where its translation is or would be.
+        source: the input; text where it is an address.
+        output: where its translation is or would be; likewise.
         outcome: ``skipped`` is one that an earlier run has done.
         reason: one sentence, of a failed one.
         total: how many inputs there are.
@@ -43,7 +43,7 @@ class Result:
     """
 
     source: Path | str
-    output: Path
+    output: Path | str
     outcome: Outcome
     reason: str = ""
     total: int = 0
@@ -78,7 +78,7 @@ class Summary:
     translated: int = 0
     skipped: int = 0
     failed: list[tuple[Path | str, str]] = field(default_factory=list)
-    outputs: list[Path] = field(default_factory=list)
+    outputs: list[Path | str] = field(default_factory=list)
     seconds: float = 0.0
     dry_run: bool = False
     bytes_read: int = 0

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Task:
-    """One input on its way; each stage takes what it needs and frees it."""
+    """One input on its way; each stage takes what it needs and frees it.
+
+    Those that an earlier run has done need no stage: many of them go through as one.
+    """
 
     index: int
     job: Job
@@ -35,6 +38,7 @@ class Task:
     bytes_read: int = 0
     bytes_written: int = 0
     video: VideoResult | None = None
+    also_skipped: list[Job] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0
 
@@ -58,7 +62,7 @@ class Task:
     @property
     def name(self) -> str:
         """Its input's, in the output folder's notes."""
-        return self.job.manifest.relative(self.job.source)
+        return self.job.input_name
 
     def result(self, total: int) -> Result:
         """What its caller is told, once it is finished.
@@ -69,7 +73,7 @@ class Task:
         assert self.outcome is not None
         return Result(
             source=self.job.shown_source,
-            output=self.job.frames or self.job.output,
+            output=self.job.shown_output,
             outcome=self.outcome,
             reason=self.reason,
             total=total,
@@ -81,7 +85,8 @@ class Task:
     @property
     def attempts(self) -> int:
         """How many runs have ended abruptly while it was in progress."""
-        return self.job.manifest.unfinished.attempts[self.name]
+        attempts = self.job.manifest.unfinished.attempts
+        return attempts[self.name] if attempts else 0
 
 
 def guarded(stage: Callable[[Task], None]) -> Callable[[Task], Task]:

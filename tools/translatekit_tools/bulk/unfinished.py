@@ -23,20 +23,24 @@ class Unfinished:
         attempts: how many times each file was in progress when a run ended, by its path relative to the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = JOURNAL_NAME) -> None:
         """Read what earlier runs have left.
+
+        Args:
+            folder: that it lies in.
+            name: of its file; each of several writers has its own.
 
         Raises:
             DataError: it is there and cannot be read.
         """
-        self._journal = Journal(folder / JOURNAL_NAME)
+        self._journal = Journal(folder / name)
         self.attempts: Counter[str] = Counter()
         self._is_open = False
         for record in self._journal.records:
-            if isinstance(name := record.get("started"), str):
-                self.attempts[name] += 1
-            elif isinstance(name := record.get("finished"), str):
-                del self.attempts[name]
+            if isinstance(started := record.get("started"), str):
+                self.attempts[started] += 1
+            elif isinstance(finished := record.get("finished"), str):
+                del self.attempts[finished]
         self._left = Counter(self.attempts)
 
     def start(self, name: str) -> None:

@@ -6,26 +6,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
+from translatekit.errors import TranslatekitError
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model
-from translatekit_tools.bulk.find import Job, mirror
+from translatekit.storage import Item, open_sink, open_source
+from translatekit_tools.bulk.find import Job
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
 from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.places import Found, Names, job_of
 from translatekit_tools.bulk.runner import Runner
 from translatekit_tools.bulk.session import Session
 from translatekit_tools.bulk.stats import Stats
 from translatekit_tools.bulk.task import Task, ignore
-
-
-class Listed(Protocol):
-    """An object of a place, by its name there."""
-
-    @property
-    def name(self) -> str:
-        """Below the place, with forward slashes."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +48,8 @@ class Worker:
     """Translates what it is given, from one place to another. The model is loaded when an input needs it.
 
     Args:
-        source: the folder that the inputs are below.
-        sink: the folder that the outputs go to, under the same names.
+        source: the folder or place that the inputs are below.
+        sink: the folder or place that the outputs go to, under the same names.
         model: a model file, or a run's folder; or a loaded translator, whose outputs no later run recognizes.
         options: of the run; `device` takes the place of theirs.
         manifest_name: of the file in the output folder that this worker alone appends to.
@@ -76,8 +70,9 @@ class Worker:
         device: str = "auto",
     ) -> None:
         options = replace(options, device=device)
-        self._source, self._options = Path(source).expanduser(), options
-        self._manifest = Manifest(Path(sink).expanduser(), manifest_name)
+        self._source, self._names = open_source(source), Names(options)
+        place = open_sink(sink)
+        self._manifest = Manifest(place.path or place, manifest_name)
         if isinstance(model, str | Path):
             session = Session(options, find_model(model, options.direction, best=options.best), None, ignore)
         else:
@@ -94,7 +89,7 @@ class Worker:
         """Finish what is being written, and let go of the threads."""
         self._runner.close()
 
-    def translate(self, items: Iterable[Listed]) -> Iterator[Row]:
+    def translate(self, items: Iterable[Item]) -> Iterator[Row]:
         """Translate objects of the source, pulled as there is room for them.
 
         Args:
@@ -112,16 +107,20 @@ class Worker:
         """Where the time went so far."""
         return self._runner.stats()
 
-    def _job(self, item: Listed) -> Job:
-        path = self._source / item.name
-        output = self._manifest.folder / mirror(path, Path(item.name), self._options)
-        return Job(source=path, output=output, manifest=self._manifest)
+    def _job(self, item: Item) -> Job:
+        try:
+            found = Found(item, self._names.output(self._source, item.name))
+        except TranslatekitError as error:
+            found = Found(item, item.name, str(error))
+        return job_of(self._source, found, self._manifest)
 
     def _row(self, task: Task) -> Row:
         assert task.outcome is not None
+        job = task.job
+        root = self._source.path
         return Row(
-            name=task.job.source.relative_to(self._source).as_posix(),
-            output=task.job.output.relative_to(self._manifest.folder).as_posix(),
+            name=str(job.source) if root is None else job.source.relative_to(root).as_posix(),
+            output=job.output_name,
             outcome="done" if task.outcome == "translated" else task.outcome,
             reason=task.reason,
             bytes_in=task.bytes_read,

@@ -1,0 +1,237 @@
+"""Images in object stores, archives and folders as these list them, without ever having all names in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from translatekit.errors import DataError, OptionError, TranslatekitError
+from translatekit.images import image_suffixes, is_image, suffix_of
+from translatekit.storage import Item, Sink, Source, is_uri, open_sink, open_source
+from translatekit_tools.bulk.find import NO_IMAGES, Job, Stored, mirror, output_suffix, suffix_as_written
+from translatekit_tools.bulk.kinds import VIDEO_SUFFIXES, is_animation, is_slice
+from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, manifest_name
+from translatekit_tools.bulk.options import RunOptions
+
+_ARCHIVES = frozenset({".zip", ".tar"})
+
+
+def are_places(inputs: Sequence[str | Path], out: str | Path | None) -> bool:
+    """Whether an input or the output is in a place that is no folder of this machine.
+
+    A video at a web address is a stream, and none.
+    """
+    texts = [*map(str, inputs), *([] if out is None else [str(out)])]
+    return any(map(_is_place, texts))
+
+
+def _is_place(text: str) -> bool:
+    if not is_uri(text):
+        return Path(text).suffix.lower() in _ARCHIVES and Path(text).expanduser().is_file()
+    return not text.lower().startswith(("http://", "https://")) or is_image(text.partition("?")[0])
+
+
+class Names:
+    """What outputs are called, as `find.mirror` has it, by names alone wherever these tell."""
+
+    def __init__(self, options: RunOptions) -> None:
+        self._options = options
+        self._readable = image_suffixes() | VIDEO_SUFFIXES
+
+    def is_readable(self, name: str) -> bool:
+        """Whether this is the name of an image or a video."""
+        return suffix_of(name) in self._readable
+
+    def output(self, source: Source, name: str) -> str:
+        """The name of the output.
+
+        Raises:
+            StorageError: the object must be looked into, and cannot be read.
+        """
+        suffix = suffix_as_written(name)
+        if suffix.lower() not in self._readable and source.path is not None:  # the folder of a series
+            return mirror(source.path / name, Path(name), self._options).as_posix()
+        made, moving = (output_suffix(suffix, self._options, moves) for moves in (False, True))
+        if made != moving:  # GIF and the like: a still one becomes a PNG
+            with source.open(name) as file:
+                made = moving if is_animation(Path(name), file) else made
+        return name[: len(name) - len(suffix)] + (self._options.suffix or "") + made
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object that can be translated.
+
+    Attributes:
+        item: as its place lists it.
+        output: the name of its output.
+        problem: why it cannot be done, where that is known before it is read.
+    """
+
+    item: Item
+    output: str
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class Listing:
+    """What a place holds that can be translated, as it is listed; hidden files, notes and outputs are left out.
+
+    Two objects that would have the same output, such as ``a.gif`` and ``a.png``, follow each other in a sorted list but
+    for names that begin like them: the one that keeps its suffix has it, else the first. The other has a problem.
+
+    Attributes:
+        source: the place.
+        options: of the run.
+        sink: where the outputs go to.
+        left_out: how many objects nothing reads, by suffix; counted as they are listed.
+    """
+
+    source: Source
+    options: RunOptions
+    sink: Sink
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def __iter__(self) -> Iterator[Found]:
+        shard = self.options.shard
+        for found in self._with_one_output_each():
+            if shard is None or shard.holds(found.output):
+                yield found
+
+    def _named(self) -> Iterator[Found]:
+        names = Names(self.options)
+        outputs = self._outputs_below()
+        for item in self.source.list():
+            name = item.name
+            if name.startswith(".") or "/." in name or (outputs and name.startswith(outputs)):
+                continue
+            if not names.is_readable(name):
+                if (suffix := suffix_of(name)) not in NO_IMAGES:
+                    self.left_out[suffix] += 1
+                continue
+            problem = None
+            output = name
+            try:
+                output = names.output(self.source, name)
+            except TranslatekitError as error:
+                problem = str(error)
+            if is_slice(Path(name)):
+                problem = (
+                    "it is a slice, and a series is translated as a whole from a local folder: copy that"
+                )
+            elif self.sink.uri == self.source.uri and output == name:
+                problem = (
+                    f"the output {self.sink.uri_of(output)} would overwrite an input: "
+                    "pass --suffix, or another place with -o"
+                )
+            yield Found(item, output, problem)
+
+    def _outputs_below(self) -> str:
+        """What the names of outputs begin with, where they lie among the inputs."""
+        source, sink = self.source.uri.rstrip("/") + "/", self.sink.uri.rstrip("/") + "/"
+        return sink[len(source) :] if sink != source and sink.startswith(source) else ""
+
+    def _with_one_output_each(self) -> Iterator[Found]:
+        open_stems: list[tuple[str, list[Found], set[str]]] = []  # each begins with the one before
+        for found in self._named():
+            name = found.item.name
+            while open_stems and not name.startswith(open_stems[-1][0]):
+                yield from self._left(open_stems.pop())
+            stem = name[: len(name) - len(Path(name).suffix)] + "."
+            if not open_stems or open_stems[-1][0] != stem:
+                open_stems.append((stem, [], set()))
+            _, waiting, taken = open_stems[-1]
+            if found.output != name and _suffix(found.output) != _suffix(name):
+                waiting.append(found)  # one that keeps its suffix may come
+            else:
+                taken.add(found.output)
+                yield found
+        while open_stems:
+            yield from self._left(open_stems.pop())
+
+    def _left(self, stem: tuple[str, list[Found], set[str]]) -> Iterator[Found]:
+        _, waiting, taken = stem
+        for found in waiting:
+            problem = found.problem
+            if found.output in taken:
+                problem = (
+                    f"the output {found.output} is already that of another: "
+                    "rename one, or translate them apart with another -o, --suffix or --format (such as keep)"
+                )
+            taken.add(found.output)
+            yield Found(found.item, found.output, problem)
+
+
+def _suffix(name: str) -> str:
+    return Path(name).suffix
+
+
+@dataclass(slots=True)
+class PlaceJobs:
+    """The jobs of all inputs, as they are listed.
+
+    Attributes:
+        inputs: places or folders; each of several is mirrored below its own name.
+        sink: where the outputs go to.
+        options: of the run.
+        manifest: of the outputs.
+        left_out: as `Listing` has it, of all.
+    """
+
+    inputs: Sequence[str | Path]
+    sink: Sink
+    options: RunOptions
+    manifest: Manifest
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def __iter__(self) -> Iterator[Job]:
+        for text in self.inputs:
+            source = open_source(text if is_uri(text) else Path(text).expanduser())
+            below = f"{source.uri.rstrip('/').rpartition('/')[2]}/" if len(self.inputs) > 1 else ""
+            is_empty = True
+            for found in Listing(source, self.options, self.sink, self.left_out):
+                is_empty = False
+                yield job_of(source, found, self.manifest, below)
+            if is_empty and self.options.shard is None:
+                raise DataError(
+                    f"{source.uri} holds no images and no videos that can be read: check the address"
+                )
+
+
+def job_of(source: Source, found: Found, manifest: Manifest, below: str = "") -> Job:
+    """What is to be done with an object.
+
+    Args:
+        source: that it is in.
+        found: it.
+        manifest: of the outputs.
+        below: what the name of its output begins with.
+    """
+    item, output = found.item, below + found.output
+    is_local, is_local_output = source.path is not None, manifest.is_local
+    return Job(
+        source=Path(source.uri_of(item)) if is_local else Path(item.name),
+        output=manifest.folder / output if is_local_output else Path(output),
+        manifest=manifest,
+        problem=found.problem,
+        origin=None if is_local else Stored(source, item.name, item.size, item.stamp),
+        target=None if is_local_output else Stored(manifest.sink, output),
+    )
+
+
+def find_place_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: RunOptions) -> PlaceJobs:
+    """The jobs of inputs of which one, or the output, is in a place that is no folder of this machine.
+
+    Raises:
+        OptionError: nobody says where the outputs go, or an option is for local files.
+        StorageError: a place is none.
+    """
+    if out is None:
+        raise OptionError(f"{inputs[0]} is no folder of this machine: say with -o where the outputs go")
+    if options.frames is not None:
+        raise OptionError("--frames writes the frames of local videos into a local folder: leave it out")
+    sink = open_sink(out if is_uri(str(out)) else Path(out).expanduser())
+    name = MANIFEST_NAME if options.shard is None else manifest_name(options.shard.name)
+    return PlaceJobs(inputs, sink, options, Manifest(sink.path or sink, name))
