@@ -27,7 +27,7 @@ from PIL import Image
 
 from translatekit.datasets.facades import draw_facade
 from translatekit.images import Image as FileImage
-from translatekit.images import Picture, encode_image, encode_picture, read_image, read_picture
+from translatekit.images import encode_image, image_of, read_image, read_levels
 from translatekit.images.image import file_spec
 
 Codec = tuple[Callable[[bytes], object], Callable[[np.ndarray], bytes]]
@@ -49,7 +49,7 @@ def pillow(kind: str) -> Codec:
 
 def ours(kind: str) -> Codec:
     suffix = ".jpg" if kind == "JPEG" else ".png"
-    return lambda data: read_picture(data, 3).pixels, lambda pixels: encode_picture(Picture(pixels), suffix)
+    return lambda data: read_levels(data, 3).pixels, lambda pixels: encode_image(image_of(pixels), suffix)
 
 
 def opencv(kind: str) -> Codec:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from machine import describe
 
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 
 SIZE = 256
 
@@ -91,7 +91,7 @@ def small_model(path: Path) -> Path:
 
 def picture(seed: int) -> bytes:
     blocks = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8)
-    return encode_picture(Picture(np.kron(blocks, np.ones((SIZE // 16, SIZE // 16, 1), np.uint8))), ".png")
+    return encode_image(image_of(np.kron(blocks, np.ones((SIZE // 16, SIZE // 16, 1), np.uint8))), ".png")
 
 
 def ask(connection: http.client.HTTPConnection, body: bytes) -> bytes:

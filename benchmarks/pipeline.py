@@ -20,7 +20,7 @@ from machine import describe
 from translatekit_tools.bulk import translate
 
 from translatekit.datasets.facades import draw_facade
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.model_info import ModelInfo
 
 CASES = ((0.0, 4), (0.02, 4), (0.08, 16))  # seconds a batch, images a batch
@@ -52,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "in").mkdir()
-        data = encode_picture(Picture(draw_facade(0, 256)[1]), ".jpg")
+        data = encode_image(image_of(draw_facade(0, 256)[1]), ".jpg")
         for index in range(arguments.images):
             (folder / "in" / f"{index:05}.jpg").write_bytes(data)
         for kind in ("jpg", "png"):

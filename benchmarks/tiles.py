@@ -23,7 +23,7 @@ import numpy as np
 from machine import describe
 from translatekit_tools.compile import compile_model
 
-from translatekit.images import read_picture
+from translatekit.images import read_levels
 
 TRAIN = ["--max-steps", "40", "--validate-every", "0", "--crop-size", "256", "--load-size", "256"]
 CASES = {
@@ -93,7 +93,7 @@ def main() -> None:
                 outs = [Path(folder) / f"{kind}{suffix}.png" for kind in ("whole", "tiled")]
                 whole = translate(arguments.image, run / f"model{suffix}", outs[0], "")
                 tiled = translate(arguments.image, run / f"model{suffix}", outs[1], options)
-                likeness = psnr(*(read_picture(out).pixels for out in outs))
+                likeness = psnr(*(read_levels(out).pixels for out in outs))
                 case = f"{name}, {suffix}"
                 results[case] = {"options": options, "psnr": likeness, "whole": whole, "tiled": tiled}
                 print(

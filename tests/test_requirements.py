@@ -16,7 +16,7 @@ import pytest
 
 from tests.fakes import run_python
 from translatekit.errors import PluginError
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.registry import registry
 from translatekit.requirements import missing, of_extra, require
 
@@ -191,9 +191,9 @@ def test_images_are_translated_without_them_and_videos_say_what_to_install(
 ) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
-    drawn = Picture(np.random.default_rng(0).random((9, 7, 3), np.float32))
+    drawn = image_of(np.random.default_rng(0).random((9, 7, 3), np.float32))
     for suffix in (".png", ".tif", ".jpg", ".webp", ".avif"):
-        (folder / f"{suffix[1:]}{suffix}").write_bytes(encode_picture(drawn, suffix))
+        (folder / f"{suffix[1:]}{suffix}").write_bytes(encode_image(drawn, suffix))
     (folder / "clip.mp4").write_bytes((data_dir / "videos" / "h265_video.mp4").read_bytes())
     done = thin(TRANSLATE, folder, tmp_path / "out")
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from translatekit_tools.bulk.options import RunOptions
 
 from translatekit.cli import program
 from translatekit.errors import DataError, OptionError
-from translatekit.images import Picture, encode_picture, read_size
+from translatekit.images import encode_image, image_of, read_size
 from translatekit.model_info import ModelInfo
 from translatekit.options import check_options, convert
 from translatekit.sizes import Box, Size
@@ -70,7 +70,7 @@ def test_what_is_no_box_is_refused(value: str) -> None:
 
 def test_every_command_means_the_same_by_a_size(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.png").write_bytes(encode_picture(Picture(np.zeros((50, 70, 3), np.uint8)), ".png"))
+    (tmp_path / "in" / "a.png").write_bytes(encode_image(image_of(np.zeros((50, 70, 3), np.uint8)), ".png"))
     for command in ("resize", "crop", "tile"):
         out = tmp_path / command
         arguments = ["prepare", command, str(tmp_path / "in"), "-o", str(out), "--size", "32x16"]

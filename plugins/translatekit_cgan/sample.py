@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from translatekit.errors import ModelFileError, OptionError
-from translatekit.images import Picture, encode_picture, writable_suffixes
+from translatekit.images import encode_image, image_of, writable_suffixes
 from translatekit.images.codec import ValueCodec
 from translatekit.images.preview import preview
 from translatekit.model_file import find_model, read_info
@@ -168,4 +168,4 @@ def _refuse_existing(targets: list[Path], out: Path, force: bool) -> None:
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:
-    write_atomically(path, encode_picture(Picture(pixels), path.suffix))
+    write_atomically(path, encode_image(image_of(pixels), path.suffix))

@@ -8,7 +8,7 @@ import torch
 
 from translatekit.datasets.colorization import Colorization
 from translatekit.image_spec import GRAY, RGB
-from translatekit.images import Picture, encode_picture, to_gray
+from translatekit.images import encode_image, image_of, to_gray
 from translatekit.images.color import rgb_to_lab, scaled_ab, scaled_l
 from translatekit.images.color_torch import gray_to_l, lab_to_rgb
 from translatekit.interfaces import DataOptions
@@ -75,7 +75,7 @@ class _LabToRGB(torch.nn.Module):
 @pytest.fixture
 def picture(tmp_path: Path) -> np.ndarray:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    (tmp_path / "a.png").write_bytes(encode_picture(Picture(pixels), ".png"))
+    (tmp_path / "a.png").write_bytes(encode_image(image_of(pixels), ".png"))
     return pixels
 
 

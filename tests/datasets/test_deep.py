@@ -15,7 +15,7 @@ from PIL import Image
 from translatekit.datasets import make_dataset
 from translatekit.datasets.remarks import find_remarks
 from translatekit.datasets.transforms import to_tensor
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.interfaces import DataOptions
 
 FILE_DATASETS = ("aligned", "unaligned", "labelled", "colorization", "single")
@@ -33,7 +33,7 @@ def write_everywhere(root: Path, data: bytes) -> Path:
 
 
 def png16(values: np.ndarray) -> bytes:
-    return encode_picture(Picture((values[:, :, None] / 65535).astype(np.float32)), ".png")
+    return encode_image(image_of((values[:, :, None] / 65535).astype(np.float32)), ".png")
 
 
 def images(item: dict[str, Any]) -> list[np.ndarray]:

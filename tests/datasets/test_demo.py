@@ -9,7 +9,7 @@ import torch
 from translatekit.datasets import make_dataset
 from translatekit.datasets.demo import PALETTE, Demo, draw_facade, write_demo
 from translatekit.errors import DataError, OptionError
-from translatekit.images import read_picture
+from translatekit.images import read_levels
 from translatekit.interfaces import DataOptions
 
 
@@ -102,7 +102,7 @@ def test_written_files_are_the_splits_facades(tmp_path: Path) -> None:
         item = dataset[index]
         assert item["name"] == Path(name).stem
         for folder, key in ((inputs, "input"), (targets, "target")):
-            pixels = read_picture(folder / name).pixels
+            pixels = read_levels(folder / name).pixels
             np.testing.assert_allclose((item[key].numpy().transpose(1, 2, 0) + 1) * 127.5, pixels, atol=1e-4)
 
 

@@ -21,7 +21,7 @@ from translatekit.images import (
     image_from,
     read_header,
     read_image,
-    read_picture,
+    read_levels,
     resize,
     with_edges,
 )
@@ -179,7 +179,7 @@ def test_of_rgb_and_another_band_the_colours_are_taken() -> None:
     image = read_image(data)
     assert image.spec.channels == ("red", "green", "blue", "channel 4")
     np.testing.assert_array_equal(fit_image(image, RGB, "x"), noise(4, "uint8")[:, :, :3])
-    np.testing.assert_array_equal(read_picture(data).pixels, noise(4, "uint8")[:, :, :3])
+    np.testing.assert_array_equal(read_levels(data).pixels, noise(4, "uint8")[:, :, :3])
     np.testing.assert_array_equal(fit_image(image, levels_spec(4), "x"), noise(4, "uint8"))
 
 

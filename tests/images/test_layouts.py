@@ -15,8 +15,15 @@ import pytest
 import tifffile
 from PIL import ImageCms
 
-from translatekit.images import UnreadableImageError, count_pages, encode_picture, read_picture, read_size
-from translatekit.images.picture import Picture
+from translatekit.images import (
+    Image,
+    UnreadableImageError,
+    count_pages,
+    encode_image,
+    image_of,
+    read_levels,
+    read_size,
+)
 
 HEIGHT, WIDTH = 13, 19
 COMPRESSIONS = (None, "zlib", "lzw", "packbits", "zstd")
@@ -35,11 +42,11 @@ def unit(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64) / (1.0 if values.dtype.kind == "f" else np.iinfo(values.dtype).max)
 
 
-def levels(picture: Picture) -> np.ndarray:
+def levels(image: Image) -> np.ndarray:
     """Pixels, and alpha where there is one, as float64 in [0, 1]."""
-    samples = picture.pixels
-    if picture.alpha is not None:
-        samples = np.concatenate([samples, picture.alpha[:, :, None]], axis=2)
+    samples = image.pixels
+    if image.alpha is not None:
+        samples = np.concatenate([samples, image.alpha[:, :, None]], axis=2)
     return unit(samples)
 
 
@@ -94,15 +101,15 @@ def test_every_tiff_layout_is_what_was_stored() -> None:
             rowsperstrip=None if tiled else 5,
             metadata=None,
         )
-        picture = read_picture(buffer.getvalue())
+        image = read_levels(buffer.getvalue())
         layout = f"{dtype} {photometric} {extra} {planar} {compression} {order} tiled={tiled}"
-        assert picture.pixels.dtype == (np.uint8 if dtype == "u1" else np.float32), layout
+        assert image.pixels.dtype == (np.uint8 if dtype == "u1" else np.float32), layout
         # Converted and unpremultiplied 8 bits are rounded once.
         tolerance = 0.5001 / 255 if dtype == "u1" else 3e-7
         if dtype == "u1" and photometric == "separated":
             tolerance = 1.0001 / 255  # Pillow's arithmetic of CMYK rounds twice
         wanted = expected(stored, photometric, extra)
-        np.testing.assert_allclose(levels(picture), wanted, rtol=0, atol=tolerance, err_msg=layout)
+        np.testing.assert_allclose(levels(image), wanted, rtol=0, atol=tolerance, err_msg=layout)
         assert read_size(buffer.getvalue()) == (HEIGHT, WIDTH)
         count += 1
     assert count == 5 * (4 * 4 * 2 - 2) * 5
@@ -124,7 +131,7 @@ def test_opencv_reads_the_same_in_a_plain_tiff(dtype: str, channels: int, predic
     )
     other = cv2.imdecode(np.frombuffer(buffer.getvalue(), np.uint8), cv2.IMREAD_UNCHANGED)
     other = other[:, :, ::-1] if channels == 3 else other[:, :, None]
-    np.testing.assert_allclose(levels(read_picture(buffer.getvalue())), unit(other), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(levels(read_levels(buffer.getvalue())), unit(other), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -141,16 +148,16 @@ def test_any_number_of_bits_is_a_fraction_of_white(
     photometric = 2 if channels == 3 else 1 - white_is_zero
     data = raw_tiff(values, bits, photometric, order)
     wanted = values / (2**bits - 1)
-    picture = read_picture(data)
-    assert picture.pixels.dtype == (np.uint8 if bits <= 8 else np.float32)
+    image = read_levels(data)
+    assert image.pixels.dtype == (np.uint8 if bits <= 8 else np.float32)
     np.testing.assert_allclose(
-        levels(picture),
+        levels(image),
         1 - wanted if white_is_zero else wanted,
         rtol=0,
         atol=0.5001 / 255 if bits <= 8 else 1e-7,
     )
-    assert unit(picture.pixels).min() == 0
-    assert unit(picture.pixels).max() == 1
+    assert unit(image.pixels).min() == 0
+    assert unit(image.pixels).max() == 1
 
 
 def raw_tiff(
@@ -215,7 +222,7 @@ def test_a_tiff_is_turned_by_its_orientation(bits: int, orientation: int) -> Non
         8: np.rot90(shown, -1),
     }[orientation]
     data = raw_tiff(stored.astype(int), bits, 1, more=((274, 3, orientation),))
-    np.testing.assert_allclose(levels(read_picture(data)), unit(shown), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(levels(read_levels(data)), unit(shown), rtol=0, atol=1e-7)
     assert read_size(data) == (HEIGHT, WIDTH)
 
 
@@ -225,10 +232,10 @@ def test_a_palette_of_8_bits_stays_one_of_8_bits(scale: int) -> None:
     index = noise(1, "u1")[:, :, 0]
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, index, photometric="palette", colormap=(colours * scale).astype(np.uint16))
-    picture = read_picture(buffer.getvalue())
+    image = read_levels(buffer.getvalue())
     if scale > 1:
-        np.testing.assert_array_equal(picture.pixels, colours.T[index])
-    assert picture.pixels.dtype == np.uint8
+        np.testing.assert_array_equal(image.pixels, colours.T[index])
+    assert image.pixels.dtype == np.uint8
 
 
 def test_a_palette_of_16_bits_keeps_them() -> None:
@@ -237,7 +244,7 @@ def test_a_palette_of_16_bits_keeps_them() -> None:
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, index, photometric="palette", colormap=colours)
     np.testing.assert_allclose(
-        read_picture(buffer.getvalue()).pixels, colours.T[index] / 65535, rtol=0, atol=1e-7
+        read_levels(buffer.getvalue()).pixels, colours.T[index] / 65535, rtol=0, atol=1e-7
     )
 
 
@@ -258,9 +265,9 @@ def test_lab_of_8_and_of_16_bits_is_the_same_colour(bits: int, dtype: str, compr
         compression=compression,
         metadata=None,
     )
-    picture = read_picture(buffer.getvalue())
-    assert picture.pixels.dtype == (np.uint8 if bits == 8 else np.float32)
-    shown = np.rint(unit(picture.pixels) * 255)[0]
+    image = read_levels(buffer.getvalue())
+    assert image.pixels.dtype == (np.uint8 if bits == 8 else np.float32)
+    shown = np.rint(unit(image.pixels) * 255)[0]
     # sRGB's black, white and primaries, in CIE L*a*b* of D50; steep where the gamut ends.
     wanted = [[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]
     assert np.abs(shown - wanted)[:2].max() == 0
@@ -273,9 +280,9 @@ def test_16_bit_cmyk_goes_through_its_profile() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, stored, photometric="separated", iccprofile=profile, metadata=None)
-    picture = read_picture(buffer.getvalue())
-    np.testing.assert_allclose(picture.pixels, expected(stored, "separated", None), rtol=0, atol=3e-7)
-    assert picture.icc_profile is None
+    image = read_levels(buffer.getvalue())
+    np.testing.assert_allclose(image.pixels, expected(stored, "separated", None), rtol=0, atol=3e-7)
+    assert image.icc_profile is None
 
 
 @pytest.mark.parametrize("dtype", ["i2", "i4", "u4", "i8", "f4", "f8"])
@@ -290,26 +297,26 @@ def test_values_without_a_meaning_are_refused_and_never_clipped(dtype: str) -> N
         buffer = io.BytesIO()
         tifffile.imwrite(buffer, values, photometric="minisblack", metadata=None)
         if problem is None or values is inside:
-            assert read_picture(buffer.getvalue()).pixels[0, :, 0].tolist() == pytest.approx(
+            assert read_levels(buffer.getvalue()).pixels[0, :, 0].tolist() == pytest.approx(
                 [0, 32767 / 65535 if dtype == "i2" else 1]
             )
         else:
             with pytest.raises(UnreadableImageError, match=problem):
-                read_picture(buffer.getvalue())
+                read_levels(buffer.getvalue())
 
 
 def test_not_a_number_is_refused() -> None:
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, np.array([[0, np.nan]], np.float32), photometric="minisblack", metadata=None)
     with pytest.raises(UnreadableImageError, match="rescale"):
-        read_picture(buffer.getvalue())
+        read_levels(buffer.getvalue())
 
 
 def test_bands_that_are_no_colours_are_refused() -> None:
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, noise(5, "u2"), photometric="minisblack", planarconfig="contig", metadata=None)
     with pytest.raises(UnreadableImageError, match=r"holds 5 channels \(channel 1, .*but gray are wanted"):
-        read_picture(buffer.getvalue())
+        read_levels(buffer.getvalue())
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "lzw"])
@@ -317,10 +324,10 @@ def test_a_tiff_of_16_bits_that_was_cut_off_is_refused(compression: str | None) 
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, noise(3, "u2"), compression=compression, metadata=None, rowsperstrip=4)
     data = buffer.getvalue()
-    assert read_picture(data).pixels.dtype == np.float32
+    assert read_levels(data).pixels.dtype == np.float32
     for length in (10, len(data) // 2, len(data) - 40):
         with pytest.raises(UnreadableImageError):
-            read_picture(data[:length])
+            read_levels(data[:length])
 
 
 def test_a_tiff_that_claims_more_tiles_than_it_has_is_refused_at_once() -> None:
@@ -330,12 +337,12 @@ def test_a_tiff_that_claims_more_tiles_than_it_has_is_refused_at_once() -> None:
     place = data.index(struct.pack("<HHII", 257, 4, 1, HEIGHT))
     data[place : place + 12] = struct.pack("<HHII", 257, 4, 1, 2_000_000)
     with pytest.raises(UnreadableImageError, match="of 250000 strips or tiles"):
-        read_picture(bytes(data))
+        read_levels(bytes(data))
 
 
 def test_a_tiff_that_claims_too_much_is_refused_before_it_is_decoded() -> None:
     with pytest.raises(UnreadableImageError, match="pixels"):
-        read_picture(raw_tiff(np.zeros((1, 1, 1), int), 16, 1, more=((256, 4, 100_000), (257, 4, 100_000))))
+        read_levels(raw_tiff(np.zeros((1, 1, 1), int), 16, 1, more=((256, 4, 100_000), (257, 4, 100_000))))
 
 
 # PNG
@@ -398,13 +405,13 @@ def test_every_png_layout_is_what_was_stored(
     elif transparent:
         return
     data = png(values, bits, colour_type, interlaced, *chunks)
-    picture = read_picture(data)
-    assert picture.pixels.dtype == (np.float32 if bits == 16 else np.uint8)
-    np.testing.assert_allclose(levels(picture), wanted, rtol=0, atol=1e-7)
+    image = read_levels(data)
+    assert image.pixels.dtype == (np.float32 if bits == 16 else np.uint8)
+    np.testing.assert_allclose(levels(image), wanted, rtol=0, atol=1e-7)
     if not transparent and colour_type in (0, 2, 6):
         other = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         other = other[:, :, None] if other.ndim == 2 else other[:, :, [2, 1, 0, 3][: other.shape[2]]]
-        np.testing.assert_allclose(levels(picture), unit(other), rtol=0, atol=1e-7)
+        np.testing.assert_allclose(levels(image), unit(other), rtol=0, atol=1e-7)
 
 
 # Other formats of more than 8 bits
@@ -414,7 +421,7 @@ def test_every_png_layout_is_what_was_stored(
 def test_jpeg_2000_keeps_16_bits(channels: int) -> None:
     stored = noise(channels, "u2")
     data = imagecodecs.jpeg2k_encode(stored if channels > 1 else stored[:, :, 0], level=0)
-    np.testing.assert_allclose(levels(read_picture(data)), unit(stored), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(levels(read_levels(data)), unit(stored), rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("bits", [10, 12])
@@ -422,10 +429,10 @@ def test_avif_keeps_its_bits(bits: int) -> None:
     stored = np.random.default_rng(0).integers(0, 2**bits, (HEIGHT, WIDTH, 3)).astype(np.uint16)
     data = imagecodecs.avif_encode(stored, level=100, bitspersample=bits)
     wanted = imagecodecs.avif_decode(data) / (2**bits - 1)
-    picture = read_picture(data)
-    assert picture.pixels.dtype == np.float32
-    np.testing.assert_allclose(picture.pixels, wanted, rtol=0, atol=1e-7)
-    assert np.abs(picture.pixels - stored / (2**bits - 1)).max() < 0.02
+    image = read_levels(data)
+    assert image.pixels.dtype == np.float32
+    np.testing.assert_allclose(image.pixels, wanted, rtol=0, atol=1e-7)
+    assert np.abs(image.pixels - stored / (2**bits - 1)).max() < 0.02
 
 
 @pytest.mark.parametrize("top", [255, 1023, 4095, 65535])
@@ -436,9 +443,9 @@ def test_netpbm_is_a_fraction_of_its_maximum(magic: str, top: int) -> None:
     body = values.astype(np.uint8 if top < 256 else ">u2").tobytes()
     if magic in ("P2", "P3"):
         body = " ".join(map(str, values.ravel())).encode()
-    picture = read_picture(f"{magic}\n# a comment\n{WIDTH} {HEIGHT}\n{top}\n".encode() + body)
-    assert picture.pixels.dtype == (np.uint8 if top == 255 else np.float32)
-    np.testing.assert_allclose(levels(picture), values / top, rtol=0, atol=1e-7)
+    image = read_levels(f"{magic}\n# a comment\n{WIDTH} {HEIGHT}\n{top}\n".encode() + body)
+    assert image.pixels.dtype == (np.uint8 if top == 255 else np.float32)
+    np.testing.assert_allclose(levels(image), values / top, rtol=0, atol=1e-7)
 
 
 # Round trips
@@ -456,14 +463,14 @@ def test_every_level_survives_a_round_trip(
         return
     every = np.arange(2**16).reshape(256, 256) % 2**bits
     pixels = np.stack([np.roll(every, 71 * c) for c in range(channels)], axis=2)
-    as_picture = (lambda v: v.astype(np.uint8)) if bits == 8 else (lambda v: (v / 65535).astype(np.float32))
-    picture = Picture(as_picture(pixels), as_picture(every.T) if alpha else None)
-    data = encode_picture(picture, suffix, compression=compression)
-    again = read_picture(data, channels)
-    np.testing.assert_allclose(again.pixels, picture.pixels, rtol=0, atol=1e-7 if bits == 16 else 0)
-    assert (again.alpha is None) == (picture.alpha is None)
+    as_levels = (lambda v: v.astype(np.uint8)) if bits == 8 else (lambda v: (v / 65535).astype(np.float32))
+    colours, mask = as_levels(pixels), as_levels(every.T) if alpha else None
+    data = encode_image(image_of(colours, mask), suffix, compression=compression)
+    again = read_levels(data, channels)
+    np.testing.assert_allclose(again.pixels, colours, rtol=0, atol=1e-7 if bits == 16 else 0)
+    assert (again.alpha is None) == (mask is None)
     if alpha:
-        np.testing.assert_array_equal(again.alpha, picture.alpha)
+        np.testing.assert_array_equal(again.alpha, mask)
     if bits == 16:  # and others read 16 bits there
         other = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         assert other.dtype == np.uint16

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 
 from translatekit.errors import DataError, OptionError, TranslatekitWarning
 from translatekit.image_spec import ImageSpec, labels_spec, levels_spec
-from translatekit.images import Picture, encode_picture, read_picture
+from translatekit.images import encode_image, image_of, read_levels
 from translatekit.inference.geometry import Fit, fit_pixels
 from translatekit.inference.predictor import Predictor
 from translatekit.inference.stages import Pause
@@ -351,16 +351,16 @@ def test_a_colour_profile_is_kept_with_the_channels_it_is_for() -> None:
 @pytest.mark.parametrize("as_text", [True, False])
 def test_a_file_comes_back_as_an_array(tmp_path: Path, as_text: bool) -> None:
     path = tmp_path / "in.png"
-    path.write_bytes(encode_picture(Picture(pixels(20, 30, dtype="float32")), ".png"))
+    path.write_bytes(encode_image(image_of(pixels(20, 30, dtype="float32")), ".png"))
     output = Predictor(Shifted()).translate(str(path) if as_text else path)
-    np.testing.assert_array_equal(output, alone(read_picture(path).pixels, Shifted(), "pad"))
+    np.testing.assert_array_equal(output, alone(read_levels(path).pixels, Shifted(), "pad"))
     assert output.dtype == np.float32
 
 
 def test_many_files_come_back_in_order_and_a_bad_one_at_its_turn(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.png" for number in range(5)]
     for number, path in enumerate(paths):
-        path.write_bytes(encode_picture(Picture(pixels(16, 16 + number, seed=number)), ".png"))
+        path.write_bytes(encode_image(image_of(pixels(16, 16 + number, seed=number)), ".png"))
     paths[3].write_bytes(b"no image")
     outputs = Predictor(Shifted()).translate_many(paths)
     assert [next(outputs).shape[1] for _ in range(3)] == [16, 17, 18]

@@ -11,7 +11,7 @@ from translatekit_tools.backends.torch.translator import TorchTranslator
 
 from translatekit.errors import OptionError, TranslatekitWarning
 from translatekit.image_spec import levels_spec
-from translatekit.images import Picture, encode_picture, read_picture
+from translatekit.images import encode_image, image_of, read_levels
 from translatekit.inference.tiles import TiledTranslator, split
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
@@ -139,12 +139,12 @@ def test_run_takes_tiles(tmp_path: Path) -> None:
         size_multiple=4,
     )
     save_model(tmp_path / "model.safetensors", network.state_dict(), info)
-    (tmp_path / "in.png").write_bytes(encode_picture(Picture(picture(130, 90)), ".png"))
+    (tmp_path / "in.png").write_bytes(encode_image(image_of(picture(130, 90)), ".png"))
     model = tmp_path / "model.safetensors"
     whole = translatekit.translate(tmp_path / "in.png", model, tmp_path / "whole.png")
     tiled = translatekit.translate(tmp_path / "in.png", model, tmp_path / "tiled.png", tile=64, overlap=32)
     assert (whole.failed, tiled.failed) == ([], [])
-    results = [read_picture(tmp_path / name).pixels for name in ("whole.png", "tiled.png")]
+    results = [read_levels(tmp_path / name).pixels for name in ("whole.png", "tiled.png")]
     assert results[1].shape == (130, 90, 3)
     assert psnr(*results) > 35
 

@@ -19,10 +19,11 @@ from translatekit_tools.bulk import Result, translate
 from translatekit_tools.bulk.kinds import has_several_frames
 from translatekit_tools.bulk.manifest import MANIFEST_NAME
 
+from translatekit import images
 from translatekit.cli import program
 from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import levels_spec
-from translatekit.images import Picture, encode_picture, image_suffixes, read_picture
+from translatekit.images import encode_image, image_of, image_suffixes, read_levels
 from translatekit.inference.geometry import fit_pixels
 from translatekit.model_info import ModelInfo
 
@@ -61,9 +62,9 @@ class Inverting(Identity):
         return 255 - batch
 
 
-def write(path: Path, picture: Picture) -> Path:
+def write(path: Path, image: images.Image) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_picture(picture, path.suffix))
+    path.write_bytes(encode_image(image, path.suffix))
     return path
 
 
@@ -103,27 +104,27 @@ def test_padding_is_a_reflection() -> None:
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize("size", SIDES)
 def test_every_size_comes_back_as_it_was(tmp_path: Path, size: tuple[int, int], suffix: str) -> None:
-    source = write(tmp_path / f"in{suffix}", Picture(noise_image(*size)))
+    source = write(tmp_path / f"in{suffix}", image_of(noise_image(*size)))
     translate(source, identity(), tmp_path / "out")
-    result = read_picture(tmp_path / f"out/in{suffix}")
-    np.testing.assert_array_equal(result.pixels, read_picture(source).pixels)
+    result = read_levels(tmp_path / f"out/in{suffix}")
+    np.testing.assert_array_equal(result.pixels, read_levels(source).pixels)
 
 
 @pytest.mark.parametrize("fit", ["pad", "resize"])
 def test_alpha_is_carried_through(tmp_path: Path, fit: str) -> None:
     alpha = noise_image(33, 21, 1)[:, :, 0]
-    source = write(tmp_path / "in.png", Picture(noise_image(33, 21), alpha))
+    source = write(tmp_path / "in.png", image_of(noise_image(33, 21), alpha))
     translate(source, identity(), tmp_path / "out", fit=fit)
-    np.testing.assert_array_equal(read_picture(tmp_path / "out/in.png").alpha, alpha)
+    np.testing.assert_array_equal(read_levels(tmp_path / "out/in.png").alpha, alpha)
 
 
 def test_alpha_follows_a_crop_and_a_resize(tmp_path: Path) -> None:
     alpha = noise_image(35, 21, 1)[:, :, 0]
-    source = write(tmp_path / "in.png", Picture(noise_image(35, 21), alpha))
+    source = write(tmp_path / "in.png", image_of(noise_image(35, 21), alpha))
     translate(source, identity(), tmp_path / "cropped", fit="crop")
-    np.testing.assert_array_equal(read_picture(tmp_path / "cropped/in.png").alpha, alpha[1:33, 2:18])
+    np.testing.assert_array_equal(read_levels(tmp_path / "cropped/in.png").alpha, alpha[1:33, 2:18])
     translate(source, identity(), tmp_path / "resized", size="40x20")
-    resized = read_picture(tmp_path / "resized/in.png")
+    resized = read_levels(tmp_path / "resized/in.png")
     assert resized.pixels.shape == (20, 40, 3)
     assert resized.alpha is not None
     assert resized.alpha.shape == (20, 40)
@@ -133,16 +134,16 @@ def test_alpha_follows_a_crop_and_a_resize(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_sixteen_bits_stay_sixteen_bits(tmp_path: Path, channels: int, suffix: str) -> None:
     values = np.random.default_rng(0).integers(0, 65536, (19, 23, channels))
-    source = write(tmp_path / f"in{suffix}", Picture((values / 65535).astype(np.float32)))
+    source = write(tmp_path / f"in{suffix}", image_of((values / 65535).astype(np.float32)))
     model = identity(channels)
     translate(source, model, tmp_path / "out")
     assert model.shapes[0][-1] == "<f4"
-    result = read_picture(tmp_path / f"out/in{suffix}").pixels
+    result = read_levels(tmp_path / f"out/in{suffix}").pixels
     np.testing.assert_array_equal(np.rint(result * 65535), values)
 
 
 def test_a_gray_model_makes_gray_files_of_colour_ones(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.png", Picture(noise_image(20, 20)))
+    source = write(tmp_path / "in.png", image_of(noise_image(20, 20)))
     translate(source, identity(channels=1), tmp_path / "out")
     assert Image.open(tmp_path / "out/in.png").mode == "L"
 
@@ -150,18 +151,18 @@ def test_a_gray_model_makes_gray_files_of_colour_ones(tmp_path: Path) -> None:
 def test_a_profile_is_kept_where_the_channels_are(tmp_path: Path, data_dir: Path) -> None:
     source = data_dir / "images/hopper.iccprofile.tif"
     translate(source, identity(), tmp_path / "rgb")
-    assert read_picture(tmp_path / "rgb" / source.name).icc_profile == read_picture(source).icc_profile
+    assert read_levels(tmp_path / "rgb" / source.name).icc_profile == read_levels(source).icc_profile
     translate(source, identity(channels=1), tmp_path / "gray")
-    assert read_picture(tmp_path / "gray" / source.name).icc_profile is None
+    assert read_levels(tmp_path / "gray" / source.name).icc_profile is None
 
 
 def test_of_two_inputs_with_one_output_the_good_one_is_translated(tmp_path: Path) -> None:
     source = tmp_path / "in"
-    write(source / "a.png", Picture(noise_image(20, 20)))
+    write(source / "a.png", image_of(noise_image(20, 20)))
     (source / "a.png").write_bytes((source / "a.png").read_bytes()[:200])
     (source / "a.bmp").write_bytes(b"BM")
     Image.fromarray(noise_image(20, 20)).save(source / "a.gif")
-    write(source / "b.png", Picture(noise_image(20, 20)))
+    write(source / "b.png", image_of(noise_image(20, 20)))
     Image.fromarray(noise_image(20, 20)).save(source / "b.gif")
     summary = translate(source, identity(), tmp_path / "out", format="png")
     assert [path.name for path in summary.outputs] == ["b.png", "a.png"]
@@ -181,7 +182,7 @@ class Told(list[str]):
 
 
 def test_an_image_without_pixels_is_a_failed_file(tmp_path: Path) -> None:
-    write(tmp_path / "in/a.png", Picture(noise_image(20, 20)))
+    write(tmp_path / "in/a.png", image_of(noise_image(20, 20)))
     data = bytearray((tmp_path / "in/a.png").read_bytes())
     for place in (16, 20):  # width, height
         damaged = bytearray(data)
@@ -194,8 +195,8 @@ def test_an_image_without_pixels_is_a_failed_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("direction", "left"), [("AtoB", 0), ("BtoA", 20)])
 def test_a_pair_side_by_side_is_translated_with_a_hint(tmp_path: Path, direction: str, left: int) -> None:
     for name in ("a b", "c"):
-        write(tmp_path / f"in/{name}.png", Picture(noise_image(20, 40)))
-    write(tmp_path / "in/0.png", Picture(noise_image(20, 39)))
+        write(tmp_path / f"in/{name}.png", image_of(noise_image(20, 40)))
+    write(tmp_path / "in/0.png", image_of(noise_image(20, 39)))
     model = identity()
     hints = {}
     for dataset in ("aligned", "unaligned"):
@@ -211,12 +212,12 @@ def test_a_pair_side_by_side_is_translated_with_a_hint(tmp_path: Path, direction
     with pytest.raises(SystemExit) as ended:
         program.main(words[1:])
     assert not ended.value.code
-    half = read_picture(tmp_path / "halves/a b.png").pixels
-    np.testing.assert_array_equal(half, read_picture(tmp_path / "in/a b.png").pixels[:, left : left + 20])
+    half = read_levels(tmp_path / "halves/a b.png").pixels
+    np.testing.assert_array_equal(half, read_levels(tmp_path / "in/a b.png").pixels[:, left : left + 20])
 
 
 def test_what_nothing_reads_is_told_and_counted(tmp_path: Path) -> None:
-    write(tmp_path / "in/a.png", Picture(noise_image(20, 20)))
+    write(tmp_path / "in/a.png", image_of(noise_image(20, 20)))
     (tmp_path / "in/b.blend").touch()
 
     told = Told()
@@ -234,7 +235,7 @@ def test_exif_orientation_is_applied_once(tmp_path: Path, orientation: int) -> N
     translate(tmp_path / "in.png", identity(), tmp_path / "out")
     with Image.open(tmp_path / "out/in.png") as result:
         assert result.getexif().get(0x0112, 1) == 1
-        np.testing.assert_array_equal(np.asarray(result), read_picture(tmp_path / "in.png").pixels)
+        np.testing.assert_array_equal(np.asarray(result), read_levels(tmp_path / "in.png").pixels)
         assert result.size == ((18, 30) if orientation >= 5 else (30, 18))
 
 
@@ -257,7 +258,7 @@ def test_real_files_of_every_kind_come_back_with_their_pixels(tmp_path: Path, da
         )
         if has_several_frames(original):  # whose frames are compared in tests/tools/video
             continue
-        before, after = read_picture(original, 3), read_picture(output, 3)
+        before, after = read_levels(original, 3), read_levels(output, 3)
         np.testing.assert_array_equal(after.pixels, before.pixels)
         if before.alpha is not None:
             np.testing.assert_array_equal(after.alpha, before.alpha)
@@ -266,7 +267,7 @@ def test_real_files_of_every_kind_come_back_with_their_pixels(tmp_path: Path, da
 def test_hostile_files_are_named_and_the_rest_goes_on(tmp_path: Path, data_dir: Path) -> None:
     source = tmp_path / "in"
     shutil.copytree(data_dir / "hostile_images", source)
-    write(source / "sound.png", Picture(noise_image(16, 16)))
+    write(source / "sound.png", image_of(noise_image(16, 16)))
     summary = translate(source, identity(), tmp_path / "out")
     failed = {path.name: reason for path, reason in summary.failed}
     assert {"empty.jpg", "broken.png", "truncated_jpeg.jpg", "decompression_bomb.gif"} <= set(failed)
@@ -283,7 +284,7 @@ def test_images_of_one_shape_share_batches_and_order_is_kept(tmp_path: Path) -> 
     source = tmp_path / "in"
     for number in range(20):
         size = (32, 48) if number % 2 else (48, 32)
-        write(source / f"{number:02}.png", Picture(noise_image(*size, seed=number)))
+        write(source / f"{number:02}.png", image_of(noise_image(*size, seed=number)))
     (source / "07.png").write_bytes(b"broken")
     model, order = identity(), []
     summary = translate(
@@ -299,7 +300,7 @@ def test_images_of_one_shape_share_batches_and_order_is_kept(tmp_path: Path) -> 
     assert len(model.shapes) <= 7
     assert summary.translated == 19
     for path in summary.outputs:
-        np.testing.assert_array_equal(read_picture(path).pixels, read_picture(source / path.name).pixels)
+        np.testing.assert_array_equal(read_levels(path).pixels, read_levels(source / path.name).pixels)
 
 
 def test_one_image_that_the_model_refuses_does_not_fail_its_batch(tmp_path: Path) -> None:
@@ -310,7 +311,7 @@ def test_one_image_that_the_model_refuses_does_not_fail_its_batch(tmp_path: Path
             return batch
 
     for number in range(4):
-        write(tmp_path / f"in/{number}.png", Picture(noise_image(16, 16) * (number != 2)))
+        write(tmp_path / f"in/{number}.png", image_of(noise_image(16, 16) * (number != 2)))
     summary = translate(tmp_path / "in", Picky(identity().info), tmp_path / "out", batch_size=4)
     assert summary.failed == [(tmp_path / "in/2.png", "black images do not fit")]
     assert summary.translated == 3
@@ -322,7 +323,7 @@ def test_a_bug_in_a_stage_stops_everything_and_leaves_no_partial_file(tmp_path: 
             raise ZeroDivisionError
 
     for number in range(30):
-        write(tmp_path / f"in/{number}.png", Picture(noise_image(16, 16)))
+        write(tmp_path / f"in/{number}.png", image_of(noise_image(16, 16)))
     with pytest.raises(ZeroDivisionError):
         translate(tmp_path / "in", Broken(identity().info), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
@@ -330,7 +331,7 @@ def test_a_bug_in_a_stage_stops_everything_and_leaves_no_partial_file(tmp_path: 
 
 @pytest.mark.parametrize("name", ["png", "jpg", "webp", "tiff"])
 def test_formats(tmp_path: Path, name: str) -> None:
-    source = write(tmp_path / "in.bmp", Picture(np.full((20, 20, 3), 90, np.uint8)))
+    source = write(tmp_path / "in.bmp", image_of(np.full((20, 20, 3), 90, np.uint8)))
     summary = translate(source, identity(), tmp_path / "out", format=name)
     assert [path.suffix for path in summary.outputs] == [f".{name}"]
     with Image.open(summary.outputs[0]) as image:
@@ -339,8 +340,8 @@ def test_formats(tmp_path: Path, name: str) -> None:
 
 
 def test_what_is_in_the_way_is_not_overwritten_unless_forced(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.png", Picture(noise_image(16, 16)))
-    other = write(tmp_path / "out/in.png", Picture(np.zeros((8, 8, 3), np.uint8)))
+    source = write(tmp_path / "in.png", image_of(noise_image(16, 16)))
+    other = write(tmp_path / "out/in.png", image_of(np.zeros((8, 8, 3), np.uint8)))
     before = other.read_bytes()
     summary = translate(source, identity(), tmp_path / "out")
     assert "--force" in summary.failed[0][1]
@@ -350,7 +351,7 @@ def test_what_is_in_the_way_is_not_overwritten_unless_forced(tmp_path: Path) -> 
 
 
 def test_what_a_user_changed_after_a_run_is_not_overwritten(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.png", Picture(noise_image(16, 16)))
+    source = write(tmp_path / "in.png", image_of(noise_image(16, 16)))
     (output,) = translate(source, identity(), tmp_path / "out").outputs
     assert translate(source, identity(), tmp_path / "out").translated == 1  # ours: replaced
     output.write_bytes(output.read_bytes() + b"retouched")
@@ -358,7 +359,7 @@ def test_what_a_user_changed_after_a_run_is_not_overwritten(tmp_path: Path) -> N
 
 
 def test_originals_survive_even_force(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.png", Picture(noise_image(16, 16)))
+    source = write(tmp_path / "in.png", image_of(noise_image(16, 16)))
     before = source.read_bytes()
     summary = translate(source, Inverting(identity().info), tmp_path, force=True)
     assert "would overwrite an input" in summary.failed[0][1]
@@ -366,15 +367,15 @@ def test_originals_survive_even_force(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_writes_nothing_and_says_what_would_be_done(tmp_path: Path) -> None:
-    write(tmp_path / "in/a.png", Picture(noise_image(16, 16)))
+    write(tmp_path / "in/a.png", image_of(noise_image(16, 16)))
     summary = translate(tmp_path / "in", identity(), tmp_path / "out", dry_run=True)
     assert (summary.translated, summary.outputs) == (1, [tmp_path / "out/a.png"])
     assert not (tmp_path / "out").exists()
 
 
 def test_a_full_disk_is_told_and_leaves_no_partial_file(small_disk: Path, tmp_path: Path) -> None:
-    write(tmp_path / "in/1 large.png", Picture(noise_image(300, 300)))
-    write(tmp_path / "in/2 small.png", Picture(noise_image(16, 16)))
+    write(tmp_path / "in/1 large.png", image_of(noise_image(300, 300)))
+    write(tmp_path / "in/2 small.png", image_of(noise_image(16, 16)))
     summary = translate(tmp_path / "in", identity(), small_disk / "out")
     assert [path.name for path, _ in summary.failed] == ["1 large.png"]
     assert "the disk is full" in summary.failed[0][1]
@@ -396,7 +397,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_read_only_output_folder_is_told_before_anything_is_done(small_disk: Path, tmp_path: Path) -> None:
-    write(tmp_path / "in/a.png", Picture(noise_image(16, 16)))
+    write(tmp_path / "in/a.png", image_of(noise_image(16, 16)))
     (small_disk / "out").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     model = identity()
@@ -407,7 +408,7 @@ def test_a_read_only_output_folder_is_told_before_anything_is_done(small_disk: P
 
 
 def test_an_output_folder_below_a_file_is_told(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.png", Picture(noise_image(16, 16)))
+    source = write(tmp_path / "in.png", image_of(noise_image(16, 16)))
     with pytest.raises(DataError, match="cannot be written"):
         translate(source, identity(), source / "out")
 
@@ -420,7 +421,7 @@ def test_names_of_any_bytes_and_length(tmp_path: Path) -> None:
         b"latin\xe9.png".decode(errors="surrogateescape"),
     ]
     for name in names:
-        write(tmp_path / "in" / name, Picture(noise_image(16, 16)))
+        write(tmp_path / "in" / name, image_of(noise_image(16, 16)))
     summary = translate(tmp_path / "in", identity(), tmp_path / "out")
     assert (summary.translated, summary.failed) == (len(names), [])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*names, MANIFEST_NAME}
@@ -444,13 +445,13 @@ def test_names_of_any_bytes_and_length(tmp_path: Path) -> None:
 def test_options_that_do_not_fit_are_refused_by_name(
     tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
-    source = write(tmp_path / "in.png", Picture(noise_image(16, 16)))
+    source = write(tmp_path / "in.png", image_of(noise_image(16, 16)))
     with pytest.raises(OptionError, match=message):
         translate(source, identity(), tmp_path / "out", **options)
 
 
 def test_a_file_of_other_channels_than_the_models_fails_with_the_reason(tmp_path: Path) -> None:
-    source = write(tmp_path / "in.png", Picture(noise_image(16, 16)))
+    source = write(tmp_path / "in.png", image_of(noise_image(16, 16)))
     ((_, reason),) = translate(source, identity(channels=5), tmp_path / "out").failed
     assert "in.png holds RGB, but 5 channels" in reason
 
@@ -470,7 +471,7 @@ def test_any_number_of_channels_is_translated_from_tiff_to_tiff(
 
 
 def test_progress_is_told_of_every_input(tmp_path: Path) -> None:
-    write(tmp_path / "in/a.png", Picture(noise_image(16, 16)))
+    write(tmp_path / "in/a.png", image_of(noise_image(16, 16)))
     (tmp_path / "in/b.png").touch()
     results: list[Result] = []
     translate(tmp_path / "in", identity(), tmp_path / "out", progress=results.append)
@@ -481,7 +482,7 @@ def test_progress_is_told_of_every_input(tmp_path: Path) -> None:
 
 
 def test_the_manifest_says_what_was_made_from_what(tmp_path: Path) -> None:
-    write(tmp_path / "in/sub/a.png", Picture(noise_image(16, 16)))
+    write(tmp_path / "in/sub/a.png", image_of(noise_image(16, 16)))
     translate(tmp_path / "in", identity(), tmp_path / "out")
     (line,) = (tmp_path / "out" / MANIFEST_NAME).read_text().splitlines()
     entry = json.loads(line)
@@ -490,7 +491,7 @@ def test_the_manifest_says_what_was_made_from_what(tmp_path: Path) -> None:
 
 
 def test_the_line_needs_no_torch(tmp_path: Path) -> None:
-    write(tmp_path / "in.png", Picture(noise_image(20, 20)))
+    write(tmp_path / "in.png", image_of(noise_image(20, 20)))
     script = """
 import sys
 from translatekit import translate

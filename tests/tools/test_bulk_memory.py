@@ -31,7 +31,7 @@ from translatekit_tools.bulk.memory import (
 from translatekit_tools.bulk.options import Memory
 
 from translatekit.errors import DataError, OptionError
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.inference.predictor import Predictor
 from translatekit.inference.stages import Pause, batch_by, ordered_map
 from translatekit.inference.tiles import TiledTranslator
@@ -447,7 +447,7 @@ def test_within_a_control_group_a_large_image_is_translated_instead_of_killed(
 
 
 def test_deep_pictures_are_counted_as_such(tmp_path: Path) -> None:
-    data = encode_picture(Picture(np.zeros((8, 8, 3), np.float32)), ".tif")
+    data = encode_image(image_of(np.zeros((8, 8, 3), np.float32)), ".tif")
     assert bytes_a_pixel(data, ".tif") > bytes_a_pixel(
-        encode_picture(Picture(np.zeros((8, 8, 3), np.uint8)), ".tif"), ".tif"
+        encode_image(image_of(np.zeros((8, 8, 3), np.uint8)), ".tif"), ".tif"
     )

@@ -24,7 +24,7 @@ from translatekit_tools.data.unpack import unpack
 
 from translatekit.datasets.aligned import Aligned
 from translatekit.errors import DataError, OptionError
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.interfaces import DataOptions
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8).tobytes()
@@ -148,7 +148,7 @@ def test_what_is_missing_or_out_of_reach_is_said(web: Files, tmp_path: Path) -> 
 
 
 def picture(width: int = 64) -> bytes:
-    return encode_picture(Picture(np.full((32, width, 3), 90, np.uint8)), ".png")
+    return encode_image(image_of(np.full((32, width, 3), 90, np.uint8)), ".png")
 
 
 def tar_of(files: dict[str, bytes]) -> bytes:

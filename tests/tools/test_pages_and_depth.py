@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 import translatekit
 from tests.fakes import Told
 from translatekit.errors import TranslatekitError
-from translatekit.images import Picture, count_pages, encode_picture, image_of, read_picture, write_pages
+from translatekit.images import count_pages, encode_image, image_of, read_levels, write_pages
 from translatekit.inference.inputs import cut_to_8_bits
 from translatekit.inference.tiles import TiledTranslator
 from translatekit.model_info import ModelInfo
@@ -37,40 +38,40 @@ def noise(height: int, width: int, channels: int, dtype: type, seed: int = 0) ->
 
 
 PAGES = [
-    Picture(noise(20, 30, 3, np.uint8)),
-    Picture(noise(41, 17, 1, np.float32, 1)),
-    Picture(noise(8, 9, 3, np.float32, 2), noise(8, 9, 1, np.float32, 3)[:, :, 0]),
-    Picture(noise(20, 30, 1, np.uint8, 4), noise(20, 30, 1, np.uint8, 5)[:, :, 0]),
+    (noise(20, 30, 3, np.uint8), None),
+    (noise(41, 17, 1, np.float32, 1), None),
+    (noise(8, 9, 3, np.float32, 2), noise(8, 9, 1, np.float32, 3)[:, :, 0]),
+    (noise(20, 30, 1, np.uint8, 4), noise(20, 30, 1, np.uint8, 5)[:, :, 0]),
 ]
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".tiff"])
 def test_every_page_is_translated_at_its_own_size_and_depth(tmp_path: Path, suffix: str) -> None:
     source, out = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
-    write_pages(source, map(image_of, PAGES), compression=4)
+    write_pages(source, starmap(image_of, PAGES), compression=4)
     summary = translatekit.translate(source, Inverse(), out)
     assert summary.translated == 1
     assert count_pages(out) == len(PAGES)
-    for number, page in enumerate(PAGES):
-        again = read_picture(out, 3, page=number)
-        wanted = np.broadcast_to(page.pixels, again.pixels.shape)
-        assert again.pixels.dtype == page.pixels.dtype
+    for number, (pixels, alpha) in enumerate(PAGES):
+        again = read_levels(out, 3, page=number)
+        wanted = np.broadcast_to(pixels, again.pixels.shape)
+        assert again.pixels.dtype == pixels.dtype
         negative = 255 - wanted if wanted.dtype == np.uint8 else 1 - wanted
         np.testing.assert_allclose(
             again.pixels, negative, rtol=0, atol=1.01 / 65535 if wanted.dtype != np.uint8 else 0
         )
-        assert (again.alpha is None) == (page.alpha is None)
-        if page.alpha is not None:
-            np.testing.assert_array_equal(again.alpha, page.alpha)
+        assert (again.alpha is None) == (alpha is None)
+        if alpha is not None:
+            np.testing.assert_array_equal(again.alpha, alpha)
     with tifffile.TiffFile(out) as tiff:  # and another reader sees the same pages
-        assert [page.shape[:2] for page in tiff.pages] == [page.pixels.shape[:2] for page in PAGES]
+        assert [page.shape[:2] for page in tiff.pages] == [pixels.shape[:2] for pixels, _ in PAGES]
     assert translatekit.translate(source, Inverse(), out, force=True).translated == 1
 
 
 def test_a_file_of_pages_is_entered_into_the_manifest(tmp_path: Path) -> None:
     from translatekit_tools.bulk.manifest import Manifest
 
-    write_pages(tmp_path / "in.tif", map(image_of, PAGES[:2]), compression=0)
+    write_pages(tmp_path / "in.tif", starmap(image_of, PAGES[:2]), compression=0)
     first = translatekit.translate(tmp_path / "in.tif", Inverse(), tmp_path / "out")
     assert first.outputs == [tmp_path / "out" / "in.tif"]
     assert Manifest(tmp_path / "out").source_of(tmp_path / "out" / "in.tif").resolve() == tmp_path / "in.tif"
@@ -85,23 +86,23 @@ def test_thumbnails_and_masks_are_no_pages(tmp_path: Path) -> None:
         tiff.write(np.ones((16, 24), bool), subfiletype=4, contiguous=False)
         tiff.write(np.full((12, 20), 200, np.uint8), subfiletype=2, contiguous=False)
     assert count_pages(path) == 2
-    assert read_picture(path).pixels.shape == (16, 24, 1)
-    assert read_picture(path, page=1).pixels.max() == 200
+    assert read_levels(path).pixels.shape == (16, 24, 1)
+    assert read_levels(path, page=1).pixels.max() == 200
     translatekit.translate(path, Inverse(), tmp_path / "out.tif")
     assert count_pages(tmp_path / "out.tif") == 2
 
 
 def test_a_page_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    write_pages(tmp_path / "in.tif", map(image_of, PAGES[:2]), compression=0)
+    write_pages(tmp_path / "in.tif", starmap(image_of, PAGES[:2]), compression=0)
     with pytest.raises(TranslatekitError, match="2 pages, and no page 3"):
-        read_picture(tmp_path / "in.tif", page=2)
+        read_levels(tmp_path / "in.tif", page=2)
     with pytest.raises(TranslatekitError, match="no page 2"):
-        read_picture(encode_picture(PAGES[0], ".png"), page=1)
+        read_levels(encode_image(image_of(*PAGES[0]), ".png"), page=1)
 
 
 def test_a_damaged_page_fails_the_file_and_leaves_no_output(tmp_path: Path) -> None:
     source = tmp_path / "in.tif"
-    write_pages(source, map(image_of, PAGES[:3]), compression=4)
+    write_pages(source, starmap(image_of, PAGES[:3]), compression=4)
     with tifffile.TiffFile(source) as tiff:
         page = tiff.pages[1]
         place, length = page.dataoffsets[0], page.databytecounts[0]
@@ -115,7 +116,7 @@ def test_a_damaged_page_fails_the_file_and_leaves_no_output(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("output", ["out.png", "out.jpg"])
 def test_pages_that_the_output_cannot_hold_are_said(tmp_path: Path, output: str) -> None:
-    write_pages(tmp_path / "in.tif", map(image_of, PAGES[:2]), compression=0)
+    write_pages(tmp_path / "in.tif", starmap(image_of, PAGES[:2]), compression=0)
     told = Told()
     translatekit.translate(tmp_path / "in.tif", Inverse(), tmp_path / output, progress=told)
     assert any("only the first frame or page" in text and "in.tif" in text for text in told.said)
@@ -133,26 +134,26 @@ def test_an_animation_that_becomes_a_still_is_said(tmp_path: Path) -> None:
 def test_a_model_of_8_bits_writes_8_bits_and_says_so_once(tmp_path: Path, suffix: str) -> None:
     source = tmp_path / "in"
     source.mkdir()
-    deep = Picture(noise(16, 16, 3, np.float32), noise(16, 16, 1, np.float32, 1)[:, :, 0])
+    deep = image_of(noise(16, 16, 3, np.float32), noise(16, 16, 1, np.float32, 1)[:, :, 0])
     for name in "abc":
-        (source / f"{name}{suffix}").write_bytes(encode_picture(deep, suffix))
+        (source / f"{name}{suffix}").write_bytes(encode_image(deep, suffix))
     told, model = Told(), Inverse(("uint8",))
     translatekit.translate(source, model, tmp_path / "out", progress=told)
     assert told.said.count(cut_to_8_bits("an image")) == 1
     assert model.seen == {"uint8"}
     for name in "abc":
-        assert read_picture(tmp_path / "out" / f"{name}{suffix}").pixels.dtype == np.uint8
+        assert read_levels(tmp_path / "out" / f"{name}{suffix}").pixels.dtype == np.uint8
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_a_model_of_floats_keeps_16_bits_and_says_nothing(tmp_path: Path, suffix: str) -> None:
-    picture = Picture(noise(16, 16, 3, np.float32))
-    (tmp_path / f"in{suffix}").write_bytes(encode_picture(picture, suffix))
+    pixels = noise(16, 16, 3, np.float32)
+    (tmp_path / f"in{suffix}").write_bytes(encode_image(image_of(pixels), suffix))
     told = Told()
     translatekit.translate(tmp_path / f"in{suffix}", Inverse(), tmp_path / f"out{suffix}", progress=told)
     assert told.said == []
-    again = read_picture(tmp_path / f"out{suffix}").pixels
-    np.testing.assert_allclose(again, 1 - picture.pixels, rtol=0, atol=1.01 / 65535)
+    again = read_levels(tmp_path / f"out{suffix}").pixels
+    np.testing.assert_allclose(again, 1 - pixels, rtol=0, atol=1.01 / 65535)
     assert np.unique(again).size > 256
 
 

@@ -20,7 +20,7 @@ from translatekit_tools.bulk import translate
 from translatekit_tools.bulk.manifest import MANIFEST_NAME
 
 from translatekit.errors import ModelFileError, OptionError
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
@@ -291,9 +291,7 @@ def test_names_that_are_no_text_are_printed(model: Path, tmp_path: Path) -> None
 
 def test_decoders_own_remarks_are_not_shown(model: Path, tmp_path: Path) -> None:
     source = images(tmp_path / "in", 1)
-    data = bytearray(
-        encode_picture(Picture(np.random.default_rng(0).random((40, 56, 3), np.float32)), ".png")
-    )
+    data = bytearray(encode_image(image_of(np.random.default_rng(0).random((40, 56, 3), np.float32)), ".png"))
     data[len(data) // 2] ^= 255  # of which libpng says "IDAT: CRC error" on the process's stderr
     (source / "deep.png").write_bytes(data)
     result = run(source, "-m", model, "-o", tmp_path / "out")

@@ -18,7 +18,7 @@ import translatekit
 from translatekit.config import TrainOptions
 from translatekit.datasets.demo import write_demo
 from translatekit.errors import OptionError
-from translatekit.images import Picture, encode_picture, read_picture
+from translatekit.images import encode_image, image_of, read_levels
 from translatekit.metrics.pairs import MetricMean, image_metrics
 from translatekit.storage import write_atomically
 from translatekit.training.samples import sample_grid
@@ -205,7 +205,7 @@ def _choose_folder(out: str | Path | None) -> Path:
 
 def _read(path: Path) -> Tensor:
     """An image file as (1, 3, H, W) in [-1, 1]."""
-    pixels = read_picture(path, channels=3, deep=False).pixels.astype(np.float32) / 127.5 - 1
+    pixels = read_levels(path, channels=3, deep=False).pixels.astype(np.float32) / 127.5 - 1
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
@@ -215,7 +215,7 @@ def _write_preview(folder: Path, names: list[str]) -> None:
         for column in ("input", "output", "target")
     }
     pixels = np.asarray(sample_grid(columns))
-    write_atomically(folder / "preview.png", encode_picture(Picture(pixels), ".png"))
+    write_atomically(folder / "preview.png", encode_image(image_of(pixels), ".png"))
 
 
 def _in_words(metrics: Mapping[str, float]) -> dict[str, str]:

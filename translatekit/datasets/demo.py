@@ -13,7 +13,7 @@ from translatekit.datasets.facades import PALETTE, draw_facade
 from translatekit.datasets.transforms import draw_geometry, to_tensor
 from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import RGB
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.interfaces import DataOptions
 from translatekit.options import LARGEST_SEED, Bounds
 
@@ -106,7 +106,7 @@ def write_demo(
             path.mkdir(parents=True, exist_ok=True)
         for index, seed in enumerate(_facade_seeds(split, count, data_seed)):
             for path, pixels in zip((inputs, targets), draw_facade(seed, size), strict=True):
-                (path / f"{_name(index)}.png").write_bytes(encode_picture(Picture(pixels), ".png"))
+                (path / f"{_name(index)}.png").write_bytes(encode_image(image_of(pixels), ".png"))
     except OSError as error:
         raise DataError(
             f"the demo images could not be written to {folder} ({error.strerror}): choose another folder"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.images import UnreadableImageError, is_image, read_picture, read_size, to_gray
+from translatekit.images import UnreadableImageError, is_image, read_levels, read_size, to_gray
 
 PREPARE_PAIRS = "translatekit prepare pairs joins them by name, number, order, pattern or table"
 """What every message about pairs ends in."""
@@ -139,7 +139,7 @@ def looks_side_by_side(files: Sequence[Path], seams: bool = False) -> bool:
 def _seam(path: Path) -> float | None:
     """How many times the change across the middle of an image is that from column to column; None where all is flat."""
     try:
-        pixels = to_gray(read_picture(path, 3, deep=False).pixels)[:, :, 0].astype(np.float32)
+        pixels = to_gray(read_levels(path, 3, deep=False).pixels)[:, :, 0].astype(np.float32)
     except UnreadableImageError:
         return None
     middle = pixels.shape[1] // 2

@@ -13,7 +13,7 @@ from translatekit.datasets.layouts import listed
 from translatekit.datasets.slices import File, Slice
 from translatekit.datasets.stored import Stored
 from translatekit.errors import TranslatekitError
-from translatekit.images import count_pages, read_picture
+from translatekit.images import count_pages, read_levels
 
 _DECODED, _COUNTED = 6, 50  # files that are looked at, spread over the set
 _MAX_CLASSES = 200
@@ -75,7 +75,7 @@ def _highest_class(files: Sequence[Path | Stored]) -> int | None:
     equal = pairs = 0
     for path in files:
         try:
-            pixels = read_picture(path).pixels
+            pixels = read_levels(path).pixels
         except TranslatekitError:
             continue
         if pixels.shape[2] != 1:

@@ -5,14 +5,13 @@ from translatekit.images.formats import (
     OpenImage,
     count_pages,
     encode_image,
-    encode_picture,
     image_of,
     image_suffixes,
     is_image,
     open_image,
     read_header,
     read_image,
-    read_picture,
+    read_levels,
     read_size,
     suffix_of,
     writable_suffixes,
@@ -20,9 +19,8 @@ from translatekit.images.formats import (
 )
 from translatekit.images.image import Header, Image
 from translatekit.images.labels import with_edges
-from translatekit.images.picture import (
+from translatekit.images.pixels import (
     MAX_PIXELS,
-    Picture,
     UnreadableImageError,
     resize,
     to_gray,
@@ -35,11 +33,9 @@ __all__ = [
     "Header",
     "Image",
     "OpenImage",
-    "Picture",
     "UnreadableImageError",
     "count_pages",
     "encode_image",
-    "encode_picture",
     "fit_image",
     "image_from",
     "image_of",
@@ -48,7 +44,7 @@ __all__ = [
     "open_image",
     "read_header",
     "read_image",
-    "read_picture",
+    "read_levels",
     "read_size",
     "resize",
     "suffix_of",

@@ -14,7 +14,7 @@ import numpy as np
 from translatekit.errors import DataError
 from translatekit.images.guard import opened
 from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, kept, white_of
-from translatekit.images.picture import MAX_PIXELS
+from translatekit.images.pixels import MAX_PIXELS
 
 _MOST_CHANNELS = 64  # that an axis is taken for without being told
 _IMAGE, _AXES = "image", "axes"

@@ -14,7 +14,7 @@ import numpy as np
 from translatekit.errors import DataError
 from translatekit.images.guard import opened
 from translatekit.images.image import DTYPES, Header, Image, file_spec, kept, white_of
-from translatekit.images.picture import MAX_PIXELS
+from translatekit.images.pixels import MAX_PIXELS
 
 DICOM = "dicom"
 """The key of `Source` in an image's metadata."""

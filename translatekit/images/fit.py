@@ -13,7 +13,7 @@ from translatekit.errors import DataError
 from translatekit.image_spec import Dtype, ImageSpec
 from translatekit.images.image import DTYPES, Image, rescaled, to_levels
 from translatekit.images.labels import fit_labels
-from translatekit.images.picture import fitting_profile, to_gray
+from translatekit.images.pixels import fitting_profile, to_gray
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R BT.601."""

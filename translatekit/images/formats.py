@@ -10,12 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from translatekit.errors import DataError, OptionError, PluginError
 from translatekit.image_spec import GRAY, RGB
 from translatekit.images.fit import fit_image
 from translatekit.images.guard import explained
 from translatekit.images.image import Header, Image, file_spec, to_levels
-from translatekit.images.picture import Picture, UnreadableImageError, fitting_profile, to_uint8, to_uint16
+from translatekit.images.pixels import UnreadableImageError, fitting_profile, to_uint8, to_uint16
 from translatekit.registry import Registry, registry
 from translatekit.specs import FormatSpec
 from translatekit.storage import atomic_path, temporary_path, write_error
@@ -286,16 +288,19 @@ def read_header(
         return image.header(page)
 
 
-def read_picture(
+def read_levels(
     source: ImageSource, channels: Literal[1, 3] | None = None, deep: bool = True, page: int = 0
-) -> Picture:
-    """Decode an image file as gray or RGB (see `read_image` and `fit_image`).
+) -> Image:
+    """Decode an image file as levels of gray or RGB (see `read_image` and `fit_image`).
 
     Args:
         source: a file, wherever it lies, or its contents.
         channels: 1 for luma (ITU-R BT.601), 3 for RGB, None for what the file holds.
         deep: keep more than 8 bits as float32; else everything becomes uint8.
         page: which page of a TIFF (see `count_pages`).
+
+    Returns:
+        Its pixels, and its alpha where it has one, are uint8 in [0, 255] or float32 in [0, 1].
 
     Raises:
         UnreadableImageError: as of `read_image`; or what it holds is neither gray nor RGB.
@@ -312,7 +317,13 @@ def read_picture(
         raise UnreadableImageError(str(error)) from None
     if not deep:
         pixels, alpha = to_uint8(pixels), None if alpha is None else to_uint8(alpha)
-    return Picture(pixels, alpha, fitting_profile(image.icc_profile, pixels.shape[2]))
+    return Image(
+        pixels=pixels,
+        spec=file_spec(pixels.shape[2], pixels.dtype.name, True),
+        white=255.0 if pixels.dtype == "uint8" else 1.0,
+        alpha=alpha,
+        icc_profile=fitting_profile(image.icc_profile, pixels.shape[2]),
+    )
 
 
 def count_pages(source: ImageSource) -> int:
@@ -439,20 +450,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
 
 
-# Pictures, on their way out
+def image_of(pixels: np.ndarray, alpha: np.ndarray | None = None, icc_profile: bytes | None = None) -> Image:
+    """Gray or RGB levels as an image to write: of 8 bits, or of 16 where they are floats.
 
-
-def encode_picture(picture: Picture, suffix: str, *, quality: int = 95, compression: int = 4) -> bytes:
-    """Encode gray or RGB for a file of a suffix (see `encode_image`).
-
-    float32 pixels are written with 16 bits a channel where the format has them, else with 8.
+    Args:
+        pixels: (H, W, 1) or (H, W, 3), uint8 in [0, 255] or float32 in [0, 1].
+        alpha: (H, W) of the dtype of `pixels`, not premultiplied; None for an opaque image.
+        icc_profile: the colour profile that the pixels are meant in; None stands for sRGB.
     """
-    return encode_image(image_of(picture), suffix, quality=quality, compression=compression)
-
-
-def image_of(picture: Picture) -> Image:
-    """A picture as an image of 8 or 16 bits."""
-    pixels, alpha = picture.pixels, picture.alpha
     deep = pixels.dtype != "uint8"
     if deep:
         pixels, alpha = to_uint16(pixels), None if alpha is None else to_uint16(alpha)
@@ -461,5 +466,5 @@ def image_of(picture: Picture) -> Image:
         spec=file_spec(pixels.shape[2], pixels.dtype.name, True),
         white=65535.0 if deep else 255.0,
         alpha=alpha,
-        icc_profile=picture.icc_profile,
+        icc_profile=icc_profile,
     )

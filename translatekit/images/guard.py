@@ -12,7 +12,7 @@ from typing import BinaryIO
 from PIL import Image, UnidentifiedImageError
 
 from translatekit.errors import DataError, PluginError
-from translatekit.images.picture import MAX_PIXELS, UnreadableImageError
+from translatekit.images.pixels import MAX_PIXELS, UnreadableImageError
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from translatekit.errors import DataError
 from translatekit.images.guard import opened
 from translatekit.images.image import Header, Image, file_spec, finite, kept
-from translatekit.images.picture import MAX_PIXELS
+from translatekit.images.pixels import MAX_PIXELS
 
 _NAMES = {"R": "red", "G": "green", "B": "blue", "Y": "gray"}
 _RGB = ("R", "G", "B")

@@ -17,7 +17,7 @@ import numpy as np
 from translatekit.errors import DataError
 from translatekit.images.guard import opened
 from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, kept
-from translatekit.images.picture import MAX_PIXELS
+from translatekit.images.pixels import MAX_PIXELS
 from translatekit.types import SliceAxis
 
 NIFTI = "nifti"

@@ -12,7 +12,7 @@ from translatekit.errors import DataError
 from translatekit.image_spec import RGB
 from translatekit.images.guard import opened
 from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, kept, white_of
-from translatekit.images.picture import MAX_PIXELS
+from translatekit.images.pixels import MAX_PIXELS
 from translatekit.images.tiff_tags import TIFF, Tags, read_tags
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from translatekit.images.picture import UnreadableImageError
+from translatekit.images.pixels import UnreadableImageError
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
 

@@ -7,7 +7,7 @@ import colorsys
 import numpy as np
 
 from translatekit.image_spec import ImageSpec
-from translatekit.images.picture import to_uint8
+from translatekit.images.pixels import to_uint8
 
 _RGB_NAMES = (("red", "green", "blue"), ("r", "g", "b"), ("b04", "b03", "b02"), ("b4", "b3", "b2"))
 _GOLDEN = 0.61803  # of a turn around the circle of hues: neighbours differ

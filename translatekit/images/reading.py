@@ -21,7 +21,7 @@ from translatekit.image_spec import ImageSpec
 from translatekit.images import png, tiff
 from translatekit.images.guard import opened
 from translatekit.images.image import Header, Image, file_spec, finite, kept, white_of
-from translatekit.images.picture import (
+from translatekit.images.pixels import (
     MAX_PIXELS,
     UnreadableImageError,
 )

@@ -21,7 +21,7 @@ from PIL import ImageCms
 from translatekit.image_spec import GRAY, RGB, ImageSpec
 from translatekit.images import tiff_tags
 from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, in_16_bits, kept, with_alpha
-from translatekit.images.picture import MAX_PIXELS, UnreadableImageError, to_uint8, to_uint16
+from translatekit.images.pixels import MAX_PIXELS, UnreadableImageError, to_uint8, to_uint16
 from translatekit.images.tiff_tags import TIFF, Tags, band_names, missing_values, options, read_tags
 from translatekit.images.tiled import read_segments
 

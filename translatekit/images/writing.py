@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from translatekit.errors import DataError
 from translatekit.images import png
 from translatekit.images.image import Image, in_8_bits, in_16_bits, to_levels, with_alpha
-from translatekit.images.picture import fitting_profile, to_pillow
+from translatekit.images.pixels import fitting_profile, to_pillow
 from translatekit.images.tiff import encode_page
 from translatekit.images.tiff_tags import TIFF
 

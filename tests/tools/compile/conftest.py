@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from translatekit_tools.compile import CompileReport, compile_model
 
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 from translatekit.networks.layers import set_norm_inference
@@ -77,7 +77,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
         waves = [np.sin((7 + index) * x + 5 * y), np.cos(9 * y - 4 * x * y), np.sin(11 * x * y + index)]
         pixels = np.rint((np.stack(waves, -1) + 1) * 127.5).astype(np.uint8)
-        (folder / f"{index}.png").write_bytes(encode_picture(Picture(pixels), ".png"))
+        (folder / f"{index}.png").write_bytes(encode_image(image_of(pixels), ".png"))
     return folder
 
 

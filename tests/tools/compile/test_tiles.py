@@ -11,7 +11,7 @@ from translatekit_tools.compile import compile_model
 
 import translatekit
 from translatekit.errors import OptionError
-from translatekit.images import read_picture
+from translatekit.images import read_levels
 from translatekit.inference.tiles import TiledTranslator
 
 from .conftest import MODELS, Compiled
@@ -78,7 +78,7 @@ def test_run_takes_tiles_with_a_compiled_model(compiled: Compiled, photos: Path,
     model = compiled("resnet instance", ".xml").path
     translatekit.translate(photos / "3.png", model, tmp_path / "whole.png")
     translatekit.translate(photos / "3.png", model, tmp_path / "tiled.png", tile=64)
-    whole, tiled = (read_picture(tmp_path / f"{kind}.png").pixels for kind in ("whole", "tiled"))
+    whole, tiled = (read_levels(tmp_path / f"{kind}.png").pixels for kind in ("whole", "tiled"))
     assert whole.shape == tiled.shape == (96, 128, 3)
 
 

@@ -15,7 +15,7 @@ from translatekit_tools.paint.models import LoadedModel, Models
 from translatekit_tools.paint.server import Limits, describe, listen, make_app
 
 from translatekit.datasets.palette import PaletteClass
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.model_info import ModelInfo
 
 PALETTE: list[PaletteClass] = [
@@ -62,12 +62,12 @@ class Flat:
         self._images = [np.full((size, size, 3), color, np.uint8) for color in colors]
 
     def example(self, number: int) -> bytes:
-        return encode_picture(Picture(self._images[number % len(self._images)]), ".png")
+        return encode_image(image_of(self._images[number % len(self._images)]), ".png")
 
     def surprise(self, seed: int) -> bytes:
         first, last = self._images[0], self._images[-1]
         half = first.shape[1] // 2
-        return encode_picture(Picture(np.concatenate([first[:, :half], last[:, half:]], axis=1)), ".png")
+        return encode_image(image_of(np.concatenate([first[:, :half], last[:, half:]], axis=1)), ".png")
 
 
 @contextlib.contextmanager

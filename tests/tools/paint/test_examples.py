@@ -17,14 +17,14 @@ from translatekit.datasets.facades import PALETTE
 from translatekit.datasets.palette import Palette, find_palette
 from translatekit.errors import DataError
 from translatekit.image_spec import GRAY
-from translatekit.images import read_picture
+from translatekit.images import read_levels
 from translatekit.model_file import read_info
 from translatekit.model_info import ModelInfo
 
 
 def pixels(png: bytes | None) -> np.ndarray:
     assert png is not None
-    return read_picture(png, 3, deep=False).pixels
+    return read_levels(png, 3, deep=False).pixels
 
 
 def unpaired(root: Path) -> Path:

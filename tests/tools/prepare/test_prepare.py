@@ -24,7 +24,7 @@ from translatekit_tools.prepare.options import CheckOptions
 from translatekit.datasets.aligned import Aligned
 from translatekit.datasets.palette import Palette
 from translatekit.errors import DataError, OptionError, TranslatekitError
-from translatekit.images import Picture, encode_picture, read_picture
+from translatekit.images import encode_image, image_of, read_levels
 from translatekit.interfaces import DataOptions
 
 COMMANDS = (
@@ -56,12 +56,12 @@ def check_data(data: Path, **options: Any) -> check.Report:
 
 def save(path: Path, pixels: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_picture(Picture(pixels), path.suffix))
+    path.write_bytes(encode_image(image_of(pixels), path.suffix))
     return path
 
 
 def load(path: Path) -> np.ndarray:
-    return read_picture(path, deep=False).pixels
+    return read_levels(path, deep=False).pixels
 
 
 def scene(seed: int, height: int = 96, width: int = 128) -> np.ndarray:

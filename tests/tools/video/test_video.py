@@ -21,7 +21,7 @@ from translatekit_tools.bulk.video.muxing import Muxer
 
 import translatekit
 from translatekit.errors import OptionError
-from translatekit.images import read_picture
+from translatekit.images import read_levels
 
 from .conftest import Identity, make_animation, make_video
 
@@ -63,7 +63,7 @@ def test_frames_as_images(tmp_path: Path) -> None:
     summary = translatekit.translate(source, Identity(), frames=str(tmp_path / "frames"), every=5)
     files = sorted((tmp_path / "frames" / "in").glob("*.png"))
     assert [file.name for file in files] == ["000000.png", "000005.png"]
-    assert read_picture(files[0]).pixels.shape == (48, 64, 3)
+    assert read_levels(files[0]).pixels.shape == (48, 64, 3)
     assert summary.frames == 2
 
 

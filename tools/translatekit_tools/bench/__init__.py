@@ -261,10 +261,10 @@ def gather_files(folder: Path, options: BenchOptions, size: int) -> None:
     """
     folder.mkdir()
     if options.data is None:
-        from translatekit.images import Picture, encode_picture
+        from translatekit.images import encode_image, image_of
         from translatekit_tools.bench.images import draw
 
-        drawn = [encode_picture(Picture(pixels), ".jpg") for pixels in draw(min(options.images, 32), size)]
+        drawn = [encode_image(image_of(pixels), ".jpg") for pixels in draw(min(options.images, 32), size)]
         for index in range(options.images):
             (folder / f"{index:05d}.jpg").write_bytes(drawn[index % len(drawn)])
         return

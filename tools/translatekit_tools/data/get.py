@@ -113,7 +113,7 @@ def _copy_into(files: list[Path], folder: Path) -> None:
 
 def _join_cityscapes(archives: list[Path], folder: Path) -> None:
     """Photographs as A and coloured label maps as B, 256x256 each, as in the pix2pix paper (Isola et al., 2017)."""
-    from translatekit.images import read_picture, resize
+    from translatekit.images import read_levels, resize
     from translatekit_tools.prepare.layout import PairLayout, resize_nearest
     from translatekit_tools.prepare.output import JOURNAL_NAME, Made, Output
     from translatekit_tools.prepare.work import Source, work_on
@@ -129,9 +129,9 @@ def _join_cityscapes(archives: list[Path], folder: Path) -> None:
 
         def join(source: Source, split: str = split, pairs: PairLayout = pairs) -> Made:
             labels = raw / "gtFine" / split / source.path.parent.name / f"{source.name}_gtFine_color.png"
-            photo = resize(read_picture(source.path, 3, deep=False).pixels, (256, 256))
+            photo = resize(read_levels(source.path, 3, deep=False).pixels, (256, 256))
             return pairs.encode(
-                source.name, photo, resize_nearest(read_picture(labels, 3, deep=False).pixels, (256, 256))
+                source.name, photo, resize_nearest(read_levels(labels, 3, deep=False).pixels, (256, 256))
             )
 
         sources = [Source(path, path.stem.replace("_leftImg8bit", "")) for path in photos]

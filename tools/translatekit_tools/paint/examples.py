@@ -10,7 +10,7 @@ import numpy as np
 
 from translatekit.config import RunConfig
 from translatekit.errors import TranslatekitError
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.model_info import ModelInfo
 
 if TYPE_CHECKING:
@@ -81,4 +81,4 @@ class Examples:
 
 
 def _png(pixels: np.ndarray) -> bytes:
-    return encode_picture(Picture(np.ascontiguousarray(pixels)), ".png")
+    return encode_image(image_of(np.ascontiguousarray(pixels)), ".png")

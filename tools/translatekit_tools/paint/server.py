@@ -32,7 +32,7 @@ from translatekit import __version__
 from translatekit.config import RunConfig
 from translatekit.datasets.palette import NEUTRAL, PaletteClass, find_palette
 from translatekit.errors import OptionError, TranslatekitError
-from translatekit.images import Picture, UnreadableImageError, encode_picture, read_picture, read_size
+from translatekit.images import Image, UnreadableImageError, encode_image, image_of, read_levels, read_size
 from translatekit_tools.bulk.model import check_shown, open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher, Translated
@@ -153,20 +153,20 @@ class _Service:
         began = time.perf_counter()
         info = batcher.predictor.info
         async with self._decoding:
-            picture = await asyncio.to_thread(self._decode, data, info.input.count)
+            image = await asyncio.to_thread(self._decode, data, info.input.count)
         decoded = time.perf_counter()
         try:
-            result = await batcher.translate(picture.pixels)
+            result = await batcher.translate(image.pixels)
         except TranslatekitError as error:
             raise HTTPException(422, str(error)) from None
         encoding = time.perf_counter()
-        output = Picture(result.pixels, picture.alpha)
+        output = image_of(result.pixels, image.alpha)
         async with self._decoding:
-            png = await asyncio.to_thread(encode_picture, output, ".png", compression=_PNG_COMPRESSION)
+            png = await asyncio.to_thread(encode_image, output, ".png", compression=_PNG_COMPRESSION)
         timing = _server_timing(decoded - began, result, time.perf_counter() - encoding)
         return Response(png, media_type="image/png", headers={"server-timing": timing})
 
-    def _decode(self, data: bytes, channels: int) -> Picture:
+    def _decode(self, data: bytes, channels: int) -> Image:
         try:
             height, width = read_size(data)
             if height * width > self._limits.pixels:
@@ -175,7 +175,7 @@ class _Service:
                     f"the image has {width}x{height} pixels, and {self._limits.pixels:,} are the limit: "
                     "make it smaller",
                 )
-            return read_picture(data, 1 if channels == 1 else 3, deep=False)
+            return read_levels(data, 1 if channels == 1 else 3, deep=False)
         except UnreadableImageError as error:
             raise HTTPException(422, str(error)) from None
 

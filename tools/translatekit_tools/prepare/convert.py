@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from translatekit.errors import OptionError
-from translatekit.images import read_picture, to_gray, to_uint8
+from translatekit.images import read_levels, to_gray, to_uint8
 from translatekit.model_file import find_model
 from translatekit.storage import hash_file
 from translatekit_tools.prepare.layout import PairLayout, to_rgb
@@ -100,7 +100,7 @@ def _derive(
     pairs = PairLayout.of(options)
 
     def make(source: Source) -> Made:
-        photo = to_rgb(read_picture(source.path, deep=False).pixels)
+        photo = to_rgb(read_levels(source.path, deep=False).pixels)
         return pairs.encode(source.name, derive(photo), photo, b_file=source.path)
 
     return work_on(output, sources, make, {**recipe, **asdict(pairs)}, progress)

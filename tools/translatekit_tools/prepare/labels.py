@@ -9,7 +9,7 @@ from PIL import Image, UnidentifiedImageError
 
 from translatekit.datasets.palette import PALETTE_FILE
 from translatekit.errors import DataError
-from translatekit.images import MAX_PIXELS, UnreadableImageError, read_picture
+from translatekit.images import MAX_PIXELS, UnreadableImageError, read_levels
 from translatekit_tools.prepare.label_tables import TABLES, LabelTable
 from translatekit_tools.prepare.layout import encoded, to_rgb
 from translatekit_tools.prepare.options import LabelsOptions
@@ -42,7 +42,7 @@ def convert_labels(
         if to == "colors":
             made = table.colors_of(read_ids(source.path))
         else:
-            colors = to_rgb(read_picture(source.path, deep=False).pixels)
+            colors = to_rgb(read_levels(source.path, deep=False).pixels)
             made = table.ids_of(colors, options.exact)[:, :, None]
         return encoded(f"{source.name}.png", made)
 

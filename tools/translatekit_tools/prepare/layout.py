@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from translatekit.errors import OptionError
-from translatekit.images import Picture, encode_picture, writable_suffixes
+from translatekit.images import encode_image, image_of, writable_suffixes
 from translatekit_tools.prepare.options import DatasetOptions, FormatOrKeep, Layout, PairsOptions
 from translatekit_tools.prepare.output import Made, read_bytes
 
 
-def encoded(relative: str, pixels: np.ndarray | Picture, quality: int = 95) -> Made:
+def encoded(relative: str, pixels: np.ndarray, quality: int = 95) -> Made:
     """An image in the format that its path ends in."""
-    picture = pixels if isinstance(pixels, Picture) else Picture(pixels)
-    return {relative: encode_picture(picture, Path(relative).suffix, quality=quality)}
+    return {relative: encode_image(image_of(pixels), Path(relative).suffix, quality=quality)}
 
 
 @dataclass(frozen=True, slots=True)

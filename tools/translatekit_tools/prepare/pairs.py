@@ -7,7 +7,7 @@ from pathlib import Path
 
 from translatekit.datasets.layouts import listed
 from translatekit.errors import DataError, OptionError
-from translatekit.images import read_picture, resize
+from translatekit.images import read_levels, resize
 from translatekit_tools.prepare.layout import PairLayout, resize_nearest, to_rgb
 from translatekit_tools.prepare.matching import by_key, by_order, by_table, key_of
 from translatekit_tools.prepare.options import PairsOptions
@@ -100,7 +100,7 @@ def make_pairs(
 
 
 def _make_pair(pairs: PairLayout, name: str, a_file: Path, b_file: Path, resize_b: str) -> Made:
-    a, b = (to_rgb(read_picture(path, deep=False).pixels) for path in (a_file, b_file))
+    a, b = (to_rgb(read_levels(path, deep=False).pixels) for path in (a_file, b_file))
     fits = a.shape == b.shape
     if not fits and resize_b == "no":
         raise DataError(

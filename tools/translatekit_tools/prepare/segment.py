@@ -12,7 +12,7 @@ import numpy as np
 
 from translatekit.datasets.palette import PALETTE_FILE, Palette, nearest_center
 from translatekit.errors import DataError
-from translatekit.images import read_picture, resize
+from translatekit.images import read_levels, resize
 from translatekit_tools.prepare.layout import PairLayout, resize_nearest, to_rgb
 from translatekit_tools.prepare.options import SegmentOptions
 from translatekit_tools.prepare.output import Made, Output
@@ -113,7 +113,7 @@ def segment_photos(
         output.write(SEGMENTATION_FILE, (json.dumps({"format": 1, **fitted}) + "\n").encode())
 
     def make(source: Source) -> Made:
-        photo = to_rgb(read_picture(source.path, deep=False).pixels)
+        photo = to_rgb(read_levels(source.path, deep=False).pixels)
         return pairs.encode(source.name, palette.paint(segmenter(photo)), photo, b_file=source.path)
 
     recipe = {"segment": fitted, "palette": palette.to_json(), **asdict(pairs)}
@@ -129,7 +129,7 @@ def _fit(sources: list[Source], options: SegmentOptions) -> tuple[Segmenter, Pal
     chosen = np.unique(np.linspace(0, len(sources) - 1, _SAMPLED_IMAGES).astype(int))
 
     def sample(number: int) -> np.ndarray:
-        photo = to_rgb(read_picture(sources[number].path, deep=False).pixels)
+        photo = to_rgb(read_levels(sources[number].path, deep=False).pixels)
         features = _features(_shrunk(photo, _SAMPLE_SIDE), spatial).reshape(-1, 4)
         rng = np.random.default_rng((seed, number))
         return features[rng.permutation(len(features))[:_SAMPLED_PIXELS]]

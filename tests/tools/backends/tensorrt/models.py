@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from translatekit_tools.compile.source import Source
 
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
@@ -38,5 +38,5 @@ def draw_images(folder: Path, side: int = 16) -> Path:
     random = np.random.default_rng(0)
     for index in range(2):
         pixels = random.integers(0, 256, (side, side, 3), np.uint8)
-        (folder / f"{index}.png").write_bytes(encode_picture(Picture(pixels), ".png"))
+        (folder / f"{index}.png").write_bytes(encode_image(image_of(pixels), ".png"))
     return folder

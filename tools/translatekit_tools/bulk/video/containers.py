@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from translatekit.errors import DataError
-from translatekit.images import Picture, encode_picture, read_picture, to_uint8
+from translatekit.images import encode_image, image_of, read_levels, to_uint8
 
 Timed = tuple[np.ndarray, Fraction, Fraction]
 """A frame, (H, W, 3 or 4) uint8, or for a PNG float32 in [0, 1]; and when it is shown, from and until, in seconds."""
@@ -124,8 +124,8 @@ def write_png(
         for samples, left, top, start, stop in _changed_regions(frames, 1):
             height, width = samples.shape[:2]
             alpha = samples[:, :, 3] if samples.shape[2] == 4 else None
-            picture = Picture(samples[:, :, :3], alpha, icc)
-            chunks = list(_png_chunks(encode_picture(picture, ".png", compression=compression)))
+            image = image_of(samples[:, :, :3], alpha, icc)
+            chunks = list(_png_chunks(encode_image(image, ".png", compression=compression)))
             if count == 0:
                 file.write(b"\x89PNG\r\n\x1a\n")
                 head = [(kind, data) for kind, data in chunks if kind not in (b"IDAT", b"IEND")]
@@ -183,11 +183,11 @@ def read_png(data: bytes) -> Iterator[np.ndarray]:
         own = [(b"IHDR", size + chunks[0][1][8:]), *shared, (b"IDAT", b"".join(bodies)), (b"IEND", b"")]
         for kind, body in own:
             _write_png_chunk(buffer, kind, body)
-        picture = read_picture(buffer.getvalue(), 3)
-        colour = picture.pixels.astype(np.float32) / (255 if picture.pixels.dtype == np.uint8 else 1)
+        image = read_levels(buffer.getvalue(), 3)
+        colour = image.pixels.astype(np.float32) / (255 if image.pixels.dtype == np.uint8 else 1)
         alpha = np.ones((*colour.shape[:2], 1), np.float32)
-        if picture.alpha is not None:
-            alpha = (picture.alpha / (255 if picture.alpha.dtype == np.uint8 else 1)).astype(np.float32)[
+        if image.alpha is not None:
+            alpha = (image.alpha / (255 if image.alpha.dtype == np.uint8 else 1)).astype(np.float32)[
                 :, :, None
             ]
         region = canvas[top : top + colour.shape[0], left : left + colour.shape[1]]

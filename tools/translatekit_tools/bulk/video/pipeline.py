@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from translatekit.errors import DataError, OptionError, TranslatekitError
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.inference.batching import Request, translate_batches
 from translatekit.inference.inputs import cut_to_8_bits, fit_levels
 from translatekit.inference.stages import background
@@ -334,10 +334,8 @@ def write_frames(
                 path = folder / f"{frame.number:06d}{suffix}"
                 if options.smooth and is_done(frame.number):
                     continue
-                picture = Picture(frame.pixels, frame.alpha)
-                data = encode_picture(
-                    picture, suffix, quality=options.quality, compression=options.compression
-                )
+                image = image_of(frame.pixels, frame.alpha)
+                data = encode_image(image, suffix, quality=options.quality, compression=options.compression)
                 entry = Entry(
                     input=manifest.relative(source),
                     input_hash=source_hashes[0],

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.images import read_picture
+from translatekit.images import read_levels
 from translatekit_tools.bulk.addresses import sequence_files
 from translatekit_tools.bulk.video.reader import Frame, UnreadableVideoError, VideoInfo, Wanted
 
@@ -62,10 +62,10 @@ class SequenceReader:
     def _read(self, number: int) -> tuple[np.ndarray, np.ndarray | None]:
         path = self._files[number]
         try:
-            picture = read_picture(path, 3)
+            image = read_levels(path, 3)
         except DataError as error:
             raise UnreadableVideoError(f"{path.name}: {error}") from None
-        return picture.pixels, picture.alpha
+        return image.pixels, image.alpha
 
     def frames(self, wanted: Wanted | None = None) -> Iterator[Frame | None]:
         """All images, by their numbers; None for one that is not wanted.

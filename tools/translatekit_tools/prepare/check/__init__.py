@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from translatekit.errors import DataError
-from translatekit.images import Picture, encode_picture
+from translatekit.images import encode_image, image_of
 from translatekit.storage import write_atomically
 from translatekit_tools.prepare.check.findings import (
     check_alignment,
@@ -90,6 +90,6 @@ def check_data(data: Path, options: CheckOptions, progress: Progress | None = No
     findings += check_meaning(found)
     findings.sort(key=lambda finding: finding.level)
     if output is not None and sheet is not None:
-        write_atomically(sheet, encode_picture(Picture(contact_sheet(looked, findings)), sheet.suffix))
+        write_atomically(sheet, encode_image(image_of(contact_sheet(looked, findings)), sheet.suffix))
         report.sheet = sheet
     return report

@@ -1,8 +1,6 @@
-"""Images as arrays, and what is done to them wherever they come from."""
+"""What is done to the pixels of an image, wherever they come from."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -18,22 +16,6 @@ _ALL_OF_A_PIXEL = 1e-3  # that the filter's weights may add up wrong to
 
 class UnreadableImageError(DataError):
     """A file cannot be decoded as an image."""
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded image.
-
-    Attributes:
-        pixels: (H, W, C), C being 1 (gray) or 3 (RGB); uint8 in [0, 255], or float32 in [0, 1] for sources of
-            more than 8 bits a channel.
-        alpha: (H, W) of the dtype of `pixels`, not premultiplied; None for an opaque image.
-        icc_profile: the colour profile that the pixels are meant in; None stands for sRGB.
-    """
-
-    pixels: np.ndarray
-    alpha: np.ndarray | None = None
-    icc_profile: bytes | None = None
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int], spec: ImageSpec | None = None) -> np.ndarray:
