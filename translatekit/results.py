@@ -67,7 +67,7 @@ class CompileReport(Protocol):
     """What `translatekit.compile` has made.
 
     Attributes:
-        path: the file that was written.
+        path: the file that was written, or its address.
         backend, precision: what it was compiled for.
         parity: how close it is to the model in fp32: ``psnr`` in dB and others.
         checked_on: where the images of the comparison are from.
@@ -77,7 +77,7 @@ class CompileReport(Protocol):
     """
 
     @property
-    def path(self) -> Path: ...  # noqa: D102
+    def path(self) -> Path | str: ...  # noqa: D102
     @property
     def backend(self) -> str: ...  # noqa: D102
     @property

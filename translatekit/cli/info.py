@@ -9,23 +9,26 @@ from typing import Any
 import rich_click as click
 
 from translatekit.model_file import find_model, read_any_info, read_info
+from translatekit.storage import is_uri, local_copy, shown
 from translatekit.terminal import printable
 from translatekit.training.diagnosis import diagnose_run
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path), metavar="FILE|RUN")
+@click.argument("model", metavar="FILE|RUN")
 @click.option("--direction", help="Which of a run's generators, such as BtoA.")
 @click.option("--json", "as_json", is_flag=True, help="Print the header as one JSON object.")
-def info(model: Path, direction: str | None, as_json: bool) -> None:
+def info(model: str, direction: str | None, as_json: bool) -> None:
     """Show what a model file or a run's model is: its network, what it was trained on, and how well it does."""
-    path = find_model(model, direction)
+    place = local_copy(model)
+    path = find_model(place, direction)
+    name = shown(model) if is_uri(model) else str(path)
     described = read_any_info(path)
     header = described.to_fields()
-    header["other_directions"] = _other_directions(model, path)
-    troubles = [str(trouble) for trouble in diagnose_run(model)]
+    header["other_directions"] = _other_directions(place, path)
+    troubles = [str(trouble) for trouble in diagnose_run(place)]
     if as_json:
-        click.echo(json.dumps({"file": str(path), **header, "troubles": troubles}, indent=2))
+        click.echo(json.dumps({"file": name, **header, "troubles": troubles}, indent=2))
         return
     from rich.table import Table
 
@@ -34,7 +37,7 @@ def info(model: Path, direction: str | None, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
-    table.add_row("file", f"{printable(str(path))} ({path.stat().st_size / 1e6:.1f} MB)")
+    table.add_row("file", f"{printable(name)} ({path.stat().st_size / 1e6:.1f} MB)")
     header |= {name: str(getattr(described, name)) for name in ("input", "output") if name in header}
     for name, value in header.items():
         if value not in ({}, (), []):

@@ -5,7 +5,7 @@ Local folders need nothing but the standard library. Every other store's library
 used.
 """
 
-from translatekit.storage.copies import local_copy
+from translatekit.storage.copies import local_copy, local_file
 from translatekit.storage.files import (
     TEMPORARY,
     VARIABLE,
@@ -21,6 +21,7 @@ from translatekit.storage.files import (
     write_error,
 )
 from translatekit.storage.logs import AppendLog
+from translatekit.storage.mirrors import local_folder, local_place, write_file, written_folder
 from translatekit.storage.opening import open_sink, open_source
 from translatekit.storage.places import Item, Sink, Source
 from translatekit.storage.uris import is_uri, shown
@@ -40,6 +41,9 @@ __all__ = [
     "hash_file",
     "is_uri",
     "local_copy",
+    "local_file",
+    "local_folder",
+    "local_place",
     "open_sink",
     "open_source",
     "shown",
@@ -47,4 +51,6 @@ __all__ = [
     "writable_cache",
     "write_atomically",
     "write_error",
+    "write_file",
+    "written_folder",
 ]

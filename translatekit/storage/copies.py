@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -10,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from translatekit.errors import ModelFileError, StorageError
 from translatekit.storage.files import atomic_path, cache_folder, hash_file, write_atomically
 from translatekit.storage.opening import open_source, place_of
-from translatekit.storage.places import Item, Source
+from translatekit.storage.places import Item, Source, checked_name
 from translatekit.storage.uris import is_uri, shown
 
 RECORD = "copy.json"
@@ -18,6 +19,7 @@ RECORD = "copy.json"
 
 _WHOLE = 2**26  # bytes; up to this a file is read by one request
 _RUN_FILES = ("config.toml", "metrics.jsonl")
+_CHECKPOINT = re.compile(r"(.*/)(checkpoints/[^/]*\.pt)")
 _MODEL_NAMES = ("model", "best")
 
 
@@ -25,8 +27,8 @@ def local_copy(text: str | Path) -> Path:
     """The local file or folder of a model: what is given where it is a path, and else a copy in the cache folder.
 
     A model file is copied with what belongs to it: the ``.bin`` of an ``.xml``, the ``.json`` and ``.onnx`` of an
-    ``.engine``. Of a run's folder, its model files, options and losses are. A copy is used again as long as the store
-    has the same stamps, for which it is asked each time.
+    ``.engine``. Of a run's folder, its model files, options and losses are; of a checkpoint in it, these and the
+    checkpoint. A copy is used again as long as the store has the same stamps, for which it is asked each time.
 
     Args:
         text: a path, or the address of a model file or a run's folder.
@@ -44,28 +46,61 @@ def local_copy(text: str | Path) -> Path:
         raise ModelFileError(
             f"there is no model {shown(uri)}: give the address of a model file or a run's folder"
         )
+    # Models are called after their run's folder, which is what lies around a model file.
+    around = PurePosixPath(shown(uri)) if not name else PurePosixPath(shown(uri)).parents[name.count("/")]
+    return _copied("models", uri, found, around.name or "model") / name
+
+
+def local_file(text: str | Path) -> Path:
+    """The local path of one file: what is given where it is a path, and else a copy in the cache folder.
+
+    Args:
+        text: a path, or the address of a file.
+
+    Raises:
+        StorageError: there is none, or the store or the cache folder fails.
+        PluginError: the store's library is not installed.
+    """
+    if not is_uri(text):
+        return Path(text).expanduser()
+    source, name = place_of(text)
+    item = source.stat(name)
+    if item is None:
+        raise StorageError(f"there is no {shown(text)}: check the address")
+    return _copied("files", str(text), [(source, item)], "file") / name
+
+
+def _copied(kind: str, uri: str, found: list[tuple[Source, Item]], last: str) -> Path:
+    """The folder of the cache in which files are, copied when they are not there with these stamps."""
     stamps = json.dumps([(item.name, item.size, item.stamp) for _, item in found])
-    folder = cache_folder("models", _key(uri), _key(stamps))
-    if not _is_complete(folder, uri):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(
-                f"{shown(uri)} cannot be copied to {folder} ({error.strerror}): set TRANSLATEKIT_CACHE to a folder "
-                "that may be written"
-            ) from None
-        entries = [
-            {
-                "name": item.name,
-                "size": item.size,
-                "stamp": item.stamp,
-                "hash": _fetch(source, item, folder / item.name),
-            }
-            for source, item in found
-        ]
-        record = {"uri": shown(uri), "files": entries}
-        write_atomically(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode(), shared=True)
-    return folder / name if name else folder
+    folder = cache_folder(kind, f"{_key(uri)}-{_key(stamps)}", last)
+    if _is_complete(folder, uri):
+        return folder
+    try:
+        for _, item in found:
+            (folder / checked_name(item.name, shown(uri))).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_cache(error, uri, folder) from None
+    entries = [
+        {
+            "name": item.name,
+            "size": item.size,
+            "stamp": item.stamp,
+            "hash": fetch(source, item, folder / item.name),
+        }
+        for source, item in found
+    ]
+    record = {"uri": shown(uri), "files": entries}
+    write_atomically(folder / RECORD, (json.dumps(record, indent=2) + "\n").encode(), shared=True)
+    return folder
+
+
+def cannot_cache(error: OSError, uri: str, folder: Path) -> StorageError:
+    """The sentence for a cache folder that cannot be written."""
+    return StorageError(
+        f"{shown(uri)} cannot be copied to {folder} ({error.strerror}): set TRANSLATEKIT_CACHE to a folder that may be "
+        "written"
+    )
 
 
 def _files_of(uri: str) -> tuple[list[tuple[Source, Item]], str]:
@@ -74,19 +109,25 @@ def _files_of(uri: str) -> tuple[list[tuple[Source, Item]], str]:
     if model is not None:
         others = [_file(other) for other in _companions(uri)]
         return [model, *(other for other in others if other is not None)], model[1].name
-    source = open_source(f"{uri.rstrip('/')}/")
+    of_run = _CHECKPOINT.fullmatch(uri)
+    source = open_source(of_run[1] if of_run else f"{uri.rstrip('/')}/")
     files = [
         item
         for start in (*_MODEL_NAMES, *_RUN_FILES)
         for item in source.list(start)
         if "/" not in item.name and (item.name in _RUN_FILES or item.name.endswith(".safetensors"))
     ]
-    return [(source, item) for item in files if files[0].name not in _RUN_FILES], ""
+    checkpoint = source.stat(of_run[2]) if of_run else None
+    if not files or files[0].name in _RUN_FILES or (of_run and checkpoint is None):
+        return [], ""
+    if checkpoint is not None:
+        files.append(checkpoint)
+    return [(source, item) for item in files], "" if checkpoint is None else checkpoint.name
 
 
 def _file(uri: str) -> tuple[Source, Item] | None:
     """The file at an address, in its place; None where there is none, or the address is a folder's."""
-    if not PurePosixPath(shown(uri)).suffix or uri.endswith("/"):
+    if not PurePosixPath(shown(uri)).suffix or uri.endswith("/") or _CHECKPOINT.fullmatch(uri):
         return None
     source, name = place_of(uri)
     item = source.stat(name)
@@ -111,7 +152,7 @@ def _is_complete(folder: Path, uri: str) -> bool:
         return False
 
 
-def _fetch(source: Source, item: Item, path: Path) -> str:
+def fetch(source: Source, item: Item, path: Path) -> str:
     """Copy a file; its hash. A file that was replaced meanwhile is refused, since it may be of two halves."""
     with atomic_path(path, shared=True) as temporary:
         if item.size is not None and item.size > _WHOLE:

@@ -14,6 +14,7 @@ import rich_click
 
 from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.requirements import VIDEO, require
+from translatekit.storage import is_uri, local_place, shown, written_folder
 from translatekit.terminal import echo, say, stderr
 from translatekit_tools.prepare.options import (
     CheckOptions,
@@ -36,7 +37,18 @@ if TYPE_CHECKING:
     from translatekit_tools.prepare.check import Report
     from translatekit_tools.prepare.work import Progress, Summary
 
-_PATH = click.Path(path_type=Path)
+
+class _Place(click.ParamType):
+    """The path of an input; where an address is given, that of a local copy, of a file or of all of a folder."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path."""
+        return local_place(value)
+
+
+_PLACE = _Place()
 _SHOWN = 20  # findings of one kind on the terminal
 
 _output = rich_click.option(
@@ -44,9 +56,9 @@ _output = rich_click.option(
     "--output",
     "out",
     required=True,
-    type=_PATH,
+    type=click.Path(),
     metavar="OUT",
-    help="The folder to write to.",
+    help="The folder to write to, or its address.",
     panel="Output",
 )
 _json = rich_click.option(
@@ -81,13 +93,13 @@ def _maker(
     """
 
     def decorate(make: Callable[..., Summary]) -> click.Command:
-        def callback(out: Path, as_json: bool, **params: Any) -> None:
+        def callback(out: str, as_json: bool, **params: Any) -> None:
             options = options_class(**collect(options_class, params))
             own = {field.name for field in fields(options_class)}
             inputs = {name: value for name, value in params.items() if name not in own}
-            with _progress(doing) as progress:
-                summary = make(**inputs, out=out, options=options, progress=progress)
-            _finish(summary, out, as_json)
+            with written_folder(out) as folder, _progress(doing) as progress:
+                summary = make(**inputs, out=folder, options=options, progress=progress)
+            _finish(summary, folder, shown(out), as_json)
 
         callback.__click_params__ = getattr(make, "__click_params__", [])  # type: ignore[attr-defined]
         callback.__doc__ = make.__doc__
@@ -109,8 +121,8 @@ def _place(param: click.Parameter) -> int:
 
 
 @_maker(PairsOptions, "Pairing")
-@click.argument("a", type=_PATH)
-@click.argument("b", type=_PATH)
+@click.argument("a", type=_PLACE)
+@click.argument("b", type=_PLACE)
 def pairs(a: Path, b: Path, out: Path, options: PairsOptions, progress: Progress) -> Summary:
     """Join two folders whose files belong together: by their names, or numbers, order, a pattern or a table.
 
@@ -122,7 +134,7 @@ def pairs(a: Path, b: Path, out: Path, options: PairsOptions, progress: Progress
 
 
 @_maker(SegmentOptions, "Segmenting")
-@click.argument("photos", type=_PATH)
+@click.argument("photos", type=_PLACE)
 def segment(photos: Path, out: Path, options: SegmentOptions, progress: Progress) -> Summary:
     """Make label maps of photographs by k-means over colour, with one palette for all.
 
@@ -135,7 +147,7 @@ def segment(photos: Path, out: Path, options: SegmentOptions, progress: Progress
 
 
 @_maker(EdgesOptions, "Drawing")
-@click.argument("photos", type=_PATH)
+@click.argument("photos", type=_PLACE)
 def edges(photos: Path, out: Path, options: EdgesOptions, progress: Progress) -> Summary:
     """Draw the edges of photographs: A the drawing, black on white, B the photograph."""
     from translatekit_tools.prepare.convert import make_edges
@@ -144,7 +156,7 @@ def edges(photos: Path, out: Path, options: EdgesOptions, progress: Progress) ->
 
 
 @_maker(DatasetOptions, "Converting")
-@click.argument("photos", type=_PATH)
+@click.argument("photos", type=_PLACE)
 def gray(photos: Path, out: Path, options: DatasetOptions, progress: Progress) -> Summary:
     """Make gray versions: A the gray image, B the photograph."""
     from translatekit_tools.prepare.convert import make_gray
@@ -153,7 +165,7 @@ def gray(photos: Path, out: Path, options: DatasetOptions, progress: Progress) -
 
 
 @_maker(ResizeOptions, "Resizing")
-@click.argument("images", type=_PATH)
+@click.argument("images", type=_PLACE)
 def resize(images: Path, out: Path, options: ResizeOptions, progress: Progress) -> Summary:
     """Resize images."""
     from translatekit_tools.prepare.cut import resize_images
@@ -162,7 +174,7 @@ def resize(images: Path, out: Path, options: ResizeOptions, progress: Progress) 
 
 
 @_maker(CropOptions, "Cropping")
-@click.argument("images", type=_PATH)
+@click.argument("images", type=_PLACE)
 def crop(images: Path, out: Path, options: CropOptions, progress: Progress) -> Summary:
     """Cut out the centre, or a box, of each image."""
     from translatekit_tools.prepare.cut import crop_images
@@ -171,7 +183,7 @@ def crop(images: Path, out: Path, options: CropOptions, progress: Progress) -> S
 
 
 @_maker(TileOptions, "Tiling")
-@click.argument("images", type=_PATH)
+@click.argument("images", type=_PLACE)
 def tile(images: Path, out: Path, options: TileOptions, progress: Progress) -> Summary:
     """Cut each image into tiles, which together show all of it."""
     from translatekit_tools.prepare.cut import tile_images
@@ -180,7 +192,7 @@ def tile(images: Path, out: Path, options: TileOptions, progress: Progress) -> S
 
 
 @_maker(SplitOptions, "Splitting")
-@click.argument("data", type=_PATH)
+@click.argument("data", type=_PLACE)
 def split(data: Path, out: Path, options: SplitOptions, progress: Progress) -> Summary:
     """Copy a dataset into train, val and test, with no near-duplicates across them.
 
@@ -192,7 +204,7 @@ def split(data: Path, out: Path, options: SplitOptions, progress: Progress) -> S
 
 
 @_maker(FramesOptions, "Extracting")
-@click.argument("videos", nargs=-1, required=True, type=_PATH, metavar="VIDEO...")
+@click.argument("videos", nargs=-1, required=True, type=_PLACE, metavar="VIDEO...")
 def frames(videos: tuple[Path, ...], out: Path, options: FramesOptions, progress: Progress) -> Summary:
     """Write the frames of videos as images, upright and with square pixels."""
     require("taking frames from videos", VIDEO)
@@ -202,7 +214,7 @@ def frames(videos: tuple[Path, ...], out: Path, options: FramesOptions, progress
 
 
 @_maker(LabelsOptions, "Converting")
-@click.argument("images", type=_PATH)
+@click.argument("images", type=_PLACE)
 def labels(images: Path, out: Path, options: LabelsOptions, progress: Progress) -> Summary:
     """Turn index images into coloured label maps, or back."""
     from translatekit_tools.prepare.labels import convert_labels
@@ -211,8 +223,8 @@ def labels(images: Path, out: Path, options: LabelsOptions, progress: Progress) 
 
 
 @_maker(VolumeOptions, "Slicing")
-@click.argument("a", type=_PATH)
-@click.argument("b", type=_PATH, required=False)
+@click.argument("a", type=_PLACE)
+@click.argument("b", type=_PLACE, required=False)
 def volume(a: Path, b: Path | None, out: Path, options: VolumeOptions, progress: Progress) -> Summary:
     """Cut volumes into training slices: DICOM series and NIfTI files, alone or in pairs such as MR and CT.
 
@@ -225,8 +237,8 @@ def volume(a: Path, b: Path | None, out: Path, options: VolumeOptions, progress:
 
 
 @_maker(TilesOptions, "Tiling")
-@click.argument("a", type=_PATH)
-@click.argument("b", type=_PATH, required=False)
+@click.argument("a", type=_PLACE)
+@click.argument("b", type=_PLACE, required=False)
 def tiles(a: Path, b: Path | None, out: Path, options: TilesOptions, progress: Progress) -> Summary:
     """Cut whole slides and GeoTIFF into training tiles, background and nodata left out.
 
@@ -239,7 +251,7 @@ def tiles(a: Path, b: Path | None, out: Path, options: TilesOptions, progress: P
 
 
 @prepare.command()
-@click.argument("data", type=_PATH)
+@click.argument("data", type=_PLACE)
 @rich_click.option("--strict", is_flag=True, help="Warnings count as errors.", panel="Output")
 @rich_click.option("--json", "as_json", is_flag=True, help="Print one JSON object.", panel="Output")
 def check(data: Path, as_json: bool, strict: bool, **params: Any) -> None:
@@ -316,13 +328,18 @@ def _progress(what: str) -> Iterator[Progress]:
         raise click.Abort from None
 
 
-def _finish(summary: Summary, out: Path, as_json: bool) -> None:
+def _finish(summary: Summary, folder: Path, out: str, as_json: bool) -> None:
+    """Say what was done in a folder, which is shown as the place that the user named."""
+
+    def named(text: str) -> str:
+        return text.replace(str(folder), out) if is_uri(out) else text
+
     for path, reason in summary.failed:
-        say(f"{path}: {reason}")
+        say(named(f"{path}: {reason}"))
     for note in summary.notes:
-        say(note)
+        say(named(note))
     if as_json:
-        click.echo(json.dumps(summary.to_dict(), indent=2))
+        click.echo(named(json.dumps(summary.to_dict(), indent=2)))
     elif summary.written or summary.skipped:
         echo(out)
     skipped = f", {len(summary.skipped)} were there from an earlier run" if summary.skipped else ""

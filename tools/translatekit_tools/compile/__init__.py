@@ -23,7 +23,7 @@ class CompileReport:
     """What was compiled.
 
     Attributes:
-        path: the file that was written.
+        path: the file that was written, or its address.
         backend, precision: what it was compiled for.
         parity: the fields of `translatekit_tools.backends.parity.Parity`.
         checked_on: where the images of the comparison are from.
@@ -32,7 +32,7 @@ class CompileReport:
         details: what the backend says: shapes, versions, calibration.
     """
 
-    path: Path
+    path: Path | str
     backend: str
     precision: str
     parity: dict[str, Any]
@@ -53,7 +53,7 @@ def compile_model(
 
     Args:
         model: a model file, a run's folder, or an ``.onnx`` in fp32 that this function wrote.
-        out: the file to write; its suffix says for which backend.
+        out: the file to write, or its address; its suffix says for which backend.
         progress: told what is being done.
         options: fields of `translatekit_tools.backends.options.CompileOptions`.
 
@@ -68,11 +68,14 @@ def compile_model(
     from translatekit.model_file import find_model
     from translatekit.options import check_options
     from translatekit.requirements import require
+    from translatekit.storage import is_uri
     from translatekit_tools.backends.options import CompileOptions
     from translatekit_tools.backends.parity import compare
     from translatekit_tools.compile.images import find_folder, sample_images
     from translatekit_tools.compile.source import Source, source_requires
 
+    if is_uri(out):
+        return _compile_to(model, str(out), progress, options)
     start = time.perf_counter()
     progress = progress or (lambda text, share: None)
     checked = CompileOptions(**check_options(CompileOptions, options, "compile_model()"))
@@ -135,6 +138,37 @@ def compile_model(
         bytes=size,
         details=details,
     )
+
+
+def _compile_to(
+    model: str | Path, out: str, progress: Progress | None, options: dict[str, Any]
+) -> CompileReport:
+    """Compile into a temporary folder, and commit what belongs to the model first and the model itself last."""
+    from translatekit.errors import OptionError, TranslatekitError
+    from translatekit.storage import open_sink, shown
+
+    folder, _, name = out.rpartition("/")
+    sink = open_sink(folder)
+
+    def refuse_existing(names: list[str]) -> None:
+        found = [sink.uri_of(name) for name in names if sink.stat(name) is not None]
+        if found and not options.get("force"):
+            raise OptionError(
+                f"{found[0]} exists already and is not overwritten: pass --force, or choose another name with -o"
+            )
+
+    refuse_existing([name])
+    with tempfile.TemporaryDirectory(prefix="translatekit-") as local:
+        made = Path(local) / name
+        try:
+            report = compile_model(model, made, progress=progress, **options)
+        except TranslatekitError as error:
+            raise type(error)(str(error).replace(str(made), shown(out))) from None
+        files = sorted(made.parent.iterdir(), key=lambda file: file.name == name)
+        refuse_existing([file.name for file in files])
+        for file in files:
+            sink.commit(file.name, file)
+    return replace(report, path=sink.uri_of(name))
 
 
 def find_backend(out: Path, name: str | None = None) -> BackendSpec:

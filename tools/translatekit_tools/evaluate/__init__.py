@@ -40,19 +40,20 @@ def evaluate(
             cannot be written.
     """
     from translatekit.options import check_options
+    from translatekit.storage import local_copy, local_file, local_folder
     from translatekit_tools.evaluate.measure import measure
     from translatekit_tools.evaluate.options import EvaluateOptions
 
     checked = EvaluateOptions(**check_options(EvaluateOptions, options, "evaluate"))
     evaluation = measure(
-        [Path(path).expanduser() for path in (model, *compare)],
-        None if data is None else Path(data).expanduser(),
+        [local_copy(path) for path in (model, *compare)],
+        None if data is None else local_folder(data),
         checked,
-        videos=[Path(path).expanduser() for path in temporal],
+        videos=[local_file(path) for path in temporal],
         progress=progress or (lambda done, total: None),
     )
     if checked.report:
         from translatekit_tools.evaluate.page import write_report
 
-        write_report(Path(checked.report).expanduser(), evaluation)
+        write_report(checked.report, evaluation)
     return evaluation

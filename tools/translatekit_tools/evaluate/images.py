@@ -20,6 +20,7 @@ from translatekit.images.codec import ValueCodec
 from translatekit.interfaces import SIDES, DataOptions, Dataset
 from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
+from translatekit.storage import local_folder
 from translatekit_tools.evaluate.models import run_of
 from translatekit_tools.evaluate.options import EvaluateOptions
 
@@ -121,7 +122,7 @@ def choose_data(
         own = config.options.dataset_options if options.dataset in (None, trained_on) else {}
         name = options.dataset or trained_on
         if config.data is not None:
-            root = Path(config.data)
+            root = local_folder(config.data)
             if not root.is_dir():
                 raise DataError(f"the run's data, {root}, are not there any more: name their folder as DATA")
         options = replace(options, dataset_options={**own, **options.dataset_options})

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from translatekit.metrics import better, metric_label
-from translatekit.storage import write_atomically
+from translatekit.storage import write_file
 from translatekit.training.report.figures import short_number
 from translatekit.training.report.page import render
 from translatekit_tools.evaluate.result import Evaluation, Example
@@ -27,11 +27,11 @@ _NOT_COUNTED = np.uint8(96)
 _TITLES = {"best": "Best", "worst": "Worst", "first": "Examples"}
 
 
-def write_report(path: Path, evaluation: Evaluation) -> None:
-    """Write the page; it refers to nothing outside of itself.
+def write_report(place: str | Path, evaluation: Evaluation) -> None:
+    """Write the page to a path or an address; it refers to nothing outside of itself.
 
     Raises:
-        ModelFileError: it cannot be written.
+        StorageError: it cannot be written.
     """
     title = f"{evaluation.models[0].name} on {evaluation.data}"
     if len(evaluation.models) > 1:
@@ -46,7 +46,7 @@ def write_report(path: Path, evaluation: Evaluation) -> None:
         galleries=_galleries(evaluation.examples),
         full_error=_FULL_ERROR if paired else None,
     )
-    write_atomically(path, page.encode())
+    write_file(place, page.encode())
 
 
 def text_of(estimate: Estimate, signed: bool = False) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from translatekit.model_file import find_model, read_info
+from translatekit.storage import local_copy
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher
 from translatekit_tools.paint.examples import Examples
@@ -86,8 +87,8 @@ def find_directions(model: str | Path, options: RunOptions) -> dict[str, Path]:
     Raises:
         ModelFileError, OptionError: as `translatekit.model_file.find_model`.
     """
-    main = find_model(model, options.direction, best=options.best)
-    folder = Path(model).expanduser()
+    folder = local_copy(model)
+    main = find_model(folder, options.direction, best=options.best)
     if not folder.is_dir():
         return {"": main}
     pattern = "best*.safetensors" if options.best else "model*.safetensors"
