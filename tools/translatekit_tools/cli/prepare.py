@@ -13,6 +13,7 @@ import click
 import rich_click
 
 from translatekit.cli.options import collect, options_from_dataclass
+from translatekit.errors import DataError
 from translatekit.requirements import VIDEO, require
 from translatekit.storage import is_uri, local_place, shown, written_folder
 from translatekit.terminal import echo, say, stderr
@@ -38,17 +39,6 @@ if TYPE_CHECKING:
     from translatekit_tools.prepare.work import Progress, Summary
 
 
-class _Place(click.ParamType):
-    """The path of an input; where an address is given, that of a local copy, of a file or of all of a folder."""
-
-    name = "place"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """The path."""
-        return local_place(value)
-
-
-_PLACE = _Place()
 _SHOWN = 20  # findings of one kind on the terminal
 
 _output = rich_click.option(
@@ -96,7 +86,8 @@ def _maker(
         def callback(out: str, as_json: bool, **params: Any) -> None:
             options = options_class(**collect(options_class, params))
             own = {field.name for field in fields(options_class)}
-            inputs = {name: value for name, value in params.items() if name not in own}
+            given = {name: value for name, value in params.items() if name not in own}
+            inputs = {name: _local(value, out) for name, value in given.items()}
             with written_folder(out) as folder, _progress(doing) as progress:
                 summary = make(**inputs, out=folder, options=options, progress=progress)
             _finish(summary, folder, shown(out), as_json)
@@ -107,6 +98,20 @@ def _maker(
         return _with_options(command, options_class)
 
     return decorate
+
+
+def _local(given: Any, out: str) -> Any:
+    """The paths of inputs; those of local copies where addresses are given.
+
+    Raises:
+        DataError: the output lies among them, where a second run would take it.
+        StorageError: an address cannot be read.
+    """
+    if isinstance(given, tuple):
+        return tuple(_local(one, out) for one in given)
+    if given is not None and is_uri(given) and f"{out.rstrip('/')}/".startswith(f"{given.rstrip('/')}/"):
+        raise DataError(f"the output {out} lies in {given}, whose images are read: choose a place beside it")
+    return None if given is None else local_place(given)
 
 
 def _with_options(command: click.Command, options_class: type[Any]) -> click.Command:
@@ -121,8 +126,8 @@ def _place(param: click.Parameter) -> int:
 
 
 @_maker(PairsOptions, "Pairing")
-@click.argument("a", type=_PLACE)
-@click.argument("b", type=_PLACE)
+@click.argument("a", type=click.Path())
+@click.argument("b", type=click.Path())
 def pairs(a: Path, b: Path, out: Path, options: PairsOptions, progress: Progress) -> Summary:
     """Join two folders whose files belong together: by their names, or numbers, order, a pattern or a table.
 
@@ -134,7 +139,7 @@ def pairs(a: Path, b: Path, out: Path, options: PairsOptions, progress: Progress
 
 
 @_maker(SegmentOptions, "Segmenting")
-@click.argument("photos", type=_PLACE)
+@click.argument("photos", type=click.Path())
 def segment(photos: Path, out: Path, options: SegmentOptions, progress: Progress) -> Summary:
     """Make label maps of photographs by k-means over colour, with one palette for all.
 
@@ -147,7 +152,7 @@ def segment(photos: Path, out: Path, options: SegmentOptions, progress: Progress
 
 
 @_maker(EdgesOptions, "Drawing")
-@click.argument("photos", type=_PLACE)
+@click.argument("photos", type=click.Path())
 def edges(photos: Path, out: Path, options: EdgesOptions, progress: Progress) -> Summary:
     """Draw the edges of photographs: A the drawing, black on white, B the photograph."""
     from translatekit_tools.prepare.convert import make_edges
@@ -156,7 +161,7 @@ def edges(photos: Path, out: Path, options: EdgesOptions, progress: Progress) ->
 
 
 @_maker(DatasetOptions, "Converting")
-@click.argument("photos", type=_PLACE)
+@click.argument("photos", type=click.Path())
 def gray(photos: Path, out: Path, options: DatasetOptions, progress: Progress) -> Summary:
     """Make gray versions: A the gray image, B the photograph."""
     from translatekit_tools.prepare.convert import make_gray
@@ -165,7 +170,7 @@ def gray(photos: Path, out: Path, options: DatasetOptions, progress: Progress) -
 
 
 @_maker(ResizeOptions, "Resizing")
-@click.argument("images", type=_PLACE)
+@click.argument("images", type=click.Path())
 def resize(images: Path, out: Path, options: ResizeOptions, progress: Progress) -> Summary:
     """Resize images."""
     from translatekit_tools.prepare.cut import resize_images
@@ -174,7 +179,7 @@ def resize(images: Path, out: Path, options: ResizeOptions, progress: Progress) 
 
 
 @_maker(CropOptions, "Cropping")
-@click.argument("images", type=_PLACE)
+@click.argument("images", type=click.Path())
 def crop(images: Path, out: Path, options: CropOptions, progress: Progress) -> Summary:
     """Cut out the centre, or a box, of each image."""
     from translatekit_tools.prepare.cut import crop_images
@@ -183,7 +188,7 @@ def crop(images: Path, out: Path, options: CropOptions, progress: Progress) -> S
 
 
 @_maker(TileOptions, "Tiling")
-@click.argument("images", type=_PLACE)
+@click.argument("images", type=click.Path())
 def tile(images: Path, out: Path, options: TileOptions, progress: Progress) -> Summary:
     """Cut each image into tiles, which together show all of it."""
     from translatekit_tools.prepare.cut import tile_images
@@ -192,7 +197,7 @@ def tile(images: Path, out: Path, options: TileOptions, progress: Progress) -> S
 
 
 @_maker(SplitOptions, "Splitting")
-@click.argument("data", type=_PLACE)
+@click.argument("data", type=click.Path())
 def split(data: Path, out: Path, options: SplitOptions, progress: Progress) -> Summary:
     """Copy a dataset into train, val and test, with no near-duplicates across them.
 
@@ -204,7 +209,7 @@ def split(data: Path, out: Path, options: SplitOptions, progress: Progress) -> S
 
 
 @_maker(FramesOptions, "Extracting")
-@click.argument("videos", nargs=-1, required=True, type=_PLACE, metavar="VIDEO...")
+@click.argument("videos", nargs=-1, required=True, type=click.Path(), metavar="VIDEO...")
 def frames(videos: tuple[Path, ...], out: Path, options: FramesOptions, progress: Progress) -> Summary:
     """Write the frames of videos as images, upright and with square pixels."""
     require("taking frames from videos", VIDEO)
@@ -214,7 +219,7 @@ def frames(videos: tuple[Path, ...], out: Path, options: FramesOptions, progress
 
 
 @_maker(LabelsOptions, "Converting")
-@click.argument("images", type=_PLACE)
+@click.argument("images", type=click.Path())
 def labels(images: Path, out: Path, options: LabelsOptions, progress: Progress) -> Summary:
     """Turn index images into coloured label maps, or back."""
     from translatekit_tools.prepare.labels import convert_labels
@@ -223,8 +228,8 @@ def labels(images: Path, out: Path, options: LabelsOptions, progress: Progress) 
 
 
 @_maker(VolumeOptions, "Slicing")
-@click.argument("a", type=_PLACE)
-@click.argument("b", type=_PLACE, required=False)
+@click.argument("a", type=click.Path())
+@click.argument("b", type=click.Path(), required=False)
 def volume(a: Path, b: Path | None, out: Path, options: VolumeOptions, progress: Progress) -> Summary:
     """Cut volumes into training slices: DICOM series and NIfTI files, alone or in pairs such as MR and CT.
 
@@ -237,8 +242,8 @@ def volume(a: Path, b: Path | None, out: Path, options: VolumeOptions, progress:
 
 
 @_maker(TilesOptions, "Tiling")
-@click.argument("a", type=_PLACE)
-@click.argument("b", type=_PLACE, required=False)
+@click.argument("a", type=click.Path())
+@click.argument("b", type=click.Path(), required=False)
 def tiles(a: Path, b: Path | None, out: Path, options: TilesOptions, progress: Progress) -> Summary:
     """Cut whole slides and GeoTIFF into training tiles, background and nodata left out.
 
@@ -251,10 +256,10 @@ def tiles(a: Path, b: Path | None, out: Path, options: TilesOptions, progress: P
 
 
 @prepare.command()
-@click.argument("data", type=_PLACE)
+@click.argument("data", type=click.Path())
 @rich_click.option("--strict", is_flag=True, help="Warnings count as errors.", panel="Output")
 @rich_click.option("--json", "as_json", is_flag=True, help="Print one JSON object.", panel="Output")
-def check(data: Path, as_json: bool, strict: bool, **params: Any) -> None:
+def check(data: str, as_json: bool, strict: bool, **params: Any) -> None:
     """Look at a dataset as a careful person would before training.
 
     Unreadable files, files without partner, pairs of two sizes or places, images without data and images in two splits
@@ -264,7 +269,7 @@ def check(data: Path, as_json: bool, strict: bool, **params: Any) -> None:
     from translatekit_tools.prepare.check import check_data
 
     with _progress("Checking") as progress:
-        report = check_data(data, CheckOptions(**collect(CheckOptions, params)), progress)
+        report = check_data(local_place(data), CheckOptions(**collect(CheckOptions, params)), progress)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:
