@@ -184,6 +184,10 @@ class Manifest:
         self._records, self._index = Records(self.sink, _STEM), Index()
         self._claims, self._claimed = Records(self.sink, _CLAIMS), Index()
         self._claims_name = f"{_CLAIMS}{writer}.jsonl"
+        self._unsettled: set[int] = (
+            set()
+        )  # outputs that were claimed and are not looked at yet, by their digests
+        self._old_claims: set[str] = set()
         self._log: AppendLog | None = None
         self._claims_log: AppendLog | None = None
         self._outputs: Index | None = None
@@ -223,6 +227,7 @@ class Manifest:
             if self.is_local:
                 return
             claims = [Claim(**record) for _, record in self._claims.new() if record.keys() == _CLAIM]
+            self._unsettled.update(digest(claim.output) for claim in claims)
             for claim in sorted(claims, key=lambda claim: claim.time):  # of several writers
                 self._claimed.add(
                     claim.output, digest(claim.stamp, claim.model_hash, claim.options_hash), claim.before
@@ -350,13 +355,18 @@ class Manifest:
             StorageError: it cannot be written.
         """
         if self._claims_log is None:
+            self._old_claims = set(self._segments_of_claims())
             self._claims_log = self.sink.append_log(self._claims_name)
         for claim in claims:
             self._claims_log.append(asdict(claim))
         self._claims_log.flush()
 
+    def settle(self, output: str) -> None:
+        """Take note that what an earlier run has claimed of that name is known by now, or will be claimed anew."""
+        self._unsettled.discard(digest(output))
+
     def close(self) -> None:
-        """Write what waits. A run that ends so needs its claims no more.
+        """Write what waits, and remove the claims that are needed no more.
 
         Raises:
             StorageError: it cannot be written.
@@ -364,12 +374,17 @@ class Manifest:
         if self._log is not None:
             self._log.close()
         self.unfinished.close()
-        if not self.is_local:
-            stem = self._claims_name.removesuffix(".jsonl")
-            own = re.compile(rf"{re.escape(stem)}\.\d+\.jsonl")
-            for item in list(self.sink.list(f"{stem}.")):
-                if own.fullmatch(item.name):
-                    self.sink.delete(item.name)
+        if self._claims_log is not None:
+            # Those of a run that was killed stay until another has come to all of their outputs.
+            kept = self._old_claims if self._unsettled else set()
+            for name in self._segments_of_claims():
+                if name not in kept:
+                    self.sink.delete(name)
+
+    def _segments_of_claims(self) -> list[str]:
+        stem = self._claims_name.removesuffix(".jsonl")
+        own = re.compile(rf"{re.escape(stem)}\.\d+\.jsonl")
+        return [item.name for item in self.sink.list(f"{stem}.") if own.fullmatch(item.name)]
 
 
 def _state_of(record: dict[str, Any]) -> int:

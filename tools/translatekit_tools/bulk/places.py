@@ -11,7 +11,7 @@ from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import image_suffixes, is_image, suffix_of
 from translatekit.storage import Item, Sink, Source, is_uri, open_sink, open_source
 from translatekit_tools.bulk.find import NO_IMAGES, Job, Stored, mirror, output_suffix, suffix_as_written
-from translatekit_tools.bulk.kinds import VIDEO_SUFFIXES, is_animation, is_slice
+from translatekit_tools.bulk.kinds import ANIMATION_SUFFIXES, VIDEO_SUFFIXES, is_animation, is_slice
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, manifest_name
 from translatekit_tools.bulk.options import RunOptions
 
@@ -54,7 +54,9 @@ class Names:
         if suffix.lower() not in self._readable and source.path is not None:  # the folder of a series
             return mirror(source.path / name, Path(name), self._options).as_posix()
         made, moving = (output_suffix(suffix, self._options, moves) for moves in (False, True))
-        if made != moving:  # GIF and the like: a still one becomes a PNG
+        if (
+            made != moving and suffix.lower() in ANIMATION_SUFFIXES
+        ):  # GIF and the like: a still one becomes a PNG
             with source.open(name) as file:
                 made = moving if is_animation(Path(name), file) else made
         return name[: len(name) - len(suffix)] + (self._options.suffix or "") + made

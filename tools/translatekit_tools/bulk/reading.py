@@ -32,6 +32,7 @@ def look(session: Session, job: Job) -> bool:
         job.state = manifest.output_state(job.output_name)
         return manifest.is_current(job.output_name, job.stamp, job.state, session.made_with)
     job.state = manifest.output_state(job.target.name)
+    manifest.settle(job.target.name)
     if options.force or options.verify:
         return False
     if manifest.is_current(job.target.name, job.stamp, job.state, session.made_with):

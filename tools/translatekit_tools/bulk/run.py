@@ -59,7 +59,8 @@ def _find(
     """The jobs, and how many there are; 0 where they are listed while they are done."""
     if are_places(inputs, out):
         found = find_place_jobs(inputs, out, options)
-        found.manifest.list_outputs()
+        if not found.manifest.is_local:
+            found.manifest.list_outputs()
         summary.left_out = found.left_out
         return found, 0
     findings = find_jobs(inputs, out, options)

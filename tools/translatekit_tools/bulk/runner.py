@@ -91,6 +91,8 @@ class Runner:
         while len(singles) + len(retries) < _DEFERRED and (found := next(looked, None)) is not None:
             job, is_current = found
             if is_current:
+                if (task := Task(0, job)).attempts:
+                    task.finish("skipped")
                 done.append(job)
                 if len(done) < _TOGETHER:
                     continue
@@ -124,7 +126,7 @@ class Runner:
         for job in jobs:
             self._manifests[id(job.manifest)] = job.manifest
             if job.origin is None and job.target is None:
-                yield job, look(self._session, job) and not Task(0, job).attempts
+                yield job, look(self._session, job)
                 continue
             stored.append(job)
             if len(stored) == limit:
@@ -149,7 +151,7 @@ class Runner:
 
     def _look(self, job: Job) -> bool:
         try:
-            return look(self._session, job) and not Task(0, job).attempts
+            return look(self._session, job)
         except TranslatekitError as error:
             job.problem = str(error)
             return False
