@@ -79,8 +79,8 @@ def make_environment(python: str, folder: Path, *packages: str, compiled: bool =
     """
     call(python, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
     pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python"]
-    flags = [] if compiled else ["--no-compile"]
-    call(*pip, "install", "--quiet", "--timeout", "180", *flags, *packages, cwd=folder.parent)
+    compiling = "--compile" if compiled else "--no-compile"
+    call(*pip, "install", "--quiet", "--timeout", "180", compiling, *packages, cwd=folder.parent)
     call(*pip, "check", cwd=folder.parent)
     return folder / "bin"
 

@@ -189,7 +189,7 @@ def run_program(
     return run_python("-m", "translatekit", *arguments, site=site, cwd=cwd, **environment)
 
 
-def run_programs(*commands: Sequence[str | Path], site: Path | None = None) -> str:
+def run_programs(*commands: Sequence[str | Path], site: Path | None = None, cwd: Path | None = None) -> str:
     """What commands print, run one after the other in one process of their own, whose start takes longest.
 
     It ends at the first that fails.
@@ -203,7 +203,7 @@ for words in {[[str(word) for word in words] for words in commands]!r}:
     except SystemExit as end:
         assert not end.code, words
 """
-    done = run_python("-c", code, site=site)
+    done = run_python("-c", code, site=site, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fakes import pip_install, run_program, run_python, write_fake
+from tests.fakes import pip_install, run_program, run_programs, run_python, write_fake
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +49,15 @@ def test_help_imports_neither_numpy_nor_pillow(site: Path) -> None:
 @pytest.mark.slow
 def test_it_is_trained_on_prepared_and_translated(site: Path, images: Path, tmp_path: Path) -> None:
     size = ("--crop-size", "32", "--load-size", "32", "-G", "width=2", "-D", "width=4")
-    run = str(tmp_path / "run")
-    for command in (
-        ("prepare", "check", str(images)),
-        (
-            *("train", "pix2pix", str(images), "--dataset", "single", "--generator", "resnet"),
-            *("--max-steps", "2", *size, "-o", run),
-        ),
-        ("run", str(images / "train"), "--model", run, "-o", str(tmp_path / "out")),
-    ):
-        done = run_program(*command, site=site, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+    run = tmp_path / "run"
+    train = ["train", "pix2pix", images, "--dataset", "single", "--generator", "resnet", "--max-steps", "2"]
+    run_programs(
+        ["prepare", "check", images],
+        [*train, *size, "-o", run],
+        ["run", images / "train", "--model", run, "-o", tmp_path / "out"],
+        site=site,
+        cwd=tmp_path,
+    )
     made = sorted((tmp_path / "out").glob("*.levels"))
     assert [path.name for path in made] == [f"{number}.levels" for number in range(4)]
     assert made[0].read_bytes().startswith(b"LEVELS 32 32 3\n")

@@ -86,6 +86,8 @@ def test_every_method_trains_on_two_devices_by_itself(
             ("cyclegan", unpaired, {"blocks": 1, "width": 4, "norm": norm}),
             ("cgan", labelled, {"width": 4}),
         ):
+            if method == "cgan" and norm != "batch":
+                continue  # its networks have no such choice
             own = {"discriminator_options": {"width": 4}, "batch_size": 2} if method == "cgan" else networks
             output = str(tmp_path / f"{method}-{norm}")
             options = {**small, "generator_options": generator, **own, "output": output}
