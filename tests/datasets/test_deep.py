@@ -128,6 +128,12 @@ def test_other_images_are_not_taken_for_class_numbers(tmp_path: Path) -> None:
     assert find_remarks(save(tmp_path, [np.repeat(label_map(19, 0)[:, :, None], 3, axis=2)])) == []
 
 
+def test_slices_of_one_value_say_nothing_of_classes(tmp_path: Path) -> None:
+    empty = [np.full((9, 9), value, np.uint8) for value in (3, 3, 2, 1)]
+    assert find_remarks(save(tmp_path, empty)) == []
+    assert len(find_remarks(save(tmp_path, [*empty, label_map(4, 0)]))) == 1
+
+
 def test_class_numbers_are_said_when_a_dataset_is_opened_for_training(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(label_map(19, 0)).save(buffer, "PNG")

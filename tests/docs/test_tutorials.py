@@ -145,3 +145,25 @@ def follow(page: Path, capfd: pytest.CaptureFixture[str]) -> None:
             continue
         quick = shlex.split(QUICK[step[1]]) if step[0] == "train" else []
         assert run_here(*step, *quick) == 0, f"{shlex.join(step)}\n{capfd.readouterr()}"
+
+
+EXTRAS = {
+    "train": r"translatekit (train|evaluate|sample) ",
+    "prepare": r"translatekit prepare ",
+    "compile": r"translatekit compile ",
+    "openvino": r"\.xml\b",
+    "onnx": r"\.onnx\b",
+    "paint": r"translatekit paint ",
+    "video": r"\.mp4\b",
+    "medical": r"\.nii\b",
+    "geo": r"\brasterio\b",
+}
+
+
+@pytest.mark.parametrize("path", sorted(TUTORIALS.glob("*.md")), ids=lambda path: path.stem)
+def test_each_tutorial_says_what_to_install(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    (installed,) = re.findall(r"pip install 'translatekit\[([a-z,]+)\]'", text)
+    commands = "\n".join(re.findall(r"```\w*\n(.*?)```", text, flags=re.DOTALL))
+    needed = {extra for extra, sign in EXTRAS.items() if re.search(sign, commands)}
+    assert set(installed.split(",")) >= needed

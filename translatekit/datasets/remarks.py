@@ -73,6 +73,7 @@ def _highest_class(files: Sequence[Path | Stored]) -> int | None:
     """
     seen: set[int] = set()
     equal = pairs = 0
+    is_varied = False  # an empty slice of one value says nothing
     for path in files:
         try:
             pixels = read_levels(path).pixels
@@ -82,12 +83,14 @@ def _highest_class(files: Sequence[Path | Stored]) -> int | None:
             return None
         white = 255 if pixels.dtype == np.uint8 else 65535
         values = pixels[:, :, 0].astype(np.int64) if white == 255 else np.rint(pixels[:, :, 0] * white)
-        seen |= {int(value) for value in np.unique(values)} - {white}
+        found = np.unique(values)
+        is_varied |= len(found) > 1
+        seen |= {int(value) for value in found} - {white}
         if max(seen, default=0) > _MAX_CLASSES:
             return None
         across, down = np.diff(values, axis=1) == 0, np.diff(values, axis=0) == 0
         equal += int(across.sum() + down.sum())
         pairs += across.size + down.size
     top = max(seen, default=0)
-    is_labels = top > 0 and len(seen) * 4 >= top and equal >= _FLAT * max(pairs, 1)
+    is_labels = is_varied and top > 0 and len(seen) * 4 >= top and equal >= _FLAT * max(pairs, 1)
     return top if is_labels else None

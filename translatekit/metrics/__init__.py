@@ -80,10 +80,18 @@ def find_metric(name: str) -> MetricSpec | None:
     return None
 
 
-def metric_label(name: str) -> str:
-    """A metric's name as it is written, such as ``MS-SSIM``; what stands around it is kept."""
+def metric_label(name: str, unit: str = "") -> str:
+    """A metric's name as it is written, such as ``MS-SSIM``; what stands around it is kept.
+
+    Args:
+        name: of the metric.
+        unit: of the images that are measured: a metric in their unit says so, as in ``L1 (HU)``.
+    """
     spec = find_metric(name)
-    return name if spec is None else name.replace(spec.name, spec.label or spec.name)
+    if spec is None:
+        return name
+    label = name.replace(spec.name, spec.label or spec.name)
+    return f"{label} ({unit})" if unit and spec.unit == "image" else label
 
 
 def better(name: str) -> Literal["higher", "lower", ""]:

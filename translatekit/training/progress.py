@@ -61,8 +61,8 @@ class Report:
     def train(self, step: int, epoch: int, values: Mapping[str, float], lr: float, rate: float) -> None:
         """Log the means of losses and accuracies since the last time, and images a second."""
 
-    def validation(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log what the validation images gave."""
+    def validation(self, step: int, epoch: int, metrics: Mapping[str, float], unit: str = "") -> None:
+        """Log what the validation images, whose values are in a unit, gave."""
 
     def samples(self, step: int, epoch: int, grid: Any, diversity: Mapping[str, float]) -> None:
         """Keep a grid of sample images (a PIL image), and log how unlike each other the outputs are."""
@@ -177,9 +177,15 @@ class Reporter(Report):
                 f"{rate:.1f} images/s {_clock(left)} left: {' '.join(texts)}"
             )
 
-    def validation(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Log what the validation images gave."""
-        self._write(kind="validation", step=step, epoch=epoch, metrics=dict(metrics))
+    def validation(self, step: int, epoch: int, metrics: Mapping[str, float], unit: str = "") -> None:
+        """Log what the validation images, whose values are in a unit, gave."""
+        self._write(
+            kind="validation",
+            step=step,
+            epoch=epoch,
+            metrics=dict(metrics),
+            **({"unit": unit} if unit else {}),
+        )
         self._scalars("validation", metrics, step)
         text = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self.say(f"epoch {epoch + 1}/{self.epochs} validation: {text}")

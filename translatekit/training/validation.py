@@ -35,7 +35,7 @@ def validate(training: Training, report: Report) -> None:
             network, loader, str(main.input), main.target, spec, training.fabric.to_device
         )
         epoch = progress.epoch - (progress.images == 0)  # an epoch just ended counts as itself
-        report.validation(progress.step, epoch, training.metrics)
+        report.validation(progress.step, epoch, training.metrics, spec.unit)
         progress.since_best += 1
         if validator.score(training.metrics) < progress.best:
             progress.best, progress.since_best = validator.score(training.metrics), 0

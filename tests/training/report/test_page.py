@@ -143,3 +143,13 @@ def test_the_page_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path: Path)
     parsed_run(tmp_path / "run", [train_line(1)])
     parsed_run(tmp_path / "run", [train_line(1), train_line(2)])
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["index.html", "metrics.jsonl"]
+
+
+def test_figures_in_the_unit_of_the_images_say_so(tmp_path: Path) -> None:
+    line = {"kind": "validation", "step": 10, "epoch": 0, "metrics": {"l1": 81.5, "psnr": 30.0}, "unit": "HU"}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    write_index(tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert "<dt>Best validation L1</dt><dd>81.5 <small>HU</small></dd>" in page
+    assert "L1 (HU)" in page
+    assert "PSNR (HU)" not in page

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from translatekit.metrics import find_metric, metric_label
+from translatekit.metrics import metric_label
 from translatekit_tools.evaluate.statistics import Estimate
 
 
@@ -89,9 +89,7 @@ class Evaluation:
 
     def label(self, name: str) -> str:
         """What a metric is called in tables, with the unit where it is that of the images."""
-        spec = find_metric(name)
-        in_unit = bool(self.unit) and spec is not None and spec.unit == "image"
-        return f"{metric_label(name)} ({self.unit})" if in_unit else metric_label(name)
+        return metric_label(name, self.unit)
 
     def names(self) -> list[str]:
         """The metrics that any model has, in order."""

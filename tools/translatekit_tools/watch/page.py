@@ -155,7 +155,9 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 def _charts(runs: Sequence[Run], family: Family) -> list[Chart]:
     """A chart for each name of a family, with a curve a run, in the same colour everywhere."""
     names = dict.fromkeys(curve.name for run in runs for curve in run.log.curves(family.name))
-    return [Chart(metric_label(name), _curves(runs, family, name), family) for name in names]
+    units = {run.log.unit for run in runs}
+    unit = units.pop() if len(units) == 1 else ""
+    return [Chart(metric_label(name, unit), _curves(runs, family, name), family) for name in names]
 
 
 def _curves(runs: Sequence[Run], family: Family, name: str) -> list[Series]:

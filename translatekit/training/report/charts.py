@@ -99,7 +99,9 @@ class Chart:
 
 def charts_of(log: Log) -> dict[str, list[Chart]]:
     """The charts of one run by heading: one a validation metric, and one a family of what training logs."""
-    validation = [Chart(metric_label(curve.name), [curve], VALIDATION) for curve in log.curves("validation")]
+    validation = [
+        Chart(metric_label(curve.name, log.unit), [curve], VALIDATION) for curve in log.curves("validation")
+    ]
     training = [
         Chart(family.title, curves, family, wide=family.name == "loss")
         for family in TRAINING

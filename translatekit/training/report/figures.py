@@ -35,8 +35,8 @@ def key_figures(log: Log) -> dict[str, str]:
         values = [value for _, value in series.points]
         metric = find_metric(series.name)
         best = max(values) if metric and metric.better == "higher" else min(values)
-        unit = f" {metric.unit}" if metric and metric.unit not in ("", "image") else ""
-        figures[f"Best validation {metric_label(series.name)}"] = f"{short_number(best)}{unit}"
+        unit = "" if metric is None else log.unit if metric.unit == "image" else metric.unit
+        figures[f"Best validation {metric_label(series.name)}"] = f"{short_number(best)} {unit}".rstrip()
     for series in log.curves("accuracy"):
         figures[f"D accuracy, {series.name}"] = f"{100 * _latest(series.points):.0f} %"
     for series in log.curves("speed"):

@@ -40,12 +40,20 @@ class Series:
 
 @dataclass
 class Log:
-    """What `metrics.jsonl` held: curves by family and name, and events, in the order of their steps."""
+    """What `metrics.jsonl` held: curves by family and name, and events, in the order of their steps.
+
+    Attributes:
+        families: by name, curves by name.
+        events: steps and what happened.
+        step, epoch: of the last line.
+        unit: of the images that validation compares; empty where they have levels.
+    """
 
     families: dict[str, dict[str, Series]] = field(default_factory=dict)
     events: list[tuple[int, str]] = field(default_factory=list)
     step: int = 0
     epoch: int = 0
+    unit: str = ""
 
     def add(self, family: str, name: str, entry: Mapping[str, Any], value: Any, smooth: bool = True) -> None:
         """Lengthen a curve by the value of a line of the log, unless that is not a number."""
@@ -95,6 +103,7 @@ def _read_entry(log: Log, entry: Mapping[str, Any], step: int) -> None:
     elif entry["kind"] == "failure":
         log.events.append((step, f"{entry['loss']} became {entry['value']}: the run ended"))
     elif entry["kind"] == "validation":
+        log.unit = str(entry.get("unit", ""))
         for name, value in entry.get("metrics", {}).items():
             log.add("validation", name, entry, value, smooth=False)
     log.step = max(log.step, step)
