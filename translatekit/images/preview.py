@@ -55,13 +55,16 @@ def _places(names: list[str]) -> list[int]:
     return [0, 1, 2] if len(names) >= 3 else [0]
 
 
+def class_colours(spec: ImageSpec) -> tuple[tuple[int, int, int], ...]:
+    """The colour in which each class of a spec is shown: that of its palette, or one that differs from the others."""
+    if spec.palette:
+        return spec.palette
+    hues = (colorsys.hsv_to_rgb(place * _GOLDEN % 1.0, 0.6, 0.95) for place in range(len(spec.ids)))
+    return tuple((round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in hues)
+
+
 def _colours(spec: ImageSpec) -> np.ndarray:
     """(256, 3), uint8: the colour of each number; black for those that are no class."""
     table = np.zeros((256, 3), np.uint8)
-    for place, number in enumerate(spec.ids):
-        if spec.palette:
-            table[number] = spec.palette[place]
-        else:
-            bright = colorsys.hsv_to_rgb(place * _GOLDEN % 1.0, 0.6, 0.95)
-            table[number] = [round(255 * level) for level in bright]
+    table[list(spec.ids)] = class_colours(spec)
     return table

@@ -21,7 +21,7 @@ class Translated:
     """What became of one image.
 
     Attributes:
-        pixels: (H, W, C) uint8, as large as what came in.
+        pixels: (H, W, C) of the model's output, as large as what came in.
         queue_seconds: seconds until the model began.
         model_seconds: seconds of the model, for the whole batch.
         batch: how many images it was translated with, itself included.
@@ -40,9 +40,10 @@ class _Job:
     since: float = field(default_factory=time.perf_counter)
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """What those of one batch have in common."""
-        return self.request.fitted.pixels.shape
+    def shape(self) -> tuple[object, ...]:
+        """What those of one batch have in common: size, channels and dtype."""
+        pixels = self.request.fitted.pixels
+        return (*pixels.shape, pixels.dtype.str)
 
 
 class Batcher:
@@ -90,7 +91,7 @@ class Batcher:
         self._thread.shutdown(cancel_futures=True)
 
     async def translate(self, pixels: np.ndarray) -> Translated:
-        """Translate one image (H, W, C) uint8 of the model's channels, of any size.
+        """Translate one image (H, W, C) of the model's input, of any size.
 
         Raises:
             Exception: what the model raises for this image; other images of its batch are not concerned.

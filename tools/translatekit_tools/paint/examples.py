@@ -11,6 +11,7 @@ import numpy as np
 from translatekit.config import RunConfig
 from translatekit.errors import TranslatekitError
 from translatekit.images import encode_image, image_of
+from translatekit.images.preview import preview
 from translatekit.model_info import ModelInfo
 
 if TYPE_CHECKING:
@@ -37,7 +38,13 @@ class Examples:
         """An example as PNG, or None where the data are not here any more; they follow each other in a circle."""
         if self._images is None:
             return None
-        return _png(self._images.item(number % len(self._images))[1])
+        pixels = self.pixels(number)
+        assert pixels is not None
+        return self._png(pixels)
+
+    def pixels(self, number: int) -> np.ndarray | None:
+        """An example as the model takes it, (H, W, C) of its input; None as of `example`."""
+        return None if self._images is None else self._images.item(number % len(self._images)).source
 
     def surprise(self, seed: int) -> bytes | None:
         """Parts of two examples side by side as PNG, either mirrored half of the time; None as of `example`."""
@@ -49,7 +56,11 @@ class Examples:
             for _ in range(2)
         )
         seam = int(left.shape[1] * random.uniform(0.3, 0.7))
-        return _png(np.concatenate([left[:, :seam], right[:, seam:]], axis=1))
+        return self._png(np.concatenate([left[:, :seam], right[:, seam:]], axis=1))
+
+    def _png(self, pixels: np.ndarray) -> bytes:
+        seen = pixels if self._info.input.shown else preview(pixels, self._info.input)
+        return encode_image(image_of(np.ascontiguousarray(seen)), ".png")
 
     @cached_property
     def _images(self) -> Images | None:
@@ -78,7 +89,3 @@ class Examples:
             if len(images) and channels == self._info.input.count:
                 return images
         return None
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    return encode_image(image_of(np.ascontiguousarray(pixels)), ".png")

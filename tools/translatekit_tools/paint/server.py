@@ -17,7 +17,9 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
@@ -31,12 +33,23 @@ from starlette.types import Message
 from translatekit import __version__
 from translatekit.config import RunConfig
 from translatekit.datasets.palette import NEUTRAL, PaletteClass, find_palette
-from translatekit.errors import OptionError, TranslatekitError
-from translatekit.images import Image, UnreadableImageError, encode_image, image_of, read_levels, read_size
-from translatekit_tools.bulk.model import check_shown, open_model
+from translatekit.errors import DataError, OptionError, PluginError, TranslatekitError
+from translatekit.image_spec import ImageSpec
+from translatekit.images import Image, encode_image, fit_image, image_of, read_image, read_levels, read_size
+from translatekit.images.preview import class_colours, preview
+from translatekit_tools.bulk.model import open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher, Translated
 from translatekit_tools.paint.examples import Examples
+from translatekit_tools.paint.files import (
+    OpenedFile,
+    OpenedFiles,
+    controls,
+    drawn_spec,
+    read_page,
+    saved,
+    shown,
+)
 from translatekit_tools.paint.guard import LOCAL_NAMES, Guard
 from translatekit_tools.paint.models import LoadedModel, Models, find_directions
 from translatekit_tools.paint.options import PaintOptions
@@ -46,6 +59,7 @@ PAGE_FILES: dict[str, str] = {
     "style.css": "text/css; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
     "client.js": "text/javascript; charset=utf-8",
+    "files.js": "text/javascript; charset=utf-8",
     "painting.js": "text/javascript; charset=utf-8",
     "photos.js": "text/javascript; charset=utf-8",
     "raster.js": "text/javascript; charset=utf-8",
@@ -84,6 +98,7 @@ class _Service:
         self._limits = limits
         self._under_way = 0
         self._decoding = asyncio.Semaphore(limits.decoding)
+        self._files = OpenedFiles()
 
     async def health(self, request: Request) -> Response:
         return JSONResponse(
@@ -111,6 +126,107 @@ class _Service:
                 png = await asyncio.to_thread(make, number)
         return Response(status_code=204) if png is None else Response(png, media_type="image/png")
 
+    async def open(self, request: Request) -> Response:
+        """A file of any kind through the model: what it is, and the key that it is shown and saved by.
+
+        The body is the file, whose name is ``name=``; or it is one that is open, ``id=``; or ``example=N`` of the data.
+        ``page=K`` says which slice or page.
+        """
+        model = await self._model(request)
+        self._check_waiting(model.batcher)
+        self._under_way += 1
+        try:
+            data = b"" if {"id", "example"} & set(request.query_params) else await self._upload(request)
+            return await _unless_disconnected(request, self._opened(model, dict(request.query_params), data))
+        except ClientDisconnect:
+            return Response(status_code=_CLIENT_CLOSED)
+        finally:
+            self._under_way -= 1
+
+    async def _opened(self, model: LoadedModel, query: dict[str, str], data: bytes) -> Response:
+        batcher = model.batcher
+        began = time.perf_counter()
+        async with self._decoding:
+            file = await asyncio.to_thread(self._read, model, query, data)
+        if file is None:
+            return Response(status_code=204)
+        decoded = time.perf_counter()
+        try:
+            result = await batcher.translate(file.taken)
+        except TranslatekitError as error:
+            raise HTTPException(422, str(error)) from None
+        file.output = result.pixels
+        height, width = file.output.shape[:2]
+        answer = {
+            "id": self._files.add(file),
+            "name": file.name,
+            "page": file.page,
+            "pages": file.pages,
+            "width": width,
+            "height": height,
+            "kind": "" if file.image is None else str(file.image.spec),
+        }
+        timing = _server_timing(decoded - began, result, 0.0)
+        return JSONResponse(answer, headers={"server-timing": timing})
+
+    def _read(self, model: LoadedModel, query: dict[str, str], data: bytes) -> OpenedFile | None:
+        page = _whole(query.get("page", "-1"))
+        name = query.get("name", "image")[:200]
+        if "example" in query:
+            pixels = None if model.examples is None else model.examples.pixels(_whole(query["example"]))
+            if pixels is None:
+                return None
+            return OpenedFile(name="example", data=b"", pages=1, page=0, image=None, taken=pixels)
+        if "id" in query:
+            known = self._file(query["id"])
+            name, data = known.name, known.data
+        try:
+            return read_page(name, data, page, model.batcher.predictor, self._limits.pixels)
+        except (DataError, OptionError, PluginError) as error:
+            raise HTTPException(422, str(error)) from None
+
+    def _file(self, key: str) -> OpenedFile:
+        file = self._files.get(key)
+        if file is None or file.output is None:
+            raise HTTPException(404, "that file is not open any more: open it again")
+        return file
+
+    async def shown(self, request: Request) -> Response:
+        """One side of an open file as PNG: ``side=before`` or ``after``, in a window ``level=`` and ``width=``."""
+        query = request.query_params
+        file, info = self._file(query.get("id", "")), (await self._model(request)).batcher.predictor.info
+        side = query.get("side", "after")
+        if side not in ("before", "after"):
+            raise HTTPException(422, f"side={side!r:.20} is neither before nor after")
+        window = None
+        if "width" in query:
+            window = (_number(query.get("level", "")), _number(query["width"]))
+            if window[1] <= 0:
+                raise HTTPException(422, "the width of a window is above 0, such as width=400")
+        spec = info.input if side == "before" else info.output
+
+        def made() -> bytes:
+            seen = image_of(shown(file, spec, side, window))
+            return encode_image(seen, ".png", compression=_PNG_COMPRESSION)
+
+        async with self._decoding:
+            png = await asyncio.to_thread(made)
+        return Response(png, media_type="image/png", headers={"cache-control": "no-store"})
+
+    async def saved(self, request: Request) -> Response:
+        """The translation of an open file as a file of its kind."""
+        file, model = self._file(request.query_params.get("id", "")), await self._model(request)
+        async with self._decoding:
+            try:
+                name, data = await asyncio.to_thread(saved, file, model.batcher.predictor)
+            except TranslatekitError as error:
+                raise HTTPException(422, str(error)) from None
+        return Response(
+            data,
+            media_type="application/octet-stream",
+            headers={"content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"},
+        )
+
     async def _model(self, request: Request) -> LoadedModel:
         """The model of the direction that is asked for."""
         direction = request.query_params.get("direction")
@@ -124,13 +240,7 @@ class _Service:
 
     async def translate(self, request: Request) -> Response:
         batcher = (await self._model(request)).batcher
-        if self._under_way >= self._limits.waiting:
-            seconds = max(1, math.ceil(self._under_way * batcher.seconds))
-            raise HTTPException(
-                503,
-                f"{self._under_way} images are being translated: try again in {seconds} s",
-                {"retry-after": str(seconds)},
-            )
+        self._check_waiting(batcher)
         self._under_way += 1
         try:
             data = await self._upload(request)
@@ -139,6 +249,15 @@ class _Service:
             return Response(status_code=_CLIENT_CLOSED)
         finally:
             self._under_way -= 1
+
+    def _check_waiting(self, batcher: Batcher) -> None:
+        if self._under_way >= self._limits.waiting:
+            seconds = max(1, math.ceil(self._under_way * batcher.seconds))
+            raise HTTPException(
+                503,
+                f"{self._under_way} images are being translated: try again in {seconds} s",
+                {"retry-after": str(seconds)},
+            )
 
     async def _upload(self, request: Request) -> bytes:
         """The image's bytes: the body, or the first file of a form."""
@@ -153,20 +272,21 @@ class _Service:
         began = time.perf_counter()
         info = batcher.predictor.info
         async with self._decoding:
-            image = await asyncio.to_thread(self._decode, data, info.input.count)
+            image = await asyncio.to_thread(self._decode, data, info.input)
         decoded = time.perf_counter()
         try:
             result = await batcher.translate(image.pixels)
         except TranslatekitError as error:
             raise HTTPException(422, str(error)) from None
         encoding = time.perf_counter()
-        output = image_of(result.pixels, image.alpha)
+        is_plain = info.output.shown and result.pixels.dtype == np.uint8
+        output = image_of(result.pixels if is_plain else preview(result.pixels, info.output), image.alpha)
         async with self._decoding:
             png = await asyncio.to_thread(encode_image, output, ".png", compression=_PNG_COMPRESSION)
         timing = _server_timing(decoded - began, result, time.perf_counter() - encoding)
         return Response(png, media_type="image/png", headers={"server-timing": timing})
 
-    def _decode(self, data: bytes, channels: int) -> Image:
+    def _decode(self, data: bytes, spec: ImageSpec) -> Image:
         try:
             height, width = read_size(data)
             if height * width > self._limits.pixels:
@@ -175,8 +295,14 @@ class _Service:
                     f"the image has {width}x{height} pixels, and {self._limits.pixels:,} are the limit: "
                     "make it smaller",
                 )
-            return read_levels(data, 1 if channels == 1 else 3, deep=False)
-        except UnreadableImageError as error:
+            if spec.shown:
+                return read_levels(data, 1 if spec.count == 1 else 3, deep=False)
+            if spec.meaning != "labels" or spec.count > 1:
+                raise DataError(
+                    f"the model takes {spec}, which is no drawing: send the file to /open?name=FILE"
+                )
+            return image_of(fit_image(read_image(data), drawn_spec(spec), "the drawing"))
+        except DataError as error:
             raise HTTPException(422, str(error)) from None
 
 
@@ -187,6 +313,9 @@ def make_app(
     token: str | None = None,
 ) -> Starlette:
     """The application: the page, ``POST /translate``, ``GET /model``, ``GET /example`` and ``GET /health``.
+
+    Files that a browser cannot show are ``POST``ed to ``/open``, looked at by ``GET /shown`` and saved by
+    ``GET /file``.
 
     Args:
         models: the model, or those of a run's directions; the application starts and ends them.
@@ -204,6 +333,9 @@ def make_app(
     routes = [
         Route("/translate", service.translate, methods=["POST"]),
         Route("/model", service.model),
+        Route("/open", service.open, methods=["POST"]),
+        Route("/shown", service.shown),
+        Route("/file", service.saved),
         Route("/example", service.example),
         Route("/health", service.health),
         Route("/", _page_file("index.html")),
@@ -230,8 +362,13 @@ def describe(
         limits: of the server.
     """
     info = batcher.predictor.info
+    can_draw = info.input.shown or (info.input.meaning == "labels" and info.input.count == 1)
+    if can_draw and palette is None and info.input.meaning == "labels":
+        palette = _classes(info.input)
     if mode == "auto":
         mode = "photo" if palette is None else "paint"
+    if mode == "paint" and not can_draw:
+        raise OptionError(f"the model takes {info.input}, which cannot be drawn: leave out --mode paint")
     return {
         "name": name,
         "method": info.method,
@@ -244,6 +381,13 @@ def describe(
         "step": info.step,
         "device": batcher.predictor.device,
         "mode": mode,
+        "draw": can_draw,
+        "browser": info.input.shown
+        and info.output.shown
+        and info.input.eight_bits
+        and info.output.eight_bits,
+        "input": controls(info.input),
+        "output": controls(info.output),
         "palette": palette or NEUTRAL,
         "palette_known": palette is not None,
         "limits": {"bytes": limits.bytes, "pixels": limits.pixels},
@@ -313,12 +457,36 @@ def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limi
     run_options = RunOptions(direction=direction, device=options.device, precision=options.precision)
     batcher = Batcher(lambda: open_model(file, run_options), options.batch_size)
     info = batcher.predictor.info
-    check_shown(batcher.predictor.info, "drawings and photographs")
     palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
     description = describe(batcher, _name(file), palette, options.mode, limits)
     return LoadedModel(
         batcher=batcher, description=description, examples=Examples(info, RunConfig.of_model(file))
     )
+
+
+def _classes(spec: ImageSpec) -> list[PaletteClass]:
+    """The classes of a spec, in the colours that they are shown in."""
+    names = spec.classes or tuple(f"class {number}" for number in spec.ids)
+    return [
+        {"name": name, "color": list(color)} for name, color in zip(names, class_colours(spec), strict=True)
+    ]
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text[:18])
+    except ValueError:
+        raise HTTPException(422, f"{text!r:.20} is no whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text[:40])
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise HTTPException(422, f"{text!r:.20} is no number, such as level=40")
+    return number
 
 
 def listen(host: str, port: int) -> socket.socket:

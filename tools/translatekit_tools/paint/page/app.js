@@ -63,10 +63,11 @@ function show(name) {
 }
 
 function listen() {
-  for (const name of MODES) $(`tab-${name}`).addEventListener("click", () => show(name));
+  for (const name of MODES) $(`tab-${name}`).addEventListener("click", () => modes[name] && show(name));
   document.querySelector(".tabs").addEventListener("keydown", (event) => {
     if (!["ArrowLeft", "ArrowRight"].includes(event.key)) return;
     const other = MODES.find((name) => name !== mode);
+    if (!other || $(`tab-${other}`).disabled) return;
     show(other);
     $(`tab-${other}`).focus();
   });
@@ -82,7 +83,7 @@ function listen() {
     if (typing || scrolling || pressing) return;
     const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
     if (plain && event.key === "?") $("help").showModal();
-    else if (plain && event.key.toLowerCase() === "v") show(MODES.find((name) => name !== mode));
+    else if (plain && event.key.toLowerCase() === "v" && !$("tab-paint").disabled) show(MODES.find((name) => name !== mode));
     else if (!modes[mode].key(event)) return;
     event.preventDefault();
   });
@@ -125,8 +126,12 @@ try {
   document.title = `${model.name} · translatekit paint`;
   const where = model.device ? ` on ${model.device}` : "";
   $("about").textContent = `${model.name}: ${model.generator} trained by ${model.method} at ${model.size} pixels${where}. translatekit ${model.version}`;
-  modes = { paint: new Painting(model, ui), photo: new Photos(model, ui) };
+  modes = { photo: new Photos(model, ui), ...(model.draw && { paint: new Painting(model, ui) }) };
   offerDirections(model);
+  if (!model.draw) {
+    $("tab-paint").disabled = true;
+    document.querySelector(".tabs").style.visibility = "hidden";
+  }
   listen();
   show(model.mode);
   document.body.dataset.ready = "";

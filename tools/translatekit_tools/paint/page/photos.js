@@ -1,8 +1,10 @@
 // Pictures and the webcam: before on the left of the seam, after on its right.
 
 import { Live, askExample, download, toBlob, wait } from "./client.js";
+import { Files } from "./files.js";
 
 const $ = (id) => document.getElementById(id);
+const UNKNOWN = /\.(tiff?|npy|npz|dcm|dicom|nii|nii\.gz|exr|hdr|jp2|j2k|pgm|ppm|pnm|dng|nef|cr2|arw)$/i; // to browsers
 const SIDES = [128, 256, 384, 512, 768, 1024, 1536, 2048];
 
 export class Photos {
@@ -26,6 +28,23 @@ export class Photos {
       },
       onResult: (result) => this.#show(result),
     });
+    this.files = new Files(model, {
+      onStart: () => ui.busy(),
+      onIdle: () => ui.idle(),
+      onError: (error) => ui.fail(error),
+      onSide: (side, bitmap) => this.#showSide(side, bitmap),
+      onResult: ({ latency }) => {
+        this.after.dataset.count = Number(this.after.dataset.count ?? 0) + 1;
+        $("photo-save").disabled = false;
+        ui.done(latency, null);
+      },
+    });
+    if (!model.browser) {
+      $("webcam").hidden = true;
+      $("photo-size").closest("label").hidden = true;
+      $("drop-words").textContent = `Drop a file here: ${model.input.text}`;
+      $("file").accept = "";
+    }
     const sides = [...new Set([...SIDES, model.size])].filter((side) => side * side <= model.limits.pixels).sort((a, b) => a - b);
     for (const side of sides) {
       const note = side === model.size ? " (model)" : "";
@@ -42,13 +61,17 @@ export class Photos {
 
   /** Called when the page comes to the front: there is something to see from the first moment on. */
   start() {
-    if (this.#example < 0 && !this.#source) this.example(true);
+    if (this.#example < 0 && !this.#source && !this.files.isOpen) this.example(true);
   }
 
   /** Show the next picture of the data. */
   async example(quiet = false) {
     try {
       this.#example += 1;
+      if (!this.model.browser) {
+        if (!(await this.files.example(this.#example)) && !quiet) throw new Error("the images that this model was trained on are not on this machine: open a file of your own");
+        return;
+      }
       const blob = await askExample({ number: this.#example });
       if (quiet && (this.#source || this.#stream)) return; // the reader was quicker
       if (blob) await this.open(blob);
@@ -72,6 +95,12 @@ export class Photos {
 
   async open(file) {
     this.#stopWebcam();
+    if (!this.model.browser || UNKNOWN.test(file.name ?? "")) {
+      this.#source = null;
+      await this.files.open(file);
+      return;
+    }
+    this.files.close();
     try {
       this.#source = await createImageBitmap(file, { imageOrientation: "from-image" });
     } catch {
@@ -82,7 +111,8 @@ export class Photos {
   }
 
   async save() {
-    if (!$("photo-save").disabled) download(await toBlob(this.after), `${this.model.name}.png`);
+    if (this.files.isOpen) await this.files.save();
+    else if (!$("photo-save").disabled) download(await toBlob(this.after), `${this.model.name}.png`);
   }
 
   #translatePicture() {
@@ -101,6 +131,14 @@ export class Photos {
     const context = canvas.getContext("2d");
     context.imageSmoothingQuality = "high";
     context.drawImage(source, 0, 0, ...size);
+  }
+
+  /** A side that the server has drawn. */
+  #showSide(side, bitmap) {
+    const canvas = this[side];
+    [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    this.#fit();
   }
 
   #fit() {
