@@ -19,6 +19,7 @@ from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Choices, Pa
 from translatekit.precision import TrainPrecision
 from translatekit.registry import registry
 from translatekit.specs import DatasetSpec, MethodSpec
+from translatekit.storage import is_uri, open_source, shown
 from translatekit.types import Cache, Direction, NormInference, SliceAxis
 
 if sys.version_info >= (3, 11):
@@ -149,8 +150,30 @@ class TrainOptions:
     epochs_decay: int = option(
         100, "Further epochs, over which it falls linearly to zero.", "Optimization", minimum=0
     )
-    batch_size: int = option(1, "Images a step, on each device.", "Optimization", minimum=1)
-    lr: float = option(2e-4, "Adam's learning rate.", "Optimization", exclusive_minimum=0)
+    batch_size: int = option(
+        1,
+        "Images a batch, on each device: the papers' is 1, and N devices make it N.",
+        "Optimization",
+        minimum=1,
+    )
+    accumulate: int = option(
+        1,
+        "Batches a step on each device, their gradients accumulated: more images a step in the memory of one batch.",
+        "Optimization",
+        minimum=1,
+        maximum=10_000,
+    )
+    sync_batchnorm: bool = option(
+        False,
+        "Batch normalization over the images of all devices; without it, each device normalizes its own.",
+        "Optimization",
+    )
+    lr: float = option(
+        2e-4,
+        "Adam's learning rate; it is not scaled by the number of devices.",
+        "Optimization",
+        exclusive_minimum=0,
+    )
     beta1: float = option(0.5, "Adam's beta1.", "Optimization", minimum=0, exclusive_maximum=1)
     beta2: float = option(0.999, "Adam's beta2.", "Optimization", minimum=0, exclusive_maximum=1)
     ema: float | None = option(
@@ -179,7 +202,10 @@ class TrainOptions:
 
     # the run's folder
     output: str | None = option(
-        None, "The run's folder; runs/METHOD-DATA when not given.", "Output", flags=("-o", "--output")
+        None,
+        "The run's folder, or its address in a store, such as s3://bucket/runs/x; runs/METHOD-DATA when not given.",
+        "Output",
+        flags=("-o", "--output"),
     )
     log_every: int = option(50, "Steps between lines of the log.", "Output", minimum=1)
     sample_every: int | None = option(
@@ -342,36 +368,53 @@ def read_toml(path: str | Path) -> tuple[str, str | None, dict[str, Any]]:
     Raises:
         OptionError: the file is missing or is not such a file.
     """
-    path = Path(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        if is_uri(path):
+            place, _, name = str(path).rpartition("/")
+            data = open_source(f"{place}/").read(name)
+        else:
+            data = Path(path).read_bytes()
+        content = tomllib.loads(data.decode())
         saved = {**content.get("options", {}), **content.get("method_options", {})}
         unknown = content.keys() - {"method", "data", "options", "method_options"}
         method = str(content["method"])
     except OSError as error:
-        raise OptionError(f"{path} cannot be read ({error.strerror}): give a run's config.toml") from None
+        raise OptionError(
+            f"{shown(path)} cannot be read ({error.strerror}): give a run's config.toml"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise OptionError(
-            f"{path} is not the configuration of a run ({error!r}): give a run's config.toml"
+            f"{shown(path)} is not the configuration of a run ({error!r}): give a run's config.toml"
         ) from None
     if unknown:
         raise OptionError(
-            f"{path}: {sorted(unknown)[0]!r} would be ignored where it stands: the general options belong under "
+            f"{shown(path)}: {sorted(unknown)[0]!r} would be ignored where it stands: the general options belong under "
             "[options], and the method's own under [method_options]"
         )
     return method, content.get("data"), saved
 
 
-def run_config(folder: str | Path) -> Path:
-    """The ``config.toml`` of a run.
+def run_config(place: str | Path) -> str | Path:
+    """The ``config.toml`` of a run, as a path or as an address.
+
+    Args:
+        place: the run's folder, or its address in a store.
 
     Raises:
-        TrainingError: the folder is no run's.
+        TrainingError: there is no run.
     """
-    path = Path(folder) / "config.toml"
-    if not path.is_file():
-        raise TrainingError(f"{folder} is not the folder of a run: give one that holds a config.toml")
-    return path
+    if not holds_run(place):
+        raise TrainingError(f"{shown(place)} is not the folder of a run: give one that holds a config.toml")
+    return (
+        f"{str(place).rstrip('/')}/config.toml" if is_uri(place) else Path(place).expanduser() / "config.toml"
+    )
+
+
+def holds_run(place: str | Path) -> bool:
+    """Whether there is a run in a folder or at an address."""
+    if is_uri(place):
+        return open_source(f"{str(place).rstrip('/')}/").stat("config.toml") is not None
+    return (Path(place).expanduser() / "config.toml").is_file()
 
 
 def _has_two_sides(dataset: DatasetSpec) -> bool:

@@ -275,8 +275,12 @@ class Method(Protocol):
         """
         ...
 
-    def step(self, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def step(self, *batches: Mapping[str, Any]) -> dict[str, torch.Tensor]:
         """Train on one batch, all optimizer steps included.
+
+        Args:
+            batches: one; or several, which are trained on as parts of one, their gradients accumulated. A method
+                that takes one alone (``step(self, batch)``) is refused where gradients are to be accumulated.
 
         Returns:
             The losses by name, detached scalars; and under names that start with ``accuracy``, the discriminators'

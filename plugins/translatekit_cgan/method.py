@@ -12,6 +12,7 @@ from translatekit.errors import DataError, OptionError
 from translatekit.interfaces import Dataset, Deployed, NetworkFactory
 from translatekit.losses import make_loss
 from translatekit.registry import registry
+from translatekit.training.accumulation import Update, Updates
 from translatekit.training.method import Method, accuracy
 from translatekit_cgan.options import CGANOptions
 
@@ -48,7 +49,7 @@ class CGAN(Method):
         self.latent_size = options.latent_size
         self.adversarial = make_loss(options.adversarial, "adversarial")
 
-    def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def updates(self, batch: Mapping[str, Any]) -> Updates:
         """One update of D, then one of G (algorithm 1 of GANs, with k = 1)."""
         real, c = batch["image"], self._condition(batch["label"])
         G, D = self.networks["G"], self.networks["D"]
@@ -62,11 +63,11 @@ class CGAN(Method):
         penalty = self.adversarial.penalty(lambda x: self.unwrapped["D"](x, *c), real, fake.detach())
         if penalty is not None:
             loss_D = loss_D + penalty
-        self.update(loss_D, "D")
+        yield Update(loss_D, "D")
 
         with self.frozen("D"):
             loss_G = self.adversarial.generator(D(fake, *c))
-            self.update(loss_G, "G")
+            yield Update(loss_G, "G")
 
         losses = {"G_GAN": loss_G, "D_real": D_real, "D_fake": D_fake}
         return {name: loss.detach() for name, loss in losses.items()} | accuracy(real_logits, fake_logits)

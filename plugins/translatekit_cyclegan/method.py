@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from translatekit.errors import OptionError
 from translatekit.interfaces import Dataset, Deployed, NetworkFactory
 from translatekit.losses import make_loss
+from translatekit.training.accumulation import Update, Updates
 from translatekit.training.method import Method, accuracy
 from translatekit.training.pool import ImagePool
 from translatekit_cyclegan.options import CycleGANOptions
@@ -47,7 +48,7 @@ class CycleGAN(Method):
         self.distance = nn.L1Loss()
         self.pools = {"A": ImagePool(options.pool_size, seed=1), "B": ImagePool(options.pool_size, seed=2)}
 
-    def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def updates(self, batch: Mapping[str, Any]) -> Updates:
         """One update of both generators, then one of each discriminator (sections 3 and 4)."""
         real_A, real_B = batch["A"], batch["B"]
         AtoB, BtoA = self.networks["AtoB"], self.networks["BtoA"]
@@ -67,7 +68,7 @@ class CycleGAN(Method):
                 share = self.options.lambda_identity
                 losses["idt_A"] = share * weight_B * self.distance(AtoB(real_B), real_B)
                 losses["idt_B"] = share * weight_A * self.distance(BtoA(real_A), real_A)
-            self.update(torch.stack(list(losses.values())).sum(), "AtoB", "BtoA")
+            yield Update(torch.stack(list(losses.values())).sum(), "AtoB", "BtoA")
 
         accuracies: dict[str, Tensor] = {}
         for name, real, fake in (
@@ -78,7 +79,7 @@ class CycleGAN(Method):
             real_logits, fake_logits = D(real), D(fake)
             losses[name] = torch.stack(self.adversarial.discriminator(real_logits, fake_logits)).mean()
             penalty = self.adversarial.penalty(self.unwrapped[name], real, fake)
-            self.update(losses[name] if penalty is None else losses[name] + penalty, name)
+            yield Update(losses[name] if penalty is None else losses[name] + penalty, name)
             accuracies |= {
                 f"{key}_{name}": value for key, value in accuracy(real_logits, fake_logits).items()
             }

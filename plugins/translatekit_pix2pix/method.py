@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from translatekit.interfaces import Dataset, Deployed, NetworkFactory
 from translatekit.losses import make_loss
+from translatekit.training.accumulation import Update, Updates
 from translatekit.training.method import Method, accuracy
 from translatekit_pix2pix.options import Pix2PixOptions
 
@@ -39,7 +40,7 @@ class Pix2Pix(Method):
             self.reconstructions.append(("G_perceptual", options.lambda_perceptual, loss))
         self.loss_roles |= {name: "reconstruction" for name, _, _ in self.reconstructions}
 
-    def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def updates(self, batch: Mapping[str, Any]) -> Updates:
         """One update of D, then one of G (section 3.3: D's loss is halved, to slow it down against G)."""
         x, y = batch["input"], batch["target"]
         G, D = self.networks["G"], self.networks["D"]
@@ -53,13 +54,13 @@ class Pix2Pix(Method):
         penalty = self.adversarial.penalty(self.unwrapped["D"], real_pair, fake_pair.detach())
         if penalty is not None:
             loss_D = loss_D + penalty
-        self.update(loss_D, "D")
+        yield Update(loss_D, "D")
 
         with self.frozen("D"):
             losses = {"G_GAN": self.adversarial.generator(D(fake_pair))}
             for name, weight, reconstruction in self.reconstructions:
                 losses[name] = weight * reconstruction.to(fake.device)(fake, y)
-            self.update(torch.stack(list(losses.values())).sum(), "G")
+            yield Update(torch.stack(list(losses.values())).sum(), "G")
 
         losses |= {"D_real": D_real, "D_fake": D_fake}
         return {name: loss.detach() for name, loss in losses.items()} | accuracy(real_logits, fake_logits)

@@ -7,10 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
 from tests.training.conftest import TINY
@@ -38,12 +38,16 @@ def torchrun(*arguments: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def ended(processes: list[subprocess.Popen[str]], seconds: float = 240) -> list[str]:
-    """What processes have written to stderr when they have ended well."""
-    try:
-        said = [process.communicate(timeout=seconds)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+    """What processes have written to stderr when they have ended well; one that fails ends the others."""
+    end = time.monotonic() + seconds
+    while any(process.poll() is None for process in processes):
+        if time.monotonic() > end or any(process.poll() for process in processes):
+            time.sleep(1)
+            for process in processes:
+                process.terminate()
+            break
+        time.sleep(0.1)
+    said = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), said
     return said
 
@@ -72,58 +76,54 @@ def furthest(one: Path, other: Path) -> float:
     return max((first[key].double() - second[key].double()).abs().max().item() for key in first)
 
 
-@pytest.fixture(scope="module")
-def twenty(pairs: Path, unpaired: Path, labelled: Path) -> list[Run]:
-    """Twenty steps of four images by every method, without normalization."""
-    patch = {"discriminator_options": {"layers": 1, "width": 4, "norm": "none"}}
-    options = {
-        **TINY,
-        "max_steps": 20,
-        "epochs": 20,
-        "epochs_decay": 0,
-        "validate_every": 0,
-        "sample_every": 1000,
+PATCH = {"layers": 1, "width": 4, "norm": "none"}
+UNET = {"depth": 5, "width": 4, "norm": "none", "dropout": 0}
+
+
+def twenty_steps(pairs: Path, unpaired: Path, labelled: Path) -> dict[str, tuple[list[str], dict[str, Any]]]:
+    """Every method without normalization; and with batch normalization over all images of a step."""
+    many = {"max_steps": 20, "epochs": 20, "epochs_decay": 0, "validate_every": 0, "sample_every": 1000}
+    options = {**TINY, **many, "discriminator_options": PATCH}
+    batchnorm = {
+        "generator_options": {**UNET, "norm": "batch"},
+        "discriminator_options": {**PATCH, "norm": "batch"},
     }
-    unet = {"depth": 5, "width": 4, "norm": "none", "dropout": 0}
-    return [
-        (["pix2pix", str(pairs)], {**options, **patch, "generator_options": unet}),
-        (
-            ["cyclegan", str(unpaired)],
-            {
-                **options,
-                **patch,
-                "generator_options": {"blocks": 1, "width": 4, "norm": "none"},
-                "pool_size": 0,
-            },
-        ),
-        (
+    resnet = {"blocks": 1, "width": 4, "norm": "none"}
+    dcgan = {"width": 4, "norm": "none"}
+    return {
+        "pix2pix": (["pix2pix", str(pairs)], {**options, "generator_options": UNET}),
+        "cyclegan": (["cyclegan", str(unpaired)], {**options, "generator_options": resnet, "pool_size": 0}),
+        "cgan": (
             ["cgan", str(labelled)],
-            {
-                **options,
-                "generator_options": {"width": 4, "norm": "none"},
-                "discriminator_options": {"width": 4},
-            },
+            {**options, "generator_options": dcgan, "discriminator_options": dcgan},
         ),
-    ]
+        "batchnorm": (["pix2pix", str(pairs)], {**options, **batchnorm}),
+    }
 
 
-def at(runs: list[Run], folder: Path, **more: Any) -> tuple[list[Run], list[Path]]:
-    """The same trainings with further options and a folder each."""
-    folders = [folder / arguments[0] for arguments, _ in runs]
-    return [
-        (arguments, {**options, **more, "output": str(path)})
-        for (arguments, options), path in zip(runs, folders, strict=True)
-    ], folders
-
-
-def test_two_hosts_of_two_processes_train_as_one_process_on_four_times_the_batch(
-    twenty: list[Run], tmp_path: Path
+def test_two_hosts_of_two_processes_train_as_one_process_on_all_of_their_images(
+    pairs: Path, unpaired: Path, labelled: Path, tmp_path: Path
 ) -> None:
-    one, alone = at(twenty, tmp_path / "alone", batch_size=4)
-    train_alike(one)
-    many, together = at(twenty, tmp_path / "together", batch_size=1)
-    on_two_hosts(many, tmp_path)
-    for first, second in zip(alone, together, strict=True):
-        assert load_checkpoint(second / "checkpoints")["progress"]["step"] == 20
-        assert len(load_checkpoint(second / "checkpoints")["ranks"]) == 4
-        assert furthest(first, second) < 1e-5, first.name
+    runs = twenty_steps(pairs, unpaired, labelled)
+    shared = {"batchnorm": {"sync_batchnorm": True}, "cgan": {"accumulate": 2}}
+    alone, together = ({name: tmp_path / place / name for name in runs} for place in ("alone", "together"))
+    train_alike(
+        [
+            (arguments, {**options, "batch_size": 8 if name == "cgan" else 4, "output": str(alone[name])})
+            for name, (arguments, options) in runs.items()
+        ]
+    )
+    said = on_two_hosts(
+        [
+            (arguments, {**options, "batch_size": 1, **shared.get(name, {}), "output": str(together[name])})
+            for name, (arguments, options) in runs.items()
+        ],
+        tmp_path,
+    )
+    for name in runs:
+        state = load_checkpoint(together[name] / "checkpoints")
+        assert state["progress"]["step"] == 20
+        assert len(state["ranks"]) == 4
+        assert furthest(alone[name], together[name]) < 1e-5, name
+    assert "on 4 x cpu" in said[0]
+    assert not said[1], "one speaks"

@@ -131,6 +131,7 @@ def _train(
     given: dict[str, Any],
     autoresume: bool = False,
 ) -> None:
+    from translatekit.storage import is_uri, shown
     from translatekit.training import train as start
     from translatekit.training.fabric import rank_zero_only
 
@@ -141,4 +142,5 @@ def _train(
     images = (data[0], data[1]) if len(data) == 2 else data[0] if data else None
     folder = start(method, images, config=config, resume=resume, autoresume=autoresume, **given)
     if rank_zero_only.rank == 0:  # of several processes, one speaks
-        echo(folder)
+        named = [shown(place) for place in (given.get("output"), resume) if place and is_uri(place)]
+        echo(named[0] if named else folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,12 +27,16 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     Attributes:
         inference: ``running`` or ``per_image``. With either, an image's result is independent of its batch.
+        synchronized: whether the statistics in training are those of the images of all processes.
     """
 
     inference: NormInference = "running"
+    synchronized: bool = False
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalize (N, num_features, H, W)."""
+        if self.training and self.synchronized and _processes() > 1:
+            return self._over_all_processes(input)
         if self.training or self.inference == "running":
             return super().forward(input)
         # Not F.instance_norm: that refuses images of a single pixel, such as a U-Net's bottleneck.
@@ -45,9 +49,55 @@ class BatchNorm2d(nn.BatchNorm2d):
             x = x * scale
         return x.to(input.dtype)
 
+    def _over_all_processes(self, input: Tensor) -> Tensor:
+        """`torch.nn.SyncBatchNorm`, which refuses tensors on a CPU, in full precision on any device.
+
+        Gradients pass through the sums, to the images of every process.
+        """
+        x = input.float()
+        pixels = x.new_full((1,), x.numel() // x.shape[1])
+        sums = _SumOfProcesses.apply(torch.cat([x.sum((0, 2, 3)), pixels]))
+        count = sums[-1].detach()
+        mean = sums[:-1] / count
+        centered = x - mean.view(1, -1, 1, 1)
+        variance = _SumOfProcesses.apply(centered.square().sum((0, 2, 3))) / count
+        if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
+            with torch.no_grad():
+                assert self.num_batches_tracked is not None
+                self.num_batches_tracked.add_(1)
+                share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+                self.running_mean.lerp_(mean, share)
+                self.running_var.lerp_(variance * count / (count - 1), share)
+        out = centered * torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
+        if self.affine:
+            out = out * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        return out.to(input.dtype)
+
     def extra_repr(self) -> str:
         """Also name the inference mode."""
         return f"{super().extra_repr()}, inference={self.inference}"
+
+
+class _SumOfProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        """The sum."""
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        """The sum, again."""
+        return _SumOfProcesses.apply(gradient)
+
+
+def _processes() -> int:
+    """How many train together."""
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 # Pixels of an image up to which a convolution is quicker on a CPU as one matrix product: there its cost is

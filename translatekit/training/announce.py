@@ -18,7 +18,8 @@ def announce_start(training: Training, report: Report, plan: Plan) -> None:
         report.say("no data named: training on the built-in demo, drawn facades")
     report.say(
         f"{config.method} with {options.generator} on {len(training.data)} images: {plan.total} steps, "
-        f"{plan.steps_per_epoch} an epoch, on {fabric.world_size} x {fabric.device.type}; the run is {training.folder}"
+        f"{plan.steps_per_epoch} an epoch, on {fabric.world_size} x {fabric.device.type}; "
+        f"the run is {training.keeper.place}"
     )
     for note in training.notes:
         report.say(note)
@@ -37,7 +38,7 @@ def announce_start(training: Training, report: Report, plan: Plan) -> None:
 def announce_stop(training: Training, report: Report) -> None:
     """How to go on with a run that was asked to stop and is saved."""
     step = training.progress.step
-    again = f"translatekit train --resume {quote(str(training.folder))}"
+    again = f"translatekit train --resume {quote(training.keeper.place)}"
     report.event(step, training.progress.epoch, f"stopped and saved at step {step}; go on with {again}")
     report.page()
 
@@ -48,7 +49,7 @@ def announce_end(training: Training, report: Report, plan: Plan) -> None:
     why = ""
     if progress.step < plan.total:
         why = f" after {progress.since_best} validations without a better one"
-    report.event(progress.step, progress.epoch, f"finished{why}: {folder / 'model.safetensors'}")
+    report.event(progress.step, progress.epoch, f"finished{why}: {training.keeper.place}/model.safetensors")
     for trouble in diagnose_run(folder):
         report.say(str(trouble))
     report.page()
@@ -57,7 +58,7 @@ def announce_end(training: Training, report: Report, plan: Plan) -> None:
 
 def _say_what_is_next(training: Training, report: Report) -> None:
     """Commands to go on with, as far as they are installed."""
-    config, run = training.config, quote(str(training.folder))
+    config, run = training.config, quote(training.keeper.place)
     report.say(f"look at {training.folder / 'index.html'}; next:")
     if registry("generator").get(str(training.options.generator)).source == "latent":
         commands = {"sample": f"{run} -o samples.png"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,9 @@ def make_batches(data: Dataset, options: TrainOptions, fabric: Fabric) -> EpochB
     """
     order = getattr(data, "order", None)
     rank, world_size = fabric.global_rank, fabric.world_size
-    return EpochBatches(len(data), options.batch_size, options.seed, rank, world_size, order=order)
+    return EpochBatches(
+        len(data), options.batch_size, options.seed, rank, world_size, options.accumulate, order
+    )
 
 
 def make_loader(data: Dataset, batches: EpochBatches, options: TrainOptions, fabric: Fabric) -> Loader:
@@ -154,6 +156,13 @@ def _collate(items: list[tuple[dict[str, Any], list[Any]]]) -> dict[str, Any]:
     faults = [fault for _, found in items for fault in found]
     failed = any(isinstance(fault, TranslatekitError) for fault in faults)
     return {**({} if failed else collate([item for item, _ in items])), _FAULTS: faults}
+
+
+def in_steps(batches: Iterable[dict[str, Any]], accumulate: int) -> Iterator[list[dict[str, Any]]]:
+    """As many batches at a time as make a step."""
+    remaining = iter(batches)
+    while step := list(islice(remaining, accumulate)):
+        yield step
 
 
 def first_batch(data: Dataset, size: int) -> dict[str, Any]:

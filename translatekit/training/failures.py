@@ -61,6 +61,7 @@ def removing_if_refused(training: Training) -> Iterator[None]:
         yield
         return
     folder = training.folder
+    training.keeper.start()
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from translatekit.errors import Stopped
-from translatekit.storage import write_atomically
+from translatekit.storage import shown, write_atomically
 from translatekit.training.announce import announce_end, announce_start, announce_stop
-from translatekit.training.batches import in_memory_format, make_batches, make_loader
+from translatekit.training.batches import in_memory_format, in_steps, make_batches, make_loader
 from translatekit.training.failures import explaining_errors, logging_failure, removing_if_refused
 from translatekit.training.processes import Processes
 from translatekit.training.progress import make_report
+from translatekit.training.remote import make_keeper
 from translatekit.training.samples import Samples
 from translatekit.training.saving import restore, save
 from translatekit.training.schedule import Plan, Speed, Timer, agree, main_learning_rate, set_learning_rates
@@ -47,7 +48,8 @@ def run(
     torch.set_flush_denormal(True)
     notes = resolve_precision(resolved.options)
     fabric = make_fabric(resolved.options)
-    processes = Processes(fabric, resolved.options.process_timeout, folder)
+    options, place = resolved.options, str(resolved.options.output)
+    processes = Processes(fabric, options.process_timeout, shown(place))
     with stop_on_signal(processes.kill) as stop, processes.ending_together(stop), explaining_errors(folder):
         parts = build(resolved, fabric)  # before any other process is there, so that one alone refuses
         processes.start()
@@ -55,8 +57,9 @@ def run(
         folder = fabric.broadcast(folder)
         processes.agree("images", len(parts.data))
         processes.agree("runs to go on with", int(goes_on), "let all hosts see the run's folder")
-        agree_on_precision(fabric, resolved.options.precision)
-        training = prepare(parts, resolved, folder, fabric)
+        agree_on_precision(fabric, options.precision)
+        keeper = make_keeper(place, folder, options.keep_checkpoints, fabric.global_rank)
+        training = prepare(parts, resolved, folder, fabric, keeper)
         training.notes[:0] = notes
         if goes_on:
             restore(training)
@@ -77,7 +80,8 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
     saving = Timer(options.checkpoint_minutes)
     speed = Speed(batches.images_per_step, progress.step)
 
-    with make_report(training, plan) as report, logging_failure(training, report):
+    with make_report(training, plan) as report, logging_failure(training, report), training.keeper as keeper:
+        keeper.say = report.say
         announce_start(training, report, plan)
         report.roles(progress.step, progress.epoch, method.loss_roles)
         stop.say = report.say
@@ -89,10 +93,11 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
             training.data.set_epoch(progress.epoch)
             batches.start(progress.epoch, seen=progress.images)
             speed.start(progress.step)
-            for batch in loader:
+            for step in in_steps(loader, options.accumulate):
                 # step
                 set_learning_rates(training)
-                training.losses.add(progress.step + 1, method.step(in_memory_format(batch, options, fabric)))
+                losses = method.step(*(in_memory_format(batch, options, fabric) for batch in step))
+                training.losses.add(progress.step + 1, losses)
                 progress.step += 1
                 progress.images += batches.images_per_step
                 training.average()
@@ -102,8 +107,8 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
 
                 # log
                 if progress.step % plan.log_every == 0 or last or signal:
-                    losses, rate = training.losses.drain(), speed.until(progress.step)
-                    report.train(progress.step, progress.epoch, losses, main_learning_rate(method), rate)
+                    means, rate = training.losses.drain(), speed.until(progress.step)
+                    report.train(progress.step, progress.epoch, means, main_learning_rate(method), rate)
 
                 # sample
                 if progress.step % plan.sample_every == 0 or last:
@@ -116,6 +121,7 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
                     saving.start()
                     if due:
                         report.page()
+                        keeper.changed()
                 if signal:
                     processes.stopping = True
                     announce_stop(training, report)
@@ -132,5 +138,6 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
                 save(training)
                 saving.start()
             report.page()
+            keeper.changed()
         stop.between_steps = False
         announce_end(training, report, plan)

@@ -11,11 +11,15 @@ from torch import Tensor, nn
 
 from translatekit.interfaces import Deployed, LossRole, MakeOptimizer
 from translatekit.networks.features import Layer, inner_features
+from translatekit.training.accumulation import Updates, accumulate
 from translatekit.training.fabric import Fabric
 
 
 class Method:
-    """A training method whose subclass builds networks and writes `step`, `deployed` and `samples`.
+    """A training method whose subclass builds networks and writes `updates`, `deployed` and `samples`.
+
+    A method whose steps are none of that kind writes `step` instead of `updates`, for one batch, with `update` for
+    what an optimizer does; it then accumulates no gradients.
 
     See `translatekit.interfaces.Method` for what its attributes mean.
     """
@@ -65,9 +69,31 @@ class Method:
         """The run's own schedule, unless a subclass has one."""
         return None
 
-    def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    def step(self, *batches: Mapping[str, Any]) -> dict[str, Tensor]:
         """See `translatekit.interfaces.Method.step`."""
+        return accumulate(self, batches) if len(batches) > 1 else self._step(batches[0])
+
+    def updates(self, batch: Mapping[str, Any]) -> Updates:
+        """The algorithm: yield each of the updates that a step consists of, in order, and return the losses.
+
+        Where the code goes on, the update is done. Of several batches, each is at the same update at a time::
+
+            fake = G(x)
+            yield Update(discriminator_loss(D(fake.detach()), D(y)), "D")
+            with self.frozen("D"):
+                yield Update(generator_loss(D(fake)), "G")  # judged by the D of now
+            return {...}
+        """
         raise NotImplementedError
+
+    def _step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        updates = self.updates(batch)
+        while True:
+            try:
+                update = next(updates)
+            except StopIteration as end:
+                return dict(end.value)
+            self.update(update.loss, *update.names)
 
     def deployed(self) -> dict[str, Deployed]:
         """See `translatekit.interfaces.Method.deployed`."""

@@ -16,13 +16,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from shlex import quote
 from typing import Any, TypeVar
 
 import torch.distributed
 
+from translatekit.config import holds_run
 from translatekit.errors import Stopped, TrainingError, TranslatekitError
+from translatekit.storage import is_uri
 from translatekit.training.fabric import Fabric, SLURMEnvironment, TorchElasticEnvironment
 from translatekit.training.signals import Stop, end_at_once
 
@@ -42,14 +43,14 @@ class Processes:
     Args:
         fabric: the engine, not launched yet.
         timeout: minutes that one rank waits for another.
-        folder: of the run, for the sentence that says how to go on.
+        place: of the run, for the sentence that says how to go on.
 
     Attributes:
         stopping: whether all ranks have agreed to stop.
     """
 
-    def __init__(self, fabric: Fabric, timeout: float, folder: Path) -> None:
-        self._fabric, self._timeout, self._folder = fabric, timeout, folder
+    def __init__(self, fabric: Fabric, timeout: float, place: str) -> None:
+        self._fabric, self._timeout, self._place = fabric, timeout, place
         self._ended: dict[int, int] = {}  # exit statuses of ranks that failed
         launcher = os.environ.get(_LAUNCHER)
         self._launcher = int(launcher) if launcher and self.several else None
@@ -246,10 +247,10 @@ class Processes:
         return TrainingError(self._sentence(f"{names} {what}", slow=slow))
 
     def _sentence(self, what: str, slow: bool = False) -> str:
-        if not (self._folder / "config.toml").exists():
+        if not is_uri(self._place) and not holds_run(self._place):
             again = "start it again"
         else:
-            again = f"go on with translatekit train --resume {quote(str(self._folder))}"
+            again = f"go on with translatekit train --resume {quote(self._place)}"
         more = ", with a longer --process-timeout if it was only slow" if slow else ""
         return f"{what}, which ended the training on {self._fabric.world_size} processes: {again}{more}"
 

@@ -54,6 +54,7 @@ def save(training: Training) -> None:
             training.folder / "checkpoints", training.progress.step, state, training.options.keep_checkpoints
         )
         save_models(training, "model")
+        training.keeper.saved()
     fabric.barrier()
 
 
@@ -114,6 +115,8 @@ def restore(training: Training) -> None:
         TrainingError: the checkpoint is damaged, or of other images or networks.
     """
     fabric = training.fabric
+    if fabric.is_global_zero:
+        training.keeper.pull()
     state = newest_checkpoint(training.folder / "checkpoints") if fabric.is_global_zero else None
     state = fabric.broadcast(state)
     if state is not None:

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from translatekit.config import RunConfig, TrainOptions, read_toml, run_config
+from translatekit.config import RunConfig, TrainOptions, holds_run, read_toml, run_config
 from translatekit.datasets import make_dataset
 from translatekit.datasets.classes import labels_text, parse_labels
 from translatekit.datasets.layouts import MissingSplitError
@@ -28,19 +29,22 @@ from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import DataOptions, Dataset, Method
 from translatekit.metrics import metric_names
 from translatekit.networks.factory import Networks
-from translatekit.networks.layers import set_norm_inference
+from translatekit.networks.layers import BatchNorm2d, set_norm_inference
 from translatekit.precision import FABRIC, choose_for_training, torch_slowness, torch_speeds
 from translatekit.registry import registry
-from translatekit.storage import TEMPORARY
+from translatekit.storage import TEMPORARY, is_uri, shown
+from translatekit.training.accumulation import Recomputed
 from translatekit.training.batches import first_batch, make_batches, use_channels_last
 from translatekit.training.checkpoint import gather_ranks
 from translatekit.training.fabric import DDPStrategy, Fabric
 from translatekit.training.losses import LossLog
+from translatekit.training.method import trains
 from translatekit.training.processes import launched_processes
+from translatekit.training.remote import Keeper, is_taken, working_folder
 from translatekit.training.state import Training
 from translatekit.training.validator import Validator
 
-_MAY_CHANGE_ON_RESUME = {"epochs", "epochs_decay", "max_steps"}
+_MAY_CHANGE_ON_RESUME = {"epochs", "epochs_decay", "max_steps", "accumulate"}
 _MAY_CHANGE_GROUPS = {"Output", "Hardware"}
 _MEASURED = {"range", "labels"}  # which a run keeps as what they came to
 
@@ -59,22 +63,21 @@ def resolve(
             raise OptionError(
                 "--autoresume starts the run in the folder of --output, or goes on with it: pass -o, and no --resume"
             )
-        folder = Path(given["output"]).expanduser()
-        if (folder / "config.toml").is_file():
+        place = str(given["output"])
+        if holds_run(place):
             wanted, _, _ = resolve(method, data, config, None, {**given, "output": None})
-            _check_unchanged(folder, wanted, given)
+            _check_unchanged(place, wanted, given)
             given = {name: value for name, value in given.items() if name in _may_change_on_resume()}
-            method, data, config, resume = None, None, None, folder
+            method, data, config, resume = None, None, None, place
     if resume is not None:
-        folder = Path(resume)
-        path = run_config(folder)
+        path, folder = run_config(resume), shown(resume)
         if config is not None:
             raise OptionError("--resume goes on with a run and --config repeats one: give one of the two")
         for name in given:
             if name not in _may_change_on_resume():
                 raise OptionError(
                     f"{name} cannot change when a run is resumed: leave it out, "
-                    f"or start anew with --config {folder / 'config.toml'}"
+                    f"or start anew with --config {shown(path)}"
                 )
         if given.get("precision") == "auto":  # which is what the run was started with, and no new choice
             given = {name: value for name, value in given.items() if name != "precision"}
@@ -86,7 +89,9 @@ def resolve(
         changed = dict(given)
         if data is not None:
             changed["data"] = _moved(folder, own_data, data)
-        return RunConfig.from_toml(path, changed), folder, True
+        resolved = RunConfig.from_toml(path, changed)
+        resolved.options.output = str(resume)  # which may have moved, too
+        return resolved, working_folder(resume), True
     if config is not None:
         changed = dict(given)
         changed.setdefault("output", "none")  # a repeated run gets a folder of its own
@@ -100,9 +105,8 @@ def resolve(
         raise OptionError(f"name a method to train: one of {names}")
     else:
         resolved = RunConfig.resolve(method, data, given)
-    folder = _choose_folder(resolved)
-    resolved.options.output = str(folder)
-    return resolved, folder, False
+    resolved.options.output = _choose_place(resolved)
+    return resolved, working_folder(resolved.options.output), False
 
 
 def _may_change_on_resume() -> set[str]:
@@ -110,13 +114,13 @@ def _may_change_on_resume() -> set[str]:
     return (_MAY_CHANGE_ON_RESUME | groups) - {"output"}
 
 
-def _check_unchanged(folder: Path, wanted: RunConfig, given: Mapping[str, Any]) -> None:
+def _check_unchanged(place: str, wanted: RunConfig, given: Mapping[str, Any]) -> None:
     """Refuse to go on with a run that is not the one that was asked for.
 
     Raises:
         OptionError: it is of other images, another method or other options.
     """
-    saved = RunConfig.from_toml(folder / "config.toml")
+    saved = RunConfig.from_toml(run_config(place))
     asked = {"method": (wanted.method, saved.method), "data": (wanted.data, saved.data)}
     for name in given.keys() - _may_change_on_resume() - {"output", *_MEASURED}:
         for new, old in ((wanted.options, saved.options), (wanted.method_options, saved.method_options)):
@@ -125,12 +129,12 @@ def _check_unchanged(folder: Path, wanted: RunConfig, given: Mapping[str, Any]) 
     for name, (new, old) in asked.items():
         if new != old:
             raise OptionError(
-                f"{folder} is a run with {name} {old}, and {new} was asked for: give what it was started with, "
+                f"{shown(place)} is a run with {name} {old}, and {new} was asked for: give what it was started with, "
                 "or choose another folder with -o"
             )
 
 
-def _moved(folder: Path, own: str | None, data: str | Path) -> str:
+def _moved(run: str, own: str | None, data: str | Path) -> str:
     """The images that a run goes on with: its own, wherever they are now.
 
     Raises:
@@ -139,13 +143,21 @@ def _moved(folder: Path, own: str | None, data: str | Path) -> str:
     there = str(Path(data).expanduser().resolve())
     if own is None or (there != own and Path(own).exists()):
         raise OptionError(
-            f"{folder} goes on with the images that it was trained on ({own or 'the built-in demo'}): "
-            f"leave out {data}, or train on it by --config {folder / 'config.toml'}"
+            f"{run} goes on with the images that it was trained on ({own or 'the built-in demo'}): "
+            f"leave out {data}, or train on it by --config {run}/config.toml"
         )
     return there
 
 
-def _choose_folder(config: RunConfig) -> Path:
+def _choose_place(config: RunConfig) -> str:
+    if config.options.output is not None and is_uri(config.options.output):
+        place = config.options.output
+        if is_taken(place):
+            raise TrainingError(
+                f"there is something at {shown(place)} already and nothing of it will be overwritten: "
+                "choose another with -o, or go on with that run by --resume"
+            )
+        return place
     if config.options.output is not None:
         folder = Path(config.options.output).expanduser()
         # What a run leaves that was killed while it wrote its configuration is nobody's.
@@ -156,14 +168,14 @@ def _choose_folder(config: RunConfig) -> Path:
                 f"{folder} exists already and nothing in it will be overwritten: "
                 "choose another with -o, or go on with that run by --resume"
             )
-        return folder
+        return str(folder)
     data = Path(config.data).name if config.data else config.options.dataset
     base = Path("runs") / f"{config.method}-{data}"
     folder, number = base, 1
     while folder.exists():
         number += 1
         folder = base.with_name(f"{base.name}-{number}")
-    return folder
+    return str(folder)
 
 
 def resolve_precision(options: TrainOptions) -> list[str]:
@@ -281,7 +293,35 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
     method = make_method(config, data)
     for deployed in method.deployed().values():
         set_norm_inference(deployed.network, options.norm_inference)
+    if options.sync_batchnorm:
+        _synchronize_batchnorm(method)
     return Parts(data, validation, validator, method)
+
+
+def _synchronize_batchnorm(method: Method) -> None:
+    """Let batch normalization take the statistics of the images of all processes.
+
+    Raises:
+        OptionError: there is none, or one that is not ours to change.
+    """
+    layers = [
+        (name, layer)
+        for name, network in method.unwrapped.items()
+        if trains(network)
+        for layer in network.modules()
+        if isinstance(layer, _BatchNorm)
+    ]
+    if not layers:
+        raise OptionError(
+            "--sync-batchnorm is for batch normalization, and these networks have none: leave it out"
+        )
+    for name, layer in layers:
+        if not isinstance(layer, BatchNorm2d):
+            raise OptionError(
+                f"the batch normalization of {name} is a {type(layer).__name__}, which --sync-batchnorm cannot change: "
+                "leave it out"
+            )
+        layer.synchronized = True
 
 
 def make_method(config: RunConfig, data: Dataset) -> Method:
@@ -296,11 +336,14 @@ def make_method(config: RunConfig, data: Dataset) -> Method:
         init_gain=options.init_gain,
     )
     method: Method = registry("method").load(config.method)(config.method_options, factory, data)
+    kinds = {item.kind for item in inspect.signature(method.step).parameters.values()}
+    if options.accumulate > 1 and inspect.Parameter.VAR_POSITIONAL not in kinds:
+        raise OptionError(f"{config.method} cannot accumulate gradients: leave out --accumulate")
     method.begin(first_batch(data, options.batch_size))
     return method
 
 
-def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric) -> Training:
+def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric, keeper: Keeper) -> Training:
     """Put everything on its device; every process must call this."""
     options, method = config.options, parts.method
     method.setup(
@@ -327,6 +370,7 @@ def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric) -> Tr
         parts.validation,
         method,
         LossLog(fabric, folder, options.precision),
+        keeper,
         ema=ema,
         validator=parts.validator,
         notes=list(parts.validator.notes) if parts.validator else [],
@@ -471,4 +515,6 @@ def wrap_network(network: nn.Module, options: TrainOptions, device: torch.device
     # On a CPU the optimizer and the matrix products want contiguous weights; convolutions reorder them anyway.
     if use_channels_last(options, device) and device.type != "cpu":
         network = network.to(memory_format=torch.channels_last)
-    return torch.compile(network) if options.compile else network
+    if options.compile:
+        network = torch.compile(network)  # type: ignore[assignment]
+    return Recomputed(network) if options.accumulate > 1 else network

@@ -14,6 +14,7 @@ from translatekit.datasets.palette import PaletteClass
 from translatekit.interfaces import Dataset, Method
 from translatekit.training.fabric import Fabric
 from translatekit.training.losses import LossLog
+from translatekit.training.remote import Keeper
 from translatekit.training.validator import Validator
 
 
@@ -41,6 +42,7 @@ class Training:
     Attributes:
         ema: the exponential moving averages of the deployed generators, by their names; empty where none are kept.
         losses: since the last line of the log.
+        keeper: what keeps the folder elsewhere, where the run's place is an address.
         metrics: of the last validation.
         notes: what the user is told at the start.
         palettes: the colours of each deployed generator's inputs.
@@ -53,6 +55,7 @@ class Training:
     validation: Dataset | None
     method: Method
     losses: LossLog
+    keeper: Keeper
     progress: Progress = field(default_factory=Progress)
     ema: dict[str, AveragedModel] = field(default_factory=dict)
     validator: Validator | None = None

@@ -1,0 +1,270 @@
+"""Runs whose folder is in an object store: worked on in a local copy, which is written there aside from the training.
+
+In the store, a checkpoint is complete when the small JSON file beside it is there, which is written last and says the
+checkpoint's hash. What a run goes on from is the newest that is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
+from types import TracebackType
+
+from translatekit.errors import Stopped, StorageError, TrainingError
+from translatekit.storage import (
+    TEMPORARY,
+    Sink,
+    atomic_path,
+    cache_folder,
+    hash_bytes,
+    hash_file,
+    is_uri,
+    open_sink,
+    open_source,
+    shown,
+    write_atomically,
+)
+
+_IDENTITY = "run.json"  # tells one run from another that had the same address
+_CHECKPOINTS = "checkpoints"
+_LOGS = (".jsonl", ".html", ".toml", ".json")
+_PAUSE = 30.0  # seconds between two attempts to write what the store did not take
+
+
+class Keeper:
+    """What keeps a run beside its local folder; this one has nothing to do.
+
+    Attributes:
+        place: the run's folder or address, as people may type it.
+        say: prints a sentence; called by another thread.
+    """
+
+    say: Callable[[str], None] = staticmethod(lambda sentence: None)
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+
+    def pull(self) -> None:
+        """Bring what the run has kept into the local folder, to go on from."""
+
+    def start(self) -> None:
+        """Make room for a new run."""
+
+    def saved(self) -> None:
+        """Keep the checkpoint and the models that have just been saved.
+
+        Raises:
+            TrainingError: those before could not be kept.
+        """
+
+    def changed(self) -> None:
+        """Keep the logs and the page, when nothing else is being kept."""
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class RemoteRun(Keeper):
+    """Writes a run's local folder to its address, from a thread of its own.
+
+    Args:
+        uri: the run's address.
+        folder: the local copy.
+        keep: how many checkpoints are kept.
+    """
+
+    def __init__(self, uri: str, folder: Path, keep: int) -> None:
+        super().__init__(shown(uri))
+        self._sink: Sink = open_sink(uri)
+        self._folder, self._keep = folder, max(keep, 1)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="run")
+        self._work: Future[None] | None = None
+        self._now = threading.Event()
+        self._written: dict[str, tuple[int, int]] = {}
+
+    def start(self) -> None:
+        """Leave nothing of an earlier run that had this address, and tell this one from it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._folder / _IDENTITY, json.dumps({"run": uuid.uuid4().hex}).encode())
+
+    def pull(self) -> None:
+        """The newest complete checkpoint and what was logged, as far as they are not here already.
+
+        Raises:
+            StorageError: the store fails, or an object is damaged.
+        """
+        there = self._sink.read(_IDENTITY) if self._sink.stat(_IDENTITY) is not None else b""
+        with suppress(FileNotFoundError):
+            if (self._folder / _IDENTITY).read_bytes() != there:
+                shutil.rmtree(self._folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        here = max(
+            (_step_of(path.name) for path in (self._folder / _CHECKPOINTS).glob("step-*.pt")), default=-1
+        )
+        complete = self._complete()
+        if here >= max(
+            complete, default=-1
+        ):  # an upload had failed, and this machine has more than the store
+            return
+        for item in self._sink.list():
+            if not item.name.startswith(f"{_CHECKPOINTS}/"):
+                self._fetch(item.name)
+        for path in (self._folder / _CHECKPOINTS).glob("step-*.pt"):
+            path.unlink()
+        step = max(complete)
+        name = f"{_CHECKPOINTS}/step-{step:08d}.pt"
+        self._fetch(name)
+        wanted = json.loads(self._sink.read(_manifest(name)))["hash"]
+        if hash_file(self._folder / name) != wanted:
+            (self._folder / name).unlink()
+            raise StorageError(
+                f"{self._sink.uri_of(name)} is damaged: delete it and the .json beside it to go on from the one before"
+            )
+
+    def _wait(self) -> None:
+        """Let the thread finish, its last attempt made at once.
+
+        Raises:
+            TrainingError: the store does not take what was saved.
+        """
+        if self._work is None:
+            return
+        self._now.set()
+        try:
+            self._work.result()
+        except StorageError as error:
+            raise TrainingError(
+                f"the run could not be kept at {self.place} ({error}); what is not there lies in {self._folder}: "
+                f"go on from it, on this machine, with translatekit train --resume {quote(self.place)}"
+            ) from None
+        finally:
+            self._work = None
+            self._now.clear()
+
+    def saved(self) -> None:
+        """Write all that is new: the checkpoint last, and behind it what makes it count.
+
+        At most one checkpoint is on its way: this waits for the one before.
+        """
+        self._wait()
+        self._work = self._thread.submit(self._write, True)
+
+    def changed(self) -> None:
+        """Write logs, samples and the page."""
+        if self._work is None or self._work.done():
+            self._wait()
+            self._work = self._thread.submit(self._write, False)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._wait()
+            if error is None or isinstance(error, Stopped):
+                self._work = self._thread.submit(self._write, False)
+                self._wait()
+        except TrainingError as lost:
+            if error is None or isinstance(error, Stopped):
+                raise
+            self.say(str(lost))
+        finally:
+            self._thread.shutdown(wait=False)
+
+    # --- in the thread ---------------------------------------------------------------------------------------------
+
+    def _write(self, checkpoint: bool) -> None:
+        while True:
+            last = self._now.is_set()
+            try:
+                self._write_once(checkpoint)
+                return
+            except StorageError as error:
+                if last:
+                    raise
+                self.say(f"{error}; trying again")
+                self._now.wait(_PAUSE)
+
+    def _write_once(self, checkpoint: bool) -> None:
+        for path in self._files():
+            name = path.relative_to(self._folder).as_posix()
+            if not checkpoint and path.suffix == ".safetensors":
+                continue
+            with suppress(FileNotFoundError):  # replaced or deleted meanwhile
+                known = path.stat()
+                stamp = (known.st_size, known.st_mtime_ns)
+                if self._written.get(name) != stamp:
+                    growing = path.suffix in _LOGS or "tfevents" in path.name
+                    self._sink.commit(name, path.read_bytes() if growing else path)
+                    self._written[name] = stamp
+        if checkpoint:
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
+        path = max((self._folder / _CHECKPOINTS).glob("step-*.pt"))
+        name = path.relative_to(self._folder).as_posix()
+        content = {"step": _step_of(path.name), "size": path.stat().st_size, "hash": hash_file(path)}
+        self._sink.commit(name, path)
+        self._sink.commit(_manifest(name), json.dumps(content).encode())
+        for step in self._complete()[: -self._keep]:
+            old = f"{_CHECKPOINTS}/step-{step:08d}.pt"
+            self._sink.delete(_manifest(old))  # first, so that what is there without its .pt never counts
+            self._sink.delete(old)
+
+    # --- small things ----------------------------------------------------------------------------------------------
+
+    def _files(self) -> Iterator[Path]:
+        for path in sorted(self._folder.rglob("*")):
+            inside = path.relative_to(self._folder)
+            if path.is_file() and inside.parts[0] != _CHECKPOINTS and not path.match(TEMPORARY):
+                yield path
+
+    def _complete(self) -> list[int]:
+        """The steps of the complete checkpoints in the store, in order."""
+        names = {item.name for item in self._sink.list(f"{_CHECKPOINTS}/")}
+        return sorted(_step_of(name) for name in names if name.endswith(".pt") and _manifest(name) in names)
+
+    def _fetch(self, name: str) -> None:
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary, self._sink.open(name) as there, temporary.open("wb") as here:
+            shutil.copyfileobj(there, here, 2**22)
+
+
+def make_keeper(place: str, folder: Path, keep: int, rank: int) -> Keeper:
+    """What keeps a run: rank 0 does, where its place is the address of a store."""
+    return RemoteRun(place, folder, keep) if is_uri(place) and rank == 0 else Keeper(shown(place))
+
+
+def working_folder(place: str | Path) -> Path:
+    """The local folder of a run: its place itself, or, of an address, one in the cache folder."""
+    return (
+        cache_folder("runs", hash_bytes(str(place).rstrip("/").encode()))
+        if is_uri(place)
+        else Path(place).expanduser()
+    )
+
+
+def is_taken(uri: str) -> bool:
+    """Whether anything is at an address."""
+    return next(iter(open_source(f"{uri.rstrip('/')}/").list()), None) is not None
+
+
+def _step_of(name: str) -> int:
+    return int(Path(name).stem.removeprefix("step-"))
+
+
+def _manifest(name: str) -> str:
+    return f"{name.removesuffix('.pt')}.json"
