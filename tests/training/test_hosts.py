@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from tests.training.conftest import TINY
-from tests.training.hosts import train_alike
+from tests.training.hosts import NOTES, train_alike
 from translatekit.training.checkpoint import load_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
@@ -127,3 +131,80 @@ def test_two_hosts_of_two_processes_train_as_one_process_on_all_of_their_images(
         assert furthest(alone[name], together[name]) < 1e-5, name
     assert "on 4 x cpu" in said[0]
     assert not said[1], "one speaks"
+
+
+LONG = {**TINY, "epochs": 6, "epochs_decay": 0, "checkpoint_every": 5, "checkpoint_minutes": 0}
+
+
+def elastic(program: Path, processes: int, restarts: int, **environment: str) -> subprocess.Popen[str]:
+    return torchrun(
+        "--standalone", f"--nproc-per-node={processes}", f"--max-restarts={restarts}", "--monitor-interval=0.1",
+        str(PROGRAM), str(program), **environment,
+    )  # fmt: skip
+
+
+def children(process: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def losses(run: Path) -> list[Any]:
+    entries = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [(entry["step"], entry["losses"]) for entry in entries if entry["kind"] == "train"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_run_whose_ranks_are_killed_at_random_equals_one_that_nobody_kills(
+    pairs: Path, tmp_path: Path, seed: int
+) -> None:
+    quiet, killed = tmp_path / "quiet", tmp_path / "killed"
+    program = tmp_path / "runs.json"
+    program.write_text(json.dumps([(["pix2pix", str(pairs)], {**LONG, "output": str(quiet)})]))
+    ended([elastic(program, 2, 0)])
+    options = {**LONG, "output": str(killed), "autoresume": True}
+    program.write_text(json.dumps([(["pix2pix", str(pairs)], options)]))
+    process = elastic(program, 2, 3)
+    drawn = random.Random(seed)
+    for _ in range(2):
+        step = drawn.randrange(1, 20)
+        await_step(killed, step, process)
+        time.sleep(drawn.random())
+        ranks = children(process.pid)
+        if len(ranks) == 2:
+            os.kill(drawn.choice(ranks), signal.SIGKILL)
+        time.sleep(1)
+    ended([process])
+    assert furthest(quiet, killed) == 0
+    assert losses(quiet) == losses(killed)
+
+
+def await_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+    """Wait until a run's log has come to a step, or it has ended."""
+    end = time.monotonic() + 120
+    while process.poll() is None:
+        with suppress(FileNotFoundError, ValueError, IndexError):
+            if json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"] >= step:
+                return
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_processes_and_shows_each_image_once(
+    pairs: Path, tmp_path: Path
+) -> None:
+    run, program = tmp_path / "run", tmp_path / "runs.json"
+    options = {**LONG, "epochs": 2, "output": str(run), "autoresume": True}
+    for processes, steps in ((2, 1), (1, 5), (2, 7), (1, None)):
+        program.write_text(json.dumps([(["pix2pix", str(pairs)], {**options, "max_steps": steps})]))
+        (tmp_path / f"notes-{steps}").mkdir()
+        ended([elastic(program, processes, 0, **{NOTES: str(tmp_path / f"notes-{steps}")})])
+    shown: dict[int, list[int]] = {0: [], 1: []}
+    for notes in tmp_path.glob("notes-*"):
+        for path in notes.iterdir():
+            for epoch, _, batch in map(json.loads, path.read_text().splitlines()):
+                shown[epoch] += batch
+    assert sorted(shown[0]) == sorted(shown[1]) == list(range(8))

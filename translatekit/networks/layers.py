@@ -89,7 +89,7 @@ class _SumOfProcesses(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Any:
         """The sum, again."""
         return _SumOfProcesses.apply(gradient)
 

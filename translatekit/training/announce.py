@@ -68,7 +68,7 @@ def _say_what_is_next(training: Training, report: Report) -> None:
         data = f" {quote(str(config.data))}" if one else ""
         commands = {
             "evaluate": f"{run}{data}",
-            "compile": f"{run} -o {quote(str(training.folder / 'model.onnx'))}",
+            "compile": f"{run} -o {quote(f'{training.keeper.place}/model.onnx')}",
             "run": f"FOLDER --model {run}",
         }
         if registry("method").get(config.method).data != "paired":

@@ -115,17 +115,17 @@ class RemoteRun(Keeper):
             (_step_of(path.name) for path in (self._folder / _CHECKPOINTS).glob("step-*.pt")), default=-1
         )
         complete = self._complete()
-        if here >= max(
-            complete, default=-1
-        ):  # an upload had failed, and this machine has more than the store
-            return
+        newest = max(complete, default=-1)
+        if here >= newest and (self._folder / "config.toml").exists():
+            return  # an upload had failed, and this machine has more than the store
         for item in self._sink.list():
             if not item.name.startswith(f"{_CHECKPOINTS}/"):
                 self._fetch(item.name)
         for path in (self._folder / _CHECKPOINTS).glob("step-*.pt"):
             path.unlink()
-        step = max(complete)
-        name = f"{_CHECKPOINTS}/step-{step:08d}.pt"
+        if not complete:
+            return
+        name = f"{_CHECKPOINTS}/step-{newest:08d}.pt"
         self._fetch(name)
         wanted = json.loads(self._sink.read(_manifest(name)))["hash"]
         if hash_file(self._folder / name) != wanted:
