@@ -34,6 +34,8 @@ class TrainArguments(TypedDict, total=False):
     epochs: int
     epochs_decay: int
     batch_size: int
+    accumulate: int
+    sync_batchnorm: bool
     lr: float
     beta1: float
     beta2: float

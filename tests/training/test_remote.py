@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tests.storage.conftest import s3, s3_proxy, s3_server  # noqa: F401
-from tests.storage.servers import Proxy
+from tests.stores import Proxy
 from tests.training.conftest import TINY
 from translatekit import train
 from translatekit.errors import StorageError, TrainingError
@@ -68,17 +67,15 @@ def test_a_run_lies_in_the_store_whole_and_goes_on_from_there(
     pairs: Path,
     whole: Path,
     tmp_path: Path,
-    s3: Proxy,  # noqa: F811
+    s3: Proxy,
 ) -> None:
     address = f"s3://bucket/{uuid.uuid4().hex}"
     s3.share = 0.05
     train("pix2pix", pairs, output=address, **SHORT, max_steps=10)
-    assert names(address) == [
-        "checkpoints/step-00000009.json", "checkpoints/step-00000009.pt",
-        "checkpoints/step-00000010.json", "checkpoints/step-00000010.pt",
-        "best.safetensors", "config.toml", "index.html", "metrics.jsonl", "model.safetensors", "run.json",
-        "samples/step-00000008.png", "samples/step-00000010.png",
-    ] or sorted(names(address)) == names(address)  # fmt: skip
+    checkpoints = [f"checkpoints/step-{step:08}.{kind}" for step in (9, 10) for kind in ("json", "pt")]
+    samples = ["samples/step-00000008.png", "samples/step-00000010.png"]
+    files = ["config.toml", "index.html", "metrics.jsonl", "model.safetensors", "run.json"]
+    assert names(address) == ["best.safetensors", *checkpoints, *files, *samples]
     with pytest.raises(TrainingError, match=r"there is something at s3://bucket/\w+ already"):
         train("pix2pix", pairs, output=address, **SHORT)
     shutil.rmtree(working_folder(address))  # as on another machine

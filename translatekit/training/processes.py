@@ -37,6 +37,10 @@ _GRACE = 5.0  # seconds in which a rank is to notice by itself that another has 
 _ANSWER = 3.0  # seconds in which ranks tell each other that they wait
 
 
+class ProcessError(TrainingError):
+    """A process was lost, or does not answer: the run can go on from its newest checkpoint."""
+
+
 class Processes:
     """The ranks of a run, as one of them sees them.
 
@@ -217,7 +221,7 @@ class Processes:
             time.sleep(_POLL)
         return said
 
-    def _explain(self, error: RuntimeError | None) -> TrainingError:
+    def _explain(self, error: RuntimeError | None) -> ProcessError:
         """Which rank is at fault for a connection that broke or timed out."""
         slow = error is not None and _is_timeout(error)
         if not slow:
@@ -228,23 +232,23 @@ class Processes:
         if self._ended:
             rank, status = min(self._ended.items())
             said = _said_by(rank)
-            return TrainingError(
+            return ProcessError(
                 self._sentence(f"rank {rank} {f'failed ({said})' if said else _exit_reason(status)}")
             )
         said_by = self._published()
         for rank, text in sorted(said_by.items()):
             if text:
-                return TrainingError(self._sentence(f"rank {rank} failed ({text})"))
+                return ProcessError(self._sentence(f"rank {rank} failed ({text})"))
         silent = [
             rank
             for rank in range(self._fabric.world_size)
             if rank not in said_by and rank != self._fabric.global_rank
         ]
         if not silent:
-            return TrainingError(self._sentence("the connection between the processes broke"))
+            return ProcessError(self._sentence("the connection between the processes broke"))
         names = f"rank{'s' * (len(silent) > 1)} {', '.join(map(str, silent))}"
         what = f"did not answer within {self._timeout:g} minutes" if slow else "cannot be reached"
-        return TrainingError(self._sentence(f"{names} {what}", slow=slow))
+        return ProcessError(self._sentence(f"{names} {what}", slow=slow))
 
     def _sentence(self, what: str, slow: bool = False) -> str:
         if not is_uri(self._place) and not holds_run(self._place):
