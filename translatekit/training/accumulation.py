@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-if TYPE_CHECKING:
-    from translatekit.training.method import Method
+from translatekit.training.fabric import Fabric
 
 
 class Update:
@@ -32,7 +31,20 @@ Updates: TypeAlias = Generator[Update, None, dict[str, Tensor]]
 """The updates of a step on one batch, in order; at its end, the losses that are logged."""
 
 
-def accumulate(method: Method, batches: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+class Accumulating(Protocol):
+    """What a method must be to accumulate gradients: `translatekit.training.method.Method` is."""
+
+    networks: dict[str, Any]
+    unwrapped: dict[str, nn.Module]
+    optimizers: dict[str, Any]
+    fabric: Fabric
+
+    def updates(self, batch: Mapping[str, Any]) -> Updates:
+        """The updates of a step on one batch."""
+        ...
+
+
+def accumulate(method: Accumulating, batches: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     """A step on several batches, as if they were one: all of them go through each update before the next one.
 
     So a generator is judged by the discriminator that has seen all of the batches, as it is in one large batch. The
@@ -106,7 +118,7 @@ def _without_running_statistics(network: nn.Module) -> Iterator[None]:
             layer.momentum, layer.num_batches_tracked = momentum, count
 
 
-def _average(method: Method, name: str) -> None:
+def _average(method: Accumulating, name: str) -> None:
     """Make the gradients of an optimizer's parameters their mean over all processes."""
     if method.fabric.world_size == 1:
         return
