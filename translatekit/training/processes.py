@@ -14,12 +14,15 @@ import sys
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from shlex import quote
 from typing import Any, TypeVar
 
 import torch.distributed
+from torch.distributed.rendezvous import rendezvous
 
 from translatekit.config import holds_run
 from translatekit.errors import Stopped, TrainingError, TranslatekitError
@@ -71,6 +74,8 @@ class Processes:
         strategy: Any = self._fabric.strategy
         if not self.several:
             return
+        if TorchElasticEnvironment.detect():
+            _meet(self._fabric, self._timeout)
         if not strategy.cluster_environment.creates_processes_externally:
             self._start_children(strategy.num_processes, strategy.cluster_environment)
         if any(child.poll() is not None for child in _children.values()):
@@ -282,6 +287,52 @@ def launched_processes() -> tuple[int, int] | None:
             "give every host the same number of them"
         )
     return local, nodes
+
+
+def _meet(fabric: Fabric, timeout: float) -> None:
+    """Form the group of processes under torchrun, apart from all that earlier processes have left in its store.
+
+    After a restart, torchrun hands the same store to the new processes, and a process that reads there before another
+    has written finds the address of one that has ended. So rank 0 draws a name for the group, and tells it to whoever
+    asks under a name that nobody has used before.
+    """
+    if torch.distributed.is_initialized():
+        return
+    rank, world_size, limit = fabric.global_rank, fabric.world_size, timedelta(minutes=timeout)
+    store, _, _ = next(rendezvous("env://", rank, world_size, timeout=limit))
+    group, met = uuid.uuid4().hex, threading.Event()
+    if rank == 0:
+        threading.Thread(target=_tell, args=(group, world_size, limit, met), daemon=True).start()
+    else:
+        store.set(f"translatekit/asks/{rank}", group)
+        group = store.get(f"translatekit/told/{group}").decode()
+    backend = "nccl" if fabric.device.type == "cuda" else "gloo"
+    group_store = torch.distributed.PrefixStore(group, store)
+    if backend == "nccl":
+        torch.cuda.set_device(fabric.device)
+    torch.distributed.init_process_group(
+        backend, store=group_store, rank=rank, world_size=world_size, timeout=limit
+    )
+    torch.distributed.barrier()
+    met.set()
+
+
+def _tell(group: str, world_size: int, limit: timedelta, met: threading.Event) -> None:
+    """Answer all that ask for the group's name, those that have ended among them, until all have met."""
+    store = torch.distributed.TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=False,
+        wait_for_workers=False,
+        timeout=limit,
+    )
+    told: set[str] = set()
+    while not met.wait(_POLL / 2):
+        for rank in range(1, world_size):
+            key = f"translatekit/asks/{rank}"
+            if store.check([key]) and (name := store.get(key).decode()) not in told:
+                store.set(f"translatekit/told/{name}", group)
+                told.add(name)
 
 
 # --- small things -----------------------------------------------------------------------------------------------
