@@ -13,6 +13,8 @@ import pytest
 
 from tests.stores import az as az
 from tests.stores import az_proxy as az_proxy
+from tests.stores import gs as gs
+from tests.stores import gs_proxy as gs_proxy
 from tests.stores import s3 as s3
 from tests.stores import s3_proxy as s3_proxy
 from tests.stores import s3_server as s3_server

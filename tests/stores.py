@@ -299,3 +299,38 @@ def az(az_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     az_proxy.reset()
     yield az_proxy
     az_proxy.reset()
+
+
+@pytest.fixture(scope="session")
+def gs_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy before an emulator of Google Cloud Storage with a bucket called ``bucket``."""
+    pytest.importorskip("gcsfs")
+    pytest.importorskip("gcp_storage_emulator")
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "gcp_storage_emulator",
+        "start",
+        "-H",
+        HOST,
+        "--port",
+        str(port),
+        "-M",
+        "-q",
+    ]
+    with started([*command, "--default-bucket", "bucket"], port, tmp_path_factory.mktemp("gs") / "log"):
+        proxy = Proxy(f"http://{HOST}:{port}")
+        yield proxy
+        proxy.close()
+
+
+@pytest.fixture
+def gs(gs_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy through which ``gs://`` goes; it fails nothing until it is told to."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gs_proxy.address)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setattr(retries, "DELAY", 0.002)
+    gs_proxy.reset()
+    yield gs_proxy
+    gs_proxy.reset()

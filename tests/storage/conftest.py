@@ -10,7 +10,7 @@ import pytest
 from translatekit.storage import Sink, open_sink
 
 
-@pytest.fixture(params=["local", "memory", "s3", "az"])
+@pytest.fixture(params=["local", "memory", "s3", "az", "gs"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
     """An empty place of each kind."""
     if request.param == "local":

@@ -19,7 +19,7 @@ PAGE = 1000
 
 
 class GoogleStore(Store):
-    """Each request is tried again by its library first: that cannot be turned off."""
+    """A listing asks for a thousand names a request; writing asks once more, for the stamp."""
 
     requirements = of_extra("gs", "fsspec", "gcsfs")
     remedies = Remedies(
@@ -28,11 +28,16 @@ class GoogleStore(Store):
     )
 
     def connect(self) -> GCSFileSystem:
-        """A file system that prints nothing of what it tries again."""
+        """A file system whose library neither tries again nor prints what failed: `attempt` does."""
         from gcsfs import GCSFileSystem
 
+        class System(GCSFileSystem):
+            """Without the tries of its library, which begin after a second."""
+
+            _request = GCSFileSystem._request.__wrapped__
+
         logging.getLogger("gcsfs").setLevel(logging.CRITICAL + 1)
-        return GCSFileSystem(use_listings_cache=False, **self._options)
+        return System(use_listings_cache=False, **self._options)
 
     def items(self, prefix: str) -> Iterator[Item]:
         """All objects, by pages, which are sorted."""
