@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from translatekit.requirements import of_extra
@@ -72,18 +73,22 @@ class GoogleStore(Store):
         system = self.system
         bucket, _, key = path.partition("/")
         kind = "application/octet-stream"
+        before = self.stat(path)
         place = self.attempt(
             lambda: sync(system.loop, initiate_upload, system, bucket, key, kind), path, "written"
         )
+
+        def send(part: bytes, at: int) -> None:
+            try:
+                sync(system.loop, upload_chunk, system, place, part, at, size, kind)
+            except FileNotFoundError:  # no such upload: an earlier try completed it, but its answer was lost
+                found = self._stat(path)
+                if at + len(part) < size or found is None or found == before or found.size != size:
+                    raise
+
         at = 0
         for part in parts_of(file, part_size(size, MAX_PARTS)):
-            self.attempt(
-                lambda at=at, part=part: sync(  # type: ignore[misc]
-                    system.loop, upload_chunk, system, place, part, at, size, kind
-                ),
-                path,
-                "written",
-            )
+            self.attempt(partial(send, part, at), path, "written")
             at += len(part)
         return None
 
