@@ -202,7 +202,8 @@ def test_a_repository_is_a_place(hub: str, tmp_path: Path, busy: int) -> None:
         "end": "last",
         "written": "new",
         "deleted": True,
-        "hf://user/nothing": "there is no repository for hf://user/nothing: check its name, and the account or endpoint",
+        "hf://user/nothing": "there is no repository for hf://user/nothing: check its name, and the account "
+        "or endpoint",
         "hf://datasets/user/photos/none.png": "there is no hf://datasets/user/photos/none.png/none.png: check the "
         "address",
     }
