@@ -124,6 +124,7 @@ class TranslateArguments(TypedDict, total=False):
     batch_size: int | None
     memory: float | str
     backend: str | None
+    devices: str | None
     device: str
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
 

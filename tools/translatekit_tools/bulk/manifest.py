@@ -193,6 +193,9 @@ class Manifest:
         self._outputs: Index | None = None
         self.refresh()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _opened_here, (self.sink.path or self.sink, self.name)
+
     @property
     def is_local(self) -> bool:
         """Whether the outputs are files of this machine."""
@@ -385,6 +388,24 @@ class Manifest:
         stem = self._claims_name.removesuffix(".jsonl")
         own = re.compile(rf"{re.escape(stem)}\.\d+\.jsonl")
         return [item.name for item in self.sink.list(f"{stem}.") if own.fullmatch(item.name)]
+
+
+_writer: str | None = None
+_opened: dict[str, Manifest] = {}
+
+
+def write_as(name: str) -> None:
+    """Let all manifests that come to this process from another be those of a writer of its own."""
+    global _writer
+    _writer = name
+
+
+def _opened_here(place: Path | Sink, name: str) -> Manifest:
+    """A manifest that comes from another process: one for each place."""
+    key = str(place) if isinstance(place, Path) else place.uri
+    if key not in _opened:
+        _opened[key] = Manifest(place, _writer or name)
+    return _opened[key]
 
 
 def _state_of(record: dict[str, Any]) -> int:

@@ -290,6 +290,13 @@ class RunOptions:
         metavar="NAME",
         result=True,
     )
+    devices: str | None = option(
+        None,
+        "Translate in several processes of this machine, one on each of these: 0,1,2,3 are GPUs, auto all there are, "
+        "and cpu,cpu two processes on the CPU.",
+        "Hardware",
+        metavar="LIST",
+    )
     device: str = option("auto", "cpu, cuda, cuda:1, mps or auto.", "Hardware")
     precision: Precision = option(
         "auto",
@@ -303,6 +310,8 @@ class RunOptions:
             raise OptionError(f"--suffix {self.suffix!r} is not part of a file name: leave out the slashes")
         if self.end is not None and self.end <= self.start:
             raise OptionError(f"--end must come after --start {self.start:g}, got {self.end:g}")
+        if self.devices is not None and self.device != "auto":
+            raise OptionError("--devices names all devices: leave out --device")
         if self.overlap is not None and self.tile is None:
             raise OptionError("--overlap says how far tiles overlap: pass --tile with it")
         if self.fps is not None:

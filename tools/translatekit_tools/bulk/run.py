@@ -5,20 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from translatekit.errors import DataError
+from translatekit.errors import DataError, OptionError
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model
+from translatekit_tools.bulk.devices import Devices, devices_of
 from translatekit_tools.bulk.find import Job, find_jobs
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.places import are_places, find_place_jobs
 from translatekit_tools.bulk.runner import Runner
 from translatekit_tools.bulk.session import Session
 from translatekit_tools.bulk.single import is_video_job
-from translatekit_tools.bulk.summary import Progress, Summary
+from translatekit_tools.bulk.stats import Stats
+from translatekit_tools.bulk.summary import Progress, Result, Summary
 from translatekit_tools.bulk.task import ignore
 
 
@@ -37,16 +40,39 @@ def translate_images(
     )
     say = getattr(progress, "say", ignore)
     jobs, total = _find(inputs, out, options, summary, say)
-    session = Session(options, model_file, None if isinstance(model, str | Path) else model, say)
-    with closing(Runner(session, progress)) as runner, closing(runner.run(jobs)) as tasks:
-        for task in tasks:
-            result = task.result(total)
+    with _results(jobs, model, model_file, options, progress) as (results, stats):
+        for result in results:
+            result = replace(result, total=total)
             summary.add(result)
             if progress is not None:
                 progress(result)
     summary.seconds = time.perf_counter() - start
-    summary.stats = runner.stats()
+    summary.stats = stats()
     return summary
+
+
+@contextmanager
+def _results(
+    jobs: Iterable[Job],
+    model: str | Path | Translator,
+    model_file: Path | None,
+    options: RunOptions,
+    progress: Progress | None,
+) -> Iterator[tuple[Iterator[Result], Callable[[], Stats | None]]]:
+    """What becomes of the jobs, in this process or in one for each device; and what then says where the time went."""
+    devices = [] if options.devices is None else devices_of(options.devices)
+    if len(devices) > 1 and not options.dry_run:
+        if model_file is None:
+            raise OptionError("devices translates in other processes, which load the model: give its file")
+        with closing(Devices(devices, options, model_file, progress)) as processes:
+            yield processes.run(jobs), processes.stats
+        return
+    if devices:
+        options = replace(options, device=devices[0], devices=None)
+    say = getattr(progress, "say", ignore)
+    session = Session(options, model_file, None if isinstance(model, str | Path) else model, say)
+    with closing(Runner(session, progress)) as runner, closing(runner.run(jobs)) as tasks:
+        yield (task.result(0) for task in tasks), runner.stats
 
 
 def _find(

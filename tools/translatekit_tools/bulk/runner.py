@@ -34,10 +34,19 @@ _FIRST_BLOCK, _LARGEST_BLOCK = 8, 512
 
 
 class Runner:
-    """Threads, and the pipelines that they work in. To be closed."""
+    """Threads, and the pipelines that they work in. To be closed.
 
-    def __init__(self, session: Session, progress: Progress | None = None) -> None:
+    Args:
+        session: what all files share.
+        progress: told how far a long file is.
+        largest_block: of objects that are claimed at once.
+    """
+
+    def __init__(
+        self, session: Session, progress: Progress | None = None, *, largest_block: int = _LARGEST_BLOCK
+    ) -> None:
         self._session, self._progress = session, progress
+        self._largest_block = largest_block
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="translatekit")
         self._images = ImagePipeline(session, self._pool)
         self._manifests: dict[int, Manifest] = {}
@@ -131,7 +140,7 @@ class Runner:
             stored.append(job)
             if len(stored) == limit:
                 yield from self._looked_stored(stored)
-                stored, limit = [], min(2 * limit, _LARGEST_BLOCK)
+                stored, limit = [], min(2 * limit, self._largest_block)
         if stored:
             yield from self._looked_stored(stored)
 

@@ -49,7 +49,21 @@ _SECONDS_BETWEEN_LINES = 5.0
 @rich_click.option(
     "--json", "as_json", is_flag=True, help="Print a summary as JSON to stdout.", panel="Output"
 )
-def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json: bool, **params: Any) -> None:
+@rich_click.option(
+    "--collect",
+    "collects",
+    is_flag=True,
+    help="Translate nothing: sum up what all parts of --shard have done, and name what failed or is missing.",
+    panel="Output",
+)
+def run(
+    inputs: tuple[str, ...],
+    model: str | None,
+    output: str | None,
+    as_json: bool,
+    collects: bool,
+    **params: Any,
+) -> None:
     """Translate images and videos with a trained model.
 
     INPUT is a file, a folder (taken recursively and mirrored under OUT) or a quoted glob; - for an image or a
@@ -67,6 +81,8 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
         raise OptionError(
             "no model is given: pass --model with a model file or the folder of a run of translatekit train"
         )
+    if collects:
+        return _collect(inputs, model, output, RunOptions(**options), as_json)
     to_stdout = output == STANDARD
     if to_stdout and as_json:
         raise OptionError("-o - and --json both want standard output: leave one of them out")
@@ -105,6 +121,30 @@ def run(inputs: tuple[str, ...], model: str | None, output: str | None, as_json:
 
 
 run.params += options_from_dataclass(RunOptions)
+
+
+def _collect(
+    inputs: tuple[str, ...], model: str, output: str | None, options: RunOptions, as_json: bool
+) -> None:
+    from translatekit_tools.bulk.collect import collect
+
+    console = stderr()
+    with stops_on_signals():
+        collected = collect(inputs, model, output, options)
+    if as_json:
+        click.echo(json.dumps(collected.to_dict()))
+    else:
+        for path, reason in collected.failed:
+            echo(f"failed {path}: {reason.removeprefix(f'{path} ')}")
+        for path in collected.missing:
+            echo(f"missing {path}")
+    console.print(
+        f"{collected.done} done, {len(collected.failed)} failed, {len(collected.missing)} missing",
+        markup=False,
+        style="green" if collected.is_complete else "red",
+    )
+    if not collected.is_complete:
+        raise SystemExit(1)
 
 
 class _Reporter:

@@ -1,0 +1,347 @@
+"""Several processes of one machine, a device each, that share one run's inputs."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any
+
+from translatekit.errors import DataError, OptionError, TranslatekitError
+from translatekit_tools.bulk.find import Job
+from translatekit_tools.bulk.manifest import manifest_name, write_as
+from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.runner import Runner
+from translatekit_tools.bulk.session import Session
+from translatekit_tools.bulk.stats import Stats
+from translatekit_tools.bulk.summary import Progress, Result
+from translatekit_tools.bulk.task import ignore
+
+_BLOCK = 8
+"""Inputs that a process is given at once, when its pipeline has room for them."""
+
+_LENGTH = struct.Struct("<Q")
+
+
+def devices_of(text: str) -> list[str]:
+    """What ``--devices`` names, one for each process: ``0,1`` are GPUs, ``auto`` all there are, else the CPU.
+
+    Raises:
+        OptionError: it names none.
+    """
+    if text.strip() == "auto":
+        return [f"cuda:{number}" for number in range(_gpus())] or ["cpu"]
+    devices = [word.strip() for word in text.split(",")]
+    if not all(devices):
+        raise OptionError(f"--devices takes devices such as 0,1,2,3 or cpu,cpu, or auto, got {text!r}")
+    return [f"cuda:{word}" if word.isdecimal() else word for word in devices]
+
+
+def _gpus() -> int:
+    """How many GPUs of NVIDIA this process may use, asked without loading CUDA into it."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([word for word in visible.split(",") if word.strip() not in ("", "-1")])
+    if (program := shutil.which("nvidia-smi")) is None:
+        return 0
+    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+
+
+@dataclass(eq=False)
+class _Process:
+    """A process, and what it is at.
+
+    Attributes:
+        program: it.
+        name: of it, for people.
+        at: the inputs that it was given and has not told of, by their numbers.
+        is_idle: whether it waits for something to do, with nothing begun.
+    """
+
+    program: subprocess.Popen[bytes]
+    name: str
+    at: dict[int, Job] = field(default_factory=dict)
+    is_idle: bool = False
+
+    def send(self, message: Any) -> None:
+        """Where it is no more, the end of its messages says so."""
+        assert self.program.stdin is not None
+        with suppress(OSError):
+            _send(self.program.stdin, message)
+
+
+class Devices:
+    """Deals jobs to processes, and gives what a dead one had begun to the others. To be closed.
+
+    Args:
+        devices: one for each process.
+        options: of the run.
+        model_file: that each loads.
+        progress: told what they say.
+    """
+
+    def __init__(
+        self, devices: list[str], options: RunOptions, model_file: Path, progress: Progress | None
+    ) -> None:
+        self._progress = progress
+        self._messages: queue.SimpleQueue[tuple[_Process, Any]] = queue.SimpleQueue()
+        self._stats: list[Stats] = []
+        self._reported: dict[int, set[str]] = {}
+        environment = dict(os.environ)
+        on_cpu = sum(device == "cpu" for device in devices)
+        if on_cpu > 1 and "OMP_NUM_THREADS" not in environment:
+            environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // on_cpu))
+        shard = f"{options.shard.name}-" if options.shard is not None else ""
+        self._processes: list[_Process] = []
+        for number, device in enumerate(devices):
+            program = subprocess.Popen(
+                [sys.executable, "-c", f"from {__name__} import work; work()"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=environment,
+            )
+            process = _Process(program, f"the process of {device}")
+            process.send(
+                (replace(options, device=device, devices=None), model_file, f"{shard}device-{number}")
+            )
+            self._processes.append(process)
+            threading.Thread(target=self._listen, args=(process,), daemon=True).start()
+
+    def close(self) -> None:
+        """End all processes, when what they are writing is written."""
+        for process in self._processes:
+            process.send("stop")
+            with suppress(OSError):
+                process.program.stdin.close()  # type: ignore[union-attr]
+        for process in self._processes:
+            process.program.wait()
+
+    def stats(self) -> Stats | None:
+        """Where the time of all went; None where none has told."""
+        if not self._stats:
+            return None
+        seconds = {
+            stage: sum(each.seconds[stage] for each in self._stats) for stage in self._stats[0].seconds
+        }
+        threads = sum(each.threads for each in self._stats)
+        return Stats(seconds=seconds, wall=max(each.wall for each in self._stats), threads=threads)
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Result]:
+        """The results of all jobs, as they come.
+
+        Raises:
+            TranslatekitError: a process cannot work at all, or all have died.
+        """
+        waiting: deque[tuple[int, Job]] = deque()
+        numbered = enumerate(jobs)
+        alive = list(self._processes)
+        following = next(numbered, None)
+        while True:
+            is_over = following is None and not waiting
+            if is_over and not any(process.at for process in alive):
+                break
+            if not is_over:
+                for process in alive:
+                    if process.is_idle and (following or waiting):
+                        following = self._deal(process, waiting, numbered, following)
+            process, message = self._messages.get()
+            kind, *values = message
+            if kind == "result":
+                number, key, result = values
+                yield from self._take(process, number, key, result)
+            elif kind == "wants":
+                process.is_idle = values[0]
+                if not process.is_idle:  # there are some in its stages, which wait for the next or the end
+                    following = self._deal(process, waiting, numbered, following)
+            elif kind == "failure":
+                raise values[0]
+            elif kind in ("say", "frames"):
+                getattr(self._progress, kind, ignore)(*values)
+            elif kind == "stats":
+                self._stats.append(values[0])
+            elif kind == "ended":
+                alive.remove(process)
+                waiting.extend(process.at.items())
+                if not alive:
+                    raise DataError(
+                        f"all {len(self._processes)} processes have ended abruptly, as those do that are killed for "
+                        "memory: run the same command again to go on, with fewer --devices or less --memory"
+                    )
+                say = getattr(self._progress, "say", ignore)
+                say(f"{process.name} has ended abruptly: the others do the {len(process.at)} that it was at")
+                process.at = {}
+        self._finish(alive)
+
+    def _deal(
+        self,
+        process: _Process,
+        waiting: deque[tuple[int, Job]],
+        numbered: Iterator[tuple[int, Job]],
+        following: tuple[int, Job] | None,
+    ) -> tuple[int, Job] | None:
+        """Give a process a block, or tell it that there is no more for now; returns the next of all jobs."""
+        block: list[tuple[int, Job]] = []
+        while len(block) < _BLOCK and (waiting or following is not None):
+            if waiting:
+                block.append(waiting.popleft())
+            else:
+                assert following is not None
+                block.append(following)
+                following = next(numbered, None)
+        process.at.update(block)
+        process.is_idle = False
+        process.send(block)
+        return following
+
+    def _take(self, process: _Process, number: int, key: str, result: Result) -> Iterator[Result]:
+        """A result, unless a process that died has told of it before."""
+        reported = self._reported.setdefault(number, set())
+        is_new = key not in reported
+        reported.add(key)
+        job = process.at.get(number)
+        if job is None or len(reported) == 1 + len(job.alternatives):
+            process.at.pop(number, None)
+            del self._reported[number]
+        if is_new:
+            yield result
+
+    def _finish(self, alive: list[_Process]) -> None:
+        """Let all end, and hear where their time went."""
+        for process in alive:
+            process.send("stop")
+        while alive:
+            process, message = self._messages.get()
+            if message[0] == "stats":
+                self._stats.append(message[1])
+            elif message[0] == "ended":
+                alive.remove(process)
+
+    def _listen(self, process: _Process) -> None:
+        assert process.program.stdout is not None
+        with suppress(EOFError, OSError, pickle.UnpicklingError):
+            while True:
+                self._messages.put((process, _receive(process.program.stdout)))
+        self._messages.put((process, ("ended",)))
+
+
+# In the process
+
+
+class _StopError(Exception):
+    """Nothing more is wanted of this process."""
+
+
+def work() -> None:
+    """Do what comes in on standard input, and tell of it on standard output, in messages of pickle."""
+    for name in ("SIGINT", "SIGHUP"):  # of the terminal; the one that deals the jobs says when to end
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever else is written there
+    lock = threading.Lock()
+
+    def tell(*message: Any) -> None:
+        with lock:
+            _send(outgoing, message)
+
+    options, model_file, name = _receive(incoming)
+    write_as(manifest_name(name))
+    blocks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def listen() -> None:
+        while True:
+            try:
+                blocks.put(message := _receive(incoming))
+            except (EOFError, OSError):
+                os._exit(1)  # whoever deals the jobs has died
+            if message == "stop":
+                return
+
+    threading.Thread(target=listen, daemon=True).start()
+    try:
+        _translate(options, model_file, blocks, tell)
+    except TranslatekitError as error:
+        tell("failure", error)
+    except Exception:
+        tell("failure", RuntimeError(traceback.format_exc()))
+
+
+def _translate(
+    options: RunOptions, model_file: Path, blocks: queue.SimpleQueue[Any], tell: Callable[..., None]
+) -> None:
+    class Told:
+        """Hands on what is said."""
+
+        def __call__(self, result: Result) -> None:
+            raise AssertionError
+
+        def say(self, text: str) -> None:
+            tell("say", text)
+
+        def frames(self, done: int, total: int, unit: str = "frame") -> None:
+            tell("frames", done, total, unit)
+
+    told = Told()
+    session = Session(options, model_file, None, told.say)
+    numbers: dict[str, int] = {}
+    with closing(Runner(session, told, largest_block=64)) as runner:
+        try:
+            while True:
+                with closing(runner.run(_jobs(blocks, tell, numbers))) as tasks:
+                    for task in tasks:
+                        key = _key(task.job)
+                        tell("result", numbers.pop(key), key, task.result(0))
+        except _StopError:
+            tell("stats", runner.stats())
+
+
+def _jobs(
+    blocks: queue.SimpleQueue[Any], tell: Callable[..., None], numbers: dict[str, int]
+) -> Iterator[Job]:
+    is_first = True
+    while True:
+        tell("wants", is_first)
+        block = blocks.get()
+        if block == "stop":
+            raise _StopError
+        if not block:
+            return
+        is_first = False
+        for number, job in block:
+            for each in (job, *job.alternatives):
+                numbers[_key(each)] = number
+            yield job
+
+
+def _key(job: Job) -> str:
+    return f"{job.input_name}\0{job.output_name}"
+
+
+def _send(file: IO[bytes], message: Any) -> None:
+    data = pickle.dumps(message)
+    file.write(_LENGTH.pack(len(data)) + data)
+    file.flush()
+
+
+def _receive(file: IO[bytes]) -> Any:
+    header = file.read(_LENGTH.size)
+    if len(header) < _LENGTH.size:
+        raise EOFError
+    (length,) = _LENGTH.unpack(header)
+    data = file.read(length)
+    if len(data) < length:
+        raise EOFError
+    return pickle.loads(data)  # from a process of this very run
