@@ -12,6 +12,7 @@ from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.errors import OptionError
 from translatekit.terminal import stderr, stdout
 from translatekit_tools.evaluate.options import EvaluateOptions
+from translatekit_tools.scale.options import ScaleOptions
 
 if TYPE_CHECKING:
     from translatekit_tools.evaluate.result import Evaluation
@@ -55,6 +56,7 @@ def evaluate(
     without it, the run's own data are taken. Unpaired images are compared as sets, by FID and KID.
     """
     options = collect(EvaluateOptions, params)
+    scale = ScaleOptions(**collect(ScaleOptions, params))
     if more and not compare:
         raise OptionError(f"{more[0]} is one argument too many: write --compare before further models")
     from rich.progress import Progress
@@ -62,6 +64,11 @@ def evaluate(
     from translatekit_tools.evaluate import evaluate as start
 
     console = stderr()
+    measuring = None
+    if scale.on is not None:
+        from translatekit_tools.scale.evaluate import measuring_on
+
+        measuring = measuring_on(scale, [model, *compare, *more], data, options, console.print)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Measuring", total=None)
         evaluation = start(
@@ -70,6 +77,7 @@ def evaluate(
             compare=(*compare, *more),
             temporal=temporal,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
+            measuring=measuring,
             **options,
         )
     if options.get("report"):
@@ -83,6 +91,7 @@ def evaluate(
 
 
 evaluate.params += options_from_dataclass(EvaluateOptions)
+evaluate.params += options_from_dataclass(ScaleOptions)
 
 
 def _print(evaluation: Evaluation) -> None:

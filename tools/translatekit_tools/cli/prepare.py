@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +13,7 @@ import click
 import rich_click
 
 from translatekit.cli.options import collect, options_from_dataclass
-from translatekit.errors import DataError
+from translatekit.errors import DataError, OptionError
 from translatekit.requirements import VIDEO, require
 from translatekit.storage import is_uri, local_place, shown, written_folder
 from translatekit.terminal import echo, say, stderr
@@ -33,6 +33,7 @@ from translatekit_tools.prepare.options import (
     TilesOptions,
     VolumeOptions,
 )
+from translatekit_tools.scale.options import ScaleOptions
 
 if TYPE_CHECKING:
     from translatekit_tools.prepare.check import Report
@@ -71,7 +72,7 @@ def prepare() -> None:
 
 
 def _maker(
-    options_class: type[MakerOptions], doing: str
+    options_class: type[MakerOptions], doing: str, *, scales: bool = True
 ) -> Callable[[Callable[..., Summary]], click.Command]:
     """A command that writes files into a folder, as a decorator of what makes them.
 
@@ -80,21 +81,31 @@ def _maker(
     Args:
         options_class: the command's options.
         doing: what it does, for the progress bar.
+        scales: whether it works on each source by itself, so that a cluster can.
     """
 
     def decorate(make: Callable[..., Summary]) -> click.Command:
         def callback(out: str, as_json: bool, **params: Any) -> None:
             options = options_class(**collect(options_class, params))
-            own = {field.name for field in fields(options_class)}
+            own = {field.name for each in (options_class, ScaleOptions) for field in fields(each)}
             given = {name: value for name, value in params.items() if name not in own}
+            scale = ScaleOptions(**collect(ScaleOptions, params))
             inputs = {name: _local(value, out) for name, value in given.items()}
-            with written_folder(out) as folder, _progress(doing) as progress:
+            with (
+                written_folder(out) as folder,
+                _progress(doing) as progress,
+                _on(scale, [*given.values(), out]),
+            ):
+                if scale.on is not None:  # the workers are elsewhere
+                    inputs, folder = {key: _absolute(each) for key, each in inputs.items()}, _absolute(folder)
                 summary = make(**inputs, out=folder, options=options, progress=progress)
             _finish(summary, folder, shown(out), as_json)
 
         callback.__click_params__ = getattr(make, "__click_params__", [])  # type: ignore[attr-defined]
         callback.__doc__ = make.__doc__
         command = prepare.command(make.__name__)(_output(_json(callback)))
+        if scales:
+            command.params += options_from_dataclass(ScaleOptions)
         return _with_options(command, options_class)
 
     return decorate
@@ -112,6 +123,32 @@ def _local(given: Any, out: str) -> Any:
     if given is not None and is_uri(given) and f"{out.rstrip('/')}/".startswith(f"{given.rstrip('/')}/"):
         raise DataError(f"the output {out} lies in {given}, whose images are read: choose a place beside it")
     return None if given is None else local_place(given)
+
+
+def _absolute(path: Any) -> Any:
+    return path.expanduser().absolute() if isinstance(path, Path) else path
+
+
+@contextmanager
+def _on(scale: ScaleOptions, places: Sequence[Any]) -> Iterator[None]:
+    """Within, files are made on the cluster that was asked for, if any.
+
+    Raises:
+        OptionError: a place is in a store.
+    """
+    if scale.on is None:
+        yield
+        return
+    texts = [str(place) for place in places if place is not None]
+    if stored := next(filter(is_uri, texts), None):
+        raise OptionError(
+            f"prepare reads and writes {shown(stored)} by local copies, which the nodes of a cluster do not see: name "
+            "folders that they do, or leave out --on"
+        )
+    from translatekit_tools.scale.prepare import prepared_on
+
+    with prepared_on(scale, [_absolute(Path(text)) for text in texts], say):
+        yield
 
 
 def _with_options(command: click.Command, options_class: type[Any]) -> click.Command:
@@ -196,7 +233,7 @@ def tile(images: Path, out: Path, options: TileOptions, progress: Progress) -> S
     return tile_images(images, out, options, progress)
 
 
-@_maker(SplitOptions, "Splitting")
+@_maker(SplitOptions, "Splitting", scales=False)
 @click.argument("data", type=click.Path())
 def split(data: Path, out: Path, options: SplitOptions, progress: Progress) -> Summary:
     """Copy a dataset into train, val and test, with no near-duplicates across them.
@@ -208,7 +245,7 @@ def split(data: Path, out: Path, options: SplitOptions, progress: Progress) -> S
     return split_data(data, out, options, progress)
 
 
-@_maker(FramesOptions, "Extracting")
+@_maker(FramesOptions, "Extracting", scales=False)
 @click.argument("videos", nargs=-1, required=True, type=click.Path(), metavar="VIDEO...")
 def frames(videos: tuple[Path, ...], out: Path, options: FramesOptions, progress: Progress) -> Summary:
     """Write the frames of videos as images, upright and with square pixels."""
@@ -227,7 +264,7 @@ def labels(images: Path, out: Path, options: LabelsOptions, progress: Progress) 
     return convert_labels(images, out, options, progress)
 
 
-@_maker(VolumeOptions, "Slicing")
+@_maker(VolumeOptions, "Slicing", scales=False)
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path(), required=False)
 def volume(a: Path, b: Path | None, out: Path, options: VolumeOptions, progress: Progress) -> Summary:
@@ -241,7 +278,7 @@ def volume(a: Path, b: Path | None, out: Path, options: VolumeOptions, progress:
     return make_slices(a, b, out, options, progress)
 
 
-@_maker(TilesOptions, "Tiling")
+@_maker(TilesOptions, "Tiling", scales=False)
 @click.argument("a", type=click.Path())
 @click.argument("b", type=click.Path(), required=False)
 def tiles(a: Path, b: Path | None, out: Path, options: TilesOptions, progress: Progress) -> Summary:

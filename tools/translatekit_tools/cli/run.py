@@ -18,6 +18,7 @@ from translatekit.terminal import echo, stderr
 from translatekit_tools.bulk.addresses import STANDARD
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import PARALLEL_STAGES
+from translatekit_tools.scale.options import ScaleOptions
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,6 +78,7 @@ def run(
     file failed, and 130, 143 or 129 if it was stopped.
     """
     options = collect(RunOptions, params)
+    scale = ScaleOptions(**collect(ScaleOptions, params))
     if model is None:
         raise OptionError(
             "no model is given: pass --model with a model file or the folder of a run of translatekit train"
@@ -92,19 +94,15 @@ def run(
         )
     if STANDARD in inputs and sys.stdin.isatty():
         raise OptionError("- reads an image or a video from standard input, which is a terminal: pipe one in")
-    from translatekit_tools.bulk import translate
-    from translatekit_tools.bulk.pipes import images_in_pipes
-
+    if scale.on is not None and STANDARD in (*inputs, output):
+        raise OptionError(
+            "a cluster reads and writes no pipe: leave out --on, or name a folder or an address"
+        )
     console = stderr()
     reporter = _Reporter(console, print_outputs=not as_json and not to_stdout)
     try:
-        with (
-            natives_are_silent(),
-            stops_on_signals(),
-            reporter,
-            images_in_pipes(inputs, output, RunOptions(**options)) as (sources, target),
-        ):
-            summary = translate(sources, model, target, progress=reporter, **options)
+        with natives_are_silent(), stops_on_signals(), reporter:
+            summary = _translate(inputs, model, output, options, scale, reporter)
     except Stopped as stopped:
         files = (
             "1 file, which is whole" if reporter.done == 1 else f"{reporter.done} files, all of them whole"
@@ -121,6 +119,26 @@ def run(
 
 
 run.params += options_from_dataclass(RunOptions)
+run.params += options_from_dataclass(ScaleOptions)
+
+
+def _translate(
+    inputs: tuple[str, ...],
+    model: str,
+    output: str | None,
+    options: dict[str, Any],
+    scale: ScaleOptions,
+    reporter: _Reporter,
+) -> Summary:
+    if scale.on is not None:
+        from translatekit_tools.scale.run import translate_on
+
+        return translate_on(inputs, model, output, RunOptions(**options), scale, reporter)
+    from translatekit_tools.bulk import translate
+    from translatekit_tools.bulk.pipes import images_in_pipes
+
+    with images_in_pipes(inputs, output, RunOptions(**options)) as (sources, target):
+        return translate(sources, model, target, progress=reporter, **options)
 
 
 def _collect(
@@ -221,13 +239,13 @@ class _Reporter:
         seconds = max(time.monotonic() - self._start, 1e-9)
         rate = f"{self._translated / seconds:.1f} images/s, {self._bytes / seconds / 1e6:.1f} MB/s"
         failures = f"{self._failed} failed" if self._failed else ""
-        self._bar.update(self._task, total=result.total, completed=self.done, rate=rate, failures=failures)
+        total = result.total or None  # a cluster's listing is not at its end yet
+        self._bar.update(self._task, total=total, completed=self.done, rate=rate, failures=failures)
         if self._bar.disable and time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            left = seconds / self.done * (result.total - self.done)
-            line = ", ".join(
-                filter(None, (f"{self.done}/{result.total}", rate, f"{left:.0f} s left", failures))
-            )
+            left = f"{seconds / self.done * (total - self.done):.0f} s left" if total else ""
+            done = f"{self.done}/{total}" if total else f"{self.done} done"
+            line = ", ".join(filter(None, (done, rate, left, failures)))
             print(line, file=sys.stderr, flush=True)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from translatekit_tools.evaluate.measure import Measuring
     from translatekit_tools.evaluate.result import Evaluation
 
 
@@ -17,6 +18,7 @@ def evaluate(
     compare: Sequence[str | Path] = (),
     temporal: Sequence[str | Path] = (),
     progress: Callable[[int, int], None] | None = None,
+    measuring: Measuring | None = None,
     **options: Any,
 ) -> Evaluation:
     """Measure a model, or several, on the images of a dataset; with the option ``report``, write the page of it.
@@ -27,6 +29,7 @@ def evaluate(
         compare: further models, measured on the same images and compared with the first.
         temporal: videos to measure the flicker of translations on.
         progress: told how many images of how many are done.
+        measuring: what translates and measures in place of this process, such as a cluster.
         options: fields of `translatekit_tools.evaluate.options.EvaluateOptions`.
 
     Returns:
@@ -41,7 +44,7 @@ def evaluate(
     """
     from translatekit.options import check_options
     from translatekit.storage import local_copy, local_file, local_folder
-    from translatekit_tools.evaluate.measure import measure
+    from translatekit_tools.evaluate.measure import in_turn, measure
     from translatekit_tools.evaluate.options import EvaluateOptions
 
     checked = EvaluateOptions(**check_options(EvaluateOptions, options, "evaluate"))
@@ -51,6 +54,7 @@ def evaluate(
         checked,
         videos=[local_file(path) for path in temporal],
         progress=progress or (lambda done, total: None),
+        measuring=measuring or in_turn,
     )
     if checked.report:
         from translatekit_tools.evaluate.page import write_report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,69 @@ from translatekit_tools.evaluate.outputs import Measured, measure_one, real_feat
 from translatekit_tools.evaluate.result import Evaluation, ModelResult
 from translatekit_tools.evaluate.statistics import Bootstrap, around
 from translatekit_tools.evaluate.summary import summarize
-from translatekit_tools.evaluate.tools import choose_tools
+from translatekit_tools.evaluate.tools import Tools, choose_tools
+
+
+@dataclass
+class Setup:
+    """What an evaluation works with; whoever sets it up from the same arguments has the same.
+
+    Attributes:
+        predictors: the models.
+        data, options: the images' folder, None where they are drawn, and the options with the dataset filled in.
+        images: what the models are measured on.
+        tools: what measures.
+        notes: what was left out, and why.
+    """
+
+    predictors: list[Predictor]
+    data: Path | None
+    options: EvaluateOptions
+    images: Images
+    tools: Tools
+    notes: list[str]
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], data: Path | None, options: EvaluateOptions) -> Setup:
+        """Open the models and the images, and choose what measures.
+
+        Raises:
+            TranslatekitError: one of them is missing or does not fit.
+        """
+        predictors = [open_predictor(path, options) for path in paths]
+        _check_directions(paths, predictors)
+        notes: list[str] = []
+        info = predictors[0].info
+        data, options = choose_data(data, options, paths[0], info, notes)
+        images = open_images(data, options, info)
+        notes += [f"skipped {path}: {reason}" for path, reason in images.data.skipped]
+        tools = choose_tools(options, images, data, info, notes)
+        return cls(predictors, data, options, images, tools, notes)
+
+    def measure(self, number: int, done: Callable[[int], None], some: slice | None = None) -> Measured:
+        """Measure a model.
+
+        Args:
+            number: of the model.
+            done: told how many images are.
+            some: which of the images; all where it is None.
+        """
+        images = self.images if some is None else replace(self.images, indices=self.images.indices[some])
+        return measure_one(self.predictors[number], images, self.tools, self.options.batch_size, done)
+
+
+Measuring = Callable[[Setup, Callable[[int, int], None]], list[Measured]]
+"""Measures every model of a set-up on all images, and tells how many of how many are done."""
+
+
+def in_turn(setup: Setup, progress: Callable[[int, int], None]) -> list[Measured]:
+    """Measure in this process, one model after the other."""
+    count = len(setup.images)
+    total = count * len(setup.predictors)
+    return [
+        setup.measure(number, partial(_advance, progress, number * count, total))
+        for number in range(len(setup.predictors))
+    ]
 
 
 def measure(
@@ -29,23 +92,19 @@ def measure(
     *,
     videos: Sequence[Path],
     progress: Callable[[int, int], None],
+    measuring: Measuring = in_turn,
 ) -> Evaluation:
-    """See `translatekit_tools.evaluate.evaluate`."""
-    predictors = [open_predictor(path, options) for path in paths]
-    _check_directions(paths, predictors)
-    notes: list[str] = []
-    data, options = choose_data(data, options, paths[0], predictors[0].info, notes)
-    images = open_images(data, options, predictors[0].info)
-    notes += [f"skipped {path}: {reason}" for path, reason in images.data.skipped]
-    tools = choose_tools(options, images, data, predictors[0].info, notes)
+    """See `translatekit_tools.evaluate.evaluate`.
 
+    Args:
+        measuring: what measures the models; by itself, this process does.
+    """
+    setup = Setup.of(paths, data, options)
+    predictors, images, tools, notes = setup.predictors, setup.images, setup.tools, setup.notes
+    data, options = setup.data, setup.options
     names = display_names(list(paths))
-    total = len(images) * len(paths)
     real = real_features(images, tools, options.batch_size)
-    measured = []
-    for number, predictor in enumerate(predictors):
-        done = partial(_advance, progress, number * len(images), total)
-        measured.append(measure_one(predictor, images, tools, options.batch_size, done))
+    measured = measuring(setup, progress)
     notes += _left_out(measured[0])
     results = [
         ModelResult(name, str(path), predictor.info.step)

@@ -42,6 +42,16 @@ class Measured:
     features: dict[int, Tensor] = field(default_factory=dict)
     counted: list[float] = field(default_factory=list)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Measured]) -> Measured:
+        """What was measured of some images after others, as if of all of them."""
+        return cls(
+            {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values},
+            {name: np.concatenate([part.confusions[name] for part in parts]) for name in parts[0].confusions},
+            {key: torch.cat([part.features[key] for part in parts]) for key in parts[0].features},
+            [share for part in parts for share in part.counted],
+        )
+
 
 @dataclass(slots=True)
 class _PendingImage:

@@ -55,7 +55,7 @@ def make_edges(photos: Path, out: Path, options: EdgesOptions, progress: Progres
     if options.model is not None:
         if low is not None or high is not None:
             raise OptionError("--low and --high are Canny's: leave them out with --model")
-        draw = _by_model(options.model)
+        draw = _ByModel(options.model)
         recipe: dict[str, Any] = {"model": hash_file(find_model(options.model)), "white_on_black": inverted}
         return _derive(photos, out, lambda photo: _inverted(draw(photo), inverted), recipe, options, progress)
     if low is not None and high is not None and low > high:
@@ -106,21 +106,28 @@ def _derive(
     return work_on(output, sources, make, {**recipe, **asdict(pairs)}, progress)
 
 
-def _by_model(model: Path) -> Callable[[np.ndarray], np.ndarray]:
-    from translatekit import load
-    from translatekit.inference.geometry import fit_pixels
+class _ByModel:
+    """Draws with a model, which each process that it comes to loads."""
 
-    translator = load(model)
-    turn = threading.Lock()  # a translator serves one caller at a time
+    def __init__(self, model: Path) -> None:
+        from translatekit import load
 
-    def draw(photo: np.ndarray) -> np.ndarray:
-        info = translator.info
+        self._model = model
+        self._translator = load(model)
+        self._turn = threading.Lock()  # a translator serves one caller at a time
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process."""
+        return type(self), (self._model.absolute(),)
+
+    def __call__(self, photo: np.ndarray) -> np.ndarray:
+        from translatekit.inference.geometry import fit_pixels
+
+        info = self._translator.info
         fitted = fit_pixels(to_gray(photo) if info.input.count == 1 else photo, info.size_multiple, "pad")
-        with turn:
-            drawn = to_uint8(fitted.restore(translator(fitted.pixels[None])[0]))
+        with self._turn:
+            drawn = to_uint8(fitted.restore(self._translator(fitted.pixels[None])[0]))
         return drawn if drawn.shape[2] == 1 else to_gray(drawn)
-
-    return draw
 
 
 def _inverted(pixels: np.ndarray, invert: bool) -> np.ndarray:

@@ -6,12 +6,15 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from translatekit.errors import DataError
 from translatekit.storage import hash_bytes, hash_file, write_atomically
 from translatekit_tools.journal import Journal
 
 JOURNAL_NAME = ".translatekit-prepare.jsonl"
+
+_JOURNALS = ".translatekit-prepare*.jsonl"  # those of a cluster's workers among them, one writer each
 
 PART = "#"
 """Between the name of a source and that of its part, in the journal."""
@@ -30,26 +33,43 @@ class Output:
         root: the folder; it is made when the first file is written.
         sources: the originals.
         force: replace what is there already, whoever wrote it.
+        worker: the name of one of several processes that write to it at the same time; each has a journal of its own.
 
     Raises:
-        DataError: it is a file, or its journal cannot be read.
+        DataError: it is a file, or a journal cannot be read.
     """
 
-    def __init__(self, root: Path, sources: Iterable[Path], force: bool = False) -> None:
+    def __init__(
+        self, root: Path, sources: Iterable[Path], force: bool = False, worker: str | None = None
+    ) -> None:
         self.root = root.expanduser()
         self.force = force
         self._originals = {os.path.realpath(path) for path in sources}
         if self.root.exists() and not self.root.is_dir():
             raise DataError(f"the output {root} is a file: name a folder with -o")
-        self._journal = Journal(self.root / JOURNAL_NAME)
+        name = JOURNAL_NAME if worker is None else _JOURNALS.replace("*", f"-{worker}")
+        self._journal = Journal(self.root / name)
         self._made: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)  # source, made from, path: hash
-        for record in self._journal.records:
-            try:
-                self._made[record["source"]][record["made_from"]] = dict(record["outputs"])
-            except (KeyError, TypeError, ValueError):
-                continue
-        made = [outputs for ways in self._made.values() for outputs in ways.values()]
-        self._own = {item for outputs in made for item in outputs.items()}
+        self._own: set[tuple[str, str]] = set()
+        self._read_journals()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process, which reads the journals itself."""
+        return type(self), (self.root, sorted(self._originals), self.force)
+
+    def of_worker(self, worker: str) -> Output:
+        """The same folder, for one of several processes that write to it at the same time."""
+        return Output(self.root, map(Path, self._originals), self.force, worker)
+
+    def _read_journals(self) -> None:
+        for path in sorted(self.root.glob(_JOURNALS)):
+            for record in Journal(path).records:
+                try:
+                    outputs = dict(record["outputs"])
+                    self._made[record["source"]][record["made_from"]] = outputs
+                except (KeyError, TypeError, ValueError):
+                    continue
+                self._own.update(outputs.items())
 
     def check(self, path: Path) -> None:
         """Find out whether a file may be written.
@@ -59,6 +79,8 @@ class Output:
         """
         if os.path.realpath(path) in self._originals:
             raise DataError(f"{path} would overwrite an original: choose another folder with -o")
+        if os.path.lexists(path) and not self.force and not self._is_own(path):
+            self._read_journals()  # of a worker that has died since
         if os.path.lexists(path) and not self.force and not self._is_own(path):
             raise DataError(
                 f"{path} exists already: pass --force to replace it, or choose another folder with -o"

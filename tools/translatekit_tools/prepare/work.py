@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,6 +99,42 @@ def find_sources(place: Path, out: Path | None = None) -> list[Source]:
     return [Source(file, file.relative_to(place).with_suffix("").as_posix()) for file in files]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Making:
+    """Makes the files of a source, and leaves alone what an earlier run has made likewise. Other processes can have it.
+
+    Attributes:
+        output: where to.
+        make: the files of one source.
+        recipe: the options that the files depend on, as JSON has them.
+        ambiguous: names that several sources have.
+    """
+
+    output: Output
+    make: Callable[[Source], Made]
+    recipe: Mapping[str, Any]
+    ambiguous: frozenset[str]
+
+    def __call__(self, source: Source) -> tuple[list[Path], bool]:
+        """Its files, and whether they are new.
+
+        Raises:
+            TranslatekitError: they cannot be made or written.
+        """
+        if source.name in self.ambiguous:
+            raise DataError("another file has the same name but for its suffix: rename one")
+        made_from = hash_recipe(self.recipe, source)
+        place = os.path.relpath(source.path, self.output.root)
+        done = self.output.done(place, made_from)
+        if done is not None:
+            return done, False
+        return self.output.commit(place, made_from, self.make(source)), True
+
+    def of_worker(self, name: str) -> Making:
+        """The same, for one of several processes that work at the same time."""
+        return replace(self, output=self.output.of_worker(name))
+
+
 def work_on(
     output: Output,
     sources: Sequence[Source],
@@ -117,18 +154,10 @@ def work_on(
         progress: is told how far it is.
     """
     names = Counter(source.name for source in sources)
-
-    def guarded(source: Source) -> tuple[list[Path], bool]:
-        """Its files, and whether they are new."""
-        if names[source.name] > 1:
-            raise DataError("another file has the same name but for its suffix: rename one")
-        made_from = hash_recipe(recipe, source)
-        place = os.path.relpath(source.path, output.root)
-        done = output.done(place, made_from)
-        return (done, False) if done is not None else (output.commit(place, made_from, make(source)), True)
-
+    ambiguous = frozenset(name for name, count in names.items() if count > 1)
+    making = Making(output=output, make=make, recipe=recipe, ambiguous=ambiguous)
     summary = Summary()
-    for source, result, reason in attempt_all(sources, guarded, progress):
+    for source, result, reason in _attempts.get()(sources, making, progress):
         if result is None:
             summary.failed.append((source.path, reason))
         else:
@@ -285,3 +314,22 @@ def attempt_all(
                 progress(number, len(items))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+Attempted = tuple[Source, tuple[list[Path], bool] | None, str]
+"""A source, its files and whether they are new, or None and why it failed."""
+
+Attempts = Callable[[Sequence[Source], Making, Progress | None], Iterable[Attempted]]
+"""Makes the files of all sources, in their order, as `attempt_all` does."""
+
+_attempts: ContextVar[Attempts] = ContextVar("attempts", default=attempt_all)
+
+
+@contextmanager
+def attempted_by(attempts: Attempts) -> Iterator[None]:
+    """Within, what makes the files of all sources is this, such as a cluster, and not the threads of this process."""
+    token = _attempts.set(attempts)
+    try:
+        yield
+    finally:
+        _attempts.reset(token)

@@ -1,0 +1,49 @@
+"""One Ray cluster for all tests that want a real one."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from translatekit_tools.scale.cluster import Cluster, connected
+
+ROOT = Path(__file__).parents[3]
+CORES = 3
+
+
+@pytest.fixture(scope="session")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A cluster of one node, which others may be added to; ``RAY_ADDRESS`` names it. Its workers can import tests."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
+        from ray.cluster_utils import Cluster as Nodes
+
+        head = {"num_cpus": CORES, "include_dashboard": False, "ray_client_server_port": free_port()}
+        started = Nodes(initialize_head=True, head_node_args=head)
+        patch.setenv("RAY_ADDRESS", started.address)
+        patch.setenv("CLIENT", f"ray://127.0.0.1:{head['ray_client_server_port']}")
+        yield started
+        import ray
+
+        ray.shutdown()
+        started.shutdown()
+
+
+@pytest.fixture
+def cluster(nodes: Any) -> Iterator[Cluster]:
+    """A connection to it."""
+    with connected("ray") as found:
+        yield found
+
+
+def free_port() -> int:
+    """A port that nothing listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

@@ -1,0 +1,39 @@
+"""What the tests have a cluster do, where its workers can import it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from translatekit.errors import DataError
+
+Answer = tuple[int, int]
+"""An item and the process that did it; less than 0 where it was given up."""
+
+
+@dataclass(frozen=True)
+class Sleeping:
+    """Work that takes some seconds a block, and what happens at some items."""
+
+    seconds: float = 0.0
+    deadly: tuple[int, ...] = ()
+    wrong: tuple[int, ...] = ()
+    log: str = ""
+
+    def __call__(self, name: str) -> Callable[[list[int]], list[Answer]]:
+        def work(block: list[int]) -> list[Answer]:
+            if self.log:
+                with Path(self.log).open("a") as file:
+                    file.write("".join(f"{os.getpid()} {item}\n" for item in block))
+            if set(block) & set(self.deadly):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if set(block) & set(self.wrong):
+                raise DataError("the disk is full: free some space")
+            time.sleep(self.seconds)
+            return [(item, os.getpid()) for item in block]
+
+        return work
