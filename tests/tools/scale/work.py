@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from tests.tools.test_bulk import Identity
 from translatekit.errors import DataError
 
 Answer = tuple[int, int]
@@ -37,3 +40,12 @@ class Sleeping:
             return [(item, os.getpid()) for item in block]
 
         return work
+
+
+class Deadly(Identity):
+    """Dies of an image that is all black."""
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        if not batch.any(axis=(1, 2, 3)).all():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(batch)

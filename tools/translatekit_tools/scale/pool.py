@@ -186,7 +186,7 @@ class Pool(Generic[T, R]):
         else:
             least, most = self._workers.least, self._workers.most
         wanted = min(most, max(least, busy + waiting))
-        for _ in range(wanted - len(self._members) if waiting or not self._has_worked else 0):
+        for _ in range(wanted - len(self._members) if waiting else 0):
             handle = self._remote.remote()
             member = _Member(handle, "looking", now)
             self._members.append(member)

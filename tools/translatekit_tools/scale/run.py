@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from translatekit.errors import DataError, OptionError
-from translatekit.images import image_suffixes, suffix_of
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
 from translatekit.registry import choose_backend, registry
-from translatekit.storage import Item, Sink, Source, is_uri, open_sink, open_source
+from translatekit.storage import Item, Sink, Source, hash_file, is_uri, open_sink, open_source, shown
 from translatekit_tools.bulk.find import DEFAULT_SUFFIX
-from translatekit_tools.bulk.kinds import VIDEO_SUFFIXES
+from translatekit_tools.bulk.manifest import Manifest, hash_options, manifest_name
 from translatekit_tools.bulk.options import Memory, RunOptions
+from translatekit_tools.bulk.places import Listing
 from translatekit_tools.bulk.summary import Progress, Result, Summary
 from translatekit_tools.bulk.task import ignore
 from translatekit_tools.bulk.work import Row, Worker
@@ -42,7 +44,7 @@ class _Opening:
             self.sink,
             model,
             self.options,
-            manifest_name=f".translatekit-manifest-{name}.jsonl",
+            manifest_name=manifest_name(name),
             device=self.options.device,
         )
         return _Translating(worker)
@@ -91,70 +93,135 @@ def translate_on(
     start = time.perf_counter()
     if options.dry_run:
         raise OptionError("--dry-run looks at the inputs by itself: leave out --on")
-    source, sink = _places(inputs, out)
-    opening = _Opening(_address(source), _address(sink), *_packed(model, options))
+    if options.frames is not None:
+        raise OptionError("--frames writes into a folder of one machine: leave out --on")
+    source_text, sink_text = _places(inputs, out)
+    say = getattr(progress, "say", ignore)
     summary = Summary()
     with connected(scale.on) as cluster:
         demand = demand_of(scale, cluster)
-        most = scale.workers.most if scale.workers is not None else MOST_WORKERS
+        most = MOST_WORKERS if scale.workers is None else scale.workers.most
         beside = min(most, max((demand.workers_on(node) for node in cluster.nodes()), default=1))
-        opening = replace(opening, options=_with_share(opening.options, max(1, beside)))
+        packed, own_options = _packed(model, options)
+        own_options = _with_share(own_options, max(1, beside))
         versions, check = same_versions(_distributions(model, options))
         work: Work[Item, Row] = Work(
-            opening=opening,
+            opening=_Opening(source_text, sink_text, packed, own_options),
             given_up=_given_up,
             check=check,
             distributions=versions,
-            paths=[str(place.path) for place in (source, sink) if place.path is not None],
+            paths=[text for text in (source_text, sink_text) if not is_uri(text)],
             key=_name,
         )
-        say = getattr(progress, "say", ignore)
         pool = Pool(cluster, work, scale.workers, demand, scale.worker_timeout, say)
-        for row in pool.run(_listed(source)):
-            result = _result(row, source, sink)
-            summary.add(result)
-            summary.outputs.clear()
-            if progress is not None:
-                progress(result)
+        missing = _Missing(open_source(source_text), open_sink(sink_text), model, options)
+        summary.left_out = missing.listing.left_out
+        for row in chain(pool.run(missing), missing.refused):
+            while missing.refused:
+                _tell(missing.refused.popleft(), missing, summary, progress)
+            _tell(row, missing, summary, progress)
+    summary.skipped += missing.done
+    if not (missing.done or summary.translated or summary.failed or options.shard):
+        raise DataError(
+            f"{missing.listing.source.uri} holds no images and no videos that can be read: check it"
+        )
     summary.seconds = time.perf_counter() - start
     return summary
 
 
-def _places(inputs: Sequence[str | Path], out: str | Path | None) -> tuple[Source, Sink]:
+class _Missing:
+    """What is to be translated: the listing, without what an earlier run has done, before anybody else sees it.
+
+    Attributes:
+        listing: of the place.
+        done: how many an earlier run has done.
+        refused: what cannot be done at all, to be told.
+    """
+
+    def __init__(
+        self, source: Source, sink: Sink, model: str | Path | Translator, options: RunOptions
+    ) -> None:
+        self.listing = Listing(source, options, sink)
+        self.done = 0
+        self.refused: deque[Row] = deque()
+        self._manifest: Manifest | None = None
+        self._made_with = ("", "")
+        if isinstance(model, str | Path) and not options.force and not options.verify:
+            model_file = find_model(model, options.direction, best=options.best)
+            self._made_with = (hash_file(model_file), hash_options(options.of_result()))
+            self._manifest = Manifest(sink.path or sink)
+
+    def __iter__(self) -> Iterator[Item]:
+        manifest = self._manifest
+        if manifest is not None and not manifest.is_local:
+            manifest.list_outputs()
+        for found in self.listing:
+            item = found.item
+            if found.problem is not None:
+                self.refused.append(
+                    Row(name=item.name, output=found.output, outcome="failed", reason=found.problem)
+                )
+            elif manifest is not None and manifest.is_current(
+                found.output, item.stamp, manifest.output_state(found.output), self._made_with
+            ):
+                self.done += 1
+            else:
+                yield item
+
+
+def _tell(row: Row, missing: _Missing, summary: Summary, progress: Progress | None) -> None:
+    source, sink = missing.listing.source, missing.listing.sink
+    output = sink.uri_of(row.output)
+    result = Result(
+        source=Path(source.uri_of(row.name)) if source.is_local else source.uri_of(row.name),
+        output=Path(output) if sink.is_local else output,
+        outcome="translated" if row.outcome == "done" else row.outcome,
+        reason=row.reason,
+        bytes_read=row.bytes_in,
+        bytes_written=row.bytes_out,
+    )
+    summary.add(result)
+    summary.outputs.clear()  # there may be millions
+    if progress is not None:
+        progress(result)
+
+
+def _places(inputs: Sequence[str | Path], out: str | Path | None) -> tuple[str, str]:
     """Where the images are, and where they go.
 
     Raises:
         OptionError: the inputs are not one place, or nobody says where the outputs go.
-        DataError: there is no such folder.
+        DataError: there is no such folder, or the output folder cannot be made.
     """
     if len(inputs) != 1:
         raise OptionError(
             f"a cluster translates one folder or address at a time, got {len(inputs)} inputs: name one"
         )
-    text = inputs[0] if is_uri(inputs[0]) else Path(inputs[0]).expanduser().absolute()
-    if isinstance(text, Path) and not text.is_dir():
+    source = _place(inputs[0])
+    if not is_uri(source) and not Path(source).is_dir():
         raise DataError(
-            f"there is no folder {text}: a cluster translates a folder or an address such as s3://bucket/in"
+            f"there is no folder {source}: a cluster translates a folder or an address such as s3://bucket/in"
         )
     if out is None:
-        if not isinstance(text, Path):
+        if is_uri(source):
             raise OptionError(
-                "an address has no folder beside it to write to: pass -o with a folder or an address"
+                f"{shown(source)} has no folder beside it to write to: say with -o where outputs go"
             )
-        out = text.parent / f"{text.name}{DEFAULT_SUFFIX}"
-    out = out if is_uri(out) else Path(out).expanduser().absolute()
-    if isinstance(out, Path):
+        out = f"{source}{DEFAULT_SUFFIX}"
+    sink = _place(out)
+    if not is_uri(sink):
         try:
-            out.mkdir(parents=True, exist_ok=True)
+            Path(sink).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(
-                f"the output folder {out} cannot be made ({error.strerror}): choose another with -o"
+                f"the output folder {sink} cannot be made ({error.strerror}): choose another with -o"
             ) from None
-    return open_source(text), open_sink(out)
+    return source, sink
 
 
-def _address(place: Source) -> str:
-    return str(place.path) if place.path is not None else place.uri
+def _place(text: str | Path) -> str:
+    """An address as it is; of a path, the absolute one, since the workers are elsewhere."""
+    return str(text) if is_uri(text) else str(Path(text).expanduser().absolute())
 
 
 def _packed(
@@ -187,16 +254,6 @@ def _with_share(options: RunOptions, beside: int) -> RunOptions:
     return replace(options, memory=Memory(None, options.memory.share / beside))
 
 
-def _listed(source: Source) -> Iterator[Item]:
-    suffixes = image_suffixes() | VIDEO_SUFFIXES
-    for item in source.list():
-        if (
-            not any(part.startswith(".") for part in item.name.split("/"))
-            and suffix_of(Path(item.name)) in suffixes
-        ):
-            yield item
-
-
 def _given_up(item: Item, attempts: int) -> Row:
     return Row(
         name=item.name,
@@ -208,14 +265,3 @@ def _given_up(item: Item, attempts: int) -> Row:
 
 def _name(item: Item) -> str:
     return item.name
-
-
-def _result(row: Row, source: Source, sink: Sink) -> Result:
-    return Result(
-        source=Path(source.uri_of(row.name)) if source.is_local else source.uri_of(row.name),
-        output=Path(sink.uri_of(row.output)),
-        outcome="translated" if row.outcome == "done" else row.outcome,
-        reason=row.reason,
-        bytes_read=row.bytes_in,
-        bytes_written=row.bytes_out,
-    )

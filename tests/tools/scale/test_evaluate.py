@@ -1,0 +1,49 @@
+"""``evaluate`` on a real cluster gives the figures that it gives on one machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from translatekit_tools.cli.evaluate import evaluate
+from translatekit_tools.scale.cluster import Cluster
+
+from tests.tools.evaluate.test_evaluate import features as features
+from tests.tools.test_run import save
+from tests.training.conftest import draw_pairs
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a worker has it that takes one core: sums over several threads differ in their last digits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def figures(*arguments: Any) -> dict[str, Any]:
+    result = CliRunner().invoke(evaluate, [*map(str, arguments), "--json"])
+    if result.exception is not None:
+        raise result.exception
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_the_figures_are_those_of_one_machine(
+    cluster: Cluster, one_thread: None, features: str, tmp_path: Path
+) -> None:
+    draw_pairs(tmp_path / "data/val", 9)
+    models = [save(tmp_path / f"{seed}.safetensors", seed, size=32) for seed in range(2)]
+    options = ["--compare", models[1], "--device", "cpu", "--batch-size", 1, "--features", features]
+    options += ["--metrics", "l1,psnr,fid", "--resamples", 20]
+    one = figures(models[0], tmp_path / "data", *options)
+    many = figures(models[0], tmp_path / "data", *options, "--on", "ray", "--workers", 2)
+    assert many == one
+    assert set(one["models"][0]["metrics"]) >= {"psnr", "fid"}
