@@ -23,6 +23,7 @@ BLOCK = 64
 """Items that a worker is given at a time: enough that a call costs nothing beside them, few enough to do again."""
 
 _OUTSTANDING = 2  # blocks a worker: one that is done, and one that is there when it is finished
+_LEAST = 4  # items in the blocks at the end of the listing, where each worker gets its share of what is left
 _AHEAD = 32  # blocks of the listing that wait for a worker, at most
 _IDLE = 10.0  # seconds, after which a worker without work is let go
 _MOST_FAILED_STARTS = 3  # one after another, after which the work is given up
@@ -228,8 +229,8 @@ class Pool(Generic[T, R]):
             for member in self._members:
                 if member.step != "ready" or len(member.blocks) != outstanding:
                     continue
-                block = again.popleft() if again else listing.next()
-                if block is None:
+                block = again.popleft() if again else listing.next(len(self._members))
+                if not block:
                     return
                 call = member.handle.work.remote(block)
                 member.blocks.append((call, block))
@@ -335,27 +336,29 @@ class _Listing(Generic[T]):
     """The blocks of a listing, which is read in a thread: it may take its time, and answers come meanwhile."""
 
     def __init__(self, items: Iterable[T], size: int) -> None:
-        self._queue: Queue[list[T] | BaseException | None] = Queue(_AHEAD)
-        self._is_closed = Event()
-        self._came = Event()
-        self.ended = False
-        self._thread = Thread(target=self._read, args=(items, size), daemon=True, name="listing")
+        self._size = size
+        self._queue: Queue[list[T]] = Queue(_AHEAD)
+        self._rest: list[T] = []
+        self._error: BaseException | None = None
+        self._is_closed, self._came, self._is_read = Event(), Event(), Event()
+        self._thread = Thread(target=self._read, args=(items,), daemon=True, name="listing")
         self._thread.start()
 
-    def _read(self, items: Iterable[T], size: int) -> None:
+    def _read(self, items: Iterable[T]) -> None:
         following = iter(items)
         try:
-            while (block := list(islice(following, size))) and self._put(block):
+            while (block := list(islice(following, self._size))) and self._put(block):
                 pass
-            self._put(None)
         except BaseException as error:
-            self._put(error)
+            self._error = error
         finally:
+            self._is_read.set()
+            self._came.set()
             close = getattr(following, "close", None)
             if close is not None:
                 close()
 
-    def _put(self, block: list[T] | BaseException | None) -> bool:
+    def _put(self, block: list[T]) -> bool:
         while not self._is_closed.is_set():
             with contextlib.suppress(Full):
                 self._queue.put(block, timeout=0.2)
@@ -363,32 +366,43 @@ class _Listing(Generic[T]):
                 return True
         return False
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is no more of it."""
+        return self._is_read.is_set() and self._error is None and not self._rest and self._queue.empty()
+
     def waiting(self) -> int:
         """How many blocks are there, about."""
-        return self._queue.qsize()
+        return self._queue.qsize() + bool(self._rest)
 
-    def next(self) -> list[T] | None:
-        """A block; None where there is none, or none yet.
+    def next(self, workers: int) -> list[T]:
+        """A block; none where there is none yet. Of what is left at the end, each worker gets its share.
+
+        Args:
+            workers: that there are.
 
         Raises:
             BaseException: what reading the listing has raised.
         """
-        if self.ended:
-            return None
-        try:
-            block = self._queue.get_nowait()
-        except Empty:
-            return None
-        if isinstance(block, BaseException):
-            self.ended = True
-            raise block
-        self.ended = block is None
+        is_read = self._is_read.is_set()  # before the queue is looked at
+        if not self._rest:
+            try:
+                self._rest = self._queue.get_nowait()
+            except Empty:
+                if is_read and self._error is not None:
+                    raise self._error from None
+                return []
+        size = self._size
+        if is_read:
+            left = len(self._rest) + self._size * self._queue.qsize()
+            size = min(size, max(_LEAST, -(-left // (_OUTSTANDING * max(workers, 1)))))
+        block, self._rest = self._rest[:size], self._rest[size:]
         return block
 
     def wait(self, seconds: float) -> None:
         """Until there may be another block, or so long."""
         self._came.clear()
-        if self._queue.empty():
+        if self._queue.empty() and not self._is_read.is_set():
             self._came.wait(seconds)
 
     def close(self) -> None:
