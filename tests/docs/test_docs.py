@@ -151,6 +151,7 @@ def test_all_is_what_needs_no_gpu() -> None:
         "tensorrt",
         "tensorrt-rtx",
         "pycuda",
+        "ray",  # a quarter of a gigabyte for what few have
     }
 
 

@@ -99,6 +99,7 @@ def connected(address: str) -> Iterator[Cluster]:
     )  # a tool reports nobody's use without being asked to
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address != RAY:
+        _see_that_it_answers(address)
         _use_token()
     import ray
 
@@ -118,7 +119,6 @@ def connected(address: str) -> Iterator[Cluster]:
 def _connect(ray: Any, address: str) -> Cluster:
     quiet = {"log_to_driver": False, "logging_level": "CRITICAL"}
     if address != RAY:
-        _see_that_it_answers(address)
         return _named(ray, address, address, quiet)
     configured = os.environ.get("RAY_ADDRESS")
     if configured and configured != "local":

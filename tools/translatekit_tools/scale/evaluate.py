@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from translatekit.errors import DataError
+from translatekit.storage import is_uri, local_copy, local_folder
 from translatekit_tools.evaluate.measure import Measuring, Setup
 from translatekit_tools.evaluate.options import EvaluateOptions
 from translatekit_tools.evaluate.outputs import Measured
@@ -44,12 +45,13 @@ class _Answer:
 class _Opening:
     """Opens models, images and metrics in a process of the cluster."""
 
-    paths: tuple[Path, ...]
-    data: Path | None
+    paths: tuple[str, ...]
+    data: str | None
     options: EvaluateOptions
 
     def __call__(self, name: str) -> Callable[[list[_Part]], list[_Answer]]:
-        setup = Setup.of(self.paths, self.data, self.options)
+        data = None if self.data is None else local_folder(self.data)
+        setup = Setup.of([local_copy(path) for path in self.paths], data, self.options)
         return partial(_measure, setup)
 
 
@@ -67,9 +69,8 @@ def measuring_on(
         paths, data, options: as of the evaluation; the workers open them themselves.
         say: told what the user should know.
     """
-    models = tuple(Path(path).expanduser().absolute() for path in paths)
-    place = None if data is None else Path(data).expanduser().absolute()
-    opening = _Opening(models, place, EvaluateOptions(**options))
+    models = tuple(map(_elsewhere, paths))
+    opening = _Opening(models, None if data is None else _elsewhere(data), EvaluateOptions(**options))
     return partial(_on_cluster, scale, opening, say)
 
 
@@ -91,7 +92,7 @@ def _on_cluster(
         given_up=_given_up,
         check=check,
         distributions=versions,
-        paths=[str(path) for path in seen],
+        paths=[place for place in seen if not is_uri(place)],
         key=hash,
         block=1,
     )
@@ -108,6 +109,11 @@ def _on_cluster(
         answer.measured.features = dict(zip(keys, answer.features, strict=True))
         measured[part.model].append(answer.measured)
     return [Measured.joined(each) for each in measured]
+
+
+def _elsewhere(place: str | Path) -> str:
+    """A path as other processes find it; an address as it is, since each node has its own copy."""
+    return str(place) if is_uri(place) else str(Path(place).expanduser().absolute())
 
 
 def _parts(models: int, images: int, batch_size: int) -> Iterator[_Part]:
