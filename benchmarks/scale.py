@@ -180,6 +180,10 @@ class Generated(Sink):
 class Nowhere(Generated):
     """Where outputs go that nobody keeps."""
 
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.uri = "nowhere://outputs"
+
     def list(self, prefix: str = "") -> Iterator[Item]:
         return iter(())
 
@@ -201,7 +205,7 @@ class WithPixels:
         from translatekit_tools.bulk import work
 
         places: Any = work
-        places.open_source, places.open_sink = lambda text: self.source, lambda text: Nowhere(0)
+        places.open_source, places.open_sink = lambda text: self.source, lambda text: Nowhere()
         worker = Worker("", "", Sleeping(0), RunOptions(batch_size=64), device="cpu")
         return lambda block: list(worker.translate(block))
 
@@ -227,7 +231,7 @@ def driver(arguments: argparse.Namespace) -> dict[str, Any]:
     kind, count = arguments.rest[0], int(arguments.rest[1])
     start = time.perf_counter()
     source = Generated(count)
-    missing = scale_run._Missing(source, Nowhere(0), Sleeping(0), RunOptions())
+    missing = scale_run._Missing(source, Nowhere(), Sleeping(0), RunOptions())
     opening: Any = WithoutPixels() if kind == "rows" else WithPixels(source)
     own, workers, peak, first = psutil.Process(), {}, {"driver": 0, "workers": 0}, 0.0
     summary = Summary()
