@@ -64,7 +64,7 @@ class Sleeping:
 def cluster_of(nodes: int) -> Iterator[Any]:
     """A cluster whose head does no work, and so many nodes of one core; ``RAY_ADDRESS`` names it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's own 15 would compare it with what else the machine does
+    os.environ |= {"RAY_worker_niceness": "0"}  # Ray's 15 would compare it with what else the machine does
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
