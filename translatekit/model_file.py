@@ -227,10 +227,10 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
     path = local_copy(path)
     try:
         is_file = not path.is_dir()
-        there = path.exists()
+        exists = path.exists()
     except OSError as error:  # such as a name that is too long
         raise ModelFileError(f"the model {path} cannot be read ({error.strerror}): check the path") from None
-    if not there:
+    if not exists:
         raise ModelFileError(
             f"there is no model {path}: check the path, or train one with translatekit train"
         )

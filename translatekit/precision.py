@@ -148,24 +148,23 @@ def _write(file: Path, content: Mapping[str, Any]) -> None:
 
 
 def time_interleaved(work: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds of the processor that each takes: the least of some rounds in which all take their turn.
+    """CPU seconds that each takes: the minimum over several rounds, in each of which all are run once.
 
-    Each computes in one thread. The processor's time is taken and not the clock's, because other programs may be
-    running; several threads would also wait for each other, which costs the processor's time. What is many times slower
-    than the quickest is not repeated.
+    CPU time is measured, because other programs may be running. Each computes in one thread, because threads that wait
+    for each other take CPU time as well. What is many times slower than the fastest is not repeated.
     """
     for do in work.values():
         do()  # the first time, libraries load what they need
     start = time.perf_counter()
-    least = dict.fromkeys(work, math.inf)
-    again = list(work)
+    seconds = dict.fromkeys(work, math.inf)
+    repeated = list(work)
     for _ in range(_ROUNDS):
-        for name in again:
-            least[name] = min(least[name], _thread_seconds(work[name]))
-        again = [name for name in again if least[name] < _SKIP_FACTOR * min(least.values())]
+        for name in repeated:
+            seconds[name] = min(seconds[name], _thread_seconds(work[name]))
+        repeated = [name for name in repeated if seconds[name] < _SKIP_FACTOR * min(seconds.values())]
         if time.perf_counter() - start > _SECONDS:
             break
-    return least
+    return seconds
 
 
 def _thread_seconds(do: Callable[[], object]) -> float:

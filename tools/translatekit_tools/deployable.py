@@ -55,8 +55,8 @@ class Deployable(nn.Module):
             (N, H, W, C') of the output's spec: of the dtype that came in where that has levels, rounded to the nearest
             one and clamped; else float32.
         """
-        taken = self.into.encode(batch)
-        values = self.network(taken)
+        encoded = self.into.encode(batch)
+        values = self.network(encoded)
         if self.checks and not bool(values.isfinite().all()):
             raise NotFiniteError
-        return self.out.decode(values, taken, batch.dtype)
+        return self.out.decode(values, encoded, batch.dtype)

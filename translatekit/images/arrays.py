@@ -16,7 +16,7 @@ from translatekit.images.guard import opened
 from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, kept, white_of
 from translatekit.images.pixels import MAX_PIXELS
 
-_MOST_CHANNELS = 64  # that an axis is taken for without being told
+_MAX_CHANNELS = 64  # a longer axis is taken for a side, unless the file says that it holds the channels
 _IMAGE, _AXES = "image", "axes"
 
 
@@ -232,9 +232,9 @@ def _axes(shape: tuple[int, ...]) -> str:
         return "YX"
     if len(shape) == 3:
         first, middle, last = shape
-        if last < min(first, middle) and last <= _MOST_CHANNELS:
+        if last < min(first, middle) and last <= _MAX_CHANNELS:
             return "YXC"
-        if first < min(middle, last) and first <= _MOST_CHANNELS:
+        if first < min(middle, last) and first <= _MAX_CHANNELS:
             return "CYX"
     raise DataError(
         f"its shape {shape} does not tell which axis is which; save it as np.savez(file, image=array, axes='CYX')"

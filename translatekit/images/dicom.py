@@ -66,7 +66,7 @@ class DicomReader:
         self._frames = frames if len(self._slices) == 1 else 1
 
     def close(self) -> None:
-        """Let go of the headers."""
+        """Free the headers."""
 
     def header(self, page: int = 0) -> Header:
         """What the tags say."""

@@ -29,9 +29,9 @@ _SHOWN: Mapping[SliceAxis, tuple[str, str, str]] = {
     "coronal": ("L", "I", "A"),
     "sagittal": ("P", "I", "R"),
 }
-_MOST_CHANNELS = 64
-_MOST_GZIP = 1100  # times that deflate makes of a byte at most
-_MOST_BYTES = 2**35
+_MAX_CHANNELS = 64
+_MAX_GZIP_RATIO = 1100  # times that deflate makes of a byte at most
+_MAX_BYTES = 2**35
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,12 +88,12 @@ class NiftiReader:
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
         count, item = math.prod(shape), int(header.get_data_dtype().itemsize)
-        most = min(_MOST_BYTES, size * (_MOST_GZIP if packed else 1))
-        if len(shape) not in (2, 3, 4) or min(shape) < 1 or (len(shape) == 4 and shape[3] > _MOST_CHANNELS):
+        max_bytes = min(_MAX_BYTES, size * (_MAX_GZIP_RATIO if packed else 1))
+        if len(shape) not in (2, 3, 4) or min(shape) < 1 or (len(shape) == 4 and shape[3] > _MAX_CHANNELS):
             raise DataError(
-                f"its shape is {shape}, but a volume has 3 axes, or 4 with up to {_MOST_CHANNELS} channels"
+                f"its shape is {shape}, but a volume has 3 axes, or 4 with up to {_MAX_CHANNELS} channels"
             )
-        if count * item > most or shape[0] * shape[1] > MAX_PIXELS:
+        if count * item > max_bytes or shape[0] * shape[1] > MAX_PIXELS:
             raise DataError(
                 f"its header says {shape} of {item} bytes each, more than the file can hold; replace it"
             )

@@ -62,11 +62,11 @@ class Request:
 
 
 class HasRequest(Protocol):
-    """An item of a pipeline, which may have a request. Without one, it passes untouched."""
+    """An item of a pipeline that may have a request. An item without one passes through unchanged."""
 
     @property
     def request(self) -> Request | None:
-        """Of its image."""
+        """The request to translate its image, if there is one."""
         ...
 
 
@@ -132,7 +132,7 @@ def _key(item: HasRequest) -> Hashable | None:
 
 
 def _max_batch(key: Hashable) -> int:
-    """Images with one key at once."""
+    """The size of the largest batch of images with a key."""
     return cast(tuple[object, str, int, int], key)[-1]
 
 
@@ -146,7 +146,7 @@ def _stacked(requests: list[Request]) -> np.ndarray:
 
 
 def _submitted(submit: Callable[[np.ndarray], Any], requests: list[Request], timer: Timer) -> Any:
-    """What the result comes from, or why nothing will come."""
+    """The future of a batch's outputs, or the error that it could not be submitted for."""
     try:
         with timer("translate"):
             return submit(_stacked(requests))
@@ -155,7 +155,7 @@ def _submitted(submit: Callable[[np.ndarray], Any], requests: list[Request], tim
 
 
 def _finish(batch: list[R], pending: Any, timer: Timer) -> list[R]:
-    """A batch that was submitted before."""
+    """Wait for a batch that was submitted, and store its outputs."""
     requests = _requests(batch)
     try:
         if isinstance(pending, Exception):

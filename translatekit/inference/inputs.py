@@ -38,7 +38,7 @@ class ConvertedInput:
 
 
 def cut_to_8_bits(name: str) -> str:
-    """What people are told of an image or video of more bits than the model's 8."""
+    """The warning about an image or a video of more bits than the model's 8."""
     return (
         f"this compiled model computes with 8 bits a channel, and {name} has more, of which 8 are kept: "
         "the .safetensors model keeps them all, and so does one that is compiled with --dtype float32"
@@ -69,7 +69,7 @@ def convert_input(image: Any, translator: Translator) -> ConvertedInput:
     if isinstance(image, str | Path):
         path = Path(image).expanduser()
         pixels = fit_image(read_image(path), translator.info.input, str(path))
-        return ConvertedInput(_told(pixels, translator, str(path)), None, lambda output, _: output)
+        return ConvertedInput(_warned(pixels, translator, str(path)), None, lambda output, _: output)
     raise DataError(f"a predictor takes {_KINDS}, got {type(image).__name__}: convert it")
 
 
@@ -84,8 +84,8 @@ def fit_levels(pixels: np.ndarray, info: ModelInfo, name: str) -> np.ndarray:
     return fit_image(image, info.input, name)
 
 
-def _told(pixels: np.ndarray, translator: Translator, name: str) -> np.ndarray:
-    """The pixels, with a word on depth that is lost."""
+def _warned(pixels: np.ndarray, translator: Translator, name: str) -> np.ndarray:
+    """The pixels, with a warning where the model's 8 bits lose some of their depth."""
     if pixels.dtype != np.uint8 and "float32" not in getattr(translator, "dtypes", ("uint8", "float32")):
         warnings.warn(cut_to_8_bits(name), TranslatekitWarning, stacklevel=5)
     return pixels
@@ -108,7 +108,7 @@ def _of_array(array: np.ndarray, translator: Translator) -> ConvertedInput:
         values = _levels_as(output, array.dtype) if levels else output
         return values[:, :, 0] if flat and values.shape[2] == 1 else values
 
-    return ConvertedInput(_told(pixels, translator, "the array"), None, convert_back)
+    return ConvertedInput(_warned(pixels, translator, "the array"), None, convert_back)
 
 
 def _image_of(array: np.ndarray, spec: ImageSpec) -> Image:
@@ -165,7 +165,7 @@ def _levels_as(output: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
 def _of_pillow(picture: PillowImage.Image, translator: Translator) -> ConvertedInput:
     info = translator.info
     image = _image_of_pillow(picture)
-    pixels = _told(fit_image(image, info.input, "the image"), translator, "the image")
+    pixels = _warned(fit_image(image, info.input, "the image"), translator, "the image")
     deep = not info.output.levels or pixels.dtype != np.uint8
     if info.output.meaning != "labels" and info.output.count != 1 and (deep or info.output.count != 3):
         raise DataError(

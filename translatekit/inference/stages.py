@@ -23,8 +23,8 @@ R = TypeVar("R")
 class Pause:
     """Stands between two items: what waits in a stage leaves it before the next item is asked for.
 
-    Whoever makes the items yields one before it waits for those on their way to be finished; else they would wait, in
-    a batch that is not full yet, for the next.
+    A stage yields one before it waits for earlier items to be finished. Without it, those might be waiting in a batch
+    that is not full yet, for the item that this stage does not make.
     """
 
 
@@ -33,7 +33,7 @@ class Numbered(Protocol):
 
     @property
     def index(self) -> int:
-        """Its place."""
+        """Its place in the input, from 0."""
         ...
 
 

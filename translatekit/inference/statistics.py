@@ -35,7 +35,7 @@ class StatisticsGraph(ABC):
 
     @abstractmethod
     def _translate(self, image: np.ndarray, statistics: list[np.ndarray]) -> np.ndarray:
-        """What becomes of (N, H, W, C) with the statistics of all layers."""
+        """Translate (N, H, W, C) with given statistics of all layers."""
 
     def fixed(self, parts: Parts) -> Callable[[np.ndarray], np.ndarray]:
         """The graph's translation with mean and variance of what comes to each layer, over all parts of an image.
@@ -60,7 +60,7 @@ class StatisticsGraph(ABC):
 
 
 def refusal() -> OptionError:
-    """What a user is told of a graph that looks at the whole image in a way that is not known."""
+    """The error for a graph that depends on the whole image in a way that is not known."""
     return OptionError(
         "--tile cannot fix the statistics of this compiled network over tiles: "
         "use the .safetensors model, or leave out --tile"

@@ -182,13 +182,14 @@ class Window:
     Attributes:
         top: the first of them.
         values: (h, W, C'), float32: the sums so far of weighted outputs; or (h, W, 1), uint8, class numbers.
-        most: (h, W), float32: of class numbers, which cannot be blended, the weight of the tile that each is from.
+        weights: (h, W), float32: the weight of the tile that each class number is from. None for other values, which
+            are blended.
         dtype: of what is finished.
     """
 
     top: int
     values: np.ndarray
-    most: np.ndarray | None
+    weights: np.ndarray | None
     dtype: np.dtype
 
     @classmethod
@@ -203,27 +204,27 @@ class Window:
         """Take a tile's output (h, w, C')."""
         rows, columns = tile.place
         values = self.values[rows.start - self.top : rows.stop - self.top, columns]
-        if self.most is None:
+        if self.weights is None:
             values += output * tile.weights[:, :, None]
             return
-        most = self.most[rows.start - self.top : rows.stop - self.top, columns]
-        better = tile.weights > most
-        values[better], most[better] = output[better], tile.weights[better]
+        weights = self.weights[rows.start - self.top : rows.stop - self.top, columns]
+        heavier = tile.weights > weights
+        values[heavier], weights[heavier] = output[heavier], tile.weights[heavier]
 
     def finish(self, top: int) -> np.ndarray:
-        """Give what is above a row, and go down to it."""
+        """Return the rows above `top`, and move the window down to it."""
         done = min(top - self.top, len(self.values))
         finished = self.values[:done]
-        self.values = _moved(self.values, done)
-        if self.most is not None:
-            self.most = _moved(self.most, done)
+        self.values = _shifted_up(self.values, done)
+        if self.weights is not None:
+            self.weights = _shifted_up(self.weights, done)
         self.top = top
-        if self.dtype == np.uint8 and self.most is None:
+        if self.dtype == np.uint8 and self.weights is None:
             return np.rint(finished).clip(0, 255).astype(np.uint8)
         return finished
 
     def state(self) -> dict[str, np.ndarray]:
-        """All that it takes to go on, for `from_state`; rows that no tile has added to are left out."""
+        """The window as arrays, for `from_state`; rows that no tile has added to are left out."""
         used = len(self.values)
         while used and not self.values[used - 1].any():
             used -= 1
@@ -233,18 +234,18 @@ class Window:
             "values": self.values[:used],
             "dtype": np.array(self.dtype.name),
         }
-        return state if self.most is None else state | {"most": self.most}
+        return state if self.weights is None else state | {"weights": self.weights}
 
     @classmethod
     def from_state(cls, state: Mapping[str, np.ndarray]) -> Window:
-        """What `state` has told of."""
-        kept = state["values"]
-        values = np.zeros((int(state["height"]), *kept.shape[1:]), kept.dtype)
-        values[: len(kept)] = kept
-        return cls(int(state["top"]), values, state.get("most"), np.dtype(str(state["dtype"])))
+        """The window that `state` was called on."""
+        used = state["values"]
+        values = np.zeros((int(state["height"]), *used.shape[1:]), used.dtype)
+        values[: len(used)] = used
+        return cls(int(state["top"]), values, state.get("weights"), np.dtype(str(state["dtype"])))
 
 
-def _moved(rows: np.ndarray, up: int) -> np.ndarray:
+def _shifted_up(rows: np.ndarray, up: int) -> np.ndarray:
     return np.concatenate([rows[up:], np.zeros_like(rows[:up])])
 
 

@@ -52,7 +52,7 @@ def ious(counts: np.ndarray) -> np.ndarray:
 
 
 def _mean(shares: np.ndarray) -> np.ndarray:
-    there = np.isfinite(shares)
+    finite = np.isfinite(shares)
     with np.errstate(invalid="ignore", divide="ignore"):
-        result: np.ndarray = np.where(there, shares, 0).sum(-1) / there.sum(-1)
+        result: np.ndarray = np.where(finite, shares, 0).sum(-1) / finite.sum(-1)
     return result

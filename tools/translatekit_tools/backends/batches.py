@@ -81,7 +81,7 @@ def check_graph(path: object, info: ModelInfo, taken: Sequence[object], given: S
 
 
 def failed(error: Exception, info: ModelInfo) -> ModelFileError:
-    """What a runtime said when it could not run a compiled file, in a sentence."""
+    """The error for a compiled file that a runtime could not run, with what the runtime says."""
     reason = " ".join(str(error).split())[:200]
     return ModelFileError(
         f"the compiled {info.generator} could not be run ({reason}): compile the model again"
@@ -100,10 +100,10 @@ def exact_dtypes(info: ModelInfo) -> tuple[str, ...]:
 
 def graph_dtypes(info: ModelInfo) -> tuple[str, str]:
     """The dtypes that a compiled model's graph takes and gives."""
-    taken = str(info.compiled.get("dtype", "uint8"))
+    dtype = str(info.compiled.get("dtype", "uint8"))
     if info.output.levels:
-        return taken, taken
-    return taken, "uint8" if info.output.meaning == "labels" else "float32"
+        return dtype, dtype
+    return dtype, "uint8" if info.output.meaning == "labels" else "float32"
 
 
 def to_graph(batch: np.ndarray, info: ModelInfo) -> np.ndarray:

@@ -111,11 +111,11 @@ def compile_model(
         if remark:
             details["checked"] = remark
         parity = compare(reference, candidate, images, name)
-        least = checked.min_psnr(source.dtype)
-        if parity.psnr < least:
+        min_psnr = checked.min_psnr(source.dtype)
+        if parity.psnr < min_psnr:
             raise ModelFileError(
                 f"{out} was not written: at {checked.precision} its outputs reach {parity.psnr:.1f} dB against {name}, "
-                f"and {least:g} dB are asked for{_worst_group_note(source, checked.precision, images[:4])}: "
+                f"and {min_psnr:g} dB are asked for{_worst_group_note(source, checked.precision, images[:4])}: "
                 "choose another --precision, or accept it with --tolerance"
             )
         details["dtype"] = source.dtype

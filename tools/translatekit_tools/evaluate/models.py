@@ -102,6 +102,6 @@ def _from_checkpoint(path: Path, options: EvaluateOptions) -> Any:
     network = make_network(info, shapes, path)
     load_weights(network, weights, info, path)
     wanted = options.device if options.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    there = dataclasses.replace(info, step=step, epoch=epoch)
-    where, precision = torch.device(wanted), requested_precision(options.precision, "evaluate()")
-    return TorchTranslator(network, there, where, choose_dtype(precision, where, path))
+    header = dataclasses.replace(info, step=step, epoch=epoch)
+    device, precision = torch.device(wanted), requested_precision(options.precision, "evaluate()")
+    return TorchTranslator(network, header, device, choose_dtype(precision, device, path))

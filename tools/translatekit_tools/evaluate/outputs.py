@@ -182,6 +182,6 @@ def _metric_images(
 
 
 def confusion(found: np.ndarray, wanted: np.ndarray, classes: int) -> np.ndarray:
-    """How many pixels of each class (rows) were given which class (columns): (classes, classes)."""
+    """The confusion matrix (classes, classes): pixels of each true class (rows) by predicted class (columns)."""
     joint = wanted.astype(np.int64).ravel() * classes + found.astype(np.int64).ravel()
     return np.bincount(joint, minlength=classes**2).reshape(classes, classes)

@@ -67,8 +67,8 @@ class Bootstrap:
         self, values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] | None
     ) -> tuple[float, np.ndarray]:
         if statistic is None and np.isnan(values).any():  # images that have no figure are left out
-            there = ~np.isnan(values)
-            return self._figures(np.stack([np.where(there, values, 0), there], 1), _ratio)
+            measured = ~np.isnan(values)
+            return self._figures(np.stack([np.where(measured, values, 0), measured], 1), _ratio)
         flat = values.reshape(len(values), -1).astype(np.float64)
         sums = (self._weights @ flat).reshape(-1, *values.shape[1:])
         total = flat.sum(0).reshape(1, *values.shape[1:])

@@ -26,7 +26,7 @@ class WarpError:
         self._measured = Smoother(0.0)
 
     def update(self, frame: np.ndarray, output: np.ndarray) -> None:
-        """See one more frame (H, W, 3) and its translation (H, W, C), uint8 each."""
+        """Add a frame (H, W, 3) and its translation (H, W, C), uint8 each."""
         self._measured(frame, output)
 
     def compute(self) -> float:

@@ -233,8 +233,10 @@ class _Service:
         try:
             return await self._models.get(direction)
         except KeyError:
-            there = ", ".join(self._models.directions)
-            raise HTTPException(404, f"this model has no direction {direction!r}: it has {there}") from None
+            directions = ", ".join(self._models.directions)
+            raise HTTPException(
+                404, f"this model has no direction {direction!r}: it has {directions}"
+            ) from None
         except TranslatekitError as error:
             raise HTTPException(422, str(error)) from None
 
@@ -546,7 +548,7 @@ async def _read_upload(request: Request, limit: int) -> bytes:
 
 
 async def _unless_disconnected(request: Request, answer: Any) -> Response:
-    """The answer, unless the client goes away first: then its work is called off."""
+    """The answer, unless the client disconnects first: then the work for it is cancelled."""
     working = asyncio.ensure_future(answer)
     leaving = asyncio.ensure_future(_wait_for_disconnect(request))
     try:

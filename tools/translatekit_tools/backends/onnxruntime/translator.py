@@ -101,13 +101,13 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Onnx
     info = read_info(path)
     check_precision(path, info, precision)
     check_weights(path)
-    there = onnxruntime.get_available_providers()
+    available = onnxruntime.get_available_providers()
     if device == "auto":
-        device = "cuda" if _CUDA in there else "cpu"
+        device = "cuda" if _CUDA in available else "cpu"
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
         raise OptionError(f"ONNX Runtime runs on cpu or cuda, not on {device!r}: choose one of them")
-    if kind == "cuda" and _CUDA not in there:
+    if kind == "cuda" and _CUDA not in available:
         raise OptionError(
             "the installed ONNX Runtime has no CUDA: run pip install onnxruntime-gpu in place of onnxruntime, "
             "or pass --device cpu"
@@ -127,12 +127,12 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Onnx
             raise OptionError(f"ONNX Runtime could not use {device}: check the driver, or pass --device cpu")
         return session
 
-    where = "cpu" if kind == "cpu" else f"cuda:{number or 0}"
+    device = "cpu" if kind == "cpu" else f"cuda:{number or 0}"
     session = open_session(str(path))
-    taken, given = session.get_inputs(), session.get_outputs()
+    inputs, outputs = session.get_inputs(), session.get_outputs()
     kinds = [_KINDS[dtype] for dtype in graph_dtypes(info)]
-    ends = [(item.name, item.type) for item in taken], [item.type for item in given[:1]]
+    ends = [(item.name, item.type) for item in inputs], [item.type for item in outputs[:1]]
     if ends != ([(INPUT, kinds[0])], kinds[1:]):
         raise ModelFileError(f"{path} is no graph from images to images: compile the model again")
-    check_graph(path, info, taken[0].shape, given[0].shape)
-    return OnnxTranslator(session, info, where, partial(OnnxStatisticsGraph, path, open_session))
+    check_graph(path, info, inputs[0].shape, outputs[0].shape)
+    return OnnxTranslator(session, info, device, partial(OnnxStatisticsGraph, path, open_session))

@@ -120,10 +120,10 @@ def _quantize(
             outputs = ((wanted, _output(candidate, batch)) for batch, wanted in items)
             return compare_outputs(outputs, "", source.info.output).psnr
 
-        least = options.min_psnr(source.dtype)
-        if psnr(_run_with(core, quantized), pairs) < least:
+        min_psnr = options.min_psnr(source.dtype)
+        if psnr(_run_with(core, quantized), pairs) < min_psnr:
             progress("finding the convolutions that int8 costs most", None)
-            largest_drop = psnr(full, pairs) - least
+            largest_drop = psnr(full, pairs) - min_psnr
             quantized = nncf.quantize_with_accuracy_control(
                 core.read_model(end_in_convolution(source.onnx())),
                 calibration_dataset=dataset,

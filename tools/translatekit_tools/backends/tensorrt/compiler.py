@@ -120,10 +120,10 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
     )
     write_header(out, header)
     _write_timings(cache, timings)
-    where: dict[str, Any] = {"targets": list(targets or ())}
+    built_for: dict[str, Any] = {"targets": list(targets or ())}
     versions = {flavour.name: version}
     if gpu is not None:
-        where = {"gpu": gpu.name, "compute_capability": gpu.compute_capability}
+        built_for = {"gpu": gpu.name, "compute_capability": gpu.compute_capability}
         versions["driver"] = gpu.driver
     return {
         "backend": "tensorrt",
@@ -131,7 +131,7 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
         "precision": options.precision,
         "batch": [shape[0] for shape in (profiles[0].minimum, profiles[0].optimum, profiles[0].maximum)],
         "shapes": [str(profile) for profile in profiles],
-        **where,
+        **built_for,
         "versions": versions,
         **report,
     }

@@ -94,9 +94,9 @@ def choose_profile(profiles: Sequence[Profile], height: int, width: int, rebuild
     """
     fitting = [index for index, profile in enumerate(profiles) if profile.takes(height, width)]
     if not fitting:
-        there = ", ".join(str(profile) for profile in profiles)
+        sizes = ", ".join(str(profile) for profile in profiles)
         raise DataError(
-            f"the engine takes images of {there}, got {width}x{height}: "
+            f"the engine takes images of {sizes}, got {width}x{height}: "
             f"pass --size, or build it for more with {rebuild},{width}x{height}"
         )
     return min(fitting, key=lambda index: _span(profiles[index]))

@@ -108,10 +108,10 @@ class TensorRTTranslator:
         dtype, batch = batch.dtype, to_graph(batch, self.info)
         _, height, width, _ = batch.shape
         profile = self._profiles[choose_profile(self._profiles, height, width, self._rebuild)]
-        most = profile.maximum[0]
+        max_batch = profile.maximum[0]
         parts = [
-            self._worker.submit(partial(_start, batch[first : first + most]))
-            for first in range(0, len(batch), most)
+            self._worker.submit(partial(_start, batch[first : first + max_batch]))
+            for first in range(0, len(batch), max_batch)
         ]
         empty = np.empty((0, height, width, self.info.output.count), graph_dtypes(self.info)[1])
         return BatchFuture(self._worker, parts, empty, partial(from_graph, dtype=dtype, info=self.info))

@@ -143,28 +143,28 @@ def load(
     info = read_info(path)
     if info.source == "latent":
         raise ModelFileError(f"{path} draws images from noise and translates none: use translatekit sample")
-    where = _find_device(device)
-    dtype = choose_dtype(precision, where, path)
+    found = _find_device(device)
+    dtype = choose_dtype(precision, found, path)
     torch.set_flush_denormal(True)  # numbers near zero can slow a CPU down tenfold
     network, info = load_network(path)
-    translator = TorchTranslator(network, info, where, dtype)
+    translator = TorchTranslator(network, info, found, dtype)
     translator.set_noise(noise)
     return translator
 
 
-def choose_dtype(precision: str | None, where: torch.device, path: Path) -> torch.dtype:
+def choose_dtype(precision: str | None, device: torch.device, path: Path) -> torch.dtype:
     """What a model computes in.
 
     Args:
         precision: None is ``fp32``.
-        where: it computes.
-        path: the model's.
+        device: which it computes on.
+        path: the model file.
 
     Raises:
-        OptionError: PyTorch has no such precision there.
+        OptionError: PyTorch has no such precision on it.
 
     Warns:
-        TranslatekitWarning: it is slower than fp32 there.
+        TranslatekitWarning: it is slower than fp32 on it.
     """
     precision = precision or "fp32"
     if precision not in _DTYPES:
@@ -172,22 +172,22 @@ def choose_dtype(precision: str | None, where: torch.device, path: Path) -> torc
             f"PyTorch does not translate in {precision}: pass --precision {', '.join(_DTYPES)}, "
             f"or compile {path} with translatekit compile"
         )
-    if slow := torch_slowness(precision, where.type):
+    if slow := torch_slowness(precision, device.type):
         warnings.warn(f"{slow}: --precision fp32 is quicker", TranslatekitWarning, stacklevel=3)
     return _DTYPES[precision]
 
 
 def _find_device(name: str) -> torch.device:
-    there = ["cpu"]
+    available = ["cpu"]
     if torch.cuda.is_available():
-        there += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        available += ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
-        there.append("mps")
+        available.append("mps")
     if name == "auto":
-        return torch.device("cuda" if "cuda" in there else "mps" if "mps" in there else "cpu")
-    if name not in there:
+        return torch.device("cuda" if "cuda" in available else "mps" if "mps" in available else "cpu")
+    if name not in available:
         raise OptionError(
-            f"the device {name!r} is not available here: choose auto or one of {', '.join(there)}"
+            f"the device {name!r} is not available here: choose auto or one of {', '.join(available)}"
         )
     return torch.device(name)
 

@@ -32,7 +32,7 @@ class Event(Protocol):
         """Mark where the stream is now."""
 
     def synchronize(self) -> object:
-        """Wait, without spinning, until the stream has come there."""
+        """Wait, without spinning, until the stream has reached it."""
 
 
 class Stream(Protocol):
@@ -66,13 +66,13 @@ class Driver(Protocol):
         """Host memory that is copied from without holding up the thread: its owner, and its bytes."""
 
     def free_pinned(self, owner: Any) -> None:
-        """Give it back."""
+        """Free it."""
 
     def allocate(self, size: int) -> Any:
         """Memory on the device, of which ``int`` is the address."""
 
     def free(self, memory: Any) -> None:
-        """Give it back."""
+        """Free it."""
 
     def upload(self, memory: Any, host: np.ndarray, stream: Any) -> None:
         """Start to copy pinned bytes to the device."""
@@ -147,7 +147,7 @@ class Buffer:
 
     @property
     def address(self) -> int:
-        """Of the device memory."""
+        """The address of the device memory."""
         return int(self._memory)
 
     def upload(self, size: int, stream: Stream) -> None:
@@ -159,7 +159,7 @@ class Buffer:
         driver().download(self._bytes[:size], self._memory, stream)
 
     def free(self) -> None:
-        """Give both memories back, now."""
+        """Free the host's and the device's memory now."""
         self._size = 0
         if self._memory is not None:
             driver().free(self._memory)

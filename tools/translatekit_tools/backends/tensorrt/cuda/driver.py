@@ -85,8 +85,8 @@ def find_gpu(device: str = "auto") -> Gpu:
     gpus = find_gpus()
     index = int(match[1] or 0)
     if index >= len(gpus):
-        there = ", ".join(f"cuda:{gpu.index}" for gpu in gpus)
-        raise OptionError(f"the device {device!r} is not available here: choose auto or one of {there}")
+        devices = ", ".join(f"cuda:{gpu.index}" for gpu in gpus)
+        raise OptionError(f"the device {device!r} is not available here: choose auto or one of {devices}")
     return gpus[index]
 
 
