@@ -175,6 +175,56 @@ def test_channels_of_ome_are_channels_and_the_rest_are_slices(axes: str) -> None
     assert read_image(encode_image(read, ".tif")).spec.channels == tuple(names)
 
 
+@pytest.mark.parametrize("axes", ["CYX", "ZCYX", "TZCYX", "TYX"])
+def test_ome_is_written_where_it_was_read(tmp_path: Path, axes: str) -> None:
+    shape = {"T": 2, "Z": 3, "C": 2, "Y": 16, "X": 24}
+    pixels = noise(*(shape[axis] for axis in axes))
+    metadata = {
+        "axes": axes,
+        "PhysicalSizeX": 0.25,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeY": 0.5,
+        "PhysicalSizeYUnit": "µm",
+        "PhysicalSizeZ": 2.0,
+        "PhysicalSizeZUnit": "µm",
+    }
+    if "C" in axes:
+        metadata["Channel"] = {"Name": ["DAPI", "GFP"]}  # type: ignore[assignment]
+    source = tmp_path / "cells.ome.tif"
+    tifffile.imwrite(source, pixels, ome=True, photometric="minisblack", metadata=metadata)
+    with open_image(source) as file:
+        pages = [file.read(page) for page in range(file.header().pages)]
+    made = tmp_path / "out.ome.tif"
+    write_volume(made, iter(pages), pages=len(pages), suffix=".tif")
+    with tifffile.TiffFile(made) as tiff:
+        assert tiff.is_ome
+        assert (tiff.series[0].axes, tiff.series[0].shape) == (axes, pixels.shape)
+        xml = tiff.ome_metadata
+        assert xml is not None
+        np.testing.assert_array_equal(tiff.asarray(), pixels)
+    for words in ('PhysicalSizeX="0.25"', 'PhysicalSizeY="0.5"', 'PhysicalSizeZ="2.0"'):
+        assert words in xml
+    assert ('Name="GFP"' in xml) == ("C" in axes)
+    again = tmp_path / "again.ome.tif"
+    write_volume(again, iter(pages), pages=len(pages), suffix=".tif")
+    assert again.read_bytes() == made.read_bytes()
+
+
+def test_ome_of_another_size_has_pixels_of_another_size() -> None:
+    buffer = io.BytesIO()
+    metadata = {"axes": "CYX", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.25}
+    tifffile.imwrite(buffer, noise(2, 32, 40), ome=True, photometric="minisblack", metadata=metadata)
+    source = read_image(buffer.getvalue())
+    spec = ImageSpec(channels=("nuclei",), meaning="values", dtype="float32").with_range(0, 1)
+    made = encode_image(image_from(np.zeros((16, 20, 1), np.float32), spec, source), ".tif")
+    with tifffile.TiffFile(io.BytesIO(made)) as tiff:
+        assert tiff.is_ome
+        xml = str(tiff.ome_metadata)
+    assert 'PhysicalSizeX="0.5" PhysicalSizeXUnit="nm"' in xml
+    assert 'Name="nuclei"' in xml
+    assert read_image(made).spec.channels == ("nuclei",)
+
+
 def test_the_size_of_a_pixel_of_ome_is_the_resolution_of_the_result() -> None:
     buffer = io.BytesIO()
     metadata = {"axes": "CYX", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.5}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageCms
 
+from translatekit.errors import DataError
 from translatekit.image_spec import GRAY, RGB, ImageSpec
 from translatekit.images import tiff_tags
 from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, in_16_bits, kept, with_alpha
@@ -223,6 +224,8 @@ def _stack(tiff: Any) -> _Stack | None:
     series = tiff.series[0]
     outer = dict(zip(series.axes, series.shape, strict=True))
     several = outer.get("C", 1) > 1 or (len(series.pages) == 1 and math.prod(series.shape[:-2]) > 1)
+    if tiff.is_ome and len(tiff.series) == 1 and tiff_tags.ome_names(tiff.ome_metadata, 1):
+        several = several or len(series.pages) > 1  # of which the first page alone says the channel's name
     is_simple = set(series.axes) <= set("TZCYXSQIRPAEVH") and "Y" in outer and "X" in outer
     return _Stack(tiff) if several and is_simple and ("S" not in outer or "C" not in outer) else None
 
@@ -559,16 +562,74 @@ def _to_srgb(colour: np.ndarray, icc: bytes | None) -> np.ndarray:
     return (1.0 - colour[:, :, :3]) * (1.0 - colour[:, :, 3:4])
 
 
+def _is_ome(image: Image) -> bool:
+    """Whether an image is one of channels that comes from an OME-TIFF, and is to be one again."""
+    tags = image.metadata.get(TIFF)
+    return tags is not None and tags.ome is not None and image.alpha is None and image.spec.meaning != "rgb"
+
+
+def _write_ome(
+    file: BinaryIO | Path, images: Iterator[Image], pages: int, compression: int, big: bool
+) -> None:
+    """Write an OME-TIFF, a page for each channel of each image."""
+    import tifffile
+
+    first = next(images)
+    tags: Tags = first.metadata[TIFF]
+
+    def stored(image: Image) -> np.ndarray:
+        levels = image.pixels.dtype == np.uint16 and image.white is not None
+        return with_nodata(in_16_bits(image, image.pixels) if levels else image.pixels, image, tags)
+
+    start = stored(first)
+    height, width, channels = start.shape
+    metadata = tiff_tags.ome_metadata(tags, first.spec.channels, (height, width), pages, start.tobytes())
+
+    written = options(tags, first.spec.channels, (height, width))
+
+    def planes() -> Iterator[np.ndarray]:
+        for image in chain([first], images):
+            samples = stored(image)
+            if (samples.shape, samples.dtype) != (start.shape, start.dtype):
+                raise DataError(
+                    f"pages of {start.shape} and of {samples.shape} cannot be in one OME-TIFF: make them alike"
+                )
+            yield from np.ascontiguousarray(np.moveaxis(samples, 2, 0))
+
+    with tifffile.TiffWriter(file, bigtiff=big, ome=True) as tiff:
+        tiff.write(
+            planes(),
+            shape=(*metadata.pop("shape"), channels, height, width),
+            dtype=start.dtype,
+            photometric="minisblack",
+            compression="zlib" if compression else None,
+            compressionargs={"level": compression} if compression else None,
+            predictor=bool(compression),
+            iccprofile=first.icc_profile,
+            metadata=metadata,
+            **{name: value for name, value in written.items() if name.startswith("resolution")},
+        )
+
+
 def write_volume(path: Path, images: Iterable[Image], *, pages: int, suffix: str, compression: int) -> None:
-    """Write a TIFF of several pages: a BigTIFF, where as many as the first take more than 4 GiB."""
+    """Write a TIFF of several pages: a BigTIFF, where as many as the first take more than 4 GiB.
+
+    Pages that come from an OME-TIFF become one again.
+    """
     given = iter(images)
     first = next(given)
     big = with_alpha(first).nbytes * pages > 2**32 - 2**24
-    write_pages(path, chain([first], given), compression, big)
+    if _is_ome(first):
+        _write_ome(path, chain([first], given), pages, compression, big)
+    else:
+        write_pages(path, chain([first], given), compression, big)
 
 
 def encode_page(image: Image, compression: int) -> bytes:
-    """A TIFF of one page (see `write_pages`)."""
+    """A TIFF of one page (see `write_pages`); an OME-TIFF, where it comes from one."""
     buffer = io.BytesIO()
-    write_pages(buffer, [image], compression)
+    if _is_ome(image):
+        _write_ome(buffer, iter([image]), 1, compression, big=False)
+    else:
+        write_pages(buffer, [image], compression)
     return buffer.getvalue()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 from xml.etree import ElementTree
 
 import numpy as np
@@ -31,6 +33,7 @@ class Tags:
         description: free text.
         geo: the tags of GeoTIFF, as (number, type, count, value).
         items: what GDAL says of the whole image, by name.
+        ome: what OME-XML says of the pixels, by attribute; None where there is none.
     """
 
     size: tuple[int, int]
@@ -38,6 +41,7 @@ class Tags:
     description: str = ""
     geo: tuple[tuple[int, int, int, Any], ...] = ()
     items: tuple[tuple[str, str], ...] = ()
+    ome: tuple[tuple[str, str], ...] | None = None
 
     @property
     def is_geo(self) -> bool:
@@ -73,6 +77,7 @@ def read_tags(page: Any) -> Tags:
         resolution=resolution,
         description="" if ome or described.startswith(("ImageJ=", '{"shape"')) else described,
         geo=geo,
+        ome=_ome_pixels(described) if ome else None,
         items=tuple((name, text) for name, sample, role, text in _items(page) if sample is None and not role),
     )
 
@@ -100,7 +105,9 @@ def is_stack(described: str) -> bool:
 
 
 def band_names(page: Any, count: int) -> tuple[str, ...] | None:
-    """The descriptions of all bands, as GDAL writes them; None where there are none."""
+    """The descriptions of all bands, as GDAL or OME-XML has them; None where there are none."""
+    if is_stack(page.description or ""):
+        return ome_names(page.description, count)
     names = {
         sample: text for _, sample, role, text in _items(page) if role == "description" and sample is not None
     }
@@ -153,6 +160,38 @@ def options(tags: Tags | None, names: Sequence[str], size: tuple[int, int]) -> d
     return written
 
 
+def ome_metadata(
+    tags: Tags, names: Sequence[str], size: tuple[int, int], pages: int, contents: bytes
+) -> dict[str, Any]:
+    """What tifffile is to say in the OME-XML of an image that was made from one that had some.
+
+    Args:
+        tags: of that one, whose `ome` is not None.
+        names: of the channels that are written.
+        size: height and width in pixels.
+        pages: how many; they keep the axes that they had, where there are as many.
+        contents: some of the pixels, which the file's identity follows from.
+    """
+    known = dict(tags.ome or ())
+    lengths = {axis: int(known.get(f"Size{axis}", 1)) for axis in "TZ"}
+    # A stack is written as time points of sections; of another number of pages nothing is known.
+    kept = lengths if lengths["T"] * lengths["Z"] == pages else {"T": 1, "Z": pages}
+    axes = "".join(axis for axis, length in kept.items() if length > 1)
+    metadata: dict[str, Any] = {
+        "axes": f"{axes}CYX",
+        "shape": [kept[axis] for axis in axes],
+        "UUID": str(uuid5(NAMESPACE_OID, blake2b(contents, digest_size=16).hexdigest())),
+    }
+    for axis, scale in (("X", tags.size[1] / size[1]), ("Y", tags.size[0] / size[0]), ("Z", 1.0)):
+        name = f"PhysicalSize{axis}"
+        with contextlib.suppress(KeyError, ValueError):
+            metadata[name] = float(known[name]) * scale
+            metadata[f"{name}Unit"] = known.get(f"{name}Unit", "µm")
+    if not any(name.startswith("channel ") for name in names):
+        metadata["Channel"] = {"Name": list(names)}
+    return metadata
+
+
 def _resized(
     tag: tuple[int, int, int, Any], old: tuple[int, int], new: tuple[int, int]
 ) -> tuple[int, int, int, Any]:
@@ -186,6 +225,14 @@ def _gdal_xml(items: Sequence[tuple[str, str]], names: Sequence[str]) -> bytes:
         item = ElementTree.SubElement(root, "Item", name="DESCRIPTION", sample=str(band), role="description")
         item.text = name
     return ElementTree.tostring(root)
+
+
+def _ome_pixels(xml: str) -> tuple[tuple[str, str], ...]:
+    with contextlib.suppress(ElementTree.ParseError):
+        for element in ElementTree.fromstring(xml).iter():
+            if element.tag.endswith("}Pixels"):
+                return tuple(element.attrib.items())
+    return ()
 
 
 def _ome_resolution(xml: str) -> tuple[float, float, int] | None:
