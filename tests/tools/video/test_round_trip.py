@@ -14,8 +14,9 @@ from PIL import Image
 
 import translatekit
 from translatekit.errors import OptionError
-from translatekit.image_spec import GRAY
+from translatekit.image_spec import GRAY, levels_spec
 from translatekit.inference.inputs import cut_to_8_bits
+from translatekit.model_info import ModelInfo
 
 from .conftest import Identity, Listener, make_animation, make_video
 
@@ -576,6 +577,37 @@ def test_hdr_says_what_screen_it_was_made_on(
         expected = [0.68, 0.32, 0.265, 0.69, 0.15, 0.06, 0.3127, 0.329, 0.005, 1000]
         assert (mastering[:, 0] / mastering[:, 1]).tolist() == pytest.approx(expected, abs=1e-4)
         assert np.frombuffer(data["CONTENT_LIGHT_LEVEL"], np.int32).tolist() == [1000, 400]
+
+
+@pytest.mark.parametrize("hdr", [False, True])
+def test_ten_bits_pass_through_a_float_graph(
+    tmp_path: Path, hdr: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real ONNX file of float32, whose network changes nothing: what is lost around it shows."""
+    pytest.importorskip("onnxruntime")
+    import torch
+    from translatekit_tools.graphs import export
+
+    spec = levels_spec(3, "uint16")
+    info = ModelInfo(method="test", generator="none", input=spec, output=spec, size_multiple=8, size=32)
+    monkeypatch.setattr(export, "load_network", lambda path: (torch.nn.Identity(), info))
+    model = tmp_path / "same.onnx"
+    assert export.export_onnx(tmp_path / "x.safetensors", model, "float32").compiled["dtype"] == "float32"
+    source, out, listener = write_deep(tmp_path / "in.mp4", hdr=hdr), tmp_path / "out.mp4", Listener()
+    summary = translatekit.translate(source, model, out, progress=listener, quality=100)
+    assert summary.failed == []
+    before, after = facts(source), facts(out)
+    assert (before["depth"], after["depth"]) == (10, 10)
+    assert after["colour"][1:] == before["colour"][1:] == ((9, 16, 9) if hdr else (2, 2, 2))
+    assert after["colour"][0] in (0, before["colour"][0])  # nothing said stands for limited, as in the source
+    assert after["times"] == before["times"]
+    lumas = []
+    for path in (source, out):
+        with av.open(str(path)) as container:
+            lumas.append(next(container.decode(video=0)).to_ndarray(format="yuv420p10le")[:96].astype(int))
+    assert len(np.unique(lumas[0] >> 2)) < len(np.unique(lumas[1]))  # more levels than 8 bits have
+    assert np.abs(lumas[1] - lumas[0]).mean() < 2  # of 1,023
+    assert listener.said == []
 
 
 def test_a_model_of_eight_bits_is_said_to_be_one(tmp_path: Path) -> None:
