@@ -13,11 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.stores import HOST, Proxy, ask, forget_stores, free_port, moto, s3_environment
+from tests.stores import HOST, Proxy, ask, azure_environment, forget_stores, free_port, moto, s3_environment
 from translatekit.errors import StorageError
-from translatekit.storage import Sink, objects, open_sink, open_source, retries
+from translatekit.storage import Sink, objects, open_sink, open_source, ranges, retries
 from translatekit.storage.stores import base
 
 
@@ -220,7 +221,9 @@ def test_a_name_that_nobody_knows(elsewhere: pytest.MonkeyPatch) -> None:
 
 
 def test_no_such_bucket(s3: Proxy) -> None:
-    sentence = r"^there is no bucket for s3://nosuch/photos\S*: check its name, and the account or endpoint$"
+    sentence = (
+        r"^there is no bucket for s3://nosuch/photos(/a\.png)?: check its name, and the account or endpoint$"
+    )
     place = open_sink("s3://nosuch/photos")
     with pytest.raises(StorageError, match=sentence):
         list(place.list())
@@ -390,3 +393,55 @@ def test_threads_share_a_place(bucket: Sink) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
     assert len(list(bucket.list())) == 8
+
+
+def test_what_is_wrong_with_azure(
+    az: Proxy, elsewhere: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for action in (
+        lambda: list(open_source("az://nosuch/photos").list()),
+        lambda: open_source("az://nosuch/").read("a"),
+    ):
+        with pytest.raises(
+            StorageError, match=r"^there is no container for az://nosuch/(photos|a): check its name"
+        ):
+            action()
+    text = azure_environment(az.address)["AZURE_STORAGE_CONNECTION_STRING"]
+    for value, sentence in (
+        (
+            text.replace("AccountKey=E", "AccountKey=A"),
+            r"^az://bucket/a\.png may not be read \(Auth.*\): .*set AZ",
+        ),
+        (
+            "rubbish",
+            r"^az:// needs an account, and the environment names none \(.*malformed\): set AZURE_STORAGE_CONN",
+        ),
+    ):
+        forget_stores(monkeypatch)
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", value)
+        with pytest.raises(StorageError, match=sentence):
+            open_source("az://bucket/").read("a.png")
+
+
+def test_a_video_is_decoded_from_its_ranges(s3: Proxy, bucket: Sink, tmp_path: Path) -> None:
+    """Also where its index lies at its end, so that it is read in several places."""
+    av = pytest.importorskip("av")
+    path = tmp_path / "video.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", 10)
+        stream.width, stream.height, stream.bit_rate = 640, 480, 30_000_000
+        for number in range(60):
+            pixels = np.random.default_rng(number).integers(0, 256, (480, 640, 3), np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(stream.encode())
+    size = path.stat().st_size
+    assert size > 2 * ranges.BLOCK
+    bucket.commit("video.mp4", path)
+    s3.requests.clear()
+    with bucket.open("video.mp4") as file, av.open(file) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 60
+    assert s3.requests["GET"] <= 2 + size // ranges.BLOCK
+    s3.requests.clear()
+    with bucket.open("video.mp4") as file, av.open(file) as container:
+        assert container.duration > 5_000_000  # microseconds
+    assert s3.requests["GET"] <= 3

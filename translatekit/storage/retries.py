@@ -205,5 +205,8 @@ def _code(error: BaseException) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    reason = getattr(error, "reason", None)  # of urllib
+    error = reason if isinstance(reason, Exception) else error
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    lines = text.strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__

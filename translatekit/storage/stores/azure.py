@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from translatekit.errors import StorageError
 from translatekit.requirements import of_extra
 from translatekit.storage.places import Item
 from translatekit.storage.retries import Remedies
@@ -41,7 +42,13 @@ class AzureStore(Store):
                 made: Any = vars(self)["service_client"]
                 self.service_client = BlobServiceClient(made.url, credential=made.credential, retry_total=0)
 
-        return System(use_listings_cache=False, **self._options)
+        try:
+            return System(use_listings_cache=False, **self._options)
+        except ValueError as error:
+            reason = str(error.__cause__ or error).rstrip("!.")
+            raise StorageError(
+                f"az:// needs an account, and the environment names none ({reason}): {self.remedies.credentials}"
+            ) from None
 
     def _run(self, ask: Callable[..., Coroutine[Any, Any, Any]], path: str, *arguments: Any) -> Any:
         """What a coroutine function returns for the client of a blob."""
@@ -73,7 +80,7 @@ class AzureStore(Store):
         while True:
             blobs, more = self.attempt(
                 lambda more=more: sync(self.system.loop, page, more),  # type: ignore[misc]
-                prefix,
+                prefix.rpartition("/")[0],
                 "listed",
             )
             for blob in blobs:

@@ -49,7 +49,7 @@ class GoogleStore(Store):
                 lambda more=more: self.system.call(  # type: ignore[misc]
                     "GET", "b/{}/o", bucket, json_out=True, prefix=start, maxResults=PAGE, **more
                 ),
-                prefix,
+                prefix.rpartition("/")[0],
                 "listed",
             )
             for found in page.get("items", ()):

@@ -53,7 +53,7 @@ class S3Store(Store):
                 lambda more=more: self.system.call_s3(  # type: ignore[misc]
                     "list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=PAGE, **more
                 ),
-                prefix,
+                prefix.rpartition("/")[0],
                 "listed",
             )
             for found in page.get("Contents", ()):
