@@ -18,6 +18,7 @@ from translatekit_tools.scale.cluster import Cluster
 from translatekit_tools.scale.options import ScaleOptions, Workers
 from translatekit_tools.scale.run import translate_on
 
+from tests.tools.bulk.models import inverting_model
 from tests.tools.scale.work import Deadly
 from tests.tools.test_bulk import identity
 from tests.tools.test_run import command, save
@@ -28,7 +29,7 @@ ON_RAY = ScaleOptions(on="ray", workers=Workers(2, 2))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(tmp_path_factory.mktemp("model") / "model.safetensors")
+    return inverting_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,16 @@ def test_a_cluster_makes_the_same_files_and_a_rerun_makes_none(
     assert times == {name: (out / name).stat().st_mtime_ns for name in times}
     # One machine goes on with what a cluster has made, and the other way round.
     assert translate(photos, model, out, device="cpu").skipped == 150
+
+
+@pytest.mark.slow
+def test_a_model_as_it_comes_from_training(cluster: Cluster, photos: Path, tmp_path: Path) -> None:
+    trained = save(tmp_path / "run" / "model.safetensors")
+    options = RunOptions(device="cpu")
+    summary = translate_on([photos / "below"], trained.parent, tmp_path / "out", options, ON_RAY)
+    assert (summary.translated, len(summary.failed)) == (100, 0)
+    translate(photos / "below", trained, tmp_path / "one", device="cpu")
+    assert files(tmp_path / "out") == files(tmp_path / "one")
 
 
 def test_what_is_not_ours_is_not_overwritten(cluster: Cluster, photos: Path, tmp_path: Path) -> None:

@@ -241,8 +241,11 @@ def _distributions(model: str | Path | Translator, options: RunOptions) -> list[
         path = find_model(model, options.direction, best=options.best)
         backend = choose_backend(path, options.backend)
         found.append(registry("backend").entry(backend.name).plugin.distribution)
-        generator = read_info(path).generator
-        if backend.name == "torch" and generator in registry("generator").names():
+        # A compiled model has its network in it.
+        if (
+            backend.name == "torch"
+            and (generator := read_info(path).generator) in registry("generator").names()
+        ):
             found.append(registry("generator").entry(generator).plugin.distribution)
     return found
 
