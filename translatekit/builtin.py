@@ -100,18 +100,21 @@ def register_datasets() -> Iterable[DatasetSpec]:
         target="translatekit.datasets.aligned:Aligned",
         summary="pairs: side by side in one file, or folders A and B matched by name",
         provides="paired",
+        stores=True,
     )
     yield DatasetSpec(
         name="unaligned",
         target="translatekit.datasets.unaligned:Unaligned",
         summary="two unpaired sets: trainA and trainB",
         provides="unpaired",
+        stores=True,
     )
     yield DatasetSpec(
         name="labelled",
         target="translatekit.datasets.labelled:Labelled",
         summary="images by class: a folder a class, or MNIST's idx files",
         provides="labelled",
+        stores=True,
     )
     yield DatasetSpec(
         name="colorization",
@@ -119,6 +122,7 @@ def register_datasets() -> Iterable[DatasetSpec]:
         directed=False,
         summary="colour images in; learns gray to RGB, or L to ab (mode=rgb or lab)",
         provides="paired",
+        stores=True,
     )
     yield DatasetSpec(
         name="single",
@@ -126,6 +130,7 @@ def register_datasets() -> Iterable[DatasetSpec]:
         directed=False,
         summary="one folder of images, which are input and target alike",
         provides="paired",
+        stores=True,
     )
     yield DatasetSpec(
         name="demo",

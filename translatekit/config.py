@@ -271,7 +271,7 @@ class RunConfig:
 
     Attributes:
         method: its name.
-        data: the images' folder; None for datasets that need none.
+        data: the images' folder, or its address; None for datasets that need none.
         options: the general options.
         method_options: an instance of the method's own options dataclass.
     """
@@ -321,10 +321,16 @@ class RunConfig:
         method_options = own_type(**check_options(own_type, own, owner))
         return cls(
             method=method,
-            data=None if data is None else str(Path(data).expanduser().resolve()),
+            data=None if data is None else data_address(data),
             options=options,
             method_options=method_options,
         )
+
+    @property
+    def data_name(self) -> str:
+        """What the images are called: the last part of their address, or the dataset's name."""
+        name = Path(self.data).name if self.data else str(self.options.dataset)
+        return name.removesuffix(".zip").removesuffix(".tar")
 
     def to_toml(self) -> str:
         """The text of ``config.toml``; what is None is written as 'none'."""
@@ -360,6 +366,22 @@ class RunConfig:
             return cls.from_toml(config)
         except TranslatekitError:  # such as a method whose plugin is not installed any more
             return None
+
+
+def data_address(data: str | Path) -> str:
+    """Where training images lie, as a run's configuration keeps it: an absolute path, or an address.
+
+    Raises:
+        OptionError: the address holds a password or a signature.
+    """
+    if not is_uri(data):
+        return str(Path(data).expanduser().resolve())
+    if shown(data) != data:
+        raise OptionError(
+            f"the address {shown(data)} was given with a password or a signature, which the run's config.toml would "
+            "keep: leave it out, and set it in the environment"
+        )
+    return str(data)
 
 
 def read_toml(path: str | Path) -> tuple[str, str | None, dict[str, Any]]:

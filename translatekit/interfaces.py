@@ -153,6 +153,9 @@ class Dataset(Protocol):
         skipped: the files that could not be read, with the reason.
         remarks: what is worth knowing before training on it, one sentence each.
 
+    One whose images are best read in an order of its own may have ``order(seed, epoch, first)``, an iterator of arrays
+    of indexes from a place in the epoch on, each index once an epoch; else an epoch shuffles them all.
+
     One that knows what the colours of its label maps mean may have ``palettes`` as well: lists of `PaletteClass` by
     the key of an image in an item. Models, the painting page and reports take the names from there.
     """

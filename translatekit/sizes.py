@@ -67,3 +67,32 @@ class Box(NamedTuple):
     def words() -> str:
         """What can be parsed, in words."""
         return "LEFT,TOP,WIDTH,HEIGHT in pixels, such as 0,0,256,256"
+
+
+class Bytes(int):
+    """A number of bytes of a file."""
+
+    @classmethod
+    def parse(cls, value: Any) -> Bytes:
+        """Bytes from ``"256MB"``, ``"1GiB"`` or a number.
+
+        Raises:
+            ValueError: it is none of these, or beyond 1 MB to 2 GB.
+        """
+        found = re.fullmatch(r"\s*(\d{1,12})\s*(?:([kmg])(i?)b)?\s*", str(value).lower(), re.ASCII)
+        if found is None:
+            raise ValueError(f"{value!r} is not {cls.words()}")
+        unit = (1024 if found[3] else 1000) ** ("kmg".index(found[2]) + 1 if found[2] else 0)
+        size = cls(int(found[1]) * unit)
+        if not 10**6 <= size <= 2 * 10**9:
+            raise ValueError(f"{value!r} is not {cls.words()}")
+        return size
+
+    @staticmethod
+    def words() -> str:
+        """What can be parsed, in words."""
+        return "bytes from 1MB to 2GB, such as 256MB or 1GiB"
+
+    def __str__(self) -> str:
+        """``256MB``, where it is whole megabytes."""
+        return f"{self // 10**6}MB" if self % 10**6 == 0 else int.__repr__(self)

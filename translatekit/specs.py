@@ -127,6 +127,8 @@ class DatasetSpec(Spec):
         provides: what its items hold: ``"paired"``, ``"unpaired"`` or ``"labelled"`` images.
         folder: whether it reads a folder that the user names. One that draws its images gets None, and a folder that
             is named for it is refused.
+        stores: whether its folder may lie in an archive or an object store. It then gets a
+            `translatekit.datasets.stored.StoredPath`, which is used like a `pathlib.Path`.
         directed: whether ``--direction`` says which side of its pairs is the input. Only pairs can have two.
     """
 
@@ -134,6 +136,7 @@ class DatasetSpec(Spec):
     kind_requires: ClassVar[tuple[str, ...]] = NETWORKS
     provides: DataKind = "paired"
     folder: bool = True
+    stores: bool = False
     directed: bool = True
 
     def check_folder(self, folder: object) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from translatekit.datasets.stored import StoredPath, place_of
 from translatekit.errors import OptionError
 from translatekit.interfaces import SIDES, DataOptions, Dataset
 from translatekit.model_info import ModelInfo
@@ -20,7 +21,8 @@ def make_dataset(
 
     Args:
         name: of an installed dataset.
-        root: its folder; None for a dataset that reads none, such as the demo.
+        root: its folder, an archive, or an address such as ``s3://bucket/facades``; None for a
+            dataset that reads none, such as the demo.
         options: which split, and how images are read.
         own_options: the dataset's own keyword arguments, as values or as the text a user typed.
 
@@ -32,11 +34,17 @@ def make_dataset(
     """
     spec = registry("dataset").get(name)
     spec.check_folder(root)
+    place = None if root is None else place_of(root)
+    if isinstance(place, StoredPath) and not spec.stores:
+        raise OptionError(
+            f"the dataset {name!r} reads folders of this machine alone, and {place} is elsewhere: copy it here, or "
+            "pass another --dataset"
+        )
     dataset_type = spec.load()
     owner = f"dataset {name!r}"
     checked = check_options(dataset_type, own_options or {}, owner, skip=("root", "options"))
     try:
-        dataset: Dataset = dataset_type(Path(root) if root is not None else None, options, **checked)
+        dataset: Dataset = dataset_type(place, options, **checked)
     except ValueError as error:
         raise OptionError(f"{owner}: {error}") from None
     return dataset

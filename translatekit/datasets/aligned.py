@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from translatekit.datasets.base import Arrays, BaseDataset, ChannelCount, Files, Samples, fitting_size
+from translatekit.datasets.base import Arrays, BaseDataset, ChannelCount, Samples, Side, fitting_size
 from translatekit.datasets.layouts import (
     PREPARE_PAIRS,
+    ImageFile,
     checked_root,
     find_images,
     find_sides,
@@ -25,13 +26,16 @@ from translatekit.datasets.layouts import (
     split_folder,
 )
 from translatekit.datasets.masks import Masks
-from translatekit.datasets.slices import File, as_series, expand, image_of_file, read_with_valid
+from translatekit.datasets.shards import open_shards
+from translatekit.datasets.slices import File, Files, as_series, expand, image_of_file, read_with_valid
+from translatekit.datasets.stored import Place, name_below
 from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
 from translatekit.image_spec import GRAY
 from translatekit.images import Image, UnreadableImageError, fit_image, read_size
 from translatekit.interfaces import DataOptions
 
+_FIRST = 20  # samples of shards that are looked at
 _LAYOUT = "side-by-side pairs into {0}/train, or the two sides into {0}/train/A and {0}/train/B"
 
 
@@ -59,7 +63,7 @@ class Aligned(BaseDataset):
 
     def __init__(
         self,
-        root: Path | None,
+        root: Place | None,
         options: DataOptions,
         layout: Literal["auto", "side_by_side", "folders"] = "auto",
         in_channels: ChannelCount = None,
@@ -67,12 +71,24 @@ class Aligned(BaseDataset):
         b: str | None = None,
     ) -> None:
         super().__init__(options)
-        root = checked_root(root, "aligned")
         self._masks = None if options.masks is None else Masks(options.masks)
+        shards = open_shards(root, ("pairs", "images"), "aligned", options)
+        if shards is not None:
+            self.order = shards.order
+            if shards.kind == "pairs":
+                self._choose_specs(Side(shards, 0), Side(shards, 1), in_channels, out_channels)
+                self._samples = self._sampled(shards, self._decode_files, self._size_of_files)
+                return
+            if layout == "auto":
+                _refuse_single_images([shards[index][0] for index in range(min(_FIRST, len(shards)))])
+            self._choose_specs(Side(shards, 0), Side(shards, 0), in_channels, out_channels)
+            self._samples = self._sampled(shards, self._decode_halves, self._size_of_half)
+            return
+        root = checked_root(root, "aligned")
         sides = None if layout == "side_by_side" else find_sides(root, options.split, b)
         if sides is not None:
-            matched = _matched(*sides, series=options.slices is not None)
-            pairs = expand(matched, options.slices, options.slice_axis)
+            found = matched(*sides, series=options.slices is not None)
+            pairs = expand(found, options.slices, options.slice_axis)
             self._choose_specs([a for a, _ in pairs], [b for _, b in pairs], in_channels, out_channels)
             self._samples = self._sampled(pairs, self._decode_files, self._size_of_files)
             return
@@ -95,12 +111,12 @@ class Aligned(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """``input`` and ``target``, (C, H, W) float32 in [-1, 1], cropped alike, and ``name``."""
         rng = self.rng(index)
-        files, (source, target, *valid) = self._samples[index]
+        names, (source, target, *valid), _ = self._samples[index]
         geometry = draw_geometry(rng, self.options, source.shape[:2])
         item = {
             "input": self.tensor("input", geometry(source)),
             "target": self.tensor("target", geometry(target)),
-            "name": files[0].stem,
+            "name": names[0],
         }
         if valid:
             item["valid"] = torch.from_numpy(np.logical_and.reduce([geometry(one) for one in valid])[None])
@@ -197,7 +213,7 @@ def _half(path: File, width: int) -> int:
     return width // 2
 
 
-def _check_side_by_side(root: Path, split: str, files: Sequence[tuple[Path, ...]]) -> None:
+def _check_side_by_side(root: Place, split: str, files: Sequence[tuple[ImageFile, ...]]) -> None:
     """Refuse a folder of single images, which would be cut into meaningless halves.
 
     Raises:
@@ -211,8 +227,12 @@ def _check_side_by_side(root: Path, split: str, files: Sequence[tuple[Path, ...]
             f"{holder} has the folders {first.name} and {second.name}: for pairs of equal names, call them A and B; "
             f"else {PREPARE_PAIRS}: translatekit prepare pairs {first} {second} -o DATA"
         )
-    if not looks_side_by_side([path for (path,) in files], seams=True):
-        first_file = files[0][0]
+    _refuse_single_images([path for (path,) in files])
+
+
+def _refuse_single_images(files: Sequence[ImageFile]) -> None:
+    if not looks_side_by_side(files, seams=True):
+        first_file = files[0]
         with contextlib.suppress(UnreadableImageError):
             height, width = read_size(first_file)
             raise DataError(
@@ -222,8 +242,13 @@ def _check_side_by_side(root: Path, split: str, files: Sequence[tuple[Path, ...]
             )
 
 
-def _matched(folder_a: Path, folder_b: Path, series: bool) -> list[tuple[Path, ...]]:
+def matched(folder_a: Place, folder_b: Place, series: bool) -> list[tuple[ImageFile, ...]]:
     """The files of two folders by their names without the suffix.
+
+    Args:
+        folder_a: of A.
+        folder_b: of B.
+        series: take a folder that is one volume for a file.
 
     Raises:
         DataError: a folder is empty, a name occurs twice, or some files lack a partner.
@@ -245,11 +270,11 @@ def _matched(folder_a: Path, folder_b: Path, series: bool) -> list[tuple[Path, .
     return [(a[name], b[name]) for name in a]
 
 
-def _by_name(folder: Path, series: bool) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+def _by_name(folder: Place, series: bool) -> dict[str, ImageFile]:
+    found: dict[str, ImageFile] = {}
     images = find_images(folder)
     for path in as_series(images) if series else images:
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = PurePosixPath(name_below(path, folder)).with_suffix("").as_posix()
         if name in found:
             raise DataError(
                 f"{found[name]} and {path} have one name and would be one pair: rename or remove one"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -11,11 +11,12 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 import torch
 
-from translatekit.datasets.cache import DiskCache
+from translatekit.datasets.cache import DiskCache, Loaded
 from translatekit.datasets.classes import decide_labels, parse_labels
 from translatekit.datasets.layouts import listed
 from translatekit.datasets.ranges import decide_bounds, far_values, parse_ranges
 from translatekit.datasets.remarks import find_remarks
+from translatekit.datasets.shards import ShardSamples
 from translatekit.datasets.slices import (
     File,
     Files,
@@ -26,6 +27,7 @@ from translatekit.datasets.slices import (
     read_fitting,
     with_slices,
 )
+from translatekit.datasets.stored import Stored
 from translatekit.datasets.transforms import check_sizes, item_rng, loaded, to_tensor
 from translatekit.errors import DataError
 from translatekit.image_spec import MAX_CHANNELS, ImageSpec, levels_spec
@@ -58,11 +60,12 @@ class BaseDataset:
     specs: Mapping[str, ImageSpec]
     class_names: tuple[str, ...] = ()
     palettes: Mapping[str, list[PaletteClass]] = {}
+    order: Callable[[int, int, int], Iterator[np.ndarray]] | None = None
 
     def __init__(self, options: DataOptions) -> None:
         check_sizes(options)
         self.options = options
-        self.skipped: list[tuple[File, str]] = []
+        self.skipped: list[tuple[File | str, str]] = []
         self.remarks: list[str] = []
         self.epoch = 0
         self.sides: dict[str, ImageSpec] = {}
@@ -164,6 +167,7 @@ class Samples:
         skipped: the list to which unreadable files are added, with the reason.
         remarks: the list to which sentences about suspicious training images are added (see `datasets.remarks`).
         size: from a sample's files to the height and width of its images, by their headers.
+        label: from a sample's file to the number of its class; None where there are no classes.
 
     Raises:
         DataError: no sample can be read, or some are smaller than the crop.
@@ -177,17 +181,28 @@ class Samples:
         decode: Callable[[Files], Arrays],
         specs: Sequence[ImageSpec],
         options: DataOptions,
-        skipped: list[tuple[File, str]],
+        skipped: list[tuple[File | str, str]],
         remarks: list[str],
         size: Callable[[Files], tuple[int, int]],
+        label: Callable[[File], int] | None = None,
     ) -> None:
-        self._decode, self._specs = decode, specs
+        self._decode, self._specs, self._label = decode, specs, label
         self._options, self._skipped = options, skipped
-        self._kept: list[Arrays] | None = None
-        self._disk = DiskCache(specs, options) if options.cache == "disk" else None
+        self._kept: list[Loaded] | None = None
+        self._disk = DiskCache(specs, options) if options.cache == "disk" and not options.masks else None
         self.files = files
         if options.cache == "memory":
             self.files, self._kept = self._readable(files, self._load)
+        elif isinstance(files, ShardSamples):
+            height, width = files.set.smallest
+            if (
+                options.split == "train"
+                and options.load_size is None
+                and min(height, width) < options.crop_size
+            ):
+                raise too_small(
+                    options.crop_size, [f"{files.source.uri}, down to {width}x{height}"], " or more"
+                )
         elif is_local(files[0][0]):
             self.files, sizes = self._readable(files, size)
             if options.split == "train" and options.load_size is None:
@@ -206,33 +221,38 @@ class Samples:
         """How many can be read, as far as known."""
         return len(self.files)
 
-    def __getitem__(self, index: int) -> tuple[Files, Arrays]:
-        """The files and the images, resized for the crop, of a sample, or of the next that can be read."""
+    def __getitem__(self, index: int) -> Loaded:
+        """A sample, or the next that can be read."""
         if self._kept is not None:
-            return self.files[index], self._kept[index]
+            return self._kept[index]
         for step in range(len(self.files)):
             files = self.files[(index + step) % len(self.files)]
             try:
-                return files, self._load(files)
+                return self._load(files)
             except UnreadableImageError as error:
                 self._skip(files, error)
         raise DataError(
             f"none of {len(self.files)} images can be read any more: check that their disk is there"
         )
 
-    def _load(self, files: Files) -> Arrays:
-        images = None if self._disk is None else self._disk.get(files)
-        if images is None:
+    def _load(self, files: Files) -> Loaded:
+        sample = None if self._disk is None else self._disk.get(files)
+        if sample is None:
             images = tuple(
                 loaded(image, self._options, spec)
                 for image, spec in zip(self._decode(files), self._specs, strict=True)
             )
+            sample = Loaded(
+                tuple(file.stem for file in files),
+                images,
+                -1 if self._label is None else self._label(files[0]),
+            )
             if self._disk is not None:
-                self._disk.put(files, images)
-        if self._options.split == "train" and min(images[0].shape[:2]) < self._options.crop_size:
-            height, width = images[0].shape[:2]
+                self._disk.put(files, sample)
+        height, width = sample.images[0].shape[:2]
+        if self._options.split == "train" and min(height, width) < self._options.crop_size:
             raise too_small(self._options.crop_size, [f"{files[0]} ({width}x{height})"])
-        return images
+        return sample
 
     def _readable(
         self, files: Sequence[Files], read: Callable[[Files], T]
@@ -260,8 +280,9 @@ class Samples:
         if self._options.strict:
             raise error
         culprit = next((path for path in files if str(path) in str(error)), files[0])
-        if all(path != culprit for path, _ in self._skipped):
-            self._skipped.append((culprit, str(error)))
+        named = str(culprit) if isinstance(culprit, Stored) else culprit  # which may hold its contents
+        if all(path != named for path, _ in self._skipped):
+            self._skipped.append((named, str(error)))
 
     def _check_crop(self, sizes: Sequence[tuple[int, int]]) -> None:
         crop = self._options.crop_size
@@ -289,7 +310,9 @@ class Side(Sequence[File]):
         return len(self._samples)
 
     def __getitem__(self, index: Any) -> Any:
-        """The file of a sample."""
+        """The file of a sample, or those of several."""
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
         return self._samples[index][self._side]
 
 

@@ -6,17 +6,33 @@ import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL
 
-from translatekit.datasets.slices import Files, Slice
+from translatekit.datasets.slices import File, Files, Slice
+from translatekit.datasets.stored import Stored
 from translatekit.errors import OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import DataOptions
 from translatekit.storage import VARIABLE, hash_bytes, temporary_path, writable_cache
 from translatekit.terminal import say
 from translatekit.version import __version__
+
+
+class Loaded(NamedTuple):
+    """A sample, ready to be cropped.
+
+    Attributes:
+        names: of its files, without suffix.
+        images: each (H, W, C) of its spec, resized.
+        label: the number of its class; -1 where there are none.
+    """
+
+    names: tuple[str, ...]
+    images: tuple[np.ndarray, ...]
+    label: int
 
 
 class DiskCache:
@@ -43,21 +59,31 @@ class DiskCache:
         self._folder, self._count = folder, len(specs)
         side = options.load_size if options.split == "train" else options.crop_size
         self._recipe = [
-            *(__version__, PIL.__version__, side, options.direction, options.slices),
+            *(
+                __version__,
+                PIL.__version__,
+                side,
+                options.direction,
+                options.slices,
+                options.slice_axis,
+                options.valid,
+            ),
             *(spec.to_fields() for spec in specs),
         ]
         self._full = False
 
-    def get(self, files: Files) -> tuple[np.ndarray, ...] | None:
-        """The images of a sample, each (H, W, C); None where they are not there, or not whole."""
+    def get(self, files: Files) -> Loaded | None:
+        """A sample; None where it is not there, or not whole."""
         try:
             with self._path(files).open("rb") as file:
-                return tuple(np.load(file, allow_pickle=False) for _ in range(self._count))
+                label, *names = (str(text) for text in np.load(file, allow_pickle=False))
+                images = tuple(np.load(file, allow_pickle=False) for _ in range(self._count))
+            return Loaded(tuple(names), images, int(label))
         except (OSError, ValueError, EOFError):
             return None
 
-    def put(self, files: Files, images: Sequence[np.ndarray]) -> None:
-        """Keep the images of a sample. Where the disk is full, no more are kept, and that is said once."""
+    def put(self, files: Files, sample: Loaded) -> None:
+        """Keep a sample. Where the disk is full, no more are kept, and that is said once."""
         if self._full:
             return
         path = self._path(files)
@@ -65,8 +91,8 @@ class DiskCache:
         try:
             path.parent.mkdir(exist_ok=True)
             with temporary.open("wb") as file:
-                for image in images:
-                    np.save(file, image, allow_pickle=False)
+                for array in (np.array([str(sample.label), *sample.names]), *sample.images):
+                    np.save(file, array, allow_pickle=False)
             temporary.replace(path)  # not flushed to the disk first: what a power cut leaves is read anew
         except OSError as error:
             self._full = True
@@ -75,14 +101,16 @@ class DiskCache:
                 temporary.unlink(missing_ok=True)
 
     def _path(self, files: Files) -> Path:
-        known = [[str(file), _stamp(file.path if isinstance(file, Slice) else file)] for file in files]
+        known = [_identity(file) for file in files]
         name = hash_bytes(json.dumps([self._recipe, known], sort_keys=True).encode())
         return self._folder / name[:2] / f"{name}.npy"
 
 
-def _stamp(file: object) -> str:
-    """What changes when a file's contents change."""
-    if not isinstance(file, Path):
-        return str(file.stamp)  # type: ignore[attr-defined]
+def _identity(file: File) -> list[Any]:
+    """A file, and what changes when its contents change."""
+    if isinstance(file, Slice):
+        return [file.page, *_identity(file.path)]
+    if isinstance(file, Stored):
+        return [file.address, file.stamp]
     about = file.stat()
-    return f"{about.st_size}-{about.st_mtime_ns}"
+    return [str(file), about.st_size, about.st_mtime_ns]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from translatekit.datasets.base import BaseDataset, Samples, decode_one, file_size
 from translatekit.datasets.layouts import checked_root, find_split
+from translatekit.datasets.shards import open_shards
+from translatekit.datasets.slices import Files
+from translatekit.datasets.stored import Place
 from translatekit.datasets.transforms import draw_geometry, to_tensor
 from translatekit.image_spec import GRAY, RGB, Codec
 from translatekit.images import to_gray
@@ -34,12 +37,17 @@ class Colorization(BaseDataset):
         DataError: missing or empty folder, or images too small for the crop.
     """
 
-    def __init__(self, root: Path | None, options: DataOptions, mode: Literal["rgb", "lab"] = "rgb") -> None:
+    def __init__(self, root: Place | None, options: DataOptions, mode: Literal["rgb", "lab"] = "rgb") -> None:
         super().__init__(options)
-        root = checked_root(root, "colorization")
         codec: Codec = "lab" if mode == "lab" else "linear"
         self.specs = {"input": replace(GRAY, codec=codec), "target": replace(RGB, codec=codec)}
-        files = [(path,) for path in find_split(root, options.split, f"colour images into {root}/train")]
+        files: Sequence[Files]
+        shards = open_shards(root, ("images",), "colorization", options)
+        if shards is not None:
+            files, self.order = shards, shards.order
+        else:
+            root = checked_root(root, "colorization")
+            files = [(path,) for path in find_split(root, options.split, f"colour images into {root}/train")]
         self._samples = Samples(
             files,
             partial(decode_one, RGB),
@@ -57,7 +65,7 @@ class Colorization(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """``input`` (1, H, W) and ``target`` (3 or 2, H, W), float32 in [-1, 1], and ``name``."""
         rng = self.rng(index)
-        files, (pixels,) = self._samples[index]
+        (name,), (pixels,), _ = self._samples[index]
         rgb = draw_geometry(rng, self.options, pixels.shape[:2])(pixels)
         gray = to_gray(rgb)
         if self.specs["input"].codec == "linear":
@@ -67,4 +75,4 @@ class Colorization(BaseDataset):
                 torch.from_numpy(array.transpose(2, 0, 1).copy())
                 for array in (scaled_l(gray), scaled_ab(rgb))
             )
-        return {"input": source, "target": target, "name": files[0].stem}
+        return {"input": source, "target": target, "name": name}

@@ -7,14 +7,14 @@ import gzip
 import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, decode_one, file_size
+from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, Side, decode_one, file_size
 from translatekit.datasets.layouts import (
     checked_root,
     find_images,
@@ -23,10 +23,13 @@ from translatekit.datasets.layouts import (
     no_images,
     split_names,
 )
+from translatekit.datasets.shards import open_shards
+from translatekit.datasets.slices import Files, header_of
+from translatekit.datasets.stored import Place
 from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
 from translatekit.image_spec import levels_spec
-from translatekit.images import UnreadableImageError, read_header, resize
+from translatekit.images import UnreadableImageError, resize
 from translatekit.interfaces import DataOptions
 
 _LAYOUT = "a folder of images for each class into {0}/train, or MNIST's idx files into {0}"
@@ -54,17 +57,24 @@ class Labelled(BaseDataset):
 
     def __init__(
         self,
-        root: Path | None,
+        root: Place | None,
         options: DataOptions,
         channels: ChannelCount = None,
     ) -> None:
         super().__init__(options)
+        self._source: _Files | _Idx
+        shards = open_shards(root, ("labelled",), "labelled", options)
+        if shards is not None:
+            self.order = shards.order
+            self._source = _Files(shards, shards.classes, self, channels, attrgetter("label"))
+            self.class_names = shards.classes
+            self.specs = {"image": self._source.spec}
+            return
         root = checked_root(root, "labelled")
-        self._source: _Folders | _Idx
         if any(root.glob("*-idx3-ubyte*")):
             self._source = _Idx(root, options, channels)
         else:
-            self._source = _Folders(root, self, channels)
+            self._source = _of_folders(root, self, channels)
         self.class_names = self._source.class_names
         self.specs = {"image": self._source.spec}
 
@@ -80,50 +90,64 @@ class Labelled(BaseDataset):
         return {"image": self.tensor("image", geometry(pixels)), "label": label, "name": name}
 
 
-class _Folders:
-    """Images in a folder for each class."""
+class _Files:
+    """Files of images, each with the number of its class.
+
+    Args:
+        files: of each sample, one.
+        class_names: by number.
+        data: the dataset.
+        channels: as the user wants them.
+        label: from a file to its number.
+    """
 
     def __init__(
         self,
-        root: Path,
+        files: Sequence[Files],
+        class_names: tuple[str, ...],
         data: BaseDataset,
         channels: int | None,
+        label: Callable[[Any], int],
     ) -> None:
-        options = data.options
-        folder, self.class_names = _class_folders(root, options.split)
-        self._labels = {
-            path: label
-            for label, name in enumerate(self.class_names)
-            if (folder / name).is_dir()
-            for path in find_images(folder / name)
-        }
-        if not self._labels:
-            raise no_images(folder, _LAYOUT.format(root))
-        files = [(path,) for path in self._labels]
-        self.spec = data.choose_spec("image", "image", list(self._labels), channels or _channels(files))
+        self.class_names = class_names
+        self.spec = data.choose_spec("image", "image", Side(files, 0), channels or _channels(files))
         self._samples = Samples(
             files,
             partial(decode_one, self.spec),
             [self.spec],
-            options,
+            data.options,
             data.skipped,
             data.remarks,
             partial(file_size, self.spec),
+            label,
         )
 
     def __len__(self) -> int:
         return len(self._samples)
 
     def __getitem__(self, index: int) -> tuple[str, int, np.ndarray]:
-        (path,), (pixels,) = self._samples[index]
-        assert isinstance(path, Path)
-        return path.stem, self._labels[path], pixels
+        (name,), (pixels,), label = self._samples[index]
+        return name, label, pixels
+
+
+def _of_folders(root: Place, data: BaseDataset, channels: int | None) -> _Files:
+    """Images in a folder for each class."""
+    folder, class_names = class_folders(root, data.options.split)
+    labels = {
+        path: label
+        for label, name in enumerate(class_names)
+        if (folder / name).is_dir()
+        for path in find_images(folder / name)
+    }
+    if not labels:
+        raise no_images(folder, _LAYOUT.format(root))
+    return _Files([(path,) for path in labels], class_names, data, channels, labels.__getitem__)
 
 
 class _Idx:
     """MNIST's files."""
 
-    def __init__(self, root: Path, options: DataOptions, channels: int | None) -> None:
+    def __init__(self, root: Place, options: DataOptions, channels: int | None) -> None:
         self._prefix = "train" if options.split == "train" else "t10k"
         if options.split != "train" and not any(root.glob("t10k-images*")):
             raise missing_split(root, options.split)
@@ -150,7 +174,7 @@ class _Idx:
         return f"{self._prefix}-{index:05}", int(self._labels[index]), pixels
 
 
-def _class_folders(root: Path, split: str) -> tuple[Path, tuple[str, ...]]:
+def class_folders(root: Place, split: str) -> tuple[Place, tuple[str, ...]]:
     """The folder of a split, and the names of all classes by label.
 
     Raises:
@@ -173,16 +197,16 @@ def _class_folders(root: Path, split: str) -> tuple[Path, tuple[str, ...]]:
     return folder, classes
 
 
-def _subfolders(folder: Path) -> tuple[str, ...]:
+def _subfolders(folder: Place) -> tuple[str, ...]:
     names = (child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
     return tuple(sorted(name for name in names if name not in ("train", "val", "test")))
 
 
-def _channels(files: Sequence[tuple[Path, ...]]) -> int | None:
+def _channels(files: Sequence[Files]) -> int | None:
     """1 if the first images are gray; None for RGB, or as the files have them."""
-    for (path,) in files[:8]:
+    for index in range(min(8, len(files))):
         with contextlib.suppress(UnreadableImageError):
-            if read_header(path).spec.count != 1:
+            if header_of(files[index][0]).spec.count != 1:
                 return None
     return 1
 
@@ -208,14 +232,14 @@ def _fitted(images: np.ndarray, options: DataOptions) -> np.ndarray:
     return np.stack([resize(image, (side, side)) for image in images])
 
 
-def _idx_file(root: Path, name: str) -> Path:
+def _idx_file(root: Place, name: str) -> Place:
     for candidate in (root / name, root / f"{name}.gz"):
         if candidate.exists():
             return candidate
     raise DataError(f"{root} has no {name}.gz: put all four of MNIST's files there")
 
 
-def _read_idx(path: Path, axes: int) -> np.ndarray:
+def _read_idx(path: Place, axes: int) -> np.ndarray:
     """A file of MNIST's idx format: unsigned bytes in `axes` axes, their lengths before them, big-endian.
 
     Raises:

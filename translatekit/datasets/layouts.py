@@ -6,11 +6,16 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
+from translatekit.datasets.stored import Place, Stored, StoredPath, place_of
 from translatekit.errors import DataError
 from translatekit.images import UnreadableImageError, is_image, read_levels, read_size, to_gray
+
+ImageFile = Path | Stored
+"""A file that holds an image, wherever it is."""
 
 PREPARE_PAIRS = "translatekit prepare pairs joins them by name, number, order, pattern or table"
 """What every message about pairs ends in."""
@@ -27,7 +32,7 @@ class MissingSplitError(DataError):
     """A dataset has images, but none for the split that was asked for."""
 
 
-def checked_root(root: Path | None, dataset: str) -> Path:
+def checked_root(root: Place | None, dataset: str) -> Place:
     """The dataset's folder.
 
     Raises:
@@ -36,7 +41,10 @@ def checked_root(root: Path | None, dataset: str) -> Path:
     if root is None:
         raise DataError(f"dataset {dataset!r} needs a folder of images: name one, or use the dataset 'demo'")
     if not root.exists():
-        raise DataError(f"there is no folder {root}: check the path")
+        what = "no folder" if isinstance(root, Path) else "nothing below"
+        raise DataError(
+            f"there is {what} {root}: check the {'path' if isinstance(root, Path) else 'address'}"
+        )
     if not root.is_dir():
         raise DataError(f"{root} is a file: give the folder that it lies in")
     return root
@@ -47,21 +55,32 @@ def split_names(split: str) -> tuple[str, ...]:
     return _FALLBACKS.get(split, (split,))
 
 
-def split_folder(root: Path, split: str) -> Path:
+def split_folder(root: Place, split: str) -> Place:
     """The folder that holds a split, or the dataset's own where it has none for it."""
     return next((root / name for name in split_names(split) if (root / name).is_dir()), root)
 
 
-def find_images(folder: Path, recursive: bool = True) -> list[Path]:
+@overload
+def find_images(folder: Path, recursive: bool = True) -> list[Path]: ...
+@overload
+def find_images(folder: Place, recursive: bool = True) -> list[ImageFile]: ...
+def find_images(folder: Place, recursive: bool = True) -> Sequence[ImageFile]:
     """All image files under a folder by their suffix, hidden ones left out, in the order of their names."""
-    found = []
+    if isinstance(folder, StoredPath):
+        stored = folder.files(recursive)
+        return [file for file in stored if not file.name.startswith(".") and is_image(file.name)]
+    found: list[Path] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if recursive and not name.startswith((".", "__MACOSX"))]
         found += [Path(parent, name) for name in files if not name.startswith(".") and is_image(name)]
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def find_split(root: Path, split: str, layout: str) -> list[Path]:
+@overload
+def find_split(root: Path, split: str, layout: str) -> list[Path]: ...
+@overload
+def find_split(root: Place, split: str, layout: str) -> list[ImageFile]: ...
+def find_split(root: Place, split: str, layout: str) -> Sequence[ImageFile]:
     """The images of one split: those in ROOT/SPLIT; for ``train`` those in ROOT if it has no such folder.
 
     Args:
@@ -82,7 +101,11 @@ def find_split(root: Path, split: str, layout: str) -> list[Path]:
     return _some_images(root, layout, recursive=not others)
 
 
-def find_sides(root: Path, split: str, b: str | Path | None = None) -> tuple[Path, Path] | None:
+@overload
+def find_sides(root: Path, split: str, b: Path | None = None) -> tuple[Path, Path] | None: ...
+@overload
+def find_sides(root: Place, split: str, b: str | Path | None = None) -> tuple[Place, Place] | None: ...
+def find_sides(root: Place, split: str, b: str | Path | None = None) -> tuple[Place, Place] | None:
     """The two folders of a split: SPLITA and SPLITB, SPLIT/A and SPLIT/B, A/SPLIT and B/SPLIT.
 
     For ``train`` also A and B themselves, where no split is named. None where there are no such folders.
@@ -97,14 +120,14 @@ def find_sides(root: Path, split: str, b: str | Path | None = None) -> tuple[Pat
         MissingSplitError: there are two folders, but not this split in both.
     """
     if b is not None:
-        return _sides_of_two(root, checked_root(Path(b), "B"), split)
+        return _sides_of_two(root, checked_root(place_of(b), "B"), split)
     for pair in _side_candidates(root, split):
         if all(folder.is_dir() for folder in pair):
             return pair
     return None
 
 
-def _sides_of_two(a: Path, b: Path, split: str) -> tuple[Path, Path]:
+def _sides_of_two(a: Place, b: Place, split: str) -> tuple[Place, Place]:
     for name in split_names(split):
         if (a / name).is_dir() and (b / name).is_dir():
             return a / name, b / name
@@ -113,7 +136,7 @@ def _sides_of_two(a: Path, b: Path, split: str) -> tuple[Path, Path]:
     return a, b
 
 
-def looks_side_by_side(files: Sequence[Path], seams: bool = False) -> bool:
+def looks_side_by_side(files: Sequence[ImageFile], seams: bool = False) -> bool:
     """Whether files seem to hold two images beside each other each, judging by the first of them.
 
     Two square images, or wider ones, are about twice as wide as tall. Narrower ones may have the shape of a photograph.
@@ -136,7 +159,7 @@ def looks_side_by_side(files: Sequence[Path], seams: bool = False) -> bool:
     return not edges or float(np.median(edges)) > _SEAM
 
 
-def _seam(path: Path) -> float | None:
+def _seam(path: ImageFile) -> float | None:
     """How many times the change across the middle of an image is that from column to column; None where all is flat."""
     try:
         pixels = to_gray(read_levels(path, 3, deep=False).pixels)[:, :, 0].astype(np.float32)
@@ -150,25 +173,26 @@ def _seam(path: Path) -> float | None:
     return float(changes[seam]) / max(usual, 0.5) if changes.max() > 0 else None
 
 
-def other_sides(folder: Path) -> list[Path]:
+def other_sides(folder: Place) -> list[Place]:
     """The two subfolders of images where a folder has just these and no image itself: sides under other names."""
     if find_images(folder, recursive=False):
         return []
+    children: list[Place] = sorted(folder.iterdir(), key=lambda child: child.name)
     holders = [
         child
-        for child in sorted(folder.iterdir())
+        for child in children
         if child.is_dir() and not child.name.startswith((".", *_SPLITS)) and find_images(child)
     ]
     return holders if len(holders) == 2 else []
 
 
-def missing_split(root: Path, split: str) -> MissingSplitError:
+def missing_split(root: Place, split: str) -> MissingSplitError:
     """The error of a dataset without this split."""
     names = " or ".join(split_names(split))
     return MissingSplitError(f"{root} has no {names} images: add a folder {root / split}, or do without")
 
 
-def no_images(folder: Path, layout: str) -> DataError:
+def no_images(folder: Place, layout: str) -> DataError:
     """The error of a folder without images."""
     return DataError(f"{folder} holds no images (such as .jpg, .png, .webp, .tif): put {layout}")
 
@@ -179,7 +203,7 @@ def listed(items: list[str]) -> str:
     return ", ".join(items[:5]) + more
 
 
-def _side_candidates(root: Path, split: str) -> Iterator[tuple[Path, Path]]:
+def _side_candidates(root: Place, split: str) -> Iterator[tuple[Place, Place]]:
     for name in split_names(split):
         yield root / f"{name}A", root / f"{name}B"
         yield root / name / "A", root / name / "B"
@@ -188,7 +212,7 @@ def _side_candidates(root: Path, split: str) -> Iterator[tuple[Path, Path]]:
         yield root / "A", root / "B"
 
 
-def _some_images(folder: Path, layout: str, recursive: bool = True) -> list[Path]:
+def _some_images(folder: Place, layout: str, recursive: bool = True) -> list[ImageFile]:
     images = find_images(folder, recursive)
     if not images:
         raise no_images(folder, layout)

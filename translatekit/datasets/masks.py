@@ -32,7 +32,9 @@ class Masks:
         found = as_series(find_images(folder))
         if not found:
             raise no_images(folder, "a mask for each image there, not 0 where a pixel counts")
-        self._paths = {_parts(path.relative_to(folder), path.is_dir()): path for path in found}
+        self._paths = {
+            _parts(path.relative_to(folder), path.is_dir()): path for path in found if isinstance(path, Path)
+        }
 
     def of(self, file: File, size: tuple[int, int]) -> np.ndarray:
         """(H, W) bool: the pixels of an image that count, where its mask is not 0.

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from translatekit.config import RunConfig
+from translatekit.datasets.stored import Place, place_of
 from translatekit.datasets.transforms import to_pixels
 from translatekit.errors import DataError, TranslatekitError
 from translatekit.interfaces import DataOptions, Dataset
@@ -168,7 +169,7 @@ def learn_palette(images: Iterable[np.ndarray]) -> list[PaletteClass] | None:
     return [{"name": f"colour {number}", "color": colour} for number, colour in enumerate(colours, 1)]
 
 
-def palette_of(data: Dataset, image: str | None, root: Path | None = None) -> list[PaletteClass] | None:
+def palette_of(data: Dataset, image: str | None, root: Place | None = None) -> list[PaletteClass] | None:
     """The palette of one image of a dataset's items, or None where that is no label maps.
 
     Args:
@@ -204,14 +205,14 @@ def known_palette(data: Dataset, image: str) -> list[PaletteClass] | None:
     return palettes.get(image) or None
 
 
-def read_palette(path: Path) -> list[PaletteClass]:
+def read_palette(path: Place) -> list[PaletteClass]:
     """The classes of a ``palette.json``, in its order.
 
     Raises:
         DataError: it is missing, or not such a file.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"the palette {path} cannot be read ({error.strerror}): check the path") from None
     except (ValueError, RecursionError) as error:
@@ -259,13 +260,13 @@ def find_palette(file: Path, info: ModelInfo, given: Path | None = None) -> list
     if info.data.get("palette") is None and config is not None:
         palette = _learn_from_run(config, info)
     if palette is not None and config is not None and config.data is not None:
-        edited = Path(config.data) / PALETTE_FILE
+        edited = place_of(config.data) / PALETTE_FILE
         if edited.is_file():
             return _of_several_colors(edited)
     return palette
 
 
-def _of_several_colors(path: Path) -> list[PaletteClass]:
+def _of_several_colors(path: Place) -> list[PaletteClass]:
     palette = read_palette(path)
     if len({tuple(item["color"]) for item in palette}) < 2:
         raise DataError(

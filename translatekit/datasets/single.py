@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, decode_one, file_size
+from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, Side, decode_one, file_size
 from translatekit.datasets.layouts import checked_root, find_split
-from translatekit.datasets.slices import expand
+from translatekit.datasets.shards import open_shards
+from translatekit.datasets.slices import Files, expand
+from translatekit.datasets.stored import Place
 from translatekit.datasets.transforms import draw_geometry
 from translatekit.interfaces import DataOptions
 
@@ -30,15 +32,20 @@ class Single(BaseDataset):
 
     def __init__(
         self,
-        root: Path | None,
+        root: Place | None,
         options: DataOptions,
         channels: ChannelCount = None,
     ) -> None:
         super().__init__(options)
-        root = checked_root(root, "single")
-        found = find_split(root, options.split, f"images into {root}/train")
-        files = expand([(path,) for path in found], options.slices, options.slice_axis)
-        spec = self.choose_spec("target", "image", [file for (file,) in files], channels)
+        files: Sequence[Files]
+        shards = open_shards(root, ("images",), "single", options)
+        if shards is not None:
+            files, self.order = shards, shards.order
+        else:
+            root = checked_root(root, "single")
+            found = find_split(root, options.split, f"images into {root}/train")
+            files = expand([(path,) for path in found], options.slices, options.slice_axis)
+        spec = self.choose_spec("target", "image", Side(files, 0), channels)
         self.specs = {"input": spec, "target": spec}
         self._samples = Samples(
             files,
@@ -57,6 +64,6 @@ class Single(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """``input`` and ``target``, (C, H, W) float32 in [-1, 1], equal, and ``name``."""
         rng = self.rng(index)
-        files, (pixels,) = self._samples[index]
+        (name,), (pixels,), _ = self._samples[index]
         image = self.tensor("input", draw_geometry(rng, self.options, pixels.shape[:2])(pixels))
-        return {"input": image, "target": image.clone(), "name": files[0].stem}
+        return {"input": image, "target": image.clone(), "name": name}

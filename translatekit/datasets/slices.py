@@ -101,9 +101,11 @@ def expand(
     return expanded
 
 
-def as_series(files: Sequence[Path]) -> list[Path]:
+def as_series(files: Sequence[Path | Stored]) -> list[Path | Stored]:
     """Files of which a folder is a volume, as a DICOM series is, as their folders; others as they are."""
-    found = dict.fromkeys(path.parent if format_of(path).folders else path for path in files)
+    found = dict.fromkeys(
+        path.parent if isinstance(path, Path) and format_of(path).folders else path for path in files
+    )
     return list(found)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, decode_one, file_size
+from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, Side, decode_one, file_size
 from translatekit.datasets.layouts import (
     checked_root,
     find_images,
@@ -17,7 +17,9 @@ from translatekit.datasets.layouts import (
     other_sides,
     split_folder,
 )
-from translatekit.datasets.slices import expand
+from translatekit.datasets.shards import open_shards
+from translatekit.datasets.slices import Files, expand
+from translatekit.datasets.stored import Place
 from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
 from translatekit.image_spec import ImageSpec
@@ -44,13 +46,20 @@ class Unaligned(BaseDataset):
 
     def __init__(
         self,
-        root: Path | None,
+        root: Place | None,
         options: DataOptions,
         in_channels: ChannelCount = None,
         out_channels: ChannelCount = None,
         b: str | None = None,
     ) -> None:
         super().__init__(options)
+        self.specs: dict[str, ImageSpec] = {}
+        a, b_shards = (open_shards(root, ("unpaired",), "unaligned", options, side) for side in "AB")
+        if a is not None and b_shards is not None:
+            self._a = self._sampled("A", a, in_channels)
+            self._b = self._sampled("B", b_shards, out_channels)
+            self.order = max(a, b_shards, key=len).order
+            return
         root = checked_root(root, "unaligned")
         sides = find_sides(root, options.split, b)
         if sides is None and options.split != "train":
@@ -63,7 +72,6 @@ class Unaligned(BaseDataset):
                 f"{sides[0]} and {sides[1]} hold files of equal names: if these are pairs, a method for pairs such as "
                 "pix2pix learns more from them"
             )
-        self.specs: dict[str, ImageSpec] = {}
         self._a = self._samples("A", sides[0], in_channels)
         self._b = self._samples("B", sides[1], out_channels)
 
@@ -76,21 +84,25 @@ class Unaligned(BaseDataset):
         rng = self.rng(index)
         draw = int(rng.integers(len(self._b)))
         partner = draw if self.options.split == "train" else index % len(self._b)
-        files_a, (a,) = self._a[index % len(self._a)]
-        files_b, (b,) = self._b[partner]
+        (name_a,), (a,), _ = self._a[index % len(self._a)]
+        (name_b,), (b,), _ = self._b[partner]
         return {
             "A": self.tensor("A", draw_geometry(rng, self.options, a.shape[:2])(a)),
             "B": self.tensor("B", draw_geometry(rng, self.options, b.shape[:2])(b)),
-            "name_A": files_a[0].stem,
-            "name_B": files_b[0].stem,
+            "name_A": name_a,
+            "name_B": name_b,
         }
 
-    def _samples(self, side: str, folder: Path, channels: int | None) -> Samples:
+    def _samples(self, side: str, folder: Place, channels: int | None) -> Samples:
         found = find_images(folder)
         if not found:
             raise no_images(folder, "one of the two sets there")
-        files = expand([(path,) for path in found], self.options.slices, self.options.slice_axis)
-        spec = self.specs[side] = self.choose_spec(side, side, [file for (file,) in files], channels)
+        return self._sampled(
+            side, expand([(path,) for path in found], self.options.slices, self.options.slice_axis), channels
+        )
+
+    def _sampled(self, side: str, files: Sequence[Files], channels: int | None) -> Samples:
+        spec = self.specs[side] = self.choose_spec(side, side, Side(files, 0), channels)
         return Samples(
             files,
             partial(decode_one, spec),
@@ -102,7 +114,7 @@ class Unaligned(BaseDataset):
         )
 
 
-def _no_sides(root: Path) -> DataError:
+def _no_sides(root: Place) -> DataError:
     """The error of a folder without two sets, by what it holds instead."""
     holder = split_folder(root, "train")
     others = other_sides(holder)

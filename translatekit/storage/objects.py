@@ -73,6 +73,10 @@ class ObjectPlace(Sink):
         """All bytes of an object, by one request."""
         return self._store.get(self._path_of(name))
 
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """A part of an object, by one request."""
+        return self._store.get(self._path_of(name), start, end)
+
     def open(self, name: str) -> BinaryIO:
         """An object, read by ranges of 4 MiB, of which the last eight are kept."""
         item = self.stat(name)

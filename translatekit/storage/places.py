@@ -75,6 +75,19 @@ class Source(ABC):
             StorageError: it is not there or cannot be read.
         """
 
+    def read_range(self, name: str, start: int, end: int) -> bytes:
+        """The bytes of one object from `start` to before `end`.
+
+        Raises:
+            StorageError: it is not there, cannot be read, or ends before.
+        """
+        with self.open(name) as file:
+            file.seek(start)
+            data = file.read(end - start)
+        if len(data) != end - start:
+            raise StorageError(f"{self.uri_of(name)} ends before byte {end}: copy it again")
+        return data
+
     @abstractmethod
     def open(self, name: str) -> BinaryIO:
         """One object as a file in which can be sought; elsewhere than locally, it is read by range, as it is needed.

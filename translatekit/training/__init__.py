@@ -36,10 +36,11 @@ def train(
         DataError: there are no images, or not what the method needs.
         TrainingError: the run cannot start or go on.
     """
+    from translatekit.config import data_address
     from translatekit.training.loop import run
 
     if isinstance(data, tuple):
         data, b = data
-        own = {"b": str(Path(b).expanduser().resolve()), **options.get("dataset_options", {})}
+        own = {"b": data_address(b), **options.get("dataset_options", {})}
         options["dataset_options"] = own
     return run(method, data, config=config, resume=resume, given=options, autoresume=autoresume)

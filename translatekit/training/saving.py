@@ -89,7 +89,7 @@ def describe(training: Training, name: str, deployed: Deployed, direction: str) 
         classes=tuple(training.data.class_names),
         data={
             "dataset": options.dataset,
-            "name": Path(config.data).name if config.data else options.dataset,
+            "name": config.data_name,
             "images": len(training.data),
             "palette": training.palettes[name],
             **{side: key for side, key in sides.items() if key is not None},

@@ -18,12 +18,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from translatekit.config import RunConfig, TrainOptions, holds_run, read_toml, run_config
+from translatekit.config import RunConfig, TrainOptions, data_address, holds_run, read_toml, run_config
 from translatekit.datasets import make_dataset
 from translatekit.datasets.classes import labels_text, parse_labels
 from translatekit.datasets.layouts import MissingSplitError
 from translatekit.datasets.palette import PaletteClass, palette_of
 from translatekit.datasets.ranges import ranges_text
+from translatekit.datasets.stored import place_of
 from translatekit.errors import OptionError, TrainingError
 from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import DataOptions, Dataset, Method
@@ -140,7 +141,7 @@ def _moved(run: str, own: str | None, data: str | Path) -> str:
     Raises:
         OptionError: they are still where they were, and others are named.
     """
-    there = str(Path(data).expanduser().resolve())
+    there = data_address(data)
     if own is None or (there != own and Path(own).exists()):
         raise OptionError(
             f"{run} goes on with the images that it was trained on ({own or 'the built-in demo'}): "
@@ -169,8 +170,7 @@ def _choose_place(config: RunConfig) -> str:
                 "choose another with -o, or go on with that run by --resume"
             )
         return str(folder)
-    data = Path(config.data).name if config.data else config.options.dataset
-    base = Path("runs") / f"{config.method}-{data}"
+    base = Path("runs") / f"{config.method}-{config.data_name}"
     folder, number = base, 1
     while folder.exists():
         number += 1
@@ -393,7 +393,7 @@ def agree_on_precision(fabric: Fabric, precision: str) -> None:
 
 def _palettes(config: RunConfig, parts: Parts) -> dict[str, list[PaletteClass]]:
     """The colours of each deployed generator's inputs, none where they are no label maps."""
-    root = None if config.data is None else Path(config.data)
+    root = None if config.data is None else place_of(config.data)
     return {
         name: palette_of(parts.data, deployed.input, root) or []
         for name, deployed in parts.method.deployed().items()

@@ -28,6 +28,7 @@ from translatekit_tools.prepare.options import (
     PairsOptions,
     ResizeOptions,
     SegmentOptions,
+    ShardsOptions,
     SplitOptions,
     TileOptions,
     TilesOptions,
@@ -243,6 +244,20 @@ def split(data: Path, out: Path, options: SplitOptions, progress: Progress) -> S
     from translatekit_tools.prepare.split import split_data
 
     return split_data(data, out, options, progress)
+
+
+@_maker(ShardsOptions, "Writing", scales=False)
+@click.argument("data", type=click.Path())
+@click.argument("b", type=click.Path(), required=False)
+def shards(data: Path, b: Path | None, out: Path, options: ShardsOptions, progress: Progress) -> Summary:
+    """Write training data as shards: tar files of many samples, for data of very many files or that lies elsewhere.
+
+    Files stay as they are, byte for byte. Training takes the folder of the shards as DATA, or its address. Give one
+    folder as training reads it, or two, A and B.
+    """
+    from translatekit_tools.prepare.shards import make_shards
+
+    return make_shards(data, b, out, options, progress)
 
 
 @_maker(FramesOptions, "Extracting", scales=False)

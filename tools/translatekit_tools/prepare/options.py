@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from translatekit.config import option
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
-from translatekit.sizes import Box, Size
+from translatekit.sizes import Box, Bytes, Size
 from translatekit.types import SliceAxis
 
 Layout = Literal["side-by-side", "folders", "single"]
@@ -353,6 +353,26 @@ class TilesOptions(MakerOptions):
         "Pairs",
     )
     split: str = option("train", "The subfolder; empty for none.", "Output")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardsOptions(MakerOptions):
+    """Of ``prepare shards``."""
+
+    kind: Literal["auto", "images", "pairs", "unpaired", "labelled"] = option(
+        "auto",
+        "What a sample is: a file (of a pair side by side, too), two files of equal names, one of two sets, or one in "
+        "the folder of its class; auto takes pairs where there are two sides, else files.",
+        "Shards",
+    )
+    size: Bytes = option(Bytes(256 * 10**6), "How large a shard becomes: 256MB, or 1GiB.", "Shards")
+    seed: int = option(
+        0,
+        "Of the order in which training samples go into shards, since what is read together should be mixed.",
+        "Shards",
+        minimum=0,
+        maximum=LARGEST_SEED,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

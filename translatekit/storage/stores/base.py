@@ -27,6 +27,10 @@ SINGLE = 2**26
 
 T = TypeVar("T")
 
+_connected: list[AbstractFileSystem] = []
+"""What a process has connected. A process that is forked inherits it and must not close it, which would take the
+connections out of the event loop that both share, and leave the parent waiting for answers for ever."""
+
 
 class Store:
     """Requests to one kind of store. A path is an address without its scheme: ``bucket/photos/1.png``.
@@ -58,6 +62,7 @@ class Store:
         with self._lock:
             if self._system is None or self._system[0] != os.getpid():
                 self._system = os.getpid(), self.connect()
+                _connected.append(self._system[1])
             return self._system[1]
 
     def connect(self) -> AbstractFileSystem:
