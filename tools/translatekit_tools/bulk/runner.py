@@ -148,6 +148,9 @@ class Runner:
         """A block: what is to be written of it is claimed at once."""
         known = all(job.manifest.is_listed for job in jobs)
         are_current = list(map(self._look, jobs) if known else self._pool.map(self._look, jobs))
+        if all(are_current):
+            yield from zip(jobs, are_current, strict=True)
+            return
         claims: dict[int, list[Claim]] = defaultdict(list)
         for job, is_current in zip(jobs, are_current, strict=True):
             if is_current or job.problem is not None or job.target is None or self._session.options.dry_run:

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from translatekit_tools.bulk.stats import Stats
 
+MOST_OUTPUTS = 10_000
+"""That are kept by name, of inputs that are listed while they are done: there may be any number."""
+
 Outcome = Literal["translated", "skipped", "failed"]
 
 
@@ -64,7 +67,8 @@ class Summary:
         translated: how many were (or, in a dry run, would be).
         skipped: how many an earlier run has done.
         failed: inputs with the reason, one sentence each.
-        outputs: the files written (or that would be), in the order of the inputs.
+        outputs: the files written (or that would be), in the order of the inputs; of object stores and archives, no
+            more than the first 10,000.
         seconds: from the first input to the last output, loading the model included.
         dry_run: whether nothing was done.
         bytes_read, bytes_written: of the files that were translated.
@@ -95,13 +99,15 @@ class Summary:
 
     def add(self, result: Result) -> None:
         """Count one input."""
+        is_kept = bool(result.total) or len(self.outputs) < MOST_OUTPUTS
         if result.outcome == "failed":
             self.failed.append((result.source, result.reason))
         elif result.outcome == "skipped":
             self.skipped += 1
         else:
             self.translated += 1
-            self.outputs.append(result.output)
+            if is_kept:
+                self.outputs.append(result.output)
             self.bytes_read += result.bytes_read
             self.bytes_written += result.bytes_written
             if result.video is not None:
