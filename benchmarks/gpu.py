@@ -45,7 +45,7 @@ FILES = 2000
 PARTS = {  # seconds each may take; the sum stays under ten minutes
     "limits": 25,
     "torch": 60,
-    "files": 60,
+    "files": 80,
     "training": 60,
     "feed": 50,
     "tensorrt": 140,
@@ -53,7 +53,7 @@ PARTS = {  # seconds each may take; the sum stays under ten minutes
     "engine-files": 40,
     "tensorrt-rtx": 60,
     "onnxruntime": 15,
-    "compiled": 60,
+    "compiled": 40,
 }
 OF_TENSORRT = ("tensorrt", "tensorrt-pycuda", "engine-files")
 Write = Callable[..., None]
@@ -62,7 +62,7 @@ Write = Callable[..., None]
 # What is prepared where there is no GPU
 
 
-def prepare(work: Path) -> None:
+def prepare(work: Path, graphs: bool = True) -> None:
     """Models with random weights, what they give in float32 on the CPU, and their graphs."""
     import numpy as np
     import torch
@@ -88,7 +88,7 @@ def prepare(work: Path) -> None:
         facts = {**count_work(network), "info": info.to_json()}
         (work / f"{name}.json").write_text(json.dumps(facts))
         np.save(work / f"{name}.reference.npy", load(work / f"{name}.safetensors", "cpu")(random_images(4)))
-    for name in NETWORKS:  # last, as torch's parts need none
+    for name in NETWORKS if graphs else ():  # last, as torch's parts need none
         export_graphs(name, work)
 
 
@@ -203,20 +203,13 @@ def torch_part(work: Path, write: Write) -> None:
     for name in NETWORKS:
         for precision in PRECISIONS:
             translator = load(work / f"{name}.safetensors", "cuda", precision)
-            row = {"network": name, "precision": precision, "tf32": torch.backends.cudnn.allow_tf32}
+            row = {"network": name, "precision": precision, "tf32": False}
             write(**row, psnr=quality(translator, name, work))
-            if precision == "fp32":  # with the other setting too, at one batch
-                torch.backends.cudnn.allow_tf32 = not row["tf32"]
-                other = {**row, "tf32": not row["tf32"], "variant": "the other setting of TF32"}
-                write(**other, psnr=quality(translator, name, work))
-                step = partial(run_on_device, translator._model, to_device(16), translator._dtype)
-                write(**other, batch=16, device=rate(step, 16, torch.cuda.synchronize))
-                torch.backends.cudnn.allow_tf32 = row["tf32"]
             for batch in BATCHES:
-                step = partial(run_on_device, translator._model, to_device(batch), translator._dtype)
-                device = rate(step, batch, torch.cuda.synchronize)
+                device = rate(partial(translator._start, to_device(batch)), batch, torch.cuda.synchronize)
                 alone = rate(partial(translator, random_images(batch)), batch)
-                write(**row, batch=batch, device=device, alone=alone)
+                in_flight = rate_in_flight(translator, batch)
+                write(**row, batch=batch, device=device, alone=in_flight, one_at_a_time=alone)
 
 
 def compiled_part(work: Path, write: Write) -> None:
@@ -423,7 +416,19 @@ def rate_in_flight(translator: Any, batch: int) -> float:
 
 def files_part(work: Path, write: Write) -> None:
     """From JPEGs to JPEGs, with torch."""
-    time_files(sorted(work.glob("*.safetensors")), "cuda", ("fp16", "fp32"), write)
+    models = sorted(work.glob("*.safetensors"))
+    variants: dict[str, dict[str, Any]] = {
+        "": {},
+        "one at a time": {"wrap": OneAtATime},
+        "batches of 32": {"batch_size": 32},
+        "switch interval 0.5 ms": {"switch_interval": 0.0005},
+        "files in memory": {"memory": True},
+    }
+    time_files(models, "cuda", ("fp16",), write, variants)
+    time_files(models, "cuda", ("fp32",), write)
+    graphed = {"wrap": Graphed, "batch_size": 16}
+    variants = {"CUDA graph": graphed, "CUDA graph, files in memory": {**graphed, "memory": True}}
+    time_files(models, "cuda", ("fp16",), write, variants)
 
 
 def engine_files_part(work: Path, write: Write) -> None:
@@ -431,45 +436,140 @@ def engine_files_part(work: Path, write: Write) -> None:
     time_files(sorted(work.glob("*.tensorrt.engine")), "auto", (None,), write)
 
 
-def time_files(models: list[Path], device: str, precisions: tuple[str | None, ...], write: Write) -> None:
+def time_files(
+    models: list[Path],
+    device: str,
+    precisions: tuple[str | None, ...],
+    write: Write,
+    variants: dict[str, dict[str, Any]] | None = None,
+) -> None:
+    """Models from JPEGs to JPEGs, loaded and warm; loading, and the first batches, are figures of their own.
+
+    Args:
+        variants: what is done otherwise, by name: ``wrap`` for the translator, the interpreter's ``switch_interval``
+            in seconds, ``memory`` for files in memory, and options of `translatekit.translate`.
+    """
     import numpy as np
     from PIL import Image
+    from translatekit_tools.bulk import translate
 
     import translatekit
 
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "in"
-        source.mkdir()
+    with contextlib.ExitStack() as stack:
+        shared = Path("/dev/shm")
+        places = [None, shared if shared.is_dir() else None]
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(dir=place))) for place in places]
         coarse = np.random.default_rng(0).integers(0, 256, (FILES, 16, 16, 3), np.uint8)
-        for index, pixels in enumerate(coarse):
-            Image.fromarray(pixels).resize((SIZE, SIZE)).save(source / f"{index:05}.jpg", quality=95)
+        for folder in folders:
+            for kind, count in (("in", FILES), ("first", 100)):
+                (folder / kind).mkdir()
+                for index, pixels in enumerate(coarse[:count]):
+                    target = folder / kind / f"{index:05}.jpg"
+                    Image.fromarray(pixels).resize((SIZE, SIZE)).save(target, quality=95)
         for model in models:
             for precision in precisions:
                 name, built, *_ = f"{model.stem}.".split(".")
                 row = {"network": name, "model": model.name, "precision": precision or built, "images": FILES}
-                try:
-                    for _ in range(2):  # the first is the warm-up
-                        out = Path(tempfile.mkdtemp(dir=folder))
-                        started = time.perf_counter()
-                        summary = translatekit.translate(
-                            [source], model, out, device=device, precision=precision
+                started = time.perf_counter()
+                loaded = translatekit.load(model, device, precision)
+                write(**row, load_seconds=time.perf_counter() - started)
+                for variant, given in (variants or {"": {}}).items():
+                    options = dict(given)
+                    folder = folders[options.pop("memory", False)]
+                    kept = sys.getswitchinterval()
+                    sys.setswitchinterval(options.pop("switch_interval", kept))
+                    seconds = {}
+                    wrap = options.pop("wrap", lambda same: same)
+                    try:
+                        translator = wrap(loaded)
+                        for kind in ("first", "in"):
+                            out = Path(tempfile.mkdtemp(dir=folder))
+                            started = time.perf_counter()
+                            summary = translate(folder / kind, translator, out, **options)
+                            seconds[kind] = time.perf_counter() - started
+                        if summary.failed or summary.translated != FILES:
+                            raise RuntimeError(
+                                f"{len(summary.failed)} files failed, first {summary.failed[:1]}"
+                            )
+                        write(
+                            **row,
+                            variant=variant,
+                            first_100_seconds=seconds["first"],
+                            end_to_end=FILES / seconds["in"],
+                            stages=summary.stats.to_dict(),
                         )
-                        seconds = time.perf_counter() - started
-                    if summary.failed or summary.translated != FILES:
-                        raise RuntimeError(f"{len(summary.failed)} files failed, first {summary.failed[:1]}")
-                    write(**row, end_to_end=FILES / seconds, stages=summary.stats.to_dict())
-                except Exception as error:
-                    write(**row, problem=f"{type(error).__name__}: {error}")
+                    except Exception as error:
+                        write(**row, variant=variant, problem=f"{type(error).__name__}: {error}")
+                    finally:
+                        sys.setswitchinterval(kept)
+
+
+class OneAtATime:
+    """A translator without its `submit`."""
+
+    def __init__(self, translator: Any) -> None:
+        self._translator = translator
+        self.info, self.device = translator.info, translator.device
+
+    def __call__(self, batch: Any) -> Any:
+        return self._translator(batch)
+
+
+class Graphed:
+    """A torch translator whose full batches are replayed as one CUDA graph: one launch in place of hundreds."""
+
+    def __init__(self, translator: Any, batch: int = 16) -> None:
+        import torch
+
+        self._translator = translator
+        self.info, self.device, self.preferred_batch = translator.info, translator.device, batch
+        self._input = to_device(batch)
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                translator._start(self._input)
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._output, self._finite = translator._start(self._input)
+
+    def submit(self, batch: Any) -> Any:
+        import torch
+        from translatekit_tools.backends.torch.translator import Pending
+
+        if batch.shape != tuple(self._input.shape):
+            return self._translator.submit(batch)
+        self._input.copy_(torch.from_numpy(batch).pin_memory(), non_blocking=True)
+        self._graph.replay()
+        return Pending(self._output, self._finite, self._translator._check)
+
+    def __call__(self, batch: Any) -> Any:
+        return self.submit(batch).result()
 
 
 def training_part(work: Path, write: Write) -> None:
     """The steps of the benchmark of training, on the GPU."""
     result = work / "training.json"
-    command = [sys.executable, ROOT / "benchmarks" / "training_step.py", "--device", "cuda", "--rounds", "15"]
-    done = subprocess.run(list(map(str, [*command, "--json", result])), capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip()[-500:])
-    write(steps=json.loads(result.read_text()))
+    for case in ("unet-1", "resnet-1", "unet-8"):
+        script = ROOT / "benchmarks" / "training_step.py"
+        command = [
+            sys.executable,
+            script,
+            "--device",
+            "cuda",
+            "--rounds",
+            "15",
+            "--case",
+            case,
+            "--json",
+            result,
+        ]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        if done.returncode == 0:
+            write(**json.loads(result.read_text())["cases"])
+        else:
+            write(case=case, problem=done.stderr.strip()[-500:])
 
 
 def feed_part(work: Path, write: Write) -> None:
@@ -494,7 +594,7 @@ def feed_part(work: Path, write: Write) -> None:
 
     for batch_size in (1, 8):
         options.batch_size = batch_size
-        for workers in (None, 8, 2, 0):
+        for workers in (8, 2, 1):
             options.workers = workers
             batches = make_batches(training.data, options, fabric)
             loader = make_loader(training.data, batches, options, fabric)
@@ -701,6 +801,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--prepare", type=Path, metavar="DIR", help="write models and graphs there, and stop")
+    parser.add_argument(
+        "--no-graphs", action="store_true", help="prepare what torch's parts need, and no more"
+    )
     parser.add_argument("--work", type=Path, default=Path("work"), help="the folder that --prepare wrote")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of the parts")
     parser.add_argument("--tensorrt-python", help="another Python, which has the full TensorRT")
@@ -713,7 +816,7 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.prepare:
-        prepare(options.prepare)
+        prepare(options.prepare, graphs=not options.no_graphs)
     elif options.part:
         run_part(options.part, options.work)
     else:

@@ -117,6 +117,43 @@ def test_an_image_is_translated_alike_alone_and_among_others(precision: str, tmp
     assert quality >= LEAST_PSNR[precision]
 
 
+@pytest.mark.parametrize("precision", LEAST_PSNR)
+def test_batches_in_flight_give_what_one_at_a_time_gives(precision: str, tmp_path: Path) -> None:
+    translator = load(save(tmp_path / "model.safetensors"), DEVICE, precision)
+    batches = [images(count) for count in (1, 4, 3, 4, 2)]
+    expected = [translator(batch) for batch in batches]
+    again = [translator(batch) for batch in batches]
+    futures = [translator.submit(batch) for batch in batches]
+    got = [future.result() for future in futures]
+    if all(map(np.array_equal, again, expected)):
+        assert all(map(np.array_equal, got, expected))
+    else:
+        assert min(map(psnr, got, expected)) >= LEAST_PSNR[precision]
+
+
+def test_a_batch_in_flight_that_is_no_number_is_told() -> None:
+    from torch import nn
+    from translatekit_tools.backends.torch.translator import CudaTranslator
+
+    class Overflows(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x / (x.amin((1, 2, 3), keepdim=True) < 1).float()
+
+    info = ModelInfo(method="x", generator="y")
+    translator = CudaTranslator(Overflows(), info, torch.device(DEVICE), torch.float32)
+    white, black = (np.full((1, 8, 8, 3), level, np.uint8) for level in (255, 0))
+    first, second = translator.submit(white), translator.submit(black)
+    with pytest.raises(DataError, match="is not a finite number"):
+        first.result()
+    assert second.result().shape == (1, 8, 8, 3)
+
+
+def test_tf32_stays_as_it_was(tmp_path: Path) -> None:
+    before = torch.backends.cudnn.conv.fp32_precision
+    load(save(tmp_path / "model.safetensors"), DEVICE)(images(1))
+    assert torch.backends.cudnn.conv.fp32_precision == before
+
+
 def test_in_tiles_as_whole(tmp_path: Path) -> None:
     model = save(tmp_path / "model.safetensors", norm_inference="running")
     Image.fromarray(images(1, 512, 768)[0]).save(tmp_path / "photo.png")

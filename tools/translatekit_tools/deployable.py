@@ -9,10 +9,6 @@ from translatekit.image_spec import RGB, ImageSpec
 from translatekit.images.codec import ValueCodec
 
 
-class NotFiniteError(Exception):
-    """An output is not a finite number."""
-
-
 class Deployable(nn.Module):
     """A generator between the values of images.
 
@@ -24,8 +20,6 @@ class Deployable(nn.Module):
         network: nn.Module,
         input: ImageSpec = RGB,  # as a model's header calls it
         output: ImageSpec = RGB,
-        *,
-        checks: bool = False,
     ) -> None:
         """Wrap a network.
 
@@ -33,14 +27,11 @@ class Deployable(nn.Module):
             network: maps (N, C, H, W) in [-1, 1] to (N, C', H, W) in [-1, 1], in evaluation mode.
             input: the images that are given to it.
             output: those that it makes.
-            checks: raise `NotFiniteError` where an output is no number, which 8 bits would show as black. Such a
-                module cannot be exported.
         """
         super().__init__()
         self.network = network
         self.into = ValueCodec(input)
         self.out = ValueCodec(output)
-        self.checks = checks
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         """Translate a batch.
@@ -48,15 +39,19 @@ class Deployable(nn.Module):
         Args:
             batch: (N, H, W, C) of the input's spec, uint8 or float32; class numbers may be either.
 
-        Raises:
-            NotFiniteError: with `checks`, an output is NaN or infinite.
-
         Returns:
             (N, H, W, C') of the output's spec: of the dtype that came in where that has levels, rounded to the nearest
             one and clamped; else float32.
         """
         encoded = self.into.encode(batch)
+        return self.out.decode(self.network(encoded), encoded, batch.dtype)
+
+    def checked(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Translate a batch as `forward` does, and say whether every value was a finite number.
+
+        Returns:
+            The images, where NaN is black, and a bool of no dimensions, still on the device.
+        """
+        encoded = self.into.encode(batch)
         values = self.network(encoded)
-        if self.checks and not bool(values.isfinite().all()):
-            raise NotFiniteError
-        return self.out.decode(values, encoded, batch.dtype)
+        return self.out.decode(values, encoded, batch.dtype), values.isfinite().all()

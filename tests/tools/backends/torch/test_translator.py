@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from translatekit_tools.backends.torch.translator import TorchTranslator, load
+from translatekit_tools.backends.torch.translator import _WITHOUT_TF32, TorchTranslator, load
 from translatekit_tools.deployable import Deployable
 
 import translatekit
@@ -237,7 +238,7 @@ def test_too_little_memory_is_told(model: Path, monkeypatch: pytest.MonkeyPatch)
     def out_of_memory(*_: object) -> torch.Tensor:
         return torch.empty(2**60)  # what torch raises then is what is tested
 
-    monkeypatch.setattr(translator._model, "forward", out_of_memory)
+    monkeypatch.setattr(translator._model.network, "forward", out_of_memory)
     with pytest.raises(DataError, match="do not fit into the memory of cpu: pass --tile below 128, --size"):
         translator(batch_of(1))
 
@@ -250,3 +251,31 @@ def test_a_gpu_gives_what_the_cpu_gives(model: Path, precision: str) -> None:
     assert np.abs(on_gpu - load(model, "cpu")(batch)).mean() < 3
     noisy = load(model, "cuda", precision, noise=3)
     assert difference(noisy(batch)[1:2], noisy(batch[1:2])) <= 1
+
+
+def test_fp32_without_tf32_is_left_as_it_was_when_the_last_thread_leaves() -> None:
+    def settings() -> list[str]:
+        return [torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision]
+
+    before = settings()
+    torch.backends.cudnn.conv.fp32_precision = "tf32"
+    try:
+        entered, leave, seen = threading.Event(), threading.Event(), []
+
+        def other() -> None:
+            with _WITHOUT_TF32:
+                entered.set()
+                leave.wait(10)
+                seen.append(settings())
+
+        thread = threading.Thread(target=other)
+        with _WITHOUT_TF32:
+            thread.start()
+            assert entered.wait(10)
+            assert settings() == ["ieee", "ieee"]
+        leave.set()  # the first has left, the other computes
+        thread.join()
+        assert seen == [["ieee", "ieee"]]
+        assert settings() == ["tf32", before[1]]
+    finally:
+        torch.backends.cudnn.conv.fp32_precision = before[0]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +23,7 @@ from translatekit.networks.loading import load_network
 from translatekit.precision import torch_slowness
 from translatekit_tools.backends.batches import array_dtypes, check_batch
 from translatekit_tools.backends.torch.statistics import fixed_statistics
-from translatekit_tools.deployable import Deployable, NotFiniteError
+from translatekit_tools.deployable import Deployable
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -45,7 +48,7 @@ class TorchTranslator:
             for module in network.modules():
                 if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
                     module.to(dtype)
-        model = Deployable(network, info.input, info.output, checks=True).to(device).eval()
+        model = Deployable(network, info.input, info.output).to(device).eval()
         if device.type != "cpu":  # a CPU's convolutions reorder their weights anyway; images are NHWC already
             model = model.to(memory_format=torch.channels_last)
         self._model = model
@@ -98,27 +101,131 @@ class TorchTranslator:
             return self._run(batch)
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
-        try:
-            return within_memory(self._computed, batch, self.device)
-        except NotFiniteError:
-            lower = self._dtype != torch.float32
+        return within_memory(self._computed, batch, self.device)
+
+    def _computed(self, batch: np.ndarray) -> np.ndarray:
+        output, finite = self._start(_as_tensor(batch).to(torch.device(self.device)))
+        self._check(finite)
+        result: np.ndarray = output.cpu().numpy()
+        return result
+
+    def _start(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The images, and whether they are finite numbers; on a GPU neither may be there yet."""
+        device = torch.device(self.device)
+        exact = device.type == "cuda" and self._dtype == torch.float32
+        with (
+            torch.inference_mode(),
+            torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32),
+            _WITHOUT_TF32 if exact else nullcontext(),
+        ):
+            output, finite = self._model.checked(batch)
+            return output.contiguous(), finite
+
+    def _check(self, finite: torch.Tensor) -> None:
+        if not bool(finite):
             raise DataError(
                 f"the output of {self.info.generator} is not a finite number, which would be written as black: "
                 + (
                     "pass --precision fp32"
-                    if lower
+                    if self._dtype != torch.float32
                     else "its weights are damaged; take an earlier checkpoint"
                 )
-            ) from None
+            )
 
-    def _computed(self, batch: np.ndarray) -> np.ndarray:
+
+class Pending:
+    """The result of a batch that was submitted to the GPU."""
+
+    def __init__(
+        self, output: torch.Tensor, finite: torch.Tensor, check: Callable[[torch.Tensor], None]
+    ) -> None:
+        self._output = _download(output)
+        self._finite = _download(finite)
+        self._check = check
+        self._done = torch.cuda.Event(blocking=True)  # else whoever waits keeps a core busy
+        self._done.record()
+
+    def result(self) -> np.ndarray:
+        """Wait for the batch and return it, as `TorchTranslator.__call__` does.
+
+        Raises:
+            DataError: the output is no finite number.
+        """
+        self._done.synchronize()
+        self._check(self._finite)
+        return self._output.numpy().copy()  # whoever keeps it would keep pinned memory
+
+
+class _Ready:
+    """A result that is there already."""
+
+    def __init__(self, output: np.ndarray) -> None:
+        self._output = output
+
+    def result(self) -> np.ndarray:
+        return self._output
+
+
+class CudaTranslator(TorchTranslator):
+    """Runs the network in PyTorch on a CUDA GPU, where several batches can be in flight."""
+
+    def submit(self, batch: np.ndarray) -> Pending | _Ready:
+        """Start to translate a batch and return without waiting for it.
+
+        Batches are computed in the order of their submission. With noise, it is waited for.
+
+        Args:
+            batch: as for `__call__`; it may be changed afterwards.
+
+        Raises:
+            DataError: the batch is not of such a shape.
+        """
+        if self._noise is not None:
+            return _Ready(self(batch))
+        check_batch(batch, self.info)
         device = torch.device(self.device)
-        with (
-            torch.inference_mode(),
-            torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32),
-        ):
-            output: np.ndarray = self._model(_as_tensor(batch).to(device)).contiguous().cpu().numpy()
-            return output
+        with torch.cuda.device(device):
+            output, finite = self._start(_as_tensor(batch).pin_memory().to(device, non_blocking=True))
+            return Pending(output, finite, self._check)
+
+
+def _download(values: torch.Tensor) -> torch.Tensor:
+    """Values in pinned memory, where they are once the GPU has come so far."""
+    return torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
+
+
+class _WithoutTf32:
+    """Within, convolutions and matrix products of float32 keep all bits of the mantissa.
+
+    PyTorch has one setting for the process, which is put back when the last thread leaves.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._kept: list[str] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._kept = [place.fp32_precision for place in self._places()]
+                for place in self._places():
+                    place.fp32_precision = "ieee"
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                for place, kept in zip(self._places(), self._kept, strict=True):
+                    place.fp32_precision = kept
+
+    @staticmethod
+    def _places() -> tuple[Any, ...]:
+        return torch.backends.cudnn.conv, torch.backends.cuda.matmul  # type: ignore[attr-defined]
+
+
+_WITHOUT_TF32 = _WithoutTf32()
 
 
 def load(
@@ -129,8 +236,8 @@ def load(
     Args:
         path: the model file.
         device: ``auto`` (a CUDA or Apple GPU where there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
-        precision: ``fp32``, ``bf16``, or on a GPU ``fp16``; None is ``fp32``, which gives the same on every machine.
-            Convolutions compute in it, normalization in float32.
+        precision: ``fp32``, ``bf16``, or on a GPU ``fp16``; None is ``fp32``, which gives the same on every machine
+            (on a CUDA GPU, without TF32). Convolutions compute in it, normalization in float32.
         noise: a seed to use dropout as noise (see `TorchTranslator.set_noise`).
 
     Raises:
@@ -147,7 +254,8 @@ def load(
     dtype = choose_dtype(precision, found, path)
     torch.set_flush_denormal(True)  # numbers near zero can slow a CPU down tenfold
     network, info = load_network(path)
-    translator = TorchTranslator(network, info, found, dtype)
+    kind = CudaTranslator if found.type == "cuda" else TorchTranslator
+    translator = kind(network, info, found, dtype)
     translator.set_noise(noise)
     return translator
 
