@@ -578,6 +578,7 @@ def feed_part(work: Path, write: Write) -> None:
 
     from translatekit.config import RunConfig
     from translatekit.training.batches import count_workers, in_memory_format, make_batches, make_loader
+    from translatekit.training.remote import Keeper
     from translatekit.training.setup import build, make_fabric, prepare
 
     folder = training_images(work)
@@ -587,7 +588,7 @@ def feed_part(work: Path, write: Write) -> None:
     fabric = make_fabric(options)
     parts = build(config, fabric)
     fabric.launch()
-    training = prepare(parts, config, work / "feed", fabric)
+    training = prepare(parts, config, work / "feed", fabric, Keeper(str(work / "feed")))
 
     def step(batch: Any) -> None:
         training.method.step(in_memory_format(batch, options, fabric))
