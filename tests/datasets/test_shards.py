@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import webdataset
 from click.testing import CliRunner
 from PIL import Image
 from translatekit_tools.prepare.options import ShardsOptions
@@ -95,7 +96,6 @@ def test_shards_are_tar_files_of_the_originals_that_webdataset_reads(folder: Pat
         for path in (folder / "train").rglob("*.png")
     }
     assert contents == originals
-    webdataset = pytest.importorskip("webdataset")
     samples = list(webdataset.WebDataset([str(sharded / name) for name in names], shardshuffle=False))
     assert len(samples) == 24
     assert all({"a.png", "b.png"} <= sample.keys() for sample in samples)
