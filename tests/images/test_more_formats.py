@@ -207,6 +207,35 @@ def test_slides_are_read_by_parts_and_keep_their_resolution(tmp_path: Path) -> N
         assert page.resolution == (20000, 20000)  # type: ignore[attr-defined]
 
 
+def test_a_slide_in_the_layout_of_aperio_is_its_first_level(tmp_path: Path) -> None:
+    """JPEG tiles of 240, a stripped thumbnail behind them, a smaller level, and label and macro at the end."""
+    pytest.importorskip("tiffslide")
+    y, x = np.mgrid[0:1000, 0:1200]
+    pixels = np.stack([x // 5, y // 4, (x + y) // 9], axis=2).astype(np.uint8)
+    jpeg = {"photometric": "rgb", "compression": "jpeg", "compressionargs": {"level": 95}, "metadata": None}
+    head = "Aperio Image Library v12.0.15\r\n1200x1000"
+    path = tmp_path / "x.svs"
+    with tifffile.TiffWriter(path) as tiff:
+        said = f"{head} [0,0 1200x1000] (240x240) JPEG/RGB Q=95|AppMag = 20|MPP = 0.4990"
+        tiff.write(pixels, tile=(240, 240), description=said, **jpeg)
+        tiff.write(pixels[::8, ::8], rowsperstrip=16, description=f"{head} -> 150x125 - |AppMag = 20", **jpeg)
+        said = f"{head} [0,0 1200x1000] (240x240) -> 300x250 JPEG/RGB Q=95|AppMag = 20"
+        tiff.write(pixels[::4, ::4], tile=(240, 240), description=said, **jpeg)
+        label = np.full((200, 180, 3), 250, np.uint8)
+        tiff.write(label, subfiletype=1, description="Aperio Image Library v12.0.15\r\nlabel 180x200", **jpeg)
+        macro = np.full((200, 500, 3), 220, np.uint8)
+        tiff.write(macro, subfiletype=9, description="Aperio Image Library v12.0.15\r\nmacro 500x200", **jpeg)
+    with open_image(path) as slide:
+        header = slide.header()
+        assert (header.height, header.width, header.pages) == (1000, 1200, 1)
+        part = slide.read_region(470, 500, 300, 400)
+    assert np.abs(part.pixels.astype(int) - pixels[470:770, 500:900]).mean() < 4
+    made = encode_image(image_from(part.pixels, RGB, part), ".tif")
+    with tifffile.TiffFile(io.BytesIO(made)) as tiff:
+        page: object = tiff.pages.first
+        assert page.resolution[0] == pytest.approx(1e4 / 0.499)  # type: ignore[attr-defined]
+
+
 def test_virtual_rasters_stack_the_bands_of_several_files(tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
     transform = rasterio.transform.from_origin(399960, 5100000, 10, 10)
