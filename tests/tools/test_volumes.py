@@ -241,6 +241,22 @@ def test_a_series_cut_short_is_named_and_nothing_of_it_is_written(tmp_path: Path
     assert not list((tmp_path / "out").rglob("*.dcm"))
 
 
+def test_radiographs_of_one_folder_are_images_of_their_own(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number in range(3):
+        dataset = pydicom.dcmread(pydicom.data.get_testdata_file("CT_small.dcm", download=False))
+        dataset.SeriesInstanceUID = f"1.2.3.{number + 1}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{number + 1}"
+        dataset.save_as(folder / f"{number}.dcm")
+    summary = translate(folder, MiddleOf(), tmp_path / "out")
+    assert not summary.failed
+    assert sorted(path.name for path in summary.outputs) == ["0.dcm", "1.dcm", "2.dcm"]
+    assert all(path.is_file() for path in summary.outputs)
+    assert np.array_equal(read_image(summary.outputs[0]).pixels, read_image(folder / "0.dcm").pixels)
+
+
 def test_slices_that_are_read_alone_are_images(tmp_path: Path) -> None:
     write_series(tmp_path / "ct", scan())
     file = sorted((tmp_path / "ct").iterdir())[0]

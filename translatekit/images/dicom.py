@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,6 +141,24 @@ def write_series(
             name = f"{number:04d}.dcm"
         taken.add(name)
         (path / name).write_bytes(_encoded(image, series, number))
+
+
+def are_apart(paths: Sequence[Path]) -> bool:
+    """Whether each of several files is a series of its own, so that they are no slices of one volume.
+
+    Raises:
+        Exception: whatever pydicom raises on a damaged file.
+    """
+    import pydicom
+
+    seen: set[str] = set()
+    for path in paths:
+        dataset = pydicom.dcmread(path, specific_tags=["SeriesInstanceUID"], stop_before_pixels=True)
+        series = str(dataset.get("SeriesInstanceUID", ""))
+        if not series or series in seen:
+            return False
+        seen.add(series)
+    return True
 
 
 # Reading

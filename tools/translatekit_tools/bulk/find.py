@@ -500,9 +500,19 @@ def _readable(paths: Iterable[Path], findings: Findings) -> Iterator[Path]:
 def _with_series(files: list[Path]) -> list[Path]:
     """The files of one folder; those of a series are one, which is the folder itself."""
     slices = [path for path in files if is_slice(path)]
-    if len(slices) < 2:
+    if len(slices) < 2 or _are_apart(slices):
         return files
     return [*(path for path in files if not is_slice(path)), slices[0].parent]
+
+
+def _are_apart(slices: list[Path]) -> bool:
+    """Whether DICOM files are images of their own, as radiographs are, and no slices of one volume."""
+    try:
+        from translatekit.images.dicom import are_apart
+
+        return are_apart(slices)
+    except Exception:  # pydicom raises nearly anything on damaged files, and may not be installed
+        return False  # whoever reads them says what is wrong
 
 
 def _is_within(path: Path, folder: Path) -> bool:
