@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,15 @@ def test_no_name_leads_out_of_a_mirror(s3: Proxy, s3_server: str, bucket: Sink) 
 def test_a_page_is_written_to_an_address(bucket: Sink) -> None:
     write_file(f"{bucket.uri}/pages/index.html", b"page")
     assert bucket.read("pages/index.html") == b"page"
+
+
+def test_an_archive_is_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.writestr("a/1.png", b"one")
+    for text in (
+        tmp_path / "photos.zip",
+        (tmp_path / "photos.zip").as_uri(),
+        f"zip://a::{tmp_path / 'photos.zip'}",
+    ):
+        folder = local_place(text)
+        assert [file.read_bytes() for file in folder.rglob("1.png")] == [b"one"]

@@ -285,7 +285,7 @@ def test_a_place_that_may_only_be_read(elsewhere: pytest.MonkeyPatch, s3_server:
     assert place.read("a.png") == b"pixels"
     with pytest.raises(
         StorageError,
-        match=r"^s3://bucket/readonly/b\.png may not be written \(AccessDenied\): give these credentials",
+        match=r"^s3://bucket/readonly/b\.png may not be written \(AccessDenied\): check the permissions",
     ):
         place.commit("b.png", b"x")
     with pytest.raises(StorageError, match=r"a\.png may not be removed \(AccessDenied\)"):

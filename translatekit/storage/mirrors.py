@@ -37,14 +37,17 @@ def local_folder(text: str | Path) -> Path:
     mirror is as large as the place: it stops before the disk is full.
 
     Args:
-        text: a path, or the address of a folder or an archive.
+        text: a path, or an address; of a folder or an archive.
 
     Raises:
         StorageError: there is nothing at the address, or the store or the cache folder fails.
         PluginError: the store's library is not installed.
     """
     if not is_uri(text):
-        return Path(text).expanduser()
+        path = Path(text).expanduser()
+        if path.suffix.lower() not in (".zip", ".tar") or not path.is_file():
+            return path
+        text = str(path.resolve())
     folder = _mirror_of(str(text))
     if not _pull(open_source(text), folder):
         raise StorageError(f"there is nothing at {shown(text)}: check the address")

@@ -136,7 +136,7 @@ def sentence(error: Exception, uri: str, doing: str, remedies: Remedies) -> str:
         return f"{uri} was refused, since the credentials are wrong ({reason}): {remedies.credentials}"
     if status == 403 or "PermissionError" in names or "Forbidden" in str(error):
         return (
-            f"{uri} may not be {doing} ({reason}): give these credentials the permission, or take others: "
+            f"{uri} may not be {doing} ({reason}): check the permissions of these credentials, or "
             f"{remedies.credentials}"
         )
     if status == 404 or "FileNotFoundError" in names:
