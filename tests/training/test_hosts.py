@@ -19,7 +19,9 @@ import torch
 
 from tests.training.conftest import TINY
 from tests.training.hosts import NOTES, train_alike
+from translatekit.errors import TrainingError
 from translatekit.training.checkpoint import load_checkpoint
+from translatekit.training.processes import launched_processes
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = REPOSITORY / "tests" / "training" / "hosts.py"
@@ -208,3 +210,69 @@ def test_a_run_goes_on_with_another_number_of_processes_and_shows_each_image_onc
             for epoch, _, batch in map(json.loads, path.read_text().splitlines()):
                 shown[epoch] += batch
     assert sorted(shown[0]) == sorted(shown[1]) == list(range(8))
+
+
+@pytest.mark.slow
+def test_processes_that_slurm_starts_know_each_other_by_its_variables(pairs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    job = {
+        "SLURM_JOB_NAME": "photos", "SLURM_JOB_ID": "77001234", "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_NNODES": "2", "SLURM_NODELIST": "localhost,localhost", "MASTER_PORT": str(free_port()),
+    }  # fmt: skip
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "translatekit",
+            "train",
+            "pix2pix",
+            str(pairs),
+            "-o",
+            str(run),
+            "--max-steps",
+            "2",
+        ),
+        *("--load-size", "36", "--crop-size", "32", "--accelerator", "cpu", "--validate-every", "0"),
+        *("-G", "depth=5", "-G", "width=4", "-D", "layers=1", "-D", "width=4", "--autoresume"),
+    ]
+    processes = []
+    for rank in range(4):
+        place = {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank % 2), "SLURM_NODEID": str(rank // 2)}
+        environment = {**ENVIRONMENT, **job, **place}
+        processes.append(
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            )
+        )
+    both = [process.communicate(timeout=240) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, both
+    assert [said for said, _ in both] == [f"{run}\n", "", "", ""]
+    assert "on 4 x cpu" in both[0][1]
+    assert len(load_checkpoint(run / "checkpoints")["ranks"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, (4, 2)),
+        ({"SLURM_NTASKS": "6", "SLURM_NNODES": "3", "SLURM_NTASKS_PER_NODE": "2"}, (2, 3)),
+        ({"SLURM_NTASKS": "2"}, (2, 1)),
+        ({"SLURM_NTASKS": "2", "SLURM_JOB_NAME": "interactive"}, None),
+        ({}, None),
+    ],
+)
+def test_a_launcher_says_how_many_processes_there_are(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: tuple[int, int] | None
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "TORCHELASTIC_"))]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert launched_processes() == expected
+
+
+def test_hosts_with_different_numbers_of_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TrainingError, match="torchrun has started 3 processes and 2 of them on this host"):
+        launched_processes()

@@ -88,6 +88,12 @@ def register_commands() -> Iterable[CommandSpec]:
         api="translatekit_tools.bulk:translate",
     )
     yield CommandSpec(
+        name="train-on",
+        target="translatekit_tools.cli.train_on:train_on",
+        summary="train on the processes of a Ray cluster",
+        requires=TRAINING,
+    )
+    yield CommandSpec(
         name="compile",
         target="translatekit_tools.cli.compile:compile",
         summary="compile a trained model for ONNX Runtime, OpenVINO or TensorRT",
