@@ -178,7 +178,17 @@ def test_the_rest_works_without_them() -> None:
     assert (status, errors) == (0, "")
     things = json.loads(listed)
     lacking = {thing["name"] for thing in things["command"] if thing["missing"]}
-    assert lacking == {"demo", "evaluate", "import", "paint", "prepare", "sample", "train", "watch"}
+    assert lacking == {
+        "demo",
+        "evaluate",
+        "import",
+        "paint",
+        "prepare",
+        "sample",
+        "train",
+        "train-on",
+        "watch",
+    }
     assert all(thing["missing"] for kind in ("generator", "method") for thing in things[kind])
     assert (things["broken"], things["conflicts"]) == ([], [])
     for name, (status, help_text, errors) in zip(names, shown, strict=True):

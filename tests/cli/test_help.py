@@ -83,7 +83,7 @@ def test_wrong_usage_is_two_lines() -> None:
 
 def test_completion_knows_the_commands() -> None:
     result = run_program(_TRANSLATEKIT_COMPLETE="bash_complete", COMP_WORDS="translatekit tr", COMP_CWORD="1")
-    assert result.stdout.split() == ["plain,train"]
+    assert result.stdout.split() == ["plain,train", "plain,train-on"]
 
 
 def test_the_stand_ins_of_the_listing_are_named_like_the_commands() -> None:

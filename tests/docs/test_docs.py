@@ -86,7 +86,9 @@ def parsed(line: str) -> tuple[list[str], click.Context]:
     """The names of the command and its subcommands, and click's understanding of their parameters."""
     name, *words = shlex.split(line, comments=True)[1:]
     path, command = [name], registry("command").load(name)
-    context = click.Context(command, info_name=name, parent=click.Context(program))
+    context = click.Context(
+        command, info_name=name, parent=click.Context(program), **command.context_settings
+    )
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name, *words = words
         found = command.get_command(context, name)

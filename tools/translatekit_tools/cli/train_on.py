@@ -8,8 +8,8 @@ from translatekit.cli.options import value_option
 from translatekit_tools.scale.options import Workers
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("cluster", metavar="ray|ray://HOST:PORT")
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@click.argument("cluster", metavar="CLUSTER")
 @value_option(
     "--processes",
     annotation=Workers | None,
@@ -22,7 +22,8 @@ from translatekit_tools.scale.options import Workers
 def train_on(cluster: str, processes: Workers | None, arguments: tuple[str, ...]) -> None:
     """Train on the processes of a Ray cluster: translatekit train-on ray --processes 8 METHOD DATA -o PLACE.
 
-    What stands behind the cluster and its options is what train takes. PLACE is a folder that all nodes share, or an
+    CLUSTER is ray (the one that is configured or runs here, else one of this machine alone) or ray://HOST:PORT. All
+    the rest is what train takes. PLACE is a folder that all nodes share, or an
     address such as s3://bucket/runs/x. Processes that are lost are started again and go on from the newest checkpoint.
     """
     from translatekit_tools.scale.options import ScaleOptions

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from translatekit.errors import OptionError, StorageError, TrainingError, TranslatekitError
-from translatekit.requirements import of_extra, require
+from translatekit.requirements import require
 from translatekit.storage import open_source
-from translatekit_tools.scale.cluster import Demand, connected
+from translatekit_tools.scale.cluster import RAY_PACKAGES, Demand, connected
 from translatekit_tools.scale.options import Workers
 
-RAY_TRAIN = of_extra("ray", "ray", "pyarrow")
+RAY_TRAIN = (*RAY_PACKAGES, "pyarrow=translatekit[ray]")
 
 _VAIN = 3  # times that the processes are started again without a step more
 _PLACES = {"-o", "--output", "--resume"}
