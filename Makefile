@@ -60,4 +60,4 @@ check: lint types contracts test test-avx2 wheel
 	@touch $@
 
 clean:
-	rm -rf .venv dist build
+	rm -rf .venv .azurite dist build
