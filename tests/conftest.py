@@ -36,8 +36,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "browser" in getattr(item, "fixturenames", ()):
             item.add_marker("browser")
-        if {"subprocess", "run_program", "run_python"} & vars(getattr(item, "module", None) or item).keys():
+        started = {"subprocess", "run_program", "run_python"} & vars(
+            getattr(item, "module", None) or item
+        ).keys()
+        stores = {"s3", "az", "gs"} & {*getattr(item, "fixturenames", ()), *_parameters_of(item)}
+        if started or stores:
             item.add_marker("subprocess")
+
+
+def _parameters_of(item: pytest.Item) -> list[str]:
+    call = getattr(item, "callspec", None)
+    return [] if call is None else [value for value in call.params.values() if isinstance(value, str)]
 
 
 @pytest.fixture(scope="session", autouse=True)
