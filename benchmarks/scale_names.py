@@ -93,11 +93,14 @@ def write_manifest(folder: Path, count: int, model: Path) -> None:
         "model_hash": hash_file(model),
         "options_hash": hash_options(RunOptions().of_result()),
     }
-    with (folder / MANIFEST_NAME).open("w") as file:
-        for number in range(count):
-            one = name(number)
-            made = {"stamp": stamp(one), "output_stamp": stamp(one)}
-            file.write(json.dumps({"input": f"generated://in/{one}", "output": one, **common, **made}) + "\n")
+    for segment in range(-(-count // 1000)):  # as object stores are given them
+        path = folder / f"{MANIFEST_NAME.removesuffix('.jsonl')}.{segment + 1:04d}.jsonl"
+        with path.open("w") as file:
+            for number in range(1000 * segment, min(1000 * (segment + 1), count)):
+                one = name(number)
+                made = {"stamp": stamp(one), "output_stamp": stamp(one)}
+                record = {"input": f"generated://in/{one}", "output": one, **common, **made}
+                file.write(json.dumps(record) + "\n")
 
 
 def measure(part: str, count: int, folder: Path) -> dict[str, Any]:

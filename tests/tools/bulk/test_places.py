@@ -118,7 +118,7 @@ def test_from_a_bucket_to_a_folder_and_back_and_from_archives(
     assert outputs(open_source(f"{bucket}/up")) == expected
     assert run(photos, model, f"{bucket}/up").skipped == len(expected)
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
-        for path in sorted(photos.rglob("*")):
+        for path in sorted(photos.rglob("*"), reverse=True):
             archive.write(path, path.relative_to(photos).as_posix())
     run(tmp_path / "photos.zip", model, tmp_path / "unpacked")
     assert outputs(open_source(tmp_path / "unpacked")) == expected

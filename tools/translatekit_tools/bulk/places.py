@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,6 +47,10 @@ class _Kind:
     is_slice: bool
     still: str = ""
     moving: str = ""
+
+
+def _is_archive(uri: str) -> bool:
+    return uri.startswith(("zip://", "tar://")) or Path(uri).suffix.lower() in _ARCHIVES
 
 
 class Names:
@@ -138,7 +142,10 @@ class Listing:
     def _named(self) -> Iterator[Found]:
         names = Names(self.options)
         outputs = self._outputs_below()
-        for item in self.source.list():
+        items: Iterable[Item] = self.source.list()
+        if _is_archive(self.source.uri):  # in whatever order, and all names are in memory anyway
+            items = sorted(items, key=lambda item: item.name)
+        for item in items:
             name = item.name
             if name.startswith(".") or "/." in name or (outputs and name.startswith(outputs)):
                 continue

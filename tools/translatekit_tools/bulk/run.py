@@ -42,7 +42,8 @@ def translate_images(
     jobs, total = _find(inputs, out, options, summary, say)
     with _results(jobs, model, model_file, options, progress) as (results, stats):
         for result in results:
-            result = replace(result, total=total)
+            if total:
+                result = replace(result, total=total)
             summary.add(result)
             if progress is not None:
                 progress(result)

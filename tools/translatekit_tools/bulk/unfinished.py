@@ -6,7 +6,9 @@ import contextlib
 from collections import Counter
 from pathlib import Path
 
-from translatekit_tools.journal import Journal
+from translatekit.errors import DataError, StorageError
+from translatekit.storage import AppendLog
+from translatekit.storage.logs import local_writer, records_of
 
 JOURNAL_NAME = ".translatekit-unfinished.jsonl"
 
@@ -33,14 +35,23 @@ class Unfinished:
         Raises:
             DataError: it is there and cannot be read.
         """
-        self._journal = Journal(folder / name)
+        self._path = folder / name
+        self._log = AppendLog(local_writer(self._path))
         self.attempts: Counter[str] = Counter()
         self._is_open = False
-        for record in self._journal.records:
-            if isinstance(started := record.get("started"), str):
-                self.attempts[started] += 1
-            elif isinstance(finished := record.get("finished"), str):
-                del self.attempts[finished]
+        try:
+            with self._path.open("rb") as file:
+                for record in records_of(file):
+                    if isinstance(started := record.get("started"), str):
+                        self.attempts[started] += 1
+                    elif isinstance(finished := record.get("finished"), str):
+                        del self.attempts[finished]
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise DataError(
+                f"{self._path} cannot be read ({error.strerror}): mend or delete it, or choose another folder with -o"
+            ) from None
         self._left = Counter(self.attempts)
 
     def start(self, name: str) -> None:
@@ -53,14 +64,14 @@ class Unfinished:
         self._note("finished", name)
 
     def _note(self, what: str, name: str) -> None:
-        with contextlib.suppress(OSError):
-            self._journal.append({what: name})
+        with contextlib.suppress(StorageError):
+            self._log.append({what: name})
             self._is_open = True
 
     def close(self) -> None:
         """The run ends and knows it; only what earlier runs have left, and this one has not finished, is kept."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, StorageError):
             if self._is_open or (self.attempts and not self._left):
-                self._journal.path.unlink(missing_ok=True)
+                self._path.unlink(missing_ok=True)
                 for name in self._left.elements():
-                    self._journal.append({"started": name})
+                    self._log.append({"started": name})
