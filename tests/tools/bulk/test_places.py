@@ -24,6 +24,7 @@ from translatekit_tools.bulk.work import Worker
 
 from tests.stores import Proxy
 from tests.tools.bulk.models import inverting_model
+from tests.tools.video.conftest import make_video
 from translatekit.storage import Item, Sink, Source, open_sink, open_source
 
 
@@ -288,3 +289,34 @@ def test_of_two_with_one_output_the_one_that_keeps_its_suffix_has_it(
     assert len(set(outputs)) == len(outputs)
     if with_problem is not None:
         assert [each.item.name for each in found if each.problem is not None] == with_problem
+
+
+def test_a_video_in_a_bucket_is_translated_as_a_local_one_and_stopped_ones_go_on(
+    model: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from translatekit_tools.bulk.video import segments
+
+    monkeypatch.setenv("TRANSLATEKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("translatekit_tools.bulk.video.pipeline.SEGMENT_FRAMES", 4)
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in/a.mp4", frames=12)
+    run(tmp_path / "in", model, tmp_path / "whole")
+    upload(tmp_path / "in", f"{bucket}/in")
+    add, added = segments.Segments.add, 0
+
+    def stopping(self: segments.Segments, *arguments: object) -> None:
+        nonlocal added
+        added += 1
+        if added == 2:
+            raise KeyboardInterrupt
+        add(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(segments.Segments, "add", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(f"{bucket}/in", model, f"{bucket}/out")
+    assert outputs(open_source(f"{bucket}/out")) == {}
+    summary = run(f"{bucket}/in", model, f"{bucket}/out")
+    assert (summary.translated, added) == (1, 4)  # the first segment was there
+    assert outputs(open_source(f"{bucket}/out")) == outputs(open_source(tmp_path / "whole"))
+    assert run(f"{bucket}/in", model, f"{bucket}/out").skipped == 1
+    assert not any((tmp_path / "cache" / "spool").iterdir())
