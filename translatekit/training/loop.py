@@ -80,7 +80,7 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
     saving = Timer(options.checkpoint_minutes)
     speed = Speed(batches.images_per_step, progress.step)
 
-    with make_report(training, plan) as report, logging_failure(training, report), training.keeper as keeper:
+    with training.keeper as keeper, make_report(training, plan) as report, logging_failure(training, report):
         keeper.say = report.say
         announce_start(training, report, plan)
         report.roles(progress.step, progress.epoch, method.loss_roles)
