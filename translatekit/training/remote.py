@@ -215,9 +215,13 @@ class RemoteRun(Keeper):
     def _write_checkpoint(self) -> None:
         path = max((self._folder / _CHECKPOINTS).glob("step-*.pt"))
         name = path.relative_to(self._folder).as_posix()
+        known = path.stat()
+        if self._written.get(name) == (known.st_size, known.st_mtime_ns):
+            return  # it was there already when the one before it came to be written
         content = {"step": _step_of(path.name), "size": path.stat().st_size, "hash": hash_file(path)}
         self._sink.commit(name, path)
         self._sink.commit(_manifest(name), json.dumps(content).encode())
+        self._written[name] = (known.st_size, known.st_mtime_ns)
         for step in self._complete()[: -self._keep]:
             old = f"{_CHECKPOINTS}/step-{step:08d}.pt"
             self._sink.delete(_manifest(old))  # first, so that what is there without its .pt never counts
