@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -130,15 +131,19 @@ def test_two_inputs_of_one_output_are_told(cluster: Cluster, tmp_path: Path) -> 
     assert "is already that of another" in reason
 
 
-@pytest.mark.parametrize("address", ["ray", pytest.param("CLIENT", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "address",
+    ["ray", *(pytest.param(each, marks=pytest.mark.slow) for each in ("CLIENT", "local"))],
+)
 def test_the_command_is_the_same_as_on_one_machine(
     nodes: Any, photos: Path, model: Path, whole: dict[str, bytes], tmp_path: Path, address: str
 ) -> None:
-    on = os.environ.get(address, address)  # of the cluster's client server
+    on = os.environ.get(address, "ray")  # of the cluster's client server
+    environment = {**os.environ, **({"RAY_ADDRESS": "local"} if address == "local" else {})}
     line = command(
         photos, "-m", model, "-o", tmp_path / "out", "--device", "cpu", "--on", on, "--workers", "1", "--json"
     )
-    result = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, env=environment)
     assert result.returncode == 1, result.stderr
     summary = json.loads(result.stdout)
     assert summary["translated"] == 150
@@ -148,6 +153,28 @@ def test_the_command_is_the_same_as_on_one_machine(
     assert "Traceback" not in result.stderr
     assert files(tmp_path / "out") == whole
     shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_says_how_to_go_on_and_goes_on(nodes: Any, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(4000):
+        Image.fromarray(np.full((8, 8, 3), number % 256, np.uint8)).save(tmp_path / "in" / f"{number:04}.png")
+    line = command(tmp_path / "in", "-m", model, "-o", tmp_path / "out", "--device", "cpu", "--on", "ray")
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()  # the first file is written
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "Stopped after" in said
+    assert "To go on: " in said
+    assert "Traceback" not in said
+    there = len(files(tmp_path / "out"))
+    assert 0 < there < 4000
+    again = subprocess.run(line, capture_output=True, text=True, timeout=240, check=False)
+    assert again.returncode == 0, again.stderr
+    assert f"Translated {4000 - there}, skipped {there} done before" in again.stderr
 
 
 @pytest.mark.parametrize(
