@@ -263,77 +263,80 @@ def driver(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def kills(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Workers, nodes and drivers that die at random moments, and what is there in the end."""
+    """Workers, nodes and drivers that die at random moments, and what is there in the end; again and again."""
     chance = random.Random(arguments.seed)
     killed: Counter[str] = Counter()
+    rounds = drivers = again = 0
+    same = True
     with tempfile.TemporaryDirectory() as name, cluster_of(2) as cluster:
         folder = Path(name)
-        source = draw(folder / "in", arguments.images)
-        model = onnx_model(folder)
+        source, model = draw(folder / "in", arguments.images), onnx_model(folder)
         translate(source, model, folder / "one", device="cpu")
-        line = [
-            sys.executable,
-            "-m",
-            "translatekit",
-            "run",
-            str(source),
-            "-m",
-            str(model),
-            "-o",
-            str(folder / "many"),
-        ]
-        line += ["--on", "ray", "--device", "cpu", "--batch-size", "1"]
-        drivers = 0
-        while True:
-            process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            drivers += 1
-            while process.poll() is None and killed.total() < arguments.times:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(chance.uniform(0.5, 6))
-                what = chance.choice(("worker", "worker", "node", "driver"))
-                if what == "driver" and process.poll() is None:
-                    process.kill()
-                elif what == "node":
-                    cluster.remove_node(
-                        chance.choice(sorted(cluster.worker_nodes, key=str)), allow_graceful=False
-                    )
-                    cluster.add_node(num_cpus=1)
-                elif what == "worker" and not kill_a_worker(chance):
-                    continue
-                killed[what] += 1
-            _, said = process.communicate()
-            if process.returncode != -signal.SIGKILL:
-                break
-        assert process.returncode == 0, said
-        one, many = (
-            {path.name: path.read_bytes() for path in (folder / each).glob("*.png")}
-            for each in ("one", "many")
-        )
-        entries = sum(
-            len(path.read_text().splitlines())
-            for path in (folder / "many").glob(".translatekit-manifest*.jsonl")
-        )
-        leftovers = [
-            path.name for path in (folder / "many").iterdir() if path.suffix not in (".png", ".jsonl")
-        ]
+        one = contents(folder / "one")
+        while killed.total() < arguments.times:
+            rounds += 1
+            out = folder / f"many{rounds}"
+            line = [
+                sys.executable,
+                "-m",
+                "translatekit",
+                "run",
+                str(source),
+                "-m",
+                str(model),
+                "-o",
+                str(out),
+            ]
+            line += ["--on", "ray", "--device", "cpu", "--batch-size", "1"]
+            while True:
+                process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                drivers += 1
+                while process.poll() is None and killed.total() < arguments.times:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(chance.uniform(0.5, 8))
+                    if process.poll() is not None:
+                        break
+                    what = chance.choice(("worker", "worker", "node", "driver"))
+                    if what == "driver":
+                        process.kill()
+                    elif what == "node":
+                        nodes = sorted(cluster.worker_nodes, key=lambda node: str(node.unique_id))
+                        cluster.remove_node(chance.choice(nodes), allow_graceful=False)
+                        cluster.add_node(num_cpus=1)
+                    elif not kill_a_worker(chance):
+                        continue
+                    killed[what] += 1
+                    print(f"{what} killed, {len(list(out.glob('*.png')))} outputs there", flush=True)
+                _, said = process.communicate()
+                if process.returncode != -signal.SIGKILL:
+                    break
+            assert process.returncode == 0, said
+            same = same and contents(out) == one
+            manifests = out.glob(".translatekit-manifest*.jsonl")
+            again += sum(len(path.read_text().splitlines()) for path in manifests) - len(one)
     return {
         "images": arguments.images,
+        "rounds": rounds,
         "kills": dict(killed),
         "drivers": drivers,
-        "same_bytes_as_one_machine": many == one,
-        "written_more_than_once": entries - len(many),
-        "allowed": 64 * (killed["worker"] + killed["node"] + 2 * killed["driver"]),
-        "leftovers": leftovers,
+        "same_bytes_as_one_machine": same,
+        "outputs_written_more_than_once": again,
         "seed": arguments.seed,
     }
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """All images of a folder, by name."""
+    return {path.name: path.read_bytes() for path in folder.glob("*.png")}
+
+
 def kill_a_worker(chance: random.Random) -> bool:
-    """Kill one of the processes that translate; False where there is none."""
+    """Kill one of the processes that translate, which the nodes have started; False where there is none."""
     actors = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        if (process.info["cmdline"] or [""])[0].startswith("ray::Actor"):
-            actors.append(process)
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::Actor"):
+                actors.append(process)
     if actors:
         with contextlib.suppress(psutil.NoSuchProcess):
             chance.choice(sorted(actors, key=lambda process: process.pid)).kill()
@@ -374,7 +377,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="that one node is busy")
     parser.add_argument("--count", type=int, default=1_000_000, help="of objects")
     parser.add_argument("--times", type=int, default=20, help="that something is killed")
-    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--images", type=int, default=3000, help="of a round of kills")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="add the results to this file")
     arguments = parser.parse_args()
