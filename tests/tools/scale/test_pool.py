@@ -64,12 +64,12 @@ def test_each_item_is_answered_once_and_no_more_is_listed_than_there_is_room_for
 
 
 def test_what_kills_its_worker_is_given_up_and_takes_no_other_along(cluster: Cluster) -> None:
-    pool = pool_of(cluster, work_of(Sleeping(deadly=(13,))))
+    pool = pool_of(cluster, work_of(Sleeping(0.1, deadly=(13,))))
     answers = dict(pool.run(range(40)))
     assert answers.pop(13) == -MAX_ATTEMPTS
     assert sorted(answers) == [item for item in range(40) if item != 13]
     assert min(answers.values()) > 0
-    assert pool.lost <= MAX_ATTEMPTS + 1  # the answer for the block before may be lost with its worker
+    assert MAX_ATTEMPTS <= pool.lost <= MAX_ATTEMPTS + 1  # it may be the other block that is suspected first
 
 
 def test_of_a_worker_that_is_killed_one_block_is_done_again(cluster: Cluster, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_node_that_is_lost_takes_its_blocks_elsewhere(nodes: Any, cluster: Clu
         if number == 100:
             nodes.remove_node(other, allow_graceful=False)
     assert found == Counter(range(400))
-    assert pool.lost == 2
+    assert 1 <= pool.lost <= 2  # one of them may not have been there yet
     assert pool.repeated <= 2 * 8
 
 

@@ -32,11 +32,11 @@ class Sleeping:
             if self.log:
                 with Path(self.log).open("a") as file:
                     file.write("".join(f"{os.getpid()} {item}\n" for item in block))
+            time.sleep(self.seconds)
             if set(block) & set(self.deadly):
                 os.kill(os.getpid(), signal.SIGKILL)
             if set(block) & set(self.wrong):
                 raise DataError("the disk is full: free some space")
-            time.sleep(self.seconds)
             return [(item, os.getpid()) for item in block]
 
         return work

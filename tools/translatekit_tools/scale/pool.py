@@ -224,17 +224,31 @@ class Pool(Generic[T, R]):
         )
 
     def _give_out(self, listing: _Listing[T], again: deque[list[T]]) -> None:
-        """Blocks to the workers, those that have the fewest first."""
+        """Blocks to the workers, those that have the fewest first; to one with a suspect nothing else.
+
+        The answer for a block may be lost with a worker that dies at the beginning of the next: which of two has killed
+        it would not be known.
+        """
         for outstanding in range(_OUTSTANDING):
             for member in self._members:
                 if member.step != "ready" or len(member.blocks) != outstanding:
                     continue
-                block = again.popleft() if again else listing.next(len(self._members))
+                if any(self._is_suspect(block) for _, block in member.blocks):
+                    continue
+                if not again:
+                    block = listing.next(len(self._members))
+                elif outstanding and self._is_suspect(again[0]):
+                    continue
+                else:
+                    block = again.popleft()
                 if not block:
                     return
                 call = member.handle.work.remote(block)
                 member.blocks.append((call, block))
                 self._calls[call] = member
+
+    def _is_suspect(self, block: list[T]) -> bool:
+        return len(block) == 1 and self._attempts[self._work.key(block[0])] > 0
 
     def _answered(self, call: Any, again: deque[list[T]]) -> Iterator[R]:
         member = self._calls.pop(call, None)
