@@ -117,6 +117,7 @@ def test_an_image_that_kills_its_worker_is_named(cluster: Cluster, tmp_path: Pat
     assert path == folder / "7.png"
     assert reason.startswith("3 workers have died while it was in progress")
     assert sorted(files(tmp_path / "out")) == [f"{number}.png" for number in range(1, 7)]
+    assert not list((tmp_path / "out").glob(".translatekit-unfinished*"))
 
 
 def test_two_inputs_of_one_output_are_told(cluster: Cluster, tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from translatekit_tools.scale.options import Workers
 BLOCK = 64
 """Items that a worker is given at a time: enough that a call costs nothing beside them, few enough to do again."""
 
+NAME_LENGTH = 12
+"""Letters and digits of a worker's name."""
+
 _OUTSTANDING = 2  # blocks a worker: one that is done, and one that is there when it is finished
 _LEAST = 4  # items in the blocks at the end of the listing, where each worker gets its share of what is left
 _AHEAD = 32  # blocks of the listing that wait for a worker, at most
@@ -263,7 +266,7 @@ class Pool(Generic[T, R]):
         if member.step == "looking":
             self._work.check(answer)
             member.step = "opening"
-            self._calls[member.handle.open.remote(self._opening, uuid.uuid4().hex[:12])] = member
+            self._calls[member.handle.open.remote(self._opening, uuid.uuid4().hex[:NAME_LENGTH])] = member
         elif member.step == "opening":
             member.step = "ready"
             self._failed_starts = 0

@@ -20,12 +20,13 @@ from translatekit_tools.bulk.options import Memory, RunOptions
 from translatekit_tools.bulk.places import Listing
 from translatekit_tools.bulk.summary import Progress, Result, Summary
 from translatekit_tools.bulk.task import ignore
+from translatekit_tools.bulk.unfinished import JOURNAL_NAME
 from translatekit_tools.bulk.work import Row, Worker
 from translatekit_tools.scale.cluster import connected
 from translatekit_tools.scale.nodes import demand_of, same_versions
 from translatekit_tools.scale.options import MOST_WORKERS, ScaleOptions
 from translatekit_tools.scale.parcel import Parcel
-from translatekit_tools.scale.pool import Pool, Work, killer
+from translatekit_tools.scale.pool import NAME_LENGTH, Pool, Work, killer
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def translate_on(
             while missing.refused:
                 _tell(missing.refused.popleft(), missing, summary, progress)
             _tell(row, missing, summary, progress)
+    _tidy(missing.listing.sink)
     summary.skipped += missing.done
     if not (missing.done or summary.translated or summary.failed or options.shard):
         raise DataError(
@@ -184,6 +186,13 @@ def _tell(row: Row, missing: _Missing, summary: Summary, progress: Progress | No
     summary.outputs.clear()  # there may be millions
     if progress is not None:
         progress(result)
+
+
+def _tidy(sink: Sink) -> None:
+    """Remove the journals of workers that have died: no other has their names, so that nobody reads them."""
+    if sink.path is not None:
+        for path in sink.path.glob(JOURNAL_NAME.replace(".jsonl", f"-{'[0-9a-f]' * NAME_LENGTH}.jsonl")):
+            path.unlink(missing_ok=True)
 
 
 def _places(inputs: Sequence[str | Path], out: str | Path | None) -> tuple[str, str]:
