@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from translatekit.errors import OptionError, StorageError, TrainingError, TranslatekitError
 from translatekit.requirements import require
@@ -184,7 +184,7 @@ def _train(request: dict[str, Any]) -> None:
         return
     if restarted and not {"--autoresume", "--resume"} & _flags(arguments):
         arguments.append("--autoresume")
-    with contextlib.redirect_stderr(_Told(board, "err")), contextlib.redirect_stdout(_Told(board, "out")):
+    with contextlib.redirect_stderr(_told(board, "err")), contextlib.redirect_stdout(_told(board, "out")):
         try:
             train.main(arguments, prog_name="translatekit train", standalone_mode=False)
         except ProcessError:
@@ -195,22 +195,31 @@ def _train(request: dict[str, Any]) -> None:
             os._exit(1)  # so that the others, which may wait for this one, end as well
 
 
-class _Told(io.TextIOBase):
+class _Told(io.RawIOBase):
     """A stream whose text goes to the board."""
 
     def __init__(self, board: Any, stream: str) -> None:
+        super().__init__()
         self._board, self._stream = board, stream
 
-    def write(self, text: str) -> int:
-        """Send it.
+    def writable(self) -> bool:
+        """It is."""
+        return True
 
-        Raises:
-            TypeError: these are bytes, by which click tells binary streams.
-        """
-        if not isinstance(text, str):
-            raise TypeError(f"a text is wanted, got {type(text).__name__}")
-        self._board.say.remote(self._stream, text)
-        return len(text)
+    def write(self, data: Any) -> int:
+        """Send it."""
+        content = bytes(data)
+        self._board.say.remote(self._stream, content.decode(errors="surrogateescape"))
+        return len(content)
+
+
+def _told(board: Any, stream: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        cast("BinaryIO", _Told(board, stream)),
+        encoding="utf-8",
+        errors="surrogateescape",
+        write_through=True,
+    )
 
 
 def _flags(arguments: Sequence[str]) -> set[str]:
