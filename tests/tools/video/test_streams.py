@@ -26,7 +26,7 @@ from translatekit_tools.bulk.tracks import moved_timecode
 from translatekit_tools.cli.run import run as run_command
 
 import translatekit
-from translatekit.errors import DataError, OptionError
+from translatekit.errors import DataError, OptionError, StorageError
 
 from .conftest import Identity, Listener, make_video
 from .test_round_trip import facts, write_deep
@@ -268,8 +268,10 @@ def test_a_video_over_http(tmp_path: Path, server: str, data_dir: Path) -> None:
     assert "check the address" in failure[1]
     assert "404" in failure[1]
     assert "secret" not in str(failure)
-    with pytest.raises(OptionError, match="is an image, and only videos are read"):
-        translatekit.translate(f"{server}/a.png", Identity(), out)
+    Image.new("RGB", (32, 24)).save(tmp_path / "served" / "a.png")
+    assert translatekit.translate(f"{server}/a.png", Identity(), out).outputs == [out / "a.png"]
+    with pytest.raises(StorageError, match=r"there is no .*/b\.png: check the address"):
+        translatekit.translate(f"{server}/b.png", Identity(), out)
     with pytest.raises(DataError, match="only http and https are"):
         translatekit.translate("rtmp://127.0.0.1/x", Identity(), out)
 

@@ -10,10 +10,14 @@ from pathlib import Path
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import image_suffixes, is_image
 from translatekit.storage import Item, Sink, Source, is_uri, open_sink, open_source
+from translatekit_tools.bulk.addresses import STANDARD
 from translatekit_tools.bulk.find import NO_IMAGES, Job, Stored, mirror, output_suffix, suffix_as_written
 from translatekit_tools.bulk.kinds import ANIMATION_SUFFIXES, VIDEO_SUFFIXES, is_animation, is_slice
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, manifest_name
 from translatekit_tools.bulk.options import RunOptions
+
+_STREAMS = ("rtmp://", "rtmps://", "rtsp://", "rtp://", "udp://", "tcp://", "srt://", "mms://", "ftp://")
+"""Addresses of videos as they are sent, of which nothing is an object."""
 
 _ARCHIVES = frozenset({".zip", ".tar"})
 
@@ -23,6 +27,8 @@ def are_places(inputs: Sequence[str | Path], out: str | Path | None) -> bool:
 
     A video at a web address is a stream, and none.
     """
+    if STANDARD in (*inputs, out):
+        return False
     texts = [*map(str, inputs), *([] if out is None else [str(out)])]
     return any(map(_is_place, texts))
 
@@ -30,6 +36,8 @@ def are_places(inputs: Sequence[str | Path], out: str | Path | None) -> bool:
 def _is_place(text: str) -> bool:
     if not is_uri(text):
         return Path(text).suffix.lower() in _ARCHIVES and Path(text).expanduser().is_file()
+    if text.lower().startswith(_STREAMS):
+        return False
     return not text.lower().startswith(("http://", "https://")) or is_image(text.partition("?")[0])
 
 
