@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from translatekit_pix2pix.method import Pix2Pix
 
 from tests.fakes import run_python
 from tests.training.conftest import TINY, draw_pairs
@@ -340,6 +341,24 @@ def test_a_device_by_its_number_that_is_not_there_is_refused(pairs: Path, tmp_pa
     with pytest.raises(OptionError, match="these devices cannot be used"):
         train("pix2pix", pairs, output=str(tmp_path / "run"), devices="0,", **{**TINY, "accelerator": "cpu"})
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("steps_before", [0, 1])
+def test_a_run_that_memory_is_too_small_for_leaves_a_folder_only_after_its_first_step(
+    steps_before: int, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, done = Pix2Pix.step, []
+
+    def step_until_memory_is_full(method: Pix2Pix, batch: Any) -> Any:
+        if len(done) == steps_before:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        done.append(batch)
+        return step(method, batch)
+
+    monkeypatch.setattr(Pix2Pix, "step", step_until_memory_is_full)
+    with pytest.raises(TrainingError, match=r"memory of the device is too small.*2\.00 GiB.*--batch-size"):
+        train("pix2pix", pairs, output=str(tmp_path / "run"), max_steps=2, **TINY)
+    assert (tmp_path / "run").exists() == (steps_before > 0)
 
 
 def test_a_folder_left_by_a_run_killed_before_its_configuration_was_whole_is_free(

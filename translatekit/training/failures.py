@@ -56,7 +56,10 @@ def explaining_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def removing_if_refused(training: Training) -> Iterator[None]:
-    """Make the run's folder, and take it away again if the training is refused before a step is done."""
+    """Make the run's folder, and take it away again if the training is refused before a step is done.
+
+    So is one for which the device's memory is too small: it starts anew with other options, never by ``--resume``.
+    """
     if not training.fabric.is_global_zero:
         yield
         return
@@ -72,7 +75,7 @@ def removing_if_refused(training: Training) -> Iterator[None]:
     write_atomically(folder / "config.toml", training.config.to_toml().encode())
     try:
         yield
-    except (TranslatekitError, KeyboardInterrupt):
+    except (TranslatekitError, torch.OutOfMemoryError, KeyboardInterrupt):
         if training.progress.step == 0:
             for name in ("config.toml", "metrics.jsonl", "index.html", "events.out.tfevents.*"):
                 for path in folder.glob(name):
