@@ -129,7 +129,16 @@ def test_a_store_that_takes_nothing_ends_the_training_and_nothing_is_lost(
     assert max(name for name in names(address) if name.endswith(".pt")) < "checkpoints/step-00000008"
     newest = load_checkpoint(working_folder(address) / "checkpoints")["progress"]["step"]
     assert newest >= 8
+    sink = open_sink(address)
+    kept = {item.name: sink.read(item.name) for item in list(sink.list())}
+    for name in kept:
+        sink.delete(name)
+    with pytest.raises(TrainingError, match=rf"an earlier run could not be kept at {address} and lies in"):
+        train("pix2pix", pairs, output=address, **SHORT)
+    for name, content in kept.items():
+        sink.commit(name, content)
     assert_equal(train(resume=address), whole)
+    assert not (working_folder(address) / "unsent").exists()
     assert "checkpoints/step-00000016.json" in names(address)
 
 

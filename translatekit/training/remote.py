@@ -33,6 +33,7 @@ from translatekit.storage import (
 )
 
 _IDENTITY = "run.json"  # tells one run from another that had the same address
+_UNSENT = "unsent"  # lies in the local copy while the store lacks what the training ended with
 _CHECKPOINTS = "checkpoints"
 _LOGS = (".jsonl", ".html", ".toml", ".json")
 _PAUSE = 30.0  # seconds between two attempts to write what the store did not take
@@ -95,7 +96,12 @@ class RemoteRun(Keeper):
         self._written: dict[str, tuple[int, int]] = {}
 
     def start(self) -> None:
-        """Leave nothing of an earlier run that had this address, and tell this one from it."""
+        """Leave nothing of an earlier run that had this address, and tell this one from it.
+
+        Raises:
+            TrainingError: the store could not take all of the earlier run, which lies here.
+        """
+        self._check_sent()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self._folder / _IDENTITY, json.dumps({"run": uuid.uuid4().hex}).encode())
@@ -109,6 +115,7 @@ class RemoteRun(Keeper):
         there = self._sink.read(_IDENTITY) if self._sink.stat(_IDENTITY) is not None else b""
         with suppress(FileNotFoundError):
             if (self._folder / _IDENTITY).read_bytes() != there:
+                self._check_sent()
                 shutil.rmtree(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         here = max(
@@ -146,6 +153,7 @@ class RemoteRun(Keeper):
         try:
             self._work.result()
         except StorageError as error:
+            (self._folder / _UNSENT).touch()
             raise TrainingError(
                 f"the run could not be kept at {self.place} ({error}); what is not there lies in {self._folder}: "
                 f"go on from it, on this machine, with translatekit train --resume {quote(self.place)}"
@@ -153,6 +161,13 @@ class RemoteRun(Keeper):
         finally:
             self._work = None
             self._now.clear()
+
+    def _check_sent(self) -> None:
+        if (self._folder / _UNSENT).exists():
+            raise TrainingError(
+                f"an earlier run could not be kept at {self.place} and lies in {self._folder}: "
+                "copy that folder elsewhere or remove it, and start again"
+            )
 
     def saved(self) -> None:
         """Write all that is new: the checkpoint last, and behind it what makes it count.
@@ -211,6 +226,7 @@ class RemoteRun(Keeper):
                     self._written[name] = stamp
         if checkpoint:
             self._write_checkpoint()
+            (self._folder / _UNSENT).unlink(missing_ok=True)
 
     def _write_checkpoint(self) -> None:
         path = max((self._folder / _CHECKPOINTS).glob("step-*.pt"))
@@ -232,7 +248,11 @@ class RemoteRun(Keeper):
     def _files(self) -> Iterator[Path]:
         for path in sorted(self._folder.rglob("*")):
             inside = path.relative_to(self._folder)
-            if path.is_file() and inside.parts[0] != _CHECKPOINTS and not path.match(TEMPORARY):
+            if (
+                path.is_file()
+                and inside.parts[0] not in (_CHECKPOINTS, _UNSENT)
+                and not path.match(TEMPORARY)
+            ):
                 yield path
 
     def _complete(self) -> list[int]:
