@@ -1,17 +1,17 @@
-"""Everything that needs a CUDA GPU, checked and measured in one go: under ten minutes, whatever is installed.
+"""Everything that needs a CUDA GPU, checked and measured in one go: twenty minutes, whatever is installed.
 
-    python benchmarks/gpu.py --prepare work/                      # anywhere with torch and onnx: models and graphs
-    python benchmarks/gpu.py --work work/ --json FILE             # on the GPU's machine
-    python benchmarks/gpu.py --work work/ --tensorrt-python /opt/trt/bin/trt-python --tensorrt-path site/ --json FILE
+    python benchmarks/gpu.py --prepare work/            # anywhere with torch and onnx: models and graphs
+    python benchmarks/gpu.py --work work/ --json FILE   # on the GPU's machine, with nothing else on it
 
 Each part runs in a process of its own and writes down every figure as soon as it has it, so that a part that is
 missing, fails or runs out of time costs nothing but itself; the result says which did and why. Parts: the limits of
-the card as torch reaches them, torch eager and compiled, ONNX Runtime, TensorRT (and again with pycuda in place of
-cuda-bindings), TensorRT-RTX, from files to files, training steps, and what of a step waits for its images.
-Networks: the U-Net and the ResNet of 9 blocks at the papers' width of 64, 256x256 pixels.
+the card as torch reaches them, TensorRT, a tiny network first (and again with pycuda in place of cuda-bindings), torch
+eager and compiled, ONNX Runtime, TensorRT-RTX, from files to files, training steps, and what of a step waits for its
+images. Networks: the U-Net and the ResNet of 9 blocks at the papers' width of 64, 256x256 pixels.
 TensorRT-RTX builds without a GPU, and that half of its part is measured anywhere.
 
-``alone`` is images a second from arrays to arrays, uploads and downloads included; ``device`` leaves those out;
+``alone`` is images a second from arrays to arrays, three batches in flight, uploads and downloads included, and
+``one_at_a_time`` without the others in flight; ``device`` leaves uploads and downloads out;
 ``gpu_busy`` is the share of the time from files to files that eager torch's device alone would need; ``times_torch``
 is the first as a multiple of eager torch's at the same precision and batch; ``psnr`` is against the network in
 float32 on the CPU.
@@ -38,31 +38,35 @@ from machine import describe
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 256
 NETWORKS: dict[str, dict[str, Any]] = {"unet": {"width": 64}, "resnet": {"width": 64, "blocks": 9}}
+TINY = "tiny"  # whether TensorRT works at all is known after its build, which is the shortest
+MODELS = {
+    TINY: ("unet", {"depth": 6, "width": 8}),
+    **{name: (name, given) for name, given in NETWORKS.items()},
+}
 PRECISIONS = ("fp16", "bf16", "fp32")
 BATCHES = (1, 4, 16, 64)
 PROFILE = "1,16,64"
 FILES = 2000
-PARTS = {  # seconds each may take; the sum stays under ten minutes
+PARTS = {  # seconds each may take
     "limits": 25,
-    "torch": 60,
-    "files": 80,
-    "training": 60,
-    "feed": 50,
-    "tensorrt": 140,
+    "tensorrt": 360,
     "tensorrt-pycuda": 20,
     "engine-files": 40,
+    "torch": 80,
+    "files": 120,
+    "training": 180,
+    "feed": 80,
     "tensorrt-rtx": 60,
-    "onnxruntime": 15,
-    "compiled": 40,
+    "onnxruntime": 30,
+    "compiled": 90,
 }
-OF_TENSORRT = ("tensorrt", "tensorrt-pycuda", "engine-files")
 Write = Callable[..., None]
 
 
 # What is prepared where there is no GPU
 
 
-def prepare(work: Path, graphs: bool = True) -> None:
+def prepare(work: Path) -> None:
     """Models with random weights, what they give in float32 on the CPU, and their graphs."""
     import numpy as np
     import torch
@@ -73,12 +77,12 @@ def prepare(work: Path, graphs: bool = True) -> None:
     from translatekit.networks.factory import make_generator
 
     work.mkdir(parents=True, exist_ok=True)
-    for name, options in NETWORKS.items():
+    for name, (generator, options) in MODELS.items():
         torch.manual_seed(0)
-        network = make_generator(name, options, in_channels=3, out_channels=3)
+        network = make_generator(generator, options, in_channels=3, out_channels=3)
         info = ModelInfo(
             method="benchmark",
-            generator=name,
+            generator=generator,
             generator_options=network.arguments,  # type: ignore[arg-type]
             size_multiple=network.size_multiple,  # type: ignore[arg-type]
             size=SIZE,
@@ -88,7 +92,7 @@ def prepare(work: Path, graphs: bool = True) -> None:
         facts = {**count_work(network), "info": info.to_json()}
         (work / f"{name}.json").write_text(json.dumps(facts))
         np.save(work / f"{name}.reference.npy", load(work / f"{name}.safetensors", "cpu")(random_images(4)))
-    for name in NETWORKS if graphs else ():  # last, as torch's parts need none
+    for name in MODELS:  # last, as torch's parts need none
         export_graphs(name, work)
 
 
@@ -298,11 +302,14 @@ def tensorrt_rtx_part(work: Path, write: Write) -> None:
 def engines_part(flavour: Any, gpu: Any, work: Path, write: Write) -> None:
     from translatekit_tools.backends.tensorrt.flavour import use
 
+    if gpu is not None:
+        write(gpu=gpu.name, compute_capability=gpu.compute_capability, driver=gpu.driver)
     version = use(flavour)
     timings = b""
     for precision in PRECISIONS if gpu is not None else PRECISIONS[:1]:
-        for name in NETWORKS:
+        for name in MODELS:
             row = {"network": name, "precision": precision, flavour.name: version}
+            write(**row, begun="build")
             try:
                 path, timings = build_engine(
                     name, precision, flavour, gpu, timings, work, partial(write, **row)
@@ -416,18 +423,13 @@ def rate_in_flight(translator: Any, batch: int) -> float:
 
 def files_part(work: Path, write: Write) -> None:
     """From JPEGs to JPEGs, with torch."""
-    models = sorted(work.glob("*.safetensors"))
+    models = [work / f"{name}.safetensors" for name in NETWORKS]
+    time_files(models, "cuda", ("fp16", "fp32"), write)
     variants: dict[str, dict[str, Any]] = {
-        "": {},
+        "CUDA graph": {"wrap": Graphed, "batch_size": 16},
         "one at a time": {"wrap": OneAtATime},
         "batches of 32": {"batch_size": 32},
-        "switch interval 0.5 ms": {"switch_interval": 0.0005},
-        "files in memory": {"memory": True},
     }
-    time_files(models, "cuda", ("fp16",), write, variants)
-    time_files(models, "cuda", ("fp32",), write)
-    graphed = {"wrap": Graphed, "batch_size": 16}
-    variants = {"CUDA graph": graphed, "CUDA graph, files in memory": {**graphed, "memory": True}}
     time_files(models, "cuda", ("fp16",), write, variants)
 
 
@@ -446,8 +448,7 @@ def time_files(
     """Models from JPEGs to JPEGs, loaded and warm; loading, and the first batches, are figures of their own.
 
     Args:
-        variants: what is done otherwise, by name: ``wrap`` for the translator, the interpreter's ``switch_interval``
-            in seconds, ``memory`` for files in memory, and options of `translatekit.translate`.
+        variants: what is done otherwise, by name: ``wrap`` for the translator, and options of `translatekit.translate`.
     """
     import numpy as np
     from PIL import Image
@@ -455,17 +456,14 @@ def time_files(
 
     import translatekit
 
-    with contextlib.ExitStack() as stack:
-        shared = Path("/dev/shm")
-        places = [None, shared if shared.is_dir() else None]
-        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(dir=place))) for place in places]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         coarse = np.random.default_rng(0).integers(0, 256, (FILES, 16, 16, 3), np.uint8)
-        for folder in folders:
-            for kind, count in (("in", FILES), ("first", 100)):
-                (folder / kind).mkdir()
-                for index, pixels in enumerate(coarse[:count]):
-                    target = folder / kind / f"{index:05}.jpg"
-                    Image.fromarray(pixels).resize((SIZE, SIZE)).save(target, quality=95)
+        for kind, count in (("in", FILES), ("first", 100)):
+            (folder / kind).mkdir()
+            for index, pixels in enumerate(coarse[:count]):
+                target = folder / kind / f"{index:05}.jpg"
+                Image.fromarray(pixels).resize((SIZE, SIZE)).save(target, quality=95)
         for model in models:
             for precision in precisions:
                 name, built, *_ = f"{model.stem}.".split(".")
@@ -475,11 +473,8 @@ def time_files(
                 write(**row, load_seconds=time.perf_counter() - started)
                 for variant, given in (variants or {"": {}}).items():
                     options = dict(given)
-                    folder = folders[options.pop("memory", False)]
-                    kept = sys.getswitchinterval()
-                    sys.setswitchinterval(options.pop("switch_interval", kept))
-                    seconds = {}
                     wrap = options.pop("wrap", lambda same: same)
+                    seconds = {}
                     try:
                         translator = wrap(loaded)
                         for kind in ("first", "in"):
@@ -500,8 +495,6 @@ def time_files(
                         )
                     except Exception as error:
                         write(**row, variant=variant, problem=f"{type(error).__name__}: {error}")
-                    finally:
-                        sys.setswitchinterval(kept)
 
 
 class OneAtATime:
@@ -665,37 +658,15 @@ def run_part(part: str, work: Path) -> None:
 # What brings them together
 
 
-@contextlib.contextmanager
-def alone_on_the_gpu(lock: Path | None) -> Iterator[None]:
-    """Wait until nobody else measures who holds the same lock."""
-    if lock is None:
-        yield
-        return
-    import fcntl
-
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-    time.sleep(0.5)  # whoever waits comes first
-
-
-def measure(
-    work: Path, parts: list[str], other: tuple[str | None, str | None], seconds: float, lock: Path | None
-) -> dict[str, Any]:
-    """Run the parts one after another, and gather what they wrote.
-
-    Args:
-        other: the Python for what needs the full TensorRT, and the folder of its further packages.
-    """
+def measure(work: Path, parts: list[str], seconds: float) -> dict[str, Any]:
+    """Run the parts one after another, and gather what they wrote."""
     deadline = time.monotonic() + seconds
     results: dict[str, Any] = {"machine": describe_machine(), "parts": {}}
     for part in parts:
         (work / f"{part}.jsonl").unlink(missing_ok=True)
-        left = min(PARTS[part], deadline - time.monotonic())
-        with alone_on_the_gpu(lock):
-            started = time.monotonic()
-            python, path = other if part in OF_TENSORRT else (None, None)
-            problem = "there was no time left" if left < 5 else run_child(part, work, python, path, left)
+        started = time.monotonic()
+        left = min(PARTS[part], deadline - started)
+        problem = "there was no time left" if left < 5 else run_child(part, work, left)
         rows = list(read_rows(work / f"{part}.jsonl"))
         took = round(time.monotonic() - started, 1)
         results["parts"][part] = {"seconds": took, "problem": problem, "rows": rows}
@@ -707,19 +678,16 @@ def measure(
     return results
 
 
-def run_child(part: str, work: Path, python: str | None, path: str | None, seconds: float) -> str | None:
+def run_child(part: str, work: Path, seconds: float) -> str | None:
     """Run a part in a process of its own; returns what went wrong, or None."""
-    command = [python or sys.executable, str(Path(__file__).resolve()), "--part", part, "--work", str(work)]
-    own = path if python else os.environ.get("PYTHONPATH")  # another Python cannot use this one's packages
-    places = [str(ROOT), str(ROOT / "plugins"), str(ROOT / "tools"), own]
+    command = [sys.executable, str(Path(__file__).resolve()), "--part", part, "--work", str(work)]
+    places = [str(ROOT), str(ROOT / "plugins"), str(ROOT / "tools"), os.environ.get("PYTHONPATH")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     with tempfile.TemporaryFile("w+") as said:
         try:
             done = subprocess.run(command, stdout=said, stderr=said, timeout=seconds, env=environment)
         except subprocess.TimeoutExpired:
             return f"it was stopped after {seconds:.0f} s"
-        except OSError as error:
-            return f"{command[0]} cannot be run: {error.strerror}"
         if done.returncode == 0:
             return None
         said.seek(0)
@@ -802,28 +770,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--prepare", type=Path, metavar="DIR", help="write models and graphs there, and stop")
-    parser.add_argument(
-        "--no-graphs", action="store_true", help="prepare what torch's parts need, and no more"
-    )
     parser.add_argument("--work", type=Path, default=Path("work"), help="the folder that --prepare wrote")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="some of the parts")
-    parser.add_argument("--tensorrt-python", help="another Python, which has the full TensorRT")
-    parser.add_argument("--tensorrt-path", metavar="DIR", help="further packages for that Python")
-    parser.add_argument(
-        "--lock", type=Path, help="a file; of several runs with one, only one measures at a time"
-    )
-    parser.add_argument("--minutes", type=float, default=9.5, help="for all parts together")
+    parser.add_argument("--minutes", type=float, default=20, help="for all parts together")
     parser.add_argument("--json", type=Path, help="write the results there too")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.prepare:
-        prepare(options.prepare, graphs=not options.no_graphs)
+        prepare(options.prepare)
     elif options.part:
         run_part(options.part, options.work)
     else:
         options.work.mkdir(parents=True, exist_ok=True)
-        other = options.tensorrt_python, options.tensorrt_path
-        results = measure(options.work, options.only, other, options.minutes * 60, options.lock)
+        results = measure(options.work, options.only, options.minutes * 60)
         text = json.dumps(results, indent=1)
         if options.json:
             options.json.write_text(text + "\n")
