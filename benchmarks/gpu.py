@@ -296,7 +296,7 @@ def tensorrt_rtx_part(work: Path, write: Write) -> None:
     engines_part(RTX, gpu, work, write)
     if problem is not None:
         raise problem
-    time_files(sorted(work.glob("*.tensorrt-rtx.engine")), "auto", (None,), write)
+    time_files(engines(work, "*.tensorrt-rtx.engine"), "auto", (None,), write)
 
 
 def engines_part(flavour: Any, gpu: Any, work: Path, write: Write) -> None:
@@ -386,9 +386,17 @@ def time_engine(path: Path, name: str, work: Path, write: Write) -> None:
 def pycuda_part(work: Path, write: Write) -> None:
     """The engines of the full TensorRT once more, with pycuda in place of cuda-bindings."""
     sys.modules["cuda.bindings"] = None  # type: ignore[assignment]  # as if it were not installed
-    for path in sorted(work.glob("*.fp16.tensorrt.engine")):
+    for path in engines(work, "*.fp16.tensorrt.engine"):
         name, precision, *_ = path.name.split(".")
         time_engine(path, name, work, partial(write, network=name, precision=precision))
+
+
+def engines(work: Path, pattern: str) -> list[Path]:
+    """The engines that an earlier part has built."""
+    found = sorted(work.glob(pattern))
+    if not found:
+        raise RuntimeError("no engine was built")
+    return found
 
 
 def works_beside_torch(translator: Any) -> bool | None:
@@ -435,7 +443,7 @@ def files_part(work: Path, write: Write) -> None:
 
 def engine_files_part(work: Path, write: Write) -> None:
     """From JPEGs to JPEGs, with the engines that the full TensorRT built."""
-    time_files(sorted(work.glob("*.tensorrt.engine")), "auto", (None,), write)
+    time_files(engines(work, "*.tensorrt.engine"), "auto", (None,), write)
 
 
 def time_files(
