@@ -72,6 +72,9 @@ def test_all_parts_are_summed_up_and_what_failed_or_is_missing_is_named(tmp_path
     assert (result.returncode, result.stdout) == (1, f"missing {tmp_path / 'in/03.png'}\n")
     assert run(*common, "--shard", "1/2").returncode == run(*common, "--shard", "2/2").returncode == 0
     assert run(*common, "--collect").returncode == 0
+    result = run(*common, "--collect", "--shard", "1/2")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "Error: --collect sums up all parts: leave out --shard 1/2\n"
     lines = [
         json.loads(line)
         for path in (tmp_path / "out").glob(".translatekit-manifest-00?-of-002.jsonl")

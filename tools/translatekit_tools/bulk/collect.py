@@ -66,7 +66,9 @@ def collect(
     """
     if options.frames is not None:
         raise OptionError("--collect looks for translated files, and --frames writes folders: leave it out")
-    options = replace(options, shard=None, dry_run=True, force=False)
+    if options.shard is not None:
+        raise OptionError(f"--collect sums up all parts: leave out --shard {options.shard}")
+    options = replace(options, dry_run=True, force=False)
     session = Session(options, find_model(model, options.direction, best=options.best), None, ignore)
     collected = Collected()
     for number, job in enumerate(_jobs(inputs, out, options)):

@@ -148,8 +148,9 @@ class RunOptions:
 
     shard: Shard | None = option(
         None,
-        "Translate only this part, told by the names: one of 16 hosts each, which need know nothing of each other.",
-        "Output",
+        "Translate one of N parts, such as 3/16 on the third of 16 hosts. Which part an image is of follows from its "
+        "name, so that the hosts need know nothing of each other.",
+        "Shards",
         metavar="I/N",
     )
 

@@ -55,7 +55,7 @@ _SECONDS_BETWEEN_LINES = 5.0
     "collects",
     is_flag=True,
     help="Translate nothing: sum up what all parts of --shard have done, and name what failed or is missing.",
-    panel="Output",
+    panel="Shards",
 )
 def run(
     inputs: tuple[str, ...],
@@ -67,9 +67,9 @@ def run(
 ) -> None:
     """Translate images and videos with a trained model.
 
-    INPUT is a file, a folder (taken recursively and mirrored under OUT) or a quoted glob; - for an image or a
-    video from standard input; or a video: a URL, or numbered images (frames/%06d.png). -o - writes to standard
-    output. Without -o, a folder's outputs go to FOLDER-translated and a file's to NAME-translated beside it.
+    INPUT is a file, a folder (taken recursively and mirrored under OUT), the address of one, such as
+    s3://bucket/photos, or a quoted glob; - for an image or a video from standard input; or a video: a URL, or
+    numbered images (frames/%06d.png). -o - writes to standard output. Without -o, a folder's outputs go to FOLDER-translated and a file's to NAME-translated beside it.
     Originals are never
     overwritten. A rerun skips what is done, so a run that was stopped goes on when the same command is given
     again. Ctrl-C, SIGTERM and SIGHUP stop it after what is being translated; a second one ends it at once.
