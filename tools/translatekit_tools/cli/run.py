@@ -69,10 +69,10 @@ def run(
 
     INPUT is a file, a folder (taken recursively and mirrored under OUT), the address of one, such as
     s3://bucket/photos, or a quoted glob; - for an image or a video from standard input; or a video: a URL, or
-    numbered images (frames/%06d.png). -o - writes to standard output. Without -o, a folder's outputs go to FOLDER-translated and a file's to NAME-translated beside it.
-    Originals are never
-    overwritten. A rerun skips what is done, so a run that was stopped goes on when the same command is given
-    again. Ctrl-C, SIGTERM and SIGHUP stop it after what is being translated; a second one ends it at once.
+    numbered images (frames/%06d.png). -o - writes to standard output. Without -o, a folder's outputs go to
+    FOLDER-translated and a file's to NAME-translated beside it. Originals are never overwritten. A rerun skips
+    what is done, so a run that was stopped goes on when the same command is given again. Ctrl-C, SIGTERM and
+    SIGHUP stop it after what is being translated; a second one ends it at once.
 
     The written files' names are printed to stdout, everything else to stderr. The exit status is 1 if any
     file failed, and 130, 143 or 129 if it was stopped.
