@@ -37,7 +37,7 @@ class Shard:
     @staticmethod
     def words() -> str:
         """What can be parsed, in words."""
-        return "a part such as 3/16, the first of which is 1/16"
+        return "a part N/COUNT with N from 1 to COUNT, such as 3/16"
 
     def __str__(self) -> str:
         """As `parse` takes it."""
