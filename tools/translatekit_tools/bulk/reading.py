@@ -29,8 +29,9 @@ def look(session: Session, job: Job) -> bool:
     if job.target is None:
         if options.force or options.verify:
             return False
-        job.state = manifest.output_state(job.output_name)
-        return manifest.is_current(job.output_name, job.stamp, job.state, session.made_with)
+        name = job.output_name
+        job.state = manifest.output_state(name)
+        return manifest.is_current(name, job.stamp, job.state, session.made_with)
     job.state = manifest.output_state(job.target.name)
     manifest.settle(job.target.name)
     if options.force or options.verify:
