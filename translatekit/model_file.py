@@ -260,3 +260,12 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
         if best
         else f"{path} has no generator {direction}: it has {known}"
     )
+
+
+def name_of(path: Path) -> str:
+    """What people call a model: its run's folder, or the file.
+
+    Args:
+        path: of a model file, as `find_model` gives it.
+    """
+    return path.resolve().parent.name if (path.parent / "config.toml").is_file() else path.stem

@@ -125,6 +125,12 @@ def register_commands() -> Iterable[CommandSpec]:
         requires=of_extra("paint", "starlette", "uvicorn", "python_multipart"),
     )
     yield CommandSpec(
+        name="publish",
+        target="translatekit_tools.cli.publish:publish",
+        summary="a model as a page that runs in any browser, or as a folder for a hub or a server",
+        api="translatekit_tools.publish:publish",
+    )
+    yield CommandSpec(
         name="watch",
         target="translatekit_tools.cli.watch:watch",
         summary="follow runs in a page: curves, samples, and what is wrong with them",

@@ -37,6 +37,7 @@ from translatekit.errors import DataError, OptionError, PluginError, Translateki
 from translatekit.image_spec import ImageSpec
 from translatekit.images import Image, encode_image, fit_image, image_of, read_image, read_levels, read_size
 from translatekit.images.preview import class_colours, preview
+from translatekit.model_file import name_of
 from translatekit_tools.bulk.model import open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher, Translated
@@ -460,7 +461,7 @@ def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limi
     batcher = Batcher(lambda: open_model(file, run_options), options.batch_size)
     info = batcher.predictor.info
     palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
-    description = describe(batcher, _name(file), palette, options.mode, limits)
+    description = describe(batcher, name_of(file), palette, options.mode, limits)
     return LoadedModel(
         batcher=batcher, description=description, examples=Examples(info, RunConfig.of_model(file))
     )
@@ -593,11 +594,6 @@ def _page_file(name: str) -> Callable[[Request], Any]:
         return Response(content, headers={"content-type": PAGE_FILES[name], "cache-control": "no-cache"})
 
     return page_file
-
-
-def _name(file: Path) -> str:
-    """What a person calls the model: the run's folder, or the file."""
-    return file.resolve().parent.name if (file.parent / "config.toml").is_file() else file.stem
 
 
 # --- addresses --------------------------------------------------------------------------------------------------
