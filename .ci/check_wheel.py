@@ -23,6 +23,7 @@ PACKAGES = {
     "translatekit",
     "translatekit_pix2pix",
     "translatekit_cyclegan",
+    "translatekit_cut",
     "translatekit_cgan",
     "translatekit_tools",
 }

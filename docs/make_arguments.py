@@ -26,6 +26,7 @@ They are for type checkers and editors; what each means, its default and its ran
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 '''
 
@@ -37,6 +38,9 @@ CLASSES = {
 }
 _PARSED = {"Shard": "str", "Size": "int | str | tuple[int, int]", "Memory": "float | str"}
 """What the API takes for fields that are parsed."""
+
+_PLACES = {"output"}
+"""Fields of text that a path may be given for."""
 
 _LINE = 110
 
@@ -54,6 +58,8 @@ def render() -> str:
 
 def _line(name: str, hint: Any) -> str:
     line = f"    {name}: {_text(hint)}"
+    if name in _PLACES:
+        line = line.replace("str", "str | Path")
     if len(line) <= _LINE:
         return line
     values, _, rest = _text(hint).removeprefix("Literal[").partition("]")

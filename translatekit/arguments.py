@@ -6,6 +6,7 @@ They are for type checkers and editors; what each means, its default and its ran
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 
@@ -45,7 +46,7 @@ class TrainArguments(TypedDict, total=False):
     features: str | None
     seed: int
     max_steps: int | None
-    output: str | None
+    output: str | Path | None
     log_every: int
     sample_every: int | None
     checkpoint_every: int | None

@@ -352,7 +352,9 @@ class RunConfig:
         given = dict(given or {})
         method, data = given.pop("method", method), given.pop("data", data)
         name = {**saved, **given}.get("dataset")
-        if name not in (None, "none") and not _has_two_sides(registry("dataset").get(str(name))):
+        if name not in (None, "none") and not _has_direction(
+            registry("method").get(method), registry("dataset").get(str(name))
+        ):
             saved.pop("direction", None)  # which older versions took and ignored
         return cls.resolve(method, data, {**saved, **given})
 
@@ -439,7 +441,9 @@ def holds_run(place: str | Path) -> bool:
     return (Path(place).expanduser() / "config.toml").is_file()
 
 
-def _has_two_sides(dataset: DatasetSpec) -> bool:
+def _has_direction(method: MethodSpec, dataset: DatasetSpec) -> bool:
+    if dataset.provides == "unpaired":
+        return method.directed
     return dataset.provides == "paired" and dataset.directed
 
 
@@ -461,10 +465,10 @@ def _check_data(method: MethodSpec, options: TrainOptions, data: str | Path | No
     """
     dataset = registry("dataset").get(str(options.dataset))
     dataset.check_folder(data)
-    if options.direction == "BtoA" and not _has_two_sides(dataset):
+    if options.direction == "BtoA" and not _has_direction(method, dataset):
         if dataset.provides == "unpaired":
             raise OptionError(
-                f"{method.name} learns from unpaired images, which have no direction: leave out --direction BtoA, and "
+                f"{method.name} learns both ways at once: leave out --direction BtoA, and "
                 "pass it to run for the way back, or swap the two folders"
             )
         raise OptionError(f"dataset {dataset.name!r} has one direction only: leave out --direction BtoA")

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import inspect
 import math
+import os
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
@@ -387,9 +388,9 @@ def _convert(value: Any, annotation: Any) -> Any:
             raise ValueError
         return number
     if annotation is str:
-        if not isinstance(value, str):
+        if not isinstance(value, str | os.PathLike):  # a place may be a path or an address
             raise ValueError
-        return value
+        return os.fspath(value)
     if annotation is Path:
         if not isinstance(value, str | Path) or not str(value):
             raise ValueError

@@ -160,6 +160,7 @@ class MethodSpec(Spec):
         options: ``"package.module:Dataclass"`` with the method's own options. Its module must not import
             torch, because ``translatekit train METHOD --help`` is generated from it.
         data: what it trains on.
+        directed: whether it learns one way only from unpaired images, which ``--direction`` then chooses.
         generator, dataset: the names it uses when the user names none.
         discriminator: likewise; None for a method that has none, which offers no options of one.
         defaults: values of `translatekit.config.TrainOptions` that this method starts from instead of the
@@ -170,6 +171,7 @@ class MethodSpec(Spec):
     kind_requires: ClassVar[tuple[str, ...]] = NETWORKS
     options: str
     data: DataKind
+    directed: bool = False
     generator: str
     dataset: str
     discriminator: str | None = None

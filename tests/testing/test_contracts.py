@@ -32,6 +32,15 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
         "discriminator_options": {"width": 4},
         "size": 64,
     },
+    **{
+        ("method", name): {
+            "options": {"patches": 16},
+            "generator_options": {"width": 2, "blocks": 6},
+            "discriminator_options": {"width": 4},
+            "size": 64,
+        }
+        for name in ("cut", "fastcut")
+    },
 }
 
 EVERYTHING = [

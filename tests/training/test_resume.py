@@ -33,7 +33,7 @@ SHORT = {**TINY, "epochs": 2, "epochs_decay": 0, "log_every": 5}
         ("pix2pix", {"batch_size": 9}, "pass --batch-size 8"),
         ("pix2pix", {"dataset": "demo"}, "dataset 'demo' reads no folder, and .* would be ignored"),
         ("pix2pix", {"dataset": "colorization", "direction": "BtoA"}, "one direction only"),
-        ("cyclegan", {"direction": "BtoA"}, "cyclegan learns from unpaired images, which have no direction"),
+        ("cyclegan", {"direction": "BtoA"}, "cyclegan learns both ways at once"),
         ("pix2pix", {"strategy": "fsdp"}, "strategy"),
     ],
 )

@@ -1,0 +1,72 @@
+"""The options of CUT and FastCUT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from translatekit.config import option
+
+
+@dataclass(kw_only=True)
+class CUTOptions:
+    """What CUT can be told (section 3 and appendix A of the paper)."""
+
+    adversarial: str = option("lsgan", "The adversarial loss, by name.", "CUT")
+    lambda_x: float = option(
+        1.0,
+        "Weight of the contrastive loss between input and output.",
+        "CUT",
+        flags=("--lambda-X",),
+        minimum=0,
+    )
+    lambda_y: float = option(
+        1.0,
+        "Weight of the contrastive loss between an image of the output's side and its own translation, which "
+        "is to leave it as it is; 0 leaves it out.",
+        "CUT",
+        flags=("--lambda-Y",),
+        minimum=0,
+    )
+    flip_equivariance: bool = option(
+        False, "Mirror the inputs half the time, and hold the output to the input as it was.", "CUT"
+    )
+    patches: int = option(256, "Places of an image that are compared, at each layer.", "CUT", minimum=2)
+    temperature: float = option(0.07, "Divides the similarities of patches.", "CUT", exclusive_minimum=0)
+    hard_negatives: float = option(
+        0.0,
+        "How much more the patches count that are more alike to the one compared, as the exponent of their "
+        "weights; 0 for all alike.",
+        "CUT",
+        minimum=0,
+        maximum=100,
+    )
+    layers: str | None = option(
+        None,
+        "Layers of the generator whose features are compared, by name or number, with commas; 'input' is the "
+        "image itself. When not given, the input and four layers up to the middle.",
+        "CUT",
+    )
+
+
+@dataclass(kw_only=True)
+class FastCUTOptions(CUTOptions):
+    """What FastCUT can be told: CUT with other defaults (appendix A of the paper)."""
+
+    lambda_x: float = option(
+        10.0,
+        "Weight of the contrastive loss between input and output.",
+        "CUT",
+        flags=("--lambda-X",),
+        minimum=0,
+    )
+    lambda_y: float = option(
+        0.0,
+        "Weight of the contrastive loss between an image of the output's side and its own translation, which "
+        "is to leave it as it is; 0 leaves it out.",
+        "CUT",
+        flags=("--lambda-Y",),
+        minimum=0,
+    )
+    flip_equivariance: bool = option(
+        True, "Mirror the inputs half the time, and hold the output to the input as it was.", "CUT"
+    )
