@@ -32,6 +32,8 @@ class TrainArguments(TypedDict, total=False):
     init: Literal["normal", "xavier", "kaiming", "orthogonal"]
     init_gain: float
     norm_inference: Literal["running", "per_image"]
+    start_from: str | None
+    freeze: str | None
     epochs: int
     epochs_decay: int
     batch_size: int

@@ -144,6 +144,19 @@ class TrainOptions:
         "Batch normalization at inference: each image's own statistics, or running ones.",
         "Networks",
     )
+    start_from: str | None = option(
+        None,
+        "Start from the weights of a model file or an earlier run, as far as they fit, with networks like its own.",
+        "Networks",
+        flags=("--from",),
+        metavar="MODEL",
+    )
+    freeze: str | None = option(
+        None,
+        "Parts of the generator that are not trained, by the names of its modules, with commas: encoder,blocks.0.",
+        "Networks",
+        metavar="PARTS",
+    )
 
     # optimization
     epochs: int = option(100, "Epochs at the full learning rate.", "Optimization", minimum=0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,30 @@ def test_the_same_command_goes_on_with_its_own_run_and_with_no_other(pairs: Path
 
 def read_steps(run: Path) -> int:
     return int(json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"])
+
+
+def test_a_run_that_is_being_trained_is_not_resumed_beside(pairs: Path, tmp_path: Path) -> None:
+    run = train("pix2pix", pairs, output=tmp_path / "run", **{**SHORT, "max_steps": 2})
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib, translatekit.storage as storage\n"
+            "with storage.held(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()",
+            str(run),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(TrainingError, match=r"another process trains .*run at this moment"):
+            train(resume=run, max_steps=4)
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert train(resume=run, max_steps=4) == run

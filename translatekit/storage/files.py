@@ -5,12 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from hashlib import blake2b, new
 from pathlib import Path
 from typing import IO
 
 from translatekit.errors import OptionError, StorageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 VARIABLE = "TRANSLATEKIT_CACHE"
 
@@ -164,3 +170,39 @@ def writable_cache(*parts: str) -> Path | None:
     except (OSError, OptionError):
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+@contextlib.contextmanager
+def held(folder: Path, patience: float = 0.0) -> Iterator[bool]:
+    """Hold a folder against other processes that would; the end of this process lets go of it, however it comes.
+
+    Where the system or the file system knows no locks of folders, nothing is held.
+
+    Args:
+        folder: one that exists.
+        patience: seconds to wait while another process holds it, such as one that was killed and whose children still
+            end.
+
+    Yields:
+        False where another process holds it.
+    """
+    if fcntl is None:
+        yield True
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    end = time.monotonic() + patience
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                free = True
+            except BlockingIOError:
+                free = False
+            except OSError:  # no locks there
+                free = True
+            if free or time.monotonic() >= end:
+                break
+            time.sleep(0.2)
+        yield free
+    finally:
+        os.close(handle)

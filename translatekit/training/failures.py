@@ -12,10 +12,12 @@ import torch
 
 from translatekit.errors import OptionError, TrainingError, TranslatekitError
 from translatekit.networks.layers import SidesError
-from translatekit.storage import write_atomically
+from translatekit.storage import held, write_atomically
 from translatekit.training.losses import LossError
 from translatekit.training.progress import Report
 from translatekit.training.state import Training
+
+_PATIENCE = 10.0  # seconds, while the readers of a run that was killed end
 
 
 @contextmanager
@@ -84,6 +86,24 @@ def removing_if_refused(training: Training) -> Iterator[None]:
                 for path in made:
                     path.rmdir()
         raise
+
+
+@contextmanager
+def alone_in_its_folder(training: Training) -> Iterator[None]:
+    """Let no other process train the same run on this machine meanwhile: both would write the same files.
+
+    Raises:
+        TrainingError: one does.
+    """
+    if not training.fabric.is_global_zero:
+        yield
+        return
+    with held(training.folder, _PATIENCE) as free:
+        if not free:
+            raise TrainingError(
+                f"another process trains {training.keeper.place} at this moment: wait for its end, or stop it first"
+            )
+        yield
 
 
 @contextmanager

@@ -13,7 +13,12 @@ from translatekit.errors import Stopped
 from translatekit.storage import shown, write_atomically
 from translatekit.training.announce import announce_end, announce_start, announce_stop
 from translatekit.training.batches import in_memory_format, in_steps, make_batches, make_loader
-from translatekit.training.failures import explaining_errors, logging_failure, removing_if_refused
+from translatekit.training.failures import (
+    alone_in_its_folder,
+    explaining_errors,
+    logging_failure,
+    removing_if_refused,
+)
 from translatekit.training.processes import Processes
 from translatekit.training.progress import make_report
 from translatekit.training.remote import make_keeper
@@ -29,6 +34,7 @@ from translatekit.training.setup import (
     resolve_precision,
 )
 from translatekit.training.signals import Stop, stop_on_signal
+from translatekit.training.start import take_weights
 from translatekit.training.state import Training
 from translatekit.training.validation import validate
 
@@ -52,6 +58,8 @@ def run(
     processes = Processes(fabric, options.process_timeout, shown(place))
     with stop_on_signal(processes.kill) as stop, processes.ending_together(stop), explaining_errors(folder):
         parts = build(resolved, fabric)  # before any other process is there, so that one alone refuses
+        if options.start_from is not None and not goes_on:
+            notes += take_weights(parts.method, resolved)
         processes.start()
         fabric.launch()
         folder = fabric.broadcast(folder)
@@ -61,11 +69,11 @@ def run(
         keeper = make_keeper(place, folder, options.keep_checkpoints, fabric.global_rank)
         training = prepare(parts, resolved, folder, fabric, keeper)
         training.notes[:0] = notes
-        if goes_on:
-            restore(training)
-            if fabric.is_global_zero and data is not None:  # they have moved
-                write_atomically(folder / "config.toml", resolved.to_toml().encode())
-        with nullcontext() if goes_on else removing_if_refused(training):
+        with nullcontext() if goes_on else removing_if_refused(training), alone_in_its_folder(training):
+            if goes_on:
+                restore(training)
+                if fabric.is_global_zero and data is not None:  # they have moved
+                    write_atomically(folder / "config.toml", resolved.to_toml().encode())
             loop(training, processes, stop)
     return folder
 

@@ -133,15 +133,19 @@ class Method:
 
         Several processes must not wait for gradients that nobody computes, hence no synchronization either.
         """
+        weights = [
+            weight for name in names for weight in self.unwrapped[name].parameters() if weight.requires_grad
+        ]
         with ExitStack() as stack:
             for name in names:
                 stack.enter_context(self.fabric.no_backward_sync(self.networks[name]))
-                self.unwrapped[name].requires_grad_(False)
+            for weight in weights:
+                weight.requires_grad_(False)
             try:
                 yield
             finally:
-                for name in names:
-                    self.unwrapped[name].requires_grad_(True)
+                for weight in weights:  # and none that the user has frozen
+                    weight.requires_grad_(True)
 
 
 def trains(network: nn.Module) -> bool:

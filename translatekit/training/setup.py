@@ -42,6 +42,7 @@ from translatekit.training.losses import LossLog
 from translatekit.training.method import trains
 from translatekit.training.processes import launched_processes
 from translatekit.training.remote import Keeper, is_taken, working_folder
+from translatekit.training.start import freeze, with_networks_of
 from translatekit.training.state import Training
 from translatekit.training.validator import Validator
 
@@ -78,7 +79,7 @@ def resolve(
             if name not in _may_change_on_resume():
                 raise OptionError(
                     f"{name} cannot change when a run is resumed: leave it out, "
-                    f"or start anew with --config {shown(path)}"
+                    f"or start anew from its weights with --config {shown(path)} --from {folder}"
                 )
         if given.get("precision") == "auto":  # which is what the run was started with, and no new choice
             given = {name: value for name, value in given.items() if name != "precision"}
@@ -105,6 +106,8 @@ def resolve(
         names = ", ".join(registry("method").names())
         raise OptionError(f"name a method to train: one of {names}")
     else:
+        if (model := given.get("start_from")) is not None:
+            given = with_networks_of(str(model), method, given)
         resolved = RunConfig.resolve(method, data, given)
     resolved.options.output = _choose_place(resolved)
     return resolved, working_folder(resolved.options.output), False
@@ -340,6 +343,8 @@ def make_method(config: RunConfig, data: Dataset) -> Method:
     if options.accumulate > 1 and inspect.Parameter.VAR_POSITIONAL not in kinds:
         raise OptionError(f"{config.method} cannot accumulate gradients: leave out --accumulate")
     method.begin(first_batch(data, options.batch_size))
+    if options.freeze is not None:
+        freeze(method, options.freeze)
     return method
 
 

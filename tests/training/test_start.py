@@ -1,0 +1,137 @@
+"""A run starts from the weights of an earlier model, says what it took, and leaves frozen parts as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.conftest import TINY
+from translatekit import read_info, train
+from translatekit.errors import ModelFileError, OptionError, TranslatekitError
+from translatekit.training.checkpoint import load_checkpoint
+
+STILL = {
+    "load_size": 36,
+    "crop_size": 32,
+    "accelerator": "cpu",
+    "precision": "fp32",
+    "epochs": 1,
+    "epochs_decay": 0,
+    "max_steps": 1,
+    "lr": 1e-30,  # so small that a weight stays what it was
+    "validate_every": 0,
+}
+NETWORKS = {key: TINY[key] for key in ("generator_options", "discriminator_options")}
+
+
+@pytest.fixture(scope="module")
+def finished(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that has ended."""
+    return train("pix2pix", pairs, output=tmp_path_factory.mktemp("earlier") / "run", **TINY)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """Of the generator, without the running statistics, which every pass moves."""
+    return {
+        name: value
+        for name, value in load_file(run / "model.safetensors").items()
+        if "running" not in name and "num_batches" not in name
+    }
+
+
+def test_a_run_starts_from_all_networks_of_another(
+    finished: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train("pix2pix", pairs, start_from=finished, output=tmp_path / "run", **STILL)
+    assert read_info(run).generator_options == read_info(finished).generator_options
+    for name, value in weights(finished).items():
+        assert torch.equal(weights(run)[name], value), name
+    D, earlier = (load_checkpoint(place / "checkpoints")["networks"]["D"] for place in (run, finished))
+    trained = {name for name in D if "running" not in name and "num_batches" not in name}
+    assert all(torch.equal(D[name], earlier[name]) for name in trained)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"the generator G starts from {finished}/model.safetensors" in said
+    assert f"the network D starts from {finished}" in said
+    assert "anew" not in said
+
+
+def test_what_does_not_fit_is_named_and_drawn_anew(
+    finished: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gray = {"dataset_options": {"in_channels": 1}, "discriminator_options": {"layers": 1, "width": 4}}
+    run = train("pix2pix", pairs, start_from=finished, output=tmp_path / "run", **STILL, **gray)
+    ours, theirs = weights(run), weights(finished)
+    other = [name for name in ours if ours[name].shape != theirs[name].shape]
+    assert len(other) == 1
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours if name not in other)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"but for 1 of its {len(load_file(run / 'model.safetensors'))} tensors" in said
+    assert other[0] in said
+
+
+def test_a_model_file_of_another_method_gives_its_generator(
+    finished: Path, unpaired: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "alone.safetensors"
+    model.write_bytes((finished / "model.safetensors").read_bytes())
+    run = train(
+        "cyclegan",
+        unpaired,
+        start_from=model,
+        output=tmp_path / "run",
+        **{**STILL, "discriminator_options": {"layers": 1, "width": 4}},
+    )
+    assert all(torch.equal(weights(run)[name], value) for name, value in weights(finished).items())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the generator AtoB starts from" in said
+    assert "BtoA and D_A and D_B start anew: only a run of cyclegan with a checkpoint" in said
+
+
+def test_what_cannot_be_started_from_is_a_sentence(finished: Path, pairs: Path, tmp_path: Path) -> None:
+    compiled = tmp_path / "model.onnx"
+    compiled.write_bytes(b"")
+    for start, options, error, sentence in (
+        (compiled, {}, OptionError, "is compiled, and training starts from weights"),
+        (tmp_path / "none", {}, ModelFileError, "there is no model"),
+        (
+            finished,
+            {"generator": "resnet", "generator_options": {"width": 2}},
+            OptionError,
+            "nothing of .* fits the",
+        ),
+    ):
+        with pytest.raises(error, match=sentence):
+            train("pix2pix", pairs, start_from=start, output=tmp_path / "run", **{**STILL, **options})
+        assert not (tmp_path / "run").exists()
+
+
+def test_frozen_parts_stay_as_they_are_also_when_resumed(finished: Path, pairs: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {**STILL, "lr": 1e-2, "epochs": 2, "max_steps": 2, "freeze": "encoder"}
+    run = train("pix2pix", pairs, start_from=finished, output=tmp_path / "run", **options)
+    run = train(resume=run, max_steps=4)
+    ours, theirs = (load_file(place / "model.safetensors") for place in (run, finished))
+    frozen = [name for name in ours if name.startswith("encoder.") and "num_batches" not in name]
+    assert frozen
+    assert all(torch.equal(ours[name], theirs[name]) for name in frozen)
+    assert not all(torch.equal(ours[name], theirs[name]) for name in ours if not name.startswith("encoder."))
+
+
+@pytest.mark.parametrize(
+    ("freeze", "sentence"),
+    [
+        ("encodr", r"--freeze encodr: the generator has no such part: did you mean 'encoder'\?"),
+        ("encoder,decoder", "leaves nothing of the generator G to train"),
+    ],
+)
+def test_what_cannot_be_frozen_is_a_sentence(pairs: Path, tmp_path: Path, freeze: str, sentence: str) -> None:
+    with pytest.raises(TranslatekitError, match=sentence):
+        train("pix2pix", pairs, output=tmp_path / "run", **{**STILL, **NETWORKS, "freeze": freeze})
+
+
+def test_another_learning_rate_is_a_start_and_no_resume(finished: Path) -> None:
+    with pytest.raises(OptionError, match=r"start anew from its weights with --config \S+ --from \S+"):
+        train(resume=finished, lr=1e-3)
