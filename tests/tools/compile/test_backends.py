@@ -11,7 +11,7 @@ from translatekit_tools.compile import compile_model
 from translatekit_tools.graphs.onnx_file import read_info, write_info
 
 import translatekit
-from tests.fakes import run_program
+from tests.fakes import run_program, run_python
 from translatekit.errors import OptionError, PluginError
 from translatekit.model_info import ModelInfo
 
@@ -36,6 +36,33 @@ def test_the_one_whose_own_file_it_is_runs_it_and_another_by_name(compiled: Comp
     )
     with pytest.raises(PluginError, match="no backend named 'openvion': did you mean 'openvino'"):
         translatekit.load(path, backend="openvion")
+
+
+MODELS_COME_AND_GO = """
+import gc, os, signal, sys, threading
+import translatekit
+path, = sys.argv[1:]
+said = []
+signal.signal(signal.SIGUSR1, lambda *_: said.append("signal"))
+first = translatekit.load(path)
+second = translatekit.load(path)
+loaded = threading.Thread(target=lambda: said.append(translatekit.load(path)))
+loaded.start()
+loaded.join()
+del first
+gc.collect()
+del second
+gc.collect()
+said.clear()
+os.kill(os.getpid(), signal.SIGUSR1)
+print(*said)
+"""
+
+
+def test_a_process_whose_models_came_and_went_takes_signals(compiled: Compiled) -> None:
+    path = compiled("unet running", ".xml").path
+    done = run_python("-c", MODELS_COME_AND_GO, str(path))
+    assert (done.returncode, done.stdout) == (0, "signal\n"), done.stderr
 
 
 def test_run_and_evaluate_take_it(compiled: Compiled, photos: Path, tmp_path: Path) -> None:

@@ -29,10 +29,9 @@ NONE = {"fp32": 1.0, "int8": 1.0}
 
 IN_THIS_ISA = """
 import json, sys
-import openvino
 from translatekit_tools.backends.openvino.speeds import openvino_speeds
 assert "torch" not in sys.modules
-print(json.dumps(dict(openvino_speeds(openvino.Core()).seconds)))
+print(json.dumps(dict(openvino_speeds().seconds)))
 """
 
 
@@ -43,7 +42,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float
     monkeypatch.setattr(precision, "_MEASURED", {})
     found: dict[str, float] = {}
 
-    def measure(core: Any) -> dict[str, float]:
+    def measure() -> dict[str, float]:
         assert found, "measured where it is not needed"
         return found
 
@@ -107,11 +106,11 @@ def test_what_is_missing_cannot_be_asked_for(
 def test_bf16_where_the_processor_has_it(
     found: dict[str, float], compiled: Compiled, measured: dict[str, float], tmp_path: Path
 ) -> None:
-    import openvino
+    from translatekit_tools.backends.openvino.core import CORE
 
-    if "BF16" not in openvino.Core().get_property(
-        "CPU", "OPTIMIZATION_CAPABILITIES"
-    ) or "AVX2" in os.environ.get("ONEDNN_MAX_CPU_ISA", ""):
+    if "BF16" not in CORE.get_property("CPU", "OPTIMIZATION_CAPABILITIES") or "AVX2" in os.environ.get(
+        "ONEDNN_MAX_CPU_ISA", ""
+    ):
         pytest.skip("this processor has no bf16, not even a slow one")
     measured.update(found)
     path = made_for("bf16", compiled, tmp_path)

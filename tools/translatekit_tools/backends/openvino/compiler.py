@@ -46,16 +46,17 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
     """
     import openvino
 
+    from translatekit_tools.backends.openvino.core import CORE
+
     if options.precision == "int8":
         require("int8 for OpenVINO", of_extra("int8", "nncf"))
     progress("exporting to ONNX", None)
     graph = source.onnx()
-    core = openvino.Core()
-    speeds = check_precision(core, options.precision)
+    speeds = check_precision(options.precision)
     if speeds is not None and (slow := speeds.slowness(options.precision)):
         warnings.warn(f"{slow}: compile with --precision fp32", TranslatekitWarning, stacklevel=2)
     progress("converting to OpenVINO", None)
-    model = core.read_model(end_in_convolution(graph))
+    model = CORE.read_model(end_in_convolution(graph))
     report: dict[str, Any] = {
         "backend": "openvino",
         "precision": options.precision,
@@ -66,7 +67,7 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
     if options.precision == "int8":
         import nncf
 
-        model, calibrated = _quantize(model, core, source, options, progress)
+        model, calibrated = _quantize(model, source, options, progress)
         report |= calibrated
         report["versions"]["nncf"] = nncf.__version__
     # Weights are kept in half; the range of values in a unit would lose with them what a compiled file must not lose.
@@ -76,7 +77,7 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
     return report
 
 
-def check_precision(core: Any, precision: str) -> Speeds | None:
+def check_precision(precision: str) -> Speeds | None:
     """Refuse a precision that OpenVINO would accept and then not compute in on this CPU.
 
     Returns:
@@ -89,14 +90,14 @@ def check_precision(core: Any, precision: str) -> Speeds | None:
         return None
     from translatekit_tools.backends.openvino.speeds import openvino_speeds
 
-    speeds = openvino_speeds(core)
+    speeds = openvino_speeds()
     if not speeds.supports(precision):
         raise OptionError(f"this CPU does not compute in {precision}: pass --precision fp32 or int8")
     return speeds
 
 
 def _quantize(
-    model: Any, core: Any, source: ModelSource, options: CompileOptions, progress: Progress
+    model: Any, source: ModelSource, options: CompileOptions, progress: Progress
 ) -> tuple[Any, dict[str, Any]]:
     images, origin = source.images(options.calibrate or options.check, CALIBRATION_IMAGES)
     batches = [image[None] for image in images]
@@ -106,12 +107,14 @@ def _quantize(
     with _quietly():
         import nncf
 
+        from translatekit_tools.backends.openvino.core import CORE
+
         progress("measuring the ranges of activations", None)
         scope = nncf.IgnoredScope(types=_NOT_QUANTIZED, validate=False)
         dataset = nncf.Dataset(batches)
         quantized = nncf.quantize(model, dataset, subset_size=len(batches), ignored_scope=scope)
         check = batches[:: max(1, len(batches) // ACCURACY_IMAGES)][:ACCURACY_IMAGES]
-        full = _run_with(core, model)
+        full = _run_with(model)
         # Each beside its output in fp32: NNCF compares on some of them at a time.
         pairs = [(batch, _output(full, batch)) for batch in check]
         report = {"calibration": {"images": len(batches), "from": origin}}
@@ -121,11 +124,11 @@ def _quantize(
             return compare_outputs(outputs, "", source.info.output).psnr
 
         min_psnr = options.min_psnr(source.dtype)
-        if psnr(_run_with(core, quantized), pairs) < min_psnr:
+        if psnr(_run_with(quantized), pairs) < min_psnr:
             progress("finding the convolutions that int8 costs most", None)
             largest_drop = psnr(full, pairs) - min_psnr
             quantized = nncf.quantize_with_accuracy_control(
-                core.read_model(end_in_convolution(source.onnx())),
+                CORE.read_model(end_in_convolution(source.onnx())),
                 calibration_dataset=dataset,
                 validation_dataset=nncf.Dataset(pairs, lambda pair: pair[0]),
                 validation_fn=psnr,
@@ -139,8 +142,10 @@ def _quantize(
     return quantized, {**report, "int8_convolutions": eight_bit, "convolutions": convolutions}
 
 
-def _run_with(core: Any, model: Any) -> Any:
-    return core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+def _run_with(model: Any) -> Any:
+    from translatekit_tools.backends.openvino.core import CORE
+
+    return CORE.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def _output(compiled: Any, batch: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import openvino
 from openvino import opset13
 
 from translatekit.precision import Speeds, measured, time_interleaved
+from translatekit_tools.backends.openvino.core import CORE
 
 HINTS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
 """OpenVINO's names. Always said: left alone, it computes in bf16 wherever it believes that the CPU has it."""
@@ -19,19 +20,19 @@ _RUNS_AS = {"fp32": ("f32",), "fp16": ("f16",), "bf16": ("bf16",), "int8": ("u8"
 _CHANNELS, _SIDE, _LAYERS = 64, 48, 3
 
 
-def openvino_speeds(core: Any) -> Speeds:
+def openvino_speeds() -> Speeds:
     """The speeds of this CPU; a precision that OpenVINO accepts and then computes otherwise is not among them."""
     version = openvino.__version__.split("-")[0]
-    return measured("openvino", version, partial(_measure, core))
+    return measured("openvino", version, _measure)
 
 
-def _measure(core: Any) -> dict[str, float]:
+def _measure() -> dict[str, float]:
     image = np.full((1, _CHANNELS, _SIDE, _SIDE), 0.5, np.float32)
     work: dict[str, Callable[[], object]] = {}
     for precision, hint in HINTS.items():
         settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1}
         try:
-            model = core.compile_model(_network(eight_bit=precision == "int8"), "CPU", settings)
+            model = CORE.compile_model(_network(eight_bit=precision == "int8"), "CPU", settings)
         except RuntimeError:
             if precision == "fp32":
                 raise

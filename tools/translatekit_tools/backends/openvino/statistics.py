@@ -10,6 +10,7 @@ import openvino
 import openvino.opset13 as ops
 
 from translatekit.inference.statistics import StatisticsGraph, refusal
+from translatekit_tools.backends.openvino.core import CORE
 
 _PIXELS = [2, 3]
 
@@ -17,19 +18,18 @@ _PIXELS = [2, 3]
 class OpenVinoStatisticsGraph(StatisticsGraph):
     """An OpenVINO model whose layers normalize by statistics that are inputs."""
 
-    def __init__(self, core: openvino.Core, path: Path, settings: dict[str, str]) -> None:
+    def __init__(self, path: Path, settings: dict[str, str]) -> None:
         """Open a file.
 
         Args:
-            core: of OpenVINO.
             path: the ``.xml`` file.
             settings: to compile with.
 
         Raises:
             OptionError: a layer that looks at the whole image is of no known kind.
         """
-        self._core, self._settings = core, settings
-        self._model = core.read_model(str(path))
+        self._settings = settings
+        self._model = CORE.read_model(str(path))
         self._inputs: list[Any] = []  # of the layers
         self._parameters = list(self._model.get_parameters())
         averages = 0
@@ -60,7 +60,7 @@ class OpenVinoStatisticsGraph(StatisticsGraph):
     ) -> np.ndarray:
         if self._compiled[0] != layer:  # one at a time: each holds weights
             model = openvino.Model(results, self._parameters[: 1 + len(statistics)])
-            request = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
+            request = CORE.compile_model(model, "CPU", self._settings).create_infer_request()
             self._compiled = (layer, request)
         return np.array(self._compiled[1].infer([image, *statistics])[0])
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 
 from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
 from translatekit.inference.statistics import StatisticsGraph
@@ -28,6 +27,7 @@ from translatekit_tools.backends.batches import (
 from translatekit_tools.backends.graph_translator import GraphTranslator
 from translatekit_tools.backends.openvino import ir_file
 from translatekit_tools.backends.openvino.compiler import check_precision as check_cpu
+from translatekit_tools.backends.openvino.core import CORE
 from translatekit_tools.backends.openvino.speeds import HINTS, openvino_speeds
 from translatekit_tools.backends.openvino.statistics import OpenVinoStatisticsGraph
 from translatekit_tools.graphs import onnx_file
@@ -115,15 +115,14 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
             f"the header of {path} names the precision {own!r}, which OpenVINO has not: compile the model again"
         )
     file.check_weights(path)
-    core = openvino.Core()
     finished = "parity" in info.compiled  # else it is a file under a temporary name, not to be opened again
-    chosen = _choose(core, path, own, precision) if finished else own
+    chosen = _choose(path, own, precision) if finished else own
     settings = {"INFERENCE_PRECISION_HINT": HINTS[chosen], "PERFORMANCE_HINT": "LATENCY"}
     cache = writable_cache("openvino") if finished else None
     if cache is not None:
         settings["CACHE_DIR"] = str(cache)
     try:
-        model = core.compile_model(str(path), "CPU", settings)
+        model = CORE.compile_model(str(path), "CPU", settings)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[-200:]
         raise ModelFileError(f"{path} cannot be run ({reason}): compile the model again") from None
@@ -138,10 +137,10 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
         for port in (model.inputs[0], model.outputs[0])
     )
     check_graph(path, info, taken, given)
-    return OpenVinoTranslator(model, info, partial(OpenVinoStatisticsGraph, core, path, settings))
+    return OpenVinoTranslator(model, info, partial(OpenVinoStatisticsGraph, path, settings))
 
 
-def _choose(core: Any, path: Path, own: str, asked: str | None) -> str:
+def _choose(path: Path, own: str, asked: str | None) -> str:
     """What to compute in: the file's own precision, or fp32 where that is asked for or the CPU is not made for its own.
 
     Raises:
@@ -150,8 +149,8 @@ def _choose(core: Any, path: Path, own: str, asked: str | None) -> str:
     if asked == "fp32" or own == "fp32":
         return "fp32"
     if asked is not None:
-        check_cpu(core, own)
-    speeds = openvino_speeds(core)
+        check_cpu(own)
+    speeds = openvino_speeds()
     slow = speeds.slowness(own) if speeds.supports(own) else f"this processor does not compute in {own}"
     if slow is None:
         return own
