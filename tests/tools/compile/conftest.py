@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -79,6 +81,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = np.rint((np.stack(waves, -1) + 1) * 127.5).astype(np.uint8)
         (folder / f"{index}.png").write_bytes(encode_image(image_of(pixels), ".png"))
     return folder
+
+
+def takes_signals() -> bool:
+    """Whether a signal that Python handles leaves such a process as this one alive; a copy of it is asked."""
+    if (copy := os.fork()) == 0:
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        os._exit(0)
+    return os.waitpid(copy, 0)[1] == 0
 
 
 Compiled = Callable[[str, str], CompileReport]

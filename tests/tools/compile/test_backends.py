@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,11 @@ from translatekit_tools.compile import compile_model
 from translatekit_tools.graphs.onnx_file import read_info, write_info
 
 import translatekit
-from tests.fakes import run_program, run_python
+from tests.fakes import run_program
 from translatekit.errors import OptionError, PluginError
 from translatekit.model_info import ModelInfo
 
-from .conftest import Compiled
+from .conftest import Compiled, takes_signals
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
@@ -38,31 +40,15 @@ def test_the_one_whose_own_file_it_is_runs_it_and_another_by_name(compiled: Comp
         translatekit.load(path, backend="openvion")
 
 
-MODELS_COME_AND_GO = """
-import gc, os, signal, sys, threading
-import translatekit
-path, = sys.argv[1:]
-said = []
-signal.signal(signal.SIGUSR1, lambda *_: said.append("signal"))
-first = translatekit.load(path)
-second = translatekit.load(path)
-loaded = threading.Thread(target=lambda: said.append(translatekit.load(path)))
-loaded.start()
-loaded.join()
-del first
-gc.collect()
-del second
-gc.collect()
-said.clear()
-os.kill(os.getpid(), signal.SIGUSR1)
-print(*said)
-"""
-
-
 def test_a_process_whose_models_came_and_went_takes_signals(compiled: Compiled) -> None:
     path = compiled("unet running", ".xml").path
-    done = run_python("-c", MODELS_COME_AND_GO, str(path))
-    assert (done.returncode, done.stdout) == (0, "signal\n"), done.stderr
+    models = [translatekit.load(path), translatekit.load(path)]
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(translatekit.load, path).result()
+    while models:
+        del models[0]
+        gc.collect()
+    assert takes_signals()
 
 
 def test_run_and_evaluate_take_it(compiled: Compiled, photos: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.image_spec import GRAY, RGB, specs_of_8_bits
 from translatekit.model_file import read_any_info, read_info
 
-from .conftest import MODELS, Compiled, save_small
+from .conftest import MODELS, Compiled, save_small, takes_signals
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
@@ -162,6 +162,7 @@ def test_where_int8_misses_the_tolerance_some_convolutions_stay_in_fp32(
     assert report.parity["psnr"] >= wanted
     assert report.details["calibration"]["accuracy_control"]
     assert 0 < report.details["int8_convolutions"] < plain.details["int8_convolutions"] == 10
+    assert takes_signals()
 
 
 def test_past_the_tolerance_nothing_is_written_and_the_worst_part_is_named(

@@ -99,15 +99,15 @@ def check_precision(precision: str) -> Speeds | None:
 def _quantize(
     model: Any, source: ModelSource, options: CompileOptions, progress: Progress
 ) -> tuple[Any, dict[str, Any]]:
+    from translatekit_tools.backends.openvino.core import CORE, one_core
+
     images, origin = source.images(options.calibrate or options.check, CALIBRATION_IMAGES)
     batches = [image[None] for image in images]
     os.environ.setdefault(
         "NNCF_CI", "1"
     )  # read on import: NNCF otherwise reports its use to an analytics service
-    with _quietly():
+    with _quietly(), one_core():
         import nncf
-
-        from translatekit_tools.backends.openvino.core import CORE
 
         progress("measuring the ranges of activations", None)
         scope = nncf.IgnoredScope(types=_NOT_QUANTIZED, validate=False)
