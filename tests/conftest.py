@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.hub import hub as hub
+from tests.hub import hub_server as hub_server
 from tests.stores import az as az
 from tests.stores import az_proxy as az_proxy
 from tests.stores import gs as gs
@@ -39,7 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         started = {"subprocess", "run_program", "run_python"} & vars(
             getattr(item, "module", None) or item
         ).keys()
-        stores = {"s3", "az", "gs"} & {*getattr(item, "fixturenames", ()), *_parameters_of(item)}
+        stores = {"s3", "az", "gs", "hub"} & {*getattr(item, "fixturenames", ()), *_parameters_of(item)}
         if started or stores:
             item.add_marker("subprocess")
 
