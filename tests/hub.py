@@ -146,7 +146,10 @@ class Hub(http.server.BaseHTTPRequestHandler):
             return self.give(401, b"", {"X-Error-Message": "Invalid credentials in Authorization header"})
         name = f"{asked['organization']}/{asked['name']}"
         if f"models/{name}" in self.repositories:
-            return self.give(409, b"You already created this model repo")
+            url = f"http://{self.headers['Host']}/{name}"
+            return self.give(
+                409, json.dumps({"error": "You already created this model repo", "url": url}).encode()
+            )
         self.repositories[f"models/{name}"] = {".gitattributes": b"*.safetensors filter=lfs"}
         if asked.get("visibility") == "private":
             self.private.add(f"models/{name}")

@@ -212,10 +212,14 @@ def save_model(path: str | Path, state: dict[str, Tensor], info: ModelInfo) -> N
 
 
 def find_model(path: str | Path, direction: str | None = None, *, best: bool = False) -> Path:
-    """The model file that a user means: a file, or a run's folder.
+    """The model file that a user means: a file, or one of a run's folder or of a published one.
+
+    In a folder it is ``model.safetensors``; the compiled model, such as ``model.onnx``, where there is no trained one
+    or PyTorch is not installed to run it; or the only ``.safetensors`` file.
 
     Args:
-        path: a model file of any backend, or a run's folder; or the address of one, which is copied to the cache.
+        path: a model file of any backend, or a folder that holds some; or the address of one, which is copied to the
+            cache.
         direction: which of a run's generators, such as ``BtoA``; None for the main one.
         best: the run's ``best`` weights instead of its newest ones.
 
@@ -242,6 +246,8 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
         return path
     name = "best" if best else "model"
     candidates = sorted(path.glob(f"{name}*.safetensors"))
+    if not best:
+        candidates = _runnable(path, candidates) or candidates
     if not candidates:
         raise ModelFileError(
             f"{path} holds no best.safetensors, which a run with validation images writes: leave out --best"
@@ -249,12 +255,11 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
             else f"{path} holds no model.safetensors: give a run's folder or a model file"
         )
     if direction is None:
-        main = path / f"{name}.safetensors"
-        return main if main in candidates else candidates[0]
+        return next((found for found in candidates if found.stem == name), candidates[0])
     for candidate in candidates:
-        if same_direction(read_info(candidate), direction):
+        if same_direction(read_any_info(candidate), direction):
             return candidate
-    known = ", ".join(read_info(candidate).direction for candidate in candidates)
+    known = ", ".join(read_any_info(candidate).direction for candidate in candidates)
     raise ModelFileError(
         f"the best models in {path} have no generator {direction}: there is {known}"
         if best
@@ -262,10 +267,37 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
     )
 
 
+def _runnable(folder: Path, trained: list[Path]) -> list[Path]:
+    """The models of a folder that can be run here: the trained ones, or else the compiled ones of one kind.
+
+    Raises:
+        ModelFileError: there are several, and nothing says which is meant.
+    """
+    from translatekit.registry import backends_of
+
+    def is_installed(path: Path) -> bool:
+        return any(not spec.missing() for spec in backends_of(path.suffix))
+
+    if trained and is_installed(trained[0]):
+        return trained
+    compiled = [
+        path for path in sorted(folder.glob("model*")) if backends_of(path.suffix) and path not in trained
+    ]
+    found = [path for path in compiled if is_installed(path)] or ([] if trained else compiled)
+    if not found and not trained:
+        found = sorted(folder.glob("*.safetensors"))
+    kinds = {path.suffix if path in compiled else path.name: path.name for path in found}
+    if len(kinds) > 1:
+        names = " or ".join(kinds.values())
+        raise ModelFileError(f"{folder} holds several models: name one of them, {names}, behind a /")
+    return found
+
+
 def name_of(path: Path) -> str:
-    """What people call a model: its run's folder, or the file.
+    """What people call a model: its folder, where the file is called as in those of runs, or else the file.
 
     Args:
         path: of a model file, as `find_model` gives it.
     """
-    return path.resolve().parent.name if (path.parent / "config.toml").is_file() else path.stem
+    is_usual = path.stem.partition("-")[0] in ("model", "best")
+    return path.resolve().parent.name if is_usual else path.stem

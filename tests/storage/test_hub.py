@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -81,8 +82,76 @@ def test_a_repository_is_a_place(hub: str, tmp_path: Path, busy: int) -> None:
         "end": "last",
         "written": "new",
         "deleted": True,
-        "hf://user/nothing": "there is no repository for hf://user/nothing: check its name, and the account "
-        "or endpoint",
+        "hf://user/nothing": "there is no repository for hf://user/nothing, or these credentials may not "
+        "see it: check its name, or set HF_TOKEN, or run hf auth login",
         "hf://datasets/user/photos/none.png": "there is no hf://datasets/user/photos/none.png/none.png: check the "
         "address",
     }
+
+
+PUSH = """
+import json, os, sys
+from pathlib import Path
+from translatekit.errors import TranslatekitError
+from translatekit.storage import open_source, push, retries
+
+retries.DELAY = 0.001
+folder = Path(sys.argv[1])
+files = {name: folder / name for name in ("model.safetensors", "README.md")}
+result = {}
+for name, uri, options in json.loads(sys.argv[2]):
+    try:
+        result[name] = push(uri, files, "A model", **options)
+    except TranslatekitError as error:
+        result[name] = str(error)
+print(json.dumps(result))
+"""
+
+
+def test_a_repository_is_made_and_written_by_one_commit(hub: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(os.urandom(100_000))
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# A model\n")
+    environment = hub_environment(hub, tmp_path / "hf")
+
+    def pushed(*cases: tuple[str, str, dict[str, bool]], token: str) -> dict[str, str]:
+        done = run_python("-c", PUSH, str(tmp_path), json.dumps(cases), HF_TOKEN=token, **environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "%" not in done.stderr  # no bars of the library's own
+        said: dict[str, str] = json.loads(done.stdout)
+        return said
+
+    Hub.token, Hub.busy = "hf_secret", 2
+    said = pushed(
+        ("new", "hf://user/model", {"private": True}),
+        ("again", "hf://user/model", {}),
+        ("forced", "hf://user/model@main", {"force": True}),
+        ("data", "hf://datasets/user/photos", {}),
+        ("no name", "hf://user", {}),
+        ("another store", "s3://bucket/model", {}),
+        token="hf_secret",
+    )
+    assert said == {
+        "new": f"{hub}/user/model",
+        "again": "hf://user/model holds README.md already, and it is not overwritten: pass --force, or name another "
+        "repository",
+        "forced": f"{hub}/user/model",
+        "data": "'hf://datasets/user/photos' is no repository of models: write hf://user/name",
+        "no name": "'hf://user' is no repository of models: write hf://user/name",
+        "another store": "'s3://bucket/model' is no repository of models: write hf://user/name",
+    }
+    held = Hub.repositories["models/user/model"]
+    assert {name: held[name] for name in ("model.safetensors", "README.md")} == {
+        name: (tmp_path / name).read_bytes() for name in ("model.safetensors", "README.md")
+    }
+    assert Hub.private == {"models/user/model"}
+    assert Hub.commits == ["A model", "A model"]
+    credentials = "set HF_TOKEN, or run hf auth login"
+    assert pushed(("wrong", "hf://user/other", {}), token="hf_wrong") == {
+        "wrong": f"hf://user/other was refused, since the credentials are wrong (status 401): {credentials}"
+    }
+    (tmp_path / "README.md").write_text("---\n- no metadata\n---\n")
+    (said,) = pushed(("card", "hf://user/third", {}), token="hf_secret").values()
+    assert said == (
+        "hf://user/third was not written, since the hub refuses the metadata of README.md (repo card metadata block "
+        "should be a dict): mend it"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from translatekit.model_file import find_model, read_any_info, read_info
+from translatekit.model_file import find_model, read_any_info
 from translatekit.storage import is_uri, local_copy, shown
 from translatekit.terminal import printable
 from translatekit.training.diagnosis import diagnose_run
@@ -49,7 +49,8 @@ def info(model: str, direction: str | None, as_json: bool) -> None:
 
 def _other_directions(model: Path, shown: Path) -> list[str]:
     """The generators of a run's folder that are not shown; none beside a file."""
-    return [read_info(path).direction for path in sorted(model.glob("model*.safetensors")) if path != shown]
+    paths = sorted(model.glob(f"model*{shown.suffix}"))
+    return [read_any_info(path).direction for path in paths if path != shown]
 
 
 def _shown(value: Any) -> str:

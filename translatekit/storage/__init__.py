@@ -25,6 +25,7 @@ from translatekit.storage.logs import AppendLog
 from translatekit.storage.mirrors import local_folder, local_place, write_file, written_folder
 from translatekit.storage.opening import open_sink, open_source
 from translatekit.storage.places import Item, Sink, Source
+from translatekit.storage.repositories import push, repository_of
 from translatekit.storage.uris import is_uri, shown
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "local_place",
     "open_sink",
     "open_source",
+    "push",
+    "repository_of",
     "shown",
     "temporary_path",
     "writable_cache",

@@ -6,9 +6,11 @@ import json
 import re
 import shutil
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from translatekit.errors import ModelFileError, StorageError
+from translatekit.requirements import NETWORKS, missing
 from translatekit.storage.files import atomic_path, cache_folder, hash_file, write_atomically
 from translatekit.storage.opening import open_source, place_of
 from translatekit.storage.places import Item, Source, checked_name
@@ -21,6 +23,8 @@ _WHOLE = 2**26  # bytes; up to this a file is read by one request
 _RUN_FILES = ("config.toml", "metrics.jsonl")
 _CHECKPOINT = re.compile(r"(.*/)(checkpoints/[^/]*\.pt)")
 _MODEL_NAMES = ("model", "best")
+_COMPILED = re.compile(r"model(-[^/.]*)?\.[^/]*(/.*)?")  # one may be a folder, as those of Core ML are
+_FEW = 1000
 
 
 def local_copy(text: str | Path) -> Path:
@@ -28,7 +32,8 @@ def local_copy(text: str | Path) -> Path:
 
     A model file is copied with what belongs to it: the ``.bin`` of an ``.xml``, the ``.json`` and ``.onnx`` of an
     ``.engine``. Of a run's folder, its model files, options and losses are; of a checkpoint in it, these and the
-    checkpoint. A copy is used again as long as the store has the same stamps, for which it is asked each time.
+    checkpoint. Of a folder without trained models, and where PyTorch is not installed to run them, the compiled ones
+    are, which are called ``model`` too. A copy is used again as long as the store has the same stamps, for which it is asked each time.
 
     Args:
         text: a path, or the address of a model file or a run's folder.
@@ -111,15 +116,17 @@ def _files_of(uri: str) -> tuple[list[tuple[Source, Item]], str]:
         return [model, *(other for other in others if other is not None)], model[1].name
     of_run = _CHECKPOINT.fullmatch(uri)
     source = open_source(of_run[1] if of_run else f"{uri.rstrip('/')}/")
-    files = [
-        item
-        for start in (*_MODEL_NAMES, *_RUN_FILES)
-        for item in source.list(start)
-        if "/" not in item.name and (item.name in _RUN_FILES or item.name.endswith(".safetensors"))
-    ]
+    named = [item for start in _MODEL_NAMES for item in source.list(start)]
+    models = [item for item in named if "/" not in item.name and item.name.endswith(".safetensors")]
+    if not models or missing(NETWORKS):
+        models += [item for item in named if _COMPILED.fullmatch(item.name) and item not in models]
+    if not models and not of_run:  # a folder that holds a model and is no run's has few files
+        few = [item for item in islice(source.list(), _FEW) if "/" not in item.name]
+        models = [item for item in few if item.name.endswith(".safetensors")]
     checkpoint = source.stat(of_run[2]) if of_run else None
-    if not files or files[0].name in _RUN_FILES or (of_run and checkpoint is None):
+    if not models or (of_run and checkpoint is None):
         return [], ""
+    files = models + [item for name in _RUN_FILES for item in source.list(name) if item.name == name]
     if checkpoint is not None:
         files.append(checkpoint)
     return [(source, item) for item in files], "" if checkpoint is None else checkpoint.name

@@ -78,11 +78,13 @@ class Remedies:
         credentials: where they come from.
         bucket: what the store calls the first part of an address.
         endpoint: what to check when it cannot be reached, beside the network.
+        hidden: the store answers for what may not be seen as it does for what is not there.
     """
 
     credentials: str
     bucket: str = "bucket"
     endpoint: str = "the address"
+    hidden: bool = False
 
 
 def attempt(call: Callable[[], T], uri: str, doing: str, remedies: Remedies) -> T:
@@ -131,6 +133,11 @@ def sentence(error: Exception, uri: str, doing: str, remedies: Remedies) -> str:
     if names & _NO_CREDENTIALS and status is None:
         return f"{uri} needs credentials, and none were found: {remedies.credentials}"
     if code in _NO_BUCKET or names & _NO_BUCKET or "bucket does not exist" in str(error):
+        if remedies.hidden:
+            return (
+                f"there is no {remedies.bucket} for {uri}, or these credentials may not see it: check its name, or "
+                f"{remedies.credentials}"
+            )
         return f"there is no {remedies.bucket} for {uri}: check its name, and the account or endpoint"
     if code in _WRONG_CREDENTIALS or status == 401:
         return f"{uri} was refused, since the credentials are wrong ({reason}): {remedies.credentials}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from translatekit.model_file import find_model, read_info
+from translatekit.model_file import find_model, read_any_info
 from translatekit.storage import local_copy
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher
@@ -91,6 +91,6 @@ def find_directions(model: str | Path, options: RunOptions) -> dict[str, Path]:
     main = find_model(folder, options.direction, best=options.best)
     if not folder.is_dir():
         return {"": main}
-    pattern = "best*.safetensors" if options.best else "model*.safetensors"
-    others = {read_info(path).direction: path for path in sorted(folder.glob(pattern)) if path != main}
-    return {read_info(main).direction: main, **others}
+    pattern = f"{'best' if options.best else 'model'}*{main.suffix}"
+    others = {read_any_info(path).direction: path for path in sorted(folder.glob(pattern)) if path != main}
+    return {read_any_info(main).direction: main, **others}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from translatekit.errors import StorageError
 from translatekit.requirements import of_extra
 from translatekit.storage.places import Item
 from translatekit.storage.retries import Remedies, ShortReadError
@@ -22,6 +24,7 @@ class HubStore(Store):
         credentials="set HF_TOKEN, or run hf auth login",
         bucket="repository",
         endpoint="HF_ENDPOINT, if it is set",
+        hidden=True,
     )
 
     def connect(self) -> HfFileSystem:
@@ -106,6 +109,73 @@ class HubStore(Store):
     def upload(self, path: str, file: BinaryIO, size: int) -> None:
         """Write a large file by a commit."""
         self.put(path, file)
+
+    def push(self, path: str, files: Mapping[str, Path], message: str, *, private: bool, force: bool) -> str:
+        """Write files by one commit into a repository of models, which is made where there is none.
+
+        Args:
+            path: ``user/name``, or ``user/name@branch``.
+            files: by their names there.
+            message: of the commit.
+            private: a repository that is made is seen by its owner alone; one that is there stays as it is.
+            force: replace files that are there.
+
+        Returns:
+            The repository's address on the web.
+
+        Raises:
+            StorageError: it may not be written, or holds one of these files.
+        """
+        from huggingface_hub import CommitOperationAdd
+        from huggingface_hub.errors import RepositoryNotFoundError
+        from huggingface_hub.utils import (
+            are_progress_bars_disabled,
+            disable_progress_bars,
+            enable_progress_bars,
+        )
+
+        name, _, branch = path.partition("@")
+        revision = branch or None
+
+        def held() -> set[str] | None:
+            try:
+                return set(self._api.list_repo_files(name, revision=revision))
+            except RepositoryNotFoundError:
+                return None
+
+        def create() -> None:  # a try whose answer was lost has made it
+            self._api.create_repo(name, private=private or None, exist_ok=True)
+
+        def commit() -> None:
+            made = [CommitOperationAdd(each, file) for each, file in files.items()]
+            try:
+                self._api.create_commit(name, made, commit_message=message, revision=revision)
+            except ValueError as error:  # what the library says of a card that the hub refuses
+                if "README.md" not in str(error):
+                    raise
+                lines = [line.strip("- ") for line in str(error).splitlines()]
+                reason = "; ".join(line for line in lines[1:] if line)
+                raise StorageError(
+                    f"hf://{path} was not written, since the hub refuses the metadata of README.md ({reason}): mend it"
+                ) from None
+
+        there = self.attempt(held, path, "read")
+        taken = sorted(files.keys() & (there or ()))
+        if taken and not force:
+            raise StorageError(
+                f"hf://{path} holds {taken[0]} already, and it is not overwritten: pass --force, or name another "
+                "repository"
+            )
+        shown = not are_progress_bars_disabled()
+        disable_progress_bars()
+        try:
+            if there is None:
+                self.attempt(create, path, "written")
+            self.attempt(commit, path, "written")
+        finally:
+            if shown:
+                enable_progress_bars()
+        return f"{self._api.endpoint}/{name}"
 
     def delete(self, path: str) -> None:
         """Remove a file by a commit, or nothing."""
