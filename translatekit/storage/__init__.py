@@ -5,7 +5,7 @@ Local folders need nothing but the standard library. Every other store's library
 used.
 """
 
-from translatekit.storage.copies import local_copy, local_file
+from translatekit.storage.copies import companions, local_copy, local_file
 from translatekit.storage.files import (
     TEMPORARY,
     VARIABLE,
@@ -39,6 +39,7 @@ __all__ = [
     "atomic_path",
     "cache_folder",
     "commit_file",
+    "companions",
     "hash_bytes",
     "hash_file",
     "held",

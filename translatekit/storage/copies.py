@@ -33,7 +33,8 @@ def local_copy(text: str | Path) -> Path:
     A model file is copied with what belongs to it: the ``.bin`` of an ``.xml``, the ``.json`` and ``.onnx`` of an
     ``.engine``. Of a run's folder, its model files, options and losses are; of a checkpoint in it, these and the
     checkpoint. Of a folder without trained models, and where PyTorch is not installed to run them, the compiled ones
-    are, which are called ``model`` too. A copy is used again as long as the store has the same stamps, for which it is asked each time.
+    are, which are called ``model`` too. A copy is used again as long as the store has the same stamps, for which it is
+    asked each time.
 
     Args:
         text: a path, or the address of a model file or a run's folder.
@@ -112,7 +113,7 @@ def _files_of(uri: str) -> tuple[list[tuple[Source, Item]], str]:
     """What is to be copied, each from its place; and the name of the model file, "" where it is a run's folder."""
     model = _file(uri)
     if model is not None:
-        others = [_file(other) for other in _companions(uri)]
+        others = [_file(other) for other in companions(uri)]
         return [model, *(other for other in others if other is not None)], model[1].name
     of_run = _CHECKPOINT.fullmatch(uri)
     source = open_source(of_run[1] if of_run else f"{uri.rstrip('/')}/")
@@ -141,8 +142,8 @@ def _file(uri: str) -> tuple[Source, Item] | None:
     return None if item is None else (source, item)
 
 
-def _companions(uri: str) -> list[str]:
-    """The addresses of what belongs to a model file."""
+def companions(uri: str) -> list[str]:
+    """The addresses, or paths, of what may belong to a model file beside it."""
     base, mark, query = uri.partition("?") if uri.startswith("http") else (uri, "", "")
     stem, dot, suffix = base.rpartition(".")
     others = {"xml": [f"{stem}{dot}bin"], "engine": [f"{base}.json", f"{base}.onnx"]}

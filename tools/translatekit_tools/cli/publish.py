@@ -19,15 +19,14 @@ from translatekit_tools.publish.options import PublishOptions
     "-o",
     "--output",
     metavar="OUT",
-    required=True,
     type=click.Path(),
-    help="The folder to write.",
+    help="The folder to write; needed unless it is pushed.",
     panel="Output",
 )
 @rich_click.option(
     "--json", "as_json", is_flag=True, help="Print what was written as JSON to stdout.", panel="Output"
 )
-def publish(model: str, output: str, as_json: bool, **params: Any) -> None:
+def publish(model: str, output: str | None, as_json: bool, **params: Any) -> None:
     """Publish a model: as a page that runs it in the visitor's browser, or as a folder for a hub or a server.
 
     MODEL is a model file or a run's folder. What OUT held before stays, unless this command has written it.

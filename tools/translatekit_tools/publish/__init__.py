@@ -21,30 +21,47 @@ KINDS = {
 
 
 def publish(
-    model: str | Path, out: str | Path, *, progress: Progress | None = None, **options: Any
+    model: str | Path, out: str | Path | None = None, *, progress: Progress | None = None, **options: Any
 ) -> Published:
     """Publish a model, as ``translatekit publish`` does.
 
     Args:
         model: a model file, or a run's folder; or the address of one.
-        out: the folder to write; for a page in a single file, that file.
+        out: the folder to write; for a page in a single file, that file. None for what is pushed to a hub and kept
+            nowhere else.
         progress: told what is being done.
         options: fields of `translatekit_tools.publish.options.PublishOptions`.
 
     Raises:
         TranslatekitError: the model cannot be published so, or the place cannot be written; what was there stays.
     """
+    from translatekit.errors import OptionError
     from translatekit.model_file import find_model, name_of, read_any_info
     from translatekit.options import check_options
     from translatekit.specs import import_target
+    from translatekit.storage import is_uri, local_copy, shown
     from translatekit_tools.publish.options import PublishOptions
 
     checked = PublishOptions(**check_options(PublishOptions, options, "publish()"))
     checked.check_kind(KINDS)
-    path = find_model(model, checked.direction, best=checked.best)
-    subject = Model(path=path, info=read_any_info(path), name=name_of(path))
+    if out is None and checked.push is None:
+        raise OptionError("it is not said where to publish to: name a folder with -o")
+    if out is not None and is_uri(out):
+        raise OptionError(
+            f"{shown(out)} is no local folder: name one with -o, and where to upload it with --push hf://user/name"
+        )
+    place = local_copy(model)
+    path = find_model(place, checked.direction, best=checked.best)
+    others: list[Path] = []
+    if place.is_dir() and checked.direction is None:
+        stem = "best" if checked.best else "model"
+        others = [other for other in sorted(place.glob(f"{stem}*{path.suffix}")) if other != path]
+    subject = Model(path=path, info=read_any_info(path), name=name_of(path), others=tuple(others))
     make = import_target(KINDS[checked.kind], f"--as {checked.kind}")
     published: Published = make(
-        subject, Path(out).expanduser(), checked, progress or (lambda text, share: None)
+        subject,
+        None if out is None else Path(out).expanduser(),
+        checked,
+        progress or (lambda text, share: None),
     )
     return published

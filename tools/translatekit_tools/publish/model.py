@@ -17,11 +17,13 @@ class Model:
         path: its file, of any backend.
         info: its header.
         name: what people call it: its run's folder, or the file.
+        others: the files of a run's other directions, where the run and none of its directions was named.
     """
 
     path: Path
     info: ModelInfo
     name: str
+    others: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

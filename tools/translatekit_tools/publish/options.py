@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Annotated, Literal
 
 from translatekit.config import option
 from translatekit.errors import OptionError
+from translatekit.options import Choices
+from translatekit.registry import registry
+from translatekit_tools.backends.options import Precision
 
+_COMPILED = ("hub", "triton", "docker")
 _GROUPS = {"page": "Page", "hub": "Hub", "triton": "Triton", "docker": "Docker"}
+
+
+def _compilers() -> list[str]:
+    """The backends that models are compiled for."""
+    return [entry.spec.name for entry in registry("backend").entries() if entry.spec.compiler is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishOptions:
     """Everything ``translatekit publish`` can be told beside the model and where the result goes.
 
-    An option whose group is called like a kind is of that kind alone.
+    An option whose group is called like a kind is of that kind alone; ``kinds`` names those of one that several have.
     """
 
     kind: Literal["page", "hub", "triton", "docker"] = option(
@@ -39,6 +48,43 @@ class PublishOptions:
     licence: str | None = option(
         None, "Under which terms others may use the model, such as Apache-2.0 or CC-BY-4.0.", "Card"
     )
+    runtimes: tuple[Annotated[str, Choices(_compilers)], ...] | None = option(
+        None,
+        "A runtime to compile for. A hub gets the compiled models beside the trained one, as many as are named; a "
+        "server runs one, onnxruntime when not given.",
+        "Runtime",
+        flags=("--for",),
+        metavar="NAME",
+        kinds=_COMPILED,
+    )
+    precision: Precision | None = option(
+        None,
+        "What convolutions compute in, where the model is compiled; fp32 when not given.",
+        "Runtime",
+        kinds=_COMPILED,
+    )
+    samples: str | None = option(
+        None,
+        "A folder of images to show in the card with their translations; the run's newest samples when not given, and "
+        "no pictures with none.",
+        "Hub",
+        metavar="DIR",
+    )
+    figures: str | None = option(
+        None,
+        "What translatekit evaluate --json printed of this model, for the card.",
+        "Hub",
+        metavar="FILE",
+    )
+    push: str | None = option(
+        None,
+        "Upload the folder to this repository, which is made where there is none.",
+        "Hub",
+        metavar="hf://user/name",
+    )
+    private: bool = option(False, "Let a repository that is made be seen by its owner alone.", "Hub")
+    max_batch: int = option(8, "Images that Triton translates at once.", "Triton", minimum=1, maximum=1024)
+    port: int = option(8090, "The port that the container listens at.", "Docker", minimum=1, maximum=65535)
     force: bool = option(
         False, "Add to a folder that holds other files, and overwrite those of the same names.", "Output"
     )
@@ -52,9 +98,22 @@ class PublishOptions:
         Raises:
             OptionError: one is given; names it.
         """
-        groups = {_GROUPS[kind]: kind for kind in kinds}
+        groups = {_GROUPS[kind]: (kind,) for kind in kinds}
         for field in fields(self):
-            owner = groups.get(field.metadata["group"])
-            if owner not in (None, self.kind) and getattr(self, field.name) != field.default:
+            owners = field.metadata.get("kinds") or groups.get(field.metadata["group"], (self.kind,))
+            if self.kind not in owners and getattr(self, field.name) != field.default:
                 flag = (field.metadata.get("flags") or (f"--{field.name.replace('_', '-')}",))[-1]
-                raise OptionError(f"{flag} is for --as {owner}: leave it out with --as {self.kind}")
+                raise OptionError(
+                    f"{flag} is for --as {' or '.join(owners)}: leave it out with --as {self.kind}"
+                )
+
+    def runtime(self) -> str:
+        """The one runtime of what runs on one.
+
+        Raises:
+            OptionError: several are named.
+        """
+        names = self.runtimes or ("onnxruntime",)
+        if len(names) > 1:
+            raise OptionError(f"--as {self.kind} is for one runtime, and --for names {' and '.join(names)}")
+        return names[0]
