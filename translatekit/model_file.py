@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.model_info import ModelInfo, brief, not_understood, parse_object, same_direction
 from translatekit.storage import local_copy, write_atomically
+from translatekit.storage.copies import RECORD
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _KEY = "translatekit"
+_ABOUT = frozenset({"config.toml", "README.md", RECORD})
+"""What lies beside a model file in a folder that is the model's own."""
 _MAX_HEADER = 16 * 2**20  # bytes; a hundred thousand tensors
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 _BYTES |= {f"{sign}{bits}": bits // 8 for sign in "IU" for bits in (16, 32, 64)}
@@ -294,10 +297,12 @@ def _runnable(folder: Path, trained: list[Path]) -> list[Path]:
 
 
 def name_of(path: Path) -> str:
-    """What people call a model: its folder, where the file is called as in those of runs, or else the file.
+    """What people call a model: its run's folder, or the repository that it was copied from; or else the file.
 
     Args:
         path: of a model file, as `find_model` gives it.
     """
-    is_usual = path.stem.partition("-")[0] in ("model", "best")
-    return path.resolve().parent.name if is_usual else path.stem
+    is_part = path.stem.partition("-")[0] in ("model", "best") and not _ABOUT.isdisjoint(
+        other.name for other in path.parent.iterdir()
+    )
+    return path.resolve().parent.name if is_part else path.stem
