@@ -119,6 +119,7 @@ class TranslateArguments(TypedDict, total=False):
     side_by_side: bool
     smooth: float
     deinterlace: bool
+    hdr: Literal["keep", "sdr"]
     even: bool
     audio: bool
     map: str | None

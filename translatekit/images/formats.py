@@ -451,10 +451,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def image_of(pixels: np.ndarray, alpha: np.ndarray | None = None, icc_profile: bytes | None = None) -> Image:
-    """Gray or RGB levels as an image to write: of 8 bits, or of 16 where they are floats.
+    """Gray or RGB levels as an image to write: of 8 bits where they are uint8, else of 16.
 
     Args:
-        pixels: (H, W, 1) or (H, W, 3), uint8 in [0, 255] or float32 in [0, 1].
+        pixels: (H, W, 1) or (H, W, 3), uint8 in [0, 255], uint16 in [0, 65535] or float32 in [0, 1].
         alpha: (H, W) of the dtype of `pixels`, not premultiplied; None for an opaque image.
         icc_profile: the colour profile that the pixels are meant in; None stands for sRGB.
     """

@@ -90,5 +90,7 @@ def to_pillow(samples: np.ndarray) -> Image.Image:
 
 
 def to_uint16(samples: np.ndarray) -> np.ndarray:
-    """Float samples in [0, 1] of any shape as uint16 in [0, 65535], rounded."""
+    """Samples of any shape as uint16 in [0, 65535]; float32 in [0, 1] is rounded."""
+    if samples.dtype == np.uint16:
+        return samples
     return np.rint(np.clip(samples, 0.0, 1.0) * 65535.0).astype(np.uint16)

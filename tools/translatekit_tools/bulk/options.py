@@ -15,6 +15,7 @@ from translatekit.types import SliceAxis
 from translatekit_tools.bulk.addresses import RawFrames, parse_rate
 from translatekit_tools.bulk.shards import Shard
 from translatekit_tools.bulk.tracks import Selection
+from translatekit_tools.bulk.video.hdr import HdrHandling
 
 SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 """From ``--format`` to the suffix of the files it writes."""
@@ -239,6 +240,13 @@ class RunOptions:
     deinterlace: bool = option(
         True,
         "Make one frame of the two fields of interlaced frames; else the model sees them interlaced.",
+        "Video",
+        result=True,
+    )
+    hdr: HdrHandling = option(
+        "keep",
+        "What the model sees of HDR (PQ, HLG) and BT.2020 videos: their values as they are, or tone-mapped to SDR "
+        "(BT.709), which the output then is.",
         "Video",
         result=True,
     )

@@ -24,11 +24,13 @@ class VideoResult:
         damaged: how many were left out, since they could not be decoded.
         flicker: the warp error of the frames as they were translated, and as they were written; None where they were
             not smoothed.
+        hdr: what it is, where it is not SDR in the colours of BT.709, and what the model saw of it.
     """
 
     frames: int = 0
     damaged: int = 0
     flicker: tuple[float, float] | None = None
+    hdr: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,8 @@ class Summary:
         left_out: how many files in the folders were left out because nothing reads them, by suffix.
         flicker: of each video that was smoothed, its warp error before and after
             (see `translatekit_tools.bulk.video.flow.warp_error`).
+        hdr: how many videos were HDR or of a wide gamut, by what they are and what the model saw of them, such as
+            ``HDR (PQ, BT.2020), values as they are``.
     """
 
     translated: int = 0
@@ -91,6 +95,7 @@ class Summary:
     frames: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
     flicker: dict[Path | str, tuple[float, float]] = field(default_factory=dict)
+    hdr: dict[str, int] = field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float:
@@ -114,6 +119,8 @@ class Summary:
                 self.frames += result.video.frames
                 if result.video.flicker is not None:
                     self.flicker[result.source] = result.video.flicker
+                if what := result.video.hdr:
+                    self.hdr[what] = self.hdr.get(what, 0) + 1
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -128,6 +135,7 @@ class Summary:
             "frames": self.frames,
             "left_out": self.left_out,
             "flicker": {str(path): list(pair) for path, pair in self.flicker.items()},
+            "hdr": self.hdr,
             "bytes_read": self.bytes_read,
             "bytes_written": self.bytes_written,
             "stats": None if self.stats is None else self.stats.to_dict(),

@@ -262,6 +262,8 @@ def _print_summary(console: Console, summary: Summary) -> None:
         parts.append(f"{summary.frames} frames, {summary.frames / max(summary.seconds, 1e-9):.1f} a second")
     for path, (before, after) in summary.flicker.items():
         parts.append(f"flicker of {path}: warp error {before:.5f}, smoothed {after:.5f}")
+    for what, count in summary.hdr.items():
+        parts.append(f"{count} of the videos {'is' if count == 1 else 'are'} {what}")
     line = ", ".join(parts)
     console.print(
         line[0].upper() + line[1:], markup=False, soft_wrap=True, style="red" if summary.failed else "green"

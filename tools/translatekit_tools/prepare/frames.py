@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 
 from translatekit.errors import DataError, OptionError, TranslatekitError
-from translatekit.images import resize
+from translatekit.images import resize, to_uint8
 from translatekit.inference.stages import ordered_map
+from translatekit_tools.bulk.video.hdr import seen_by_models
+from translatekit_tools.bulk.video.reader import VideoReader
 from translatekit_tools.prepare.layout import encoded
 from translatekit_tools.prepare.options import FramesOptions
 from translatekit_tools.prepare.output import Output
 from translatekit_tools.prepare.similar import distance, perceptual_hash
 from translatekit_tools.prepare.work import AHEAD, THREADS, Progress, Summary
+
+_DEEP_FORMATS = ("png",)  # of those that frames are written in, with 16 bits a channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,9 @@ def extract_frames(
     progress: Progress | None = None,
 ) -> Summary:
     """Write frames of videos as ``VIDEO_NUMBER.png``, upright and with square pixels.
+
+    They are what a model is shown when it is run on the video: read by the same reader, 16-bit PNG where the video has
+    more than 8 bits.
 
     Args:
         videos: the files.
@@ -54,17 +61,21 @@ def extract_frames(
             try:
                 if stems.count(video.stem) > 1:
                     raise DataError("another video has the same name: rename one, or give each a folder")
-                frames: Iterator[_Frame] = _chosen(video, every, fps)
-                if options.skip_similar is not None:
-                    frames = _different(frames, options.skip_similar)
+                with closing(VideoReader(video, tone_map=options.hdr == "sdr")) as reader:
+                    summary.notes += _notes(reader, options)
+                    frames: Iterator[_Frame] = _chosen(reader, every, fps)
+                    if options.skip_similar is not None:
+                        frames = _different(frames, options.skip_similar)
 
-                def write(frame: _Frame, stem: str = video.stem) -> tuple[Path, bool]:
-                    path = f"{stem}_{frame.number:06}.{options.format}"
-                    return output.write(path, encoded(path, frame.pixels)[path])
+                    def write(frame: _Frame, stem: str = video.stem) -> tuple[Path, bool]:
+                        path = f"{stem}_{frame.number:06}.{options.format}"
+                        is_deep = options.format in _DEEP_FORMATS
+                        pixels = frame.pixels if is_deep else to_uint8(frame.pixels)
+                        return output.write(path, encoded(path, pixels)[path])
 
-                # One by one, so that what a damaged video gave before it broke off is counted.
-                for path, new in ordered_map(write, frames, pool, AHEAD):
-                    summary.add([path], new)
+                    # One by one, so that what a damaged video gave before it broke off is counted.
+                    for path, new in ordered_map(write, frames, pool, AHEAD):
+                        summary.add([path], new)
             except TranslatekitError as error:
                 summary.failed.append((video, str(error)))
             if progress is not None:
@@ -72,53 +83,51 @@ def extract_frames(
     return summary
 
 
-def _chosen(video: Path, every: int | None, fps: float | None) -> Iterator[_Frame]:
-    """The frames that are asked for.
+def _notes(reader: VideoReader, options: FramesOptions) -> Iterator[str]:
+    """What the user should know of a video's frames, a sentence each."""
+    info = reader.info
+    if info.gamut and info.tone_mapped:
+        yield f"{reader.path} is {info.gamut}: its frames are tone-mapped to SDR"
+    elif info.gamut:
+        yield seen_by_models(reader.path, info.gamut, "the frames do not say so")
+    if info.deep and options.format not in _DEEP_FORMATS:
+        yield (
+            f"{reader.path} has more than 8 bits a channel, and {options.format} 8: pass --format png to keep them"
+        )
+
+
+def _chosen(reader: VideoReader, every: int | None, fps: float | None) -> Iterator[_Frame]:
+    """The frames that are asked for, with square pixels.
 
     Raises:
-        DataError: it is no video, or damaged.
+        DataError: the video is damaged.
     """
-    found = False
-    due, start = 0.0, None
-    try:
-        with av.open(str(video)) as container:
-            if not container.streams.video:
-                raise DataError(f"{video} has no frames: name a video")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            for number, frame in enumerate(container.decode(stream)):
-                found = True
-                if fps is not None:
-                    time = frame.time if frame.time is not None else number / float(stream.guessed_rate or 25)
-                    start = time if start is None else start
-                    if time - start < due - 1e-6:
-                        continue
-                    due = max(due + 1 / fps, time - start)  # what a gap has swallowed is not made up for
-                elif number % (every or 1):
-                    continue
-                yield _Frame(number, _upright(frame, stream))
-    except FileNotFoundError:
-        raise DataError(f"there is no video {video}: check the path") from None
-    except (av.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(f"{video} cannot be read as a video ({reason}): replace or remove it") from None
-    if not found:
-        raise DataError(f"{video} holds no frame: replace or remove it")
+    due = 0.0
 
+    def wanted(number: int, seconds: float) -> bool:
+        nonlocal due
+        if fps is None:
+            return not number % (every or 1)
+        if seconds < due - 1e-6:
+            return False
+        due = max(due + 1 / fps, seconds)  # what a gap has swallowed is not made up for
+        return True
 
-def _upright(frame: av.VideoFrame, stream: av.VideoStream) -> np.ndarray:
-    pixels = frame.to_ndarray(format="rgb24")
-    aspect = stream.sample_aspect_ratio
-    if aspect is not None and aspect > 0 and aspect != 1:
-        height, width = pixels.shape[:2]
-        pixels = resize(pixels, (height, max(1, round(width * float(aspect)))))
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+    aspect = float(reader.info.pixel_aspect)
+    for frame in reader.frames(wanted):
+        if frame is None:
+            continue
+        pixels = frame.pixels
+        if aspect != 1:
+            height, width = pixels.shape[:2]
+            pixels = resize(pixels, (height, max(1, round(width * aspect))))
+        yield _Frame(frame.number, pixels)
 
 
 def _different(frames: Iterator[_Frame], most: int) -> Iterator[_Frame]:
     last = None
     for frame in frames:
-        hashed = perceptual_hash(frame.pixels)
+        hashed = perceptual_hash(to_uint8(frame.pixels))
         if last is None or distance(last, hashed) > most:
             last = hashed
             yield frame

@@ -10,6 +10,7 @@ from translatekit.config import option
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 from translatekit.sizes import Box, Bytes, Size
 from translatekit.types import SliceAxis
+from translatekit_tools.bulk.video.hdr import HdrHandling
 
 Layout = Literal["side-by-side", "folders", "single"]
 Format = Literal["png", "webp", "jpg"]
@@ -243,6 +244,12 @@ class FramesOptions(MakerOptions):
         metavar="BITS",
         minimum=0,
         maximum=64,
+    )
+    hdr: HdrHandling = option(
+        "keep",
+        "HDR (PQ, HLG) and BT.2020 videos with their values as they are, or tone-mapped to SDR (BT.709): as `run "
+        "--hdr` will show them to the model.",
+        "Frames",
     )
     format: Format = option("png", "Of the frames.", "Output")
 

@@ -1,14 +1,21 @@
-"""High dynamic range: what a file says of the screen it was made on and of its brightest parts."""
+"""High dynamic range: how it is told, and what a file says of the screen it was made on and of its brightest parts."""
 
 from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 PQ, HLG = 16, 18
 """Transfer functions of ISO/IEC 23091-2 that are HDR: SMPTE ST 2084 and ARIB STD-B67."""
 
+HdrHandling = Literal["keep", "sdr"]
+"""What becomes of HDR and wide-gamut videos: values as they are, or tone-mapped to SDR in the colours of BT.709."""
+
+BT2020 = 9
+"""The primaries of ITU-R BT.2020 there."""
+
+_TRANSFERS = {PQ: "PQ", HLG: "HLG"}
 _RATIONALS = struct.Struct("=20i2i")  # AVMasteringDisplayMetadata of libavutil
 _LEVELS = struct.Struct("=2I")  # AVContentLightMetadata
 _DYNAMIC = {
@@ -17,6 +24,33 @@ _DYNAMIC = {
     "DOVI_RPU_BUFFER": "Dolby Vision",
     "DYNAMIC_HDR_VIVID": "HDR Vivid",
 }
+
+
+def named(primaries: int, transfer: int) -> str:
+    """What a video is that is not SDR in the colours of BT.709, such as ``HDR (PQ, BT.2020)``; empty for others.
+
+    Args:
+        primaries, transfer: its colour description, as in ISO/IEC 23091-2.
+    """
+    gamut = ["BT.2020"] if primaries == BT2020 else []
+    if transfer in _TRANSFERS:
+        return f"HDR ({', '.join([_TRANSFERS[transfer], *gamut])})"
+    return "wide-gamut SDR (BT.2020)" if gamut else ""
+
+
+def seen_by_models(path: object, gamut: str, output: str = "") -> str:
+    """The sentence of a video whose values go through a model as they are.
+
+    Args:
+        path: the video.
+        gamut: as `named` has it.
+        output: what becomes of its colour description in the output.
+    """
+    look = "dark and pale" if gamut.startswith("HDR") else "pale"
+    return (
+        f"{path} is {gamut}: its values are taken as they are, with no tone mapping, so that a model that was trained "
+        f"on SDR images sees {look} ones{f'; {output}' if output else ''}. Pass --hdr sdr to tone-map it to SDR"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

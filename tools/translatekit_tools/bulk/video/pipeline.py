@@ -42,6 +42,7 @@ from translatekit_tools.bulk.tracks import Selection
 from translatekit_tools.bulk.video.animation import AnimationReader, write_animation
 from translatekit_tools.bulk.video.encoding import Encoding, choose_encoding, raw_encoding, write_segment
 from translatekit_tools.bulk.video.flow import Smoother
+from translatekit_tools.bulk.video.hdr import seen_by_models
 from translatekit_tools.bulk.video.muxing import Muxer, constant_rate
 from translatekit_tools.bulk.video.pipes import at_constant_rate, check_raw, write_raw
 from translatekit_tools.bulk.video.reader import Frame, Reader, VideoReader
@@ -141,6 +142,7 @@ def _make_video(
     reader: Reader, pipeline: _Pipeline, made: Path, source_hashes: SourceHashes, say: Callable[[str], None]
 ) -> None:
     options, suffix = pipeline.options, made.suffix
+    pipeline.say_what_the_model_sees(kept=True)
     rate = None
     if suffix in CONSTANT_RATE_SUFFIXES and isinstance(reader, VideoReader):
         rate = constant_rate(pipeline.source, reader.selection, reader.info)
@@ -236,6 +238,7 @@ def translate_stream(
 def _write_stream(reader: Reader, pipeline: _Pipeline, file: Any, suffix: str) -> None:
     options, say = pipeline.options, pipeline.say
     changes = [0, 0]
+    pipeline.say_what_the_model_sees(kept=suffix not in RAW_SUFFIXES)
     if suffix in RAW_SUFFIXES:
         if (
             isinstance(reader, VideoReader)
@@ -328,6 +331,7 @@ def write_frames(
 
     with closing(_open(source, options, address)) as reader:
         pipeline = _Pipeline(reader, planner, options, report, timer or StageTimer(), say)
+        pipeline.say_what_the_model_sees(kept=False)
         # The smoother must see every frame.
         with closing(pipeline.frames(is_done=None if options.smooth else is_done)) as frames:
             for frame in frames:
@@ -368,6 +372,7 @@ def _open(source: Path, options: RunOptions, address: str | None = None, tracks:
         tracks=tracks,
         raw=None if options.raw is None else RawFrames.parse(options.raw),
         rate=None if options.fps is None else parse_rate(options.fps),
+        tone_map=options.hdr == "sdr",
     )
 
 
@@ -428,7 +433,24 @@ class _Pipeline:
     def result(self) -> VideoResult:
         """What became of the video."""
         flicker = None if self._smoother is None else self._smoother.flicker
-        return VideoResult(frames=self.done, damaged=len(self._reader.damaged), flicker=flicker)
+        info = self._reader.info
+        hdr = f"{info.gamut}, {'tone-mapped to SDR' if info.tone_mapped else 'values as they are'}"
+        return VideoResult(
+            frames=self.done,
+            damaged=len(self._reader.damaged),
+            flicker=flicker,
+            hdr=hdr if info.gamut else "",
+        )
+
+    def say_what_the_model_sees(self, kept: bool) -> None:
+        """Tell the user of HDR that is not tone-mapped.
+
+        Args:
+            kept: whether the output says what its colours are.
+        """
+        if self._reader.info.gamut and not self._reader.info.tone_mapped:
+            said = "the output keeps its colour description" if kept else "the output does not say so"
+            self.say(seen_by_models(self.source, self._reader.info.gamut, said))
 
     def frames(
         self,

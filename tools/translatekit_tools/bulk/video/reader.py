@@ -9,7 +9,7 @@ import contextlib
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -22,7 +22,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from translatekit.errors import DataError
 from translatekit_tools.bulk.addresses import STANDARD, RawFrames
 from translatekit_tools.bulk.tracks import EVERYTHING, Selection
-from translatekit_tools.bulk.video.hdr import HLG, PQ, Hdr, hdr_of
+from translatekit_tools.bulk.video.hdr import HLG, PQ, Hdr, hdr_of, named
 from translatekit_tools.bulk.video.standard import StandardInput
 
 RGB, UNSPECIFIED = 0, 2
@@ -49,6 +49,9 @@ _OVER_HTTP = {
 
 INTERLACED = "bwdif=mode=send_frame:parity=auto:deint=interlaced"
 """FFmpeg's filter for frames that hold two fields: one frame of each, at its time; others pass as they are."""
+
+_TONE_MAPPED = "out_transfer=bt709:out_primaries=bt709:intent=perceptual"
+"""Options of FFmpeg's scaler that make SDR of HDR: highlights are compressed into what a screen of BT.709 shows."""
 
 Wanted = Callable[[int, float], bool]
 """From the number of a frame and its time in seconds since the first one to whether it is wanted."""
@@ -94,6 +97,9 @@ class VideoInfo:
         interlaced: whether its frames hold two fields each, of different moments; the first says so.
         primaries, transfer, matrix, range: the colour description, as in ISO/IEC 23091-2.
         hdr: of the mastering display and its brightness.
+        gamut: what the file is, where that is not SDR in the colours of BT.709, such as ``HDR (PQ, BT.2020)``; it stays
+            what the file was where the frames are tone-mapped.
+        tone_mapped: whether its frames are given as SDR, which the colour description then says.
     """
 
     width: int
@@ -112,6 +118,8 @@ class VideoInfo:
     matrix: int = UNSPECIFIED
     range: int = 0
     hdr: Hdr = Hdr()
+    gamut: str = ""
+    tone_mapped: bool = False
 
     @property
     def is_hdr(self) -> bool:
@@ -170,6 +178,7 @@ class VideoReader:
         tracks: bool = False,
         raw: RawFrames | None = None,
         rate: Fraction | None = None,
+        tone_map: bool = False,
     ) -> None:
         """Open a file.
 
@@ -182,6 +191,7 @@ class VideoReader:
             tracks: keep the packets of the tracks that are copied in `copied_packets`, for the muxer to take.
             raw: what the frames are, where they have no header.
             rate: how many of those are a second.
+            tone_map: give the frames of HDR and wide-gamut videos as SDR in the colours of BT.709.
 
         Raises:
             UnreadableVideoError: it is no video, or holds no frame.
@@ -194,7 +204,8 @@ class VideoReader:
         self._address, self._tracks, self._raw, self._rate = address, tracks, raw, rate
         self._copied: list[Any] = []
         self._first: Iterator[Any] | None = None
-        self._skip_damaged, self._deinterlace = skip_damaged, deinterlace
+        self._skip_damaged, self._deinterlace, self._tone_map = skip_damaged, deinterlace, tone_map
+        self._tone_mapper: _Filter | None = None
         self._first_seconds = 0.0
         self._input: StandardInput | None = None
         with explained(path, address):
@@ -271,7 +282,7 @@ class VideoReader:
         if self._quarter_turns % 2:
             width, height, aspect = height, width, 1 / aspect
         components = first.format.components
-        return VideoInfo(
+        info = VideoInfo(
             width=width,
             height=height,
             time_base=stream.time_base,
@@ -288,7 +299,15 @@ class VideoReader:
             matrix=context.colorspace,
             range=context.color_range,
             hdr=hdr_of(first),
+            gamut=named(context.color_primaries, context.color_trc),
         )
+        self._source_colours = info.primaries, info.transfer, info.matrix, info.range
+        if not (self._tone_map and info.gamut):
+            return info
+        limited = int(ColorRange.MPEG)
+        return replace(
+            info, primaries=1, transfer=1, matrix=1, range=limited, hdr=Hdr(), tone_mapped=True
+        )  # all of BT.709
 
     def _decode(self) -> Iterator[Any]:
         """The frames that can be decoded, in the order they are shown, with time stamps if the file has any."""
@@ -381,7 +400,7 @@ class VideoReader:
         if not self._deinterlace:
             yield from self._first or self._decode()
             return
-        fields: _Deinterlacer | None = None
+        fields: _Filter | None = None
         for frame in self._first or self._decode():
             if fields is None and not frame.interlaced_frame:
                 yield frame
@@ -389,7 +408,7 @@ class VideoReader:
             if fields is None or not fields.accepts(frame):
                 if fields is not None:
                     yield from fields.flush()
-                fields = _Deinterlacer(frame, self._stream.time_base)
+                fields = _Filter(frame, self._stream.time_base, INTERLACED)
             yield from fields(frame)
         if fields is not None:
             yield from fields.flush()
@@ -430,20 +449,36 @@ class VideoReader:
 
     def _convert(self, raw: Any, pts: int, duration: int, number: int) -> Frame:
         kinds = ("rgb48le", "rgba64le") if self.info.deep else ("rgb24", "rgba")
-        matrix = self.info.swscale_matrix
-        rgb = raw.reformat(
-            *self._size,  # of the first frame: in a few formats it may change on the way
-            format=kinds[self.info.alpha],
-            src_colorspace=matrix,
-            dst_colorspace=matrix,
-            dst_color_range=ColorRange.JPEG,
-        )
+        kind = kinds[self.info.alpha]
+        if self.info.tone_mapped:
+            rgb = self._to_sdr(raw, kind)
+        else:
+            matrix = self.info.swscale_matrix
+            rgb = raw.reformat(
+                *self._size,  # of the first frame: in a few formats it may change on the way
+                format=kind,
+                src_colorspace=matrix,
+                dst_colorspace=matrix,
+                dst_color_range=ColorRange.JPEG,
+            )
         pixels = rgb.to_ndarray()
         pixels = np.rot90(pixels[:, ::-1] if self._mirrored else pixels, self._quarter_turns)
         if self.info.deep:
             pixels = pixels.astype(np.float32) / np.float32(65535)
         alpha = np.ascontiguousarray(pixels[:, :, 3]) if self.info.alpha else None
         return Frame(np.ascontiguousarray(pixels[:, :, :3]), alpha, pts, duration, number)
+
+    def _to_sdr(self, raw: Any, kind: str) -> Any:
+        """A frame tone-mapped to SDR, as RGB of a pixel format."""
+        raw.color_primaries, raw.color_trc, raw.colorspace, raw.color_range = self._source_colours
+        mapper = self._tone_mapper
+        if mapper is None or not mapper.accepts(raw):
+            width, height = self._size
+            scale = f"scale=w={width}:h={height}:{_TONE_MAPPED}"
+            mapper = self._tone_mapper = _Filter(
+                raw, self._stream.time_base, scale, f"format=pix_fmts={kind}"
+            )
+        return next(mapper(raw))
 
 
 def _nominal_duration(stream: Any) -> float:
@@ -461,21 +496,27 @@ def _default_duration(stream: Any) -> int:
     return max(1, round(1 / (rate * stream.time_base)))
 
 
-class _Deinterlacer:
-    """Makes one progressive frame of the two fields of each, at the frame's time."""
+class _Filter:
+    """Filters of FFmpeg's, one after the other, for frames of one kind; frames keep their times."""
 
-    def __init__(self, frame: Any, time_base: Fraction) -> None:
-        """Begin with frames like this one, whose ticks are those of `time_base`."""
+    def __init__(self, frame: Any, time_base: Fraction, *filters: str) -> None:
+        """Begin with frames like this one, whose ticks are those of `time_base`.
+
+        Args:
+            frame: the first.
+            time_base: seconds of a tick.
+            filters: each as ``name=options``.
+        """
         self._format = self._format_of(frame)
         self._time_base = time_base
         self._graph = av.filter.Graph()
-        name, options = INTERLACED.split("=", 1)
-        source = self._graph.add_buffer(
+        last = self._graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=time_base
         )
-        deinterlace, sink = self._graph.add(name, options), self._graph.add("buffersink")
-        source.link_to(deinterlace)
-        deinterlace.link_to(sink)
+        for name, _, options in (text.partition("=") for text in (*filters, "buffersink")):
+            added = self._graph.add(name, options or None)
+            last.link_to(added)
+            last = added
         self._graph.configure()
 
     @staticmethod
@@ -487,7 +528,7 @@ class _Deinterlacer:
         return self._format_of(frame) == self._format
 
     def __call__(self, frame: Any) -> Iterator[Any]:
-        """The frames that are made when one more has come; the filter looks at the next one, too."""
+        """The frames that are made when one more has come; a filter may wait for the next one, too."""
         frame.time_base = self._time_base
         self._graph.push(frame)
         yield from self._pull()
