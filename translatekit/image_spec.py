@@ -44,7 +44,8 @@ class ImageSpec:
         unit: of the values, such as ``HU``.
         codec: how values become a network's: ``linear``, ``lab`` (L* of gray into the network, a*b* out of it) or
             ``onehot`` (one channel of 0 and 1 for each class).
-        slices: neighbouring slices of a volume that are the channels of an input, each slice with all its channels.
+        slices: neighbouring slices of a volume that are the channels of an image, each slice with all its channels.
+        network_slices: of an output: neighbouring slices that the network makes, of which the image is the middle one.
         slice_axis: which slices of a volume they are, where its file says how it lies in the body.
         classes: of labels: names, by position.
         ids: of labels: the number that stands for each class in files.
@@ -61,6 +62,7 @@ class ImageSpec:
     unit: str = ""
     codec: Codec = "linear"
     slices: int = 1
+    network_slices: int = 1
     slice_axis: SliceAxis = "axial"
     classes: tuple[str, ...] = ()
     ids: tuple[int, ...] = ()
@@ -76,7 +78,8 @@ class ImageSpec:
         """Channels of the network's tensors."""
         if self.codec == "onehot":
             return len(self.ids) + (self.count - 1)
-        return 2 if self.codec == "lab" and self.meaning == "rgb" else self.count
+        count = 2 if self.codec == "lab" and self.meaning == "rgb" else self.count
+        return count * self.network_slices
 
     @property
     def shown(self) -> bool:
@@ -194,6 +197,10 @@ class ImageSpec:
             raise ValueError("levels go from 0 to 1")
         if self.count % self.slices:
             raise ValueError(f"its {self.count} channels are no multiple of its {self.slices} slices")
+        if self.network_slices > 1 and (self.slices > 1 or self.codec != "linear"):
+            raise ValueError(
+                "of several slices that a network makes, the image is the middle one, coded linear"
+            )
         if (self.meaning == "labels") != (self.codec == "onehot"):
             raise ValueError("labels, and nothing else, are coded onehot")
         if self.codec == "lab" and not self.shown:
@@ -297,6 +304,7 @@ _HOLDS: dict[str, Any] = {
     "codec": get_args(Codec).__contains__,
     "slice_axis": get_args(SliceAxis).__contains__,
     "slices": lambda value: _is_whole(value, 1, 999),
+    "network_slices": lambda value: _is_whole(value, 1, 999),
     "classes": lambda value: _is_list(value, _is_text),
     "ids": lambda value: _is_list(value, lambda number: _is_whole(number, 0, 255)),
     "palette": lambda value: _is_list(value, _is_color),

@@ -75,3 +75,13 @@ def test_lightness_comes_back_as_gray() -> None:
     gray, _ = specs_of_8_bits("lab", 1, 2)
     batch = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     assert np.abs(back(gray, batch).astype(int) - batch).max() <= 1
+
+
+def test_of_several_slices_that_a_network_makes_the_middle_one_is_the_image() -> None:
+    spec = ImageSpec(channels=("a", "b"), meaning="values", network_slices=3).with_range(0, 10)
+    assert spec.network_channels == 6
+    values = torch.linspace(-1, 1, 6).reshape(1, 6, 1, 1)
+    (image,) = ValueCodec(spec).decode(values, values, torch.float32)
+    assert image.flatten().tolist() == pytest.approx([4, 6])
+    with pytest.raises(ValueError, match="the middle one"):
+        ImageSpec(channels=("a", "b"), meaning="values", slices=2, network_slices=3).check()

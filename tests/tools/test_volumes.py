@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from translatekit_tools.bulk import translate
 
-from translatekit.errors import OptionError
+from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.images import read_image
 from translatekit.images.formats import open_image
@@ -131,6 +132,80 @@ def test_slices_of_another_axis_are_trained_on_and_evaluated(tmp_path: Path) -> 
     write_tiffs(tmp_path / "flat")
     with pytest.raises(OptionError, match="--slice-axis coronal is for NIfTI volumes"):
         translatekit.train("pix2pix", tmp_path / "flat", slice_axis="coronal", output=str(tmp_path / "x"))
+
+
+@pytest.mark.slow
+def test_unpaired_volumes_are_translated_by_the_middle_of_the_slices_that_are_made(tmp_path: Path) -> None:
+    """The cycle needs as many slices out as in; what is deployed gives the middle one."""
+    import timm
+    from safetensors.torch import save_file
+
+    import translatekit
+
+    weights = tmp_path / "resnet10t.safetensors"
+    save_file(timm.create_model("resnet10t").state_dict(), weights)
+    features = f"resnet10t,path={weights}"
+    for split, side in ((split, side) for split in ("train", "val") for side in "AB"):
+        (tmp_path / "data" / f"{split}{side}").mkdir(parents=True)
+        write_nifti(tmp_path / "data" / f"{split}{side}" / "patient.nii.gz", scan(4))
+    run = translatekit.train(
+        "cyclegan",
+        tmp_path / "data",
+        generator="resnet",
+        generator_options={"width": 4, "blocks": 1},
+        discriminator_options={"width": 4, "layers": 1},
+        load_size=SIDE,
+        crop_size=SIDE,
+        max_steps=1,
+        precision="fp32",
+        range="-1000..3000",
+        unit="HU",
+        slices=3,
+        best_by="fid",
+        features=features,
+        output=str(tmp_path / "run"),
+    )
+    assert "fid" in translatekit.read_info(run).metrics
+    assert (run / "samples").is_dir()
+    info = translatekit.read_info(run)
+    assert (info.input.slices, info.input.count, info.in_channels) == (3, 3, 3)
+    assert (info.output.slices, info.output.network_slices, info.output.count, info.out_channels) == (
+        1,
+        3,
+        1,
+        3,
+    )
+    compiled = tmp_path / "run.onnx"
+    translatekit.compile(run, compiled, precision="fp32")
+    volume, made = tmp_path / "data" / "valA" / "patient.nii.gz", {}
+    for model in (run, compiled):
+        summary = translatekit.translate(volume, model, tmp_path / f"out-{model.stem}", precision="fp32")
+        assert not summary.failed
+        made[model] = pixels_of(summary.outputs[0]).astype(float)
+        assert made[model].shape == (4, SIDE, SIDE)
+    assert np.abs(made[run] - made[compiled]).max() <= 1  # HU
+    network, _ = translatekit.load_network(run)
+    around = pixels_of(volume)[[0, 1, 2]].astype(np.float32)
+    with torch.no_grad():
+        wanted = network(torch.from_numpy((around + 1000) / 2000 - 1).clamp(-1, 1)[None])[0, 1]
+    assert np.abs(made[run][1] - ((wanted.numpy() + 1) * 2000 - 1000)).max() <= 1
+    assert translatekit.evaluate(run, metrics=("fid",), features=features).images == 4
+    with pytest.raises(OptionError, match="3 neighbouring slices"):
+        translatekit.evaluate(run, metrics=("fid",), features=features, discriminator=True)
+
+
+@pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])
+def test_images_without_neighbours_take_no_slices(tmp_path: Path, method: str) -> None:
+    import translatekit
+
+    for name in ("train", "trainA", "trainB"):
+        (tmp_path / name).mkdir()
+        tifffile.imwrite(
+            tmp_path / name / "0.tif", np.arange(SIDE * SIDE * 2, dtype=np.uint8).reshape(SIDE, -1)
+        )
+    data = tmp_path / "train" if method == "pix2pix" else tmp_path
+    with pytest.raises(DataError, match="has no neighbours: leave"):
+        translatekit.train(method, data, slices=3, output=str(tmp_path / "x"))
 
 
 def write_tiffs(root: Path) -> None:

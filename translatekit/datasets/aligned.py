@@ -61,6 +61,8 @@ class Aligned(BaseDataset):
         DataError: missing or empty folder, files without partner, images too small for the crop.
     """
 
+    sliced = ("input",)
+
     def __init__(
         self,
         root: Place | None,

@@ -61,6 +61,7 @@ class BaseDataset:
     class_names: tuple[str, ...] = ()
     palettes: Mapping[str, list[PaletteClass]] = {}
     order: Callable[[int, int, int], Iterator[np.ndarray]] | None = None
+    sliced: tuple[str, ...] = ()  # the keys of images that may be several neighbouring slices of a volume
 
     def __init__(self, options: DataOptions) -> None:
         check_sizes(options)
@@ -83,9 +84,16 @@ class BaseDataset:
         Raises:
             DataError: none of the files can be read, or no range for their values is given, or none that fits.
         """
-        spec = self.options.specs.get(key) or self._found_spec(side, files, channels)
-        if key == "input" and self.options.slices is not None and spec.slices == 1:
-            spec = with_slices(spec, self.options.slices)
+        spec = self.options.specs.get(key)
+        if spec is None:
+            spec = self._found_spec(side, files, channels)
+            if key in self.sliced and self.options.slices is not None:
+                spec = with_slices(spec, self.options.slices)
+        if spec.slices > 1 and not isinstance(files[0], Slice):
+            raise DataError(
+                f"--slices {spec.slices} is for volumes, and {files[0]} is one image, which has no neighbours: leave "
+                "it out, or give folders of volumes"
+            )
         if any(isinstance(file, Slice) for file in files[:1]):
             spec = replace(spec, slice_axis=self.options.slice_axis)
         self.sides[side] = spec

@@ -10,7 +10,7 @@ import numpy as np
 
 from translatekit.datasets.stored import Stored
 from translatekit.errors import DataError
-from translatekit.image_spec import ImageSpec
+from translatekit.image_spec import GRAY, RGB, ImageSpec
 from translatekit.images import Header, Image, fit_image, open_image, read_header, read_image
 from translatekit.images.formats import format_of, suffix_of
 from translatekit.types import SliceAxis
@@ -170,6 +170,24 @@ def with_slices(spec: ImageSpec, slices: int) -> ImageSpec:
     meaning = "values" if spec.meaning in ("rgb", "gray") else spec.meaning
     low, high = (bound * slices if len(bound) > 1 else bound for bound in (spec.low, spec.high))
     return replace(spec, channels=tuple(names), meaning=meaning, slices=slices, low=low, high=high)
+
+
+def middle_slice(spec: ImageSpec) -> ImageSpec:
+    """The spec of a network's output that is the middle one of the slices it makes, from that of all of them."""
+    each = spec.count // spec.slices
+    first = spec.slices // 2 * each
+    channels = spec.channels[first : first + each]
+    low, high = (bound[first : first + each] if len(bound) > 1 else bound for bound in (spec.low, spec.high))
+    shown = next((known.meaning for known in (RGB, GRAY) if spec.levels and known.channels == channels), None)
+    return replace(
+        spec,
+        channels=channels,
+        meaning=shown or spec.meaning,
+        low=low,
+        high=high,
+        slices=1,
+        network_slices=spec.slices,
+    )
 
 
 _PAGES = frozenset(

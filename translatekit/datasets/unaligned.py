@@ -18,7 +18,7 @@ from translatekit.datasets.layouts import (
     split_folder,
 )
 from translatekit.datasets.shards import open_shards
-from translatekit.datasets.slices import Files, expand
+from translatekit.datasets.slices import Files, as_series, expand
 from translatekit.datasets.stored import Place
 from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
@@ -43,6 +43,8 @@ class Unaligned(BaseDataset):
         MissingSplitError: the folder has images, but none for this split.
         DataError: missing or empty folder, or images too small for the crop.
     """
+
+    sliced = ("A", "B")  # each is what one generator takes and the other makes
 
     def __init__(
         self,
@@ -97,8 +99,11 @@ class Unaligned(BaseDataset):
         found = find_images(folder)
         if not found:
             raise no_images(folder, "one of the two sets there")
+        volumes = found if self.options.slices is None else as_series(found)
         return self._sampled(
-            side, expand([(path,) for path in found], self.options.slices, self.options.slice_axis), channels
+            side,
+            expand([(path,) for path in volumes], self.options.slices, self.options.slice_axis),
+            channels,
         )
 
     def _sampled(self, side: str, files: Sequence[Files], channels: int | None) -> Samples:

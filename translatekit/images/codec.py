@@ -70,11 +70,14 @@ class ValueCodec(nn.Module):
         Returns:
             (N, H, W, C). Where the spec has levels, of the dtype that came in: uint8, rounded to the nearest level, or
             float32 in [0, 1]. Class numbers are uint8, those of the largest channels. Else float32 in the spec's unit,
-            clamped to the range unless the spec is not clipped.
+            clamped to the range unless the spec is not clipped. Of several slices, the middle one.
         """
         values = values.to(torch.float32)
         if self.spec.codec == "onehot":
             return self._decode_classes(values)
+        if self.spec.network_slices > 1:
+            first = self.spec.network_slices // 2 * self.spec.count
+            values = values[:, first : first + self.spec.count]
         if self.spec.codec == "lab":
             images = self._decode_lab(values, taken)
         else:

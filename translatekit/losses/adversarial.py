@@ -1,4 +1,4 @@
-"""What generator and discriminator play for: each a `translatekit.interfaces.AdversarialLoss`.
+"""Adversarial losses, of the discriminator and of the generator: each a `translatekit.interfaces.AdversarialLoss`.
 
 All take logits of any shape, as a discriminator gives them, and return means over them, computed in float32.
 """

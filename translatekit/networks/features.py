@@ -65,7 +65,7 @@ def inner_features(network: nn.Module, layers: Sequence[Layer], *inputs: Any) ->
     """What layers of a network give for some inputs; what comes behind the last of them is not computed.
 
     Args:
-        network: bare, that is, not wrapped for several processes or compiled.
+        network: unwrapped: neither wrapped for several processes nor compiled.
         layers: names, or numbers in `feature_layers`.
         inputs: of its forward pass.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from translatekit.datasets.slices import middle_slice
 from translatekit.errors import TrainingError
 from translatekit.image_spec import RGB
 from translatekit.interfaces import Deployed, Method
@@ -75,13 +76,14 @@ def describe(training: Training, name: str, deployed: Deployed, direction: str) 
     entry = registry("generator").entry(str(options.generator))
     generator, package = entry.spec, entry.plugin
     sides = {"input": deployed.input, "target": deployed.target}
+    target = specs[deployed.target]
     return ModelInfo(
         method=config.method,
         generator=generator.name,
         generator_options=arguments,
         source=generator.source,
         input=RGB if deployed.input is None else specs[deployed.input],
-        output=specs[deployed.target],
+        output=target if target.slices == 1 else middle_slice(target),
         size=options.crop_size,
         size_multiple=int(deployed.network.size_multiple),  # type: ignore[arg-type]
         norm_inference=options.norm_inference,

@@ -419,7 +419,7 @@ def _resolve_values(options: TrainOptions, data: Dataset) -> None:
             raise OptionError(f"the dataset {options.dataset!r} takes no --{name} {text}: {kinds}")
     if options.slices is not None and not any(spec.slices == options.slices for spec in sides.values()):
         raise OptionError(
-            f"--slices {options.slices} is for pairs of volumes in two folders, and {options.dataset!r} gives none: "
+            f"--slices {options.slices} is for volumes in two folders, and {options.dataset!r} gives none: "
             "leave it out"
         )
     if options.slice_axis != "axial" and not any(

@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import DataLoader, Subset
 
 from translatekit.config import RunConfig
-from translatekit.errors import TrainingError
+from translatekit.errors import OptionError, TrainingError
 from translatekit.interfaces import Dataset
+from translatekit.registry import registry
 from translatekit.training.batches import collate
 from translatekit.training.checkpoint import load_checkpoint
 from translatekit.training.saving import load_networks
@@ -35,6 +36,7 @@ def discriminator_accuracy(model: Path, data: Dataset, images: int) -> dict[str,
 
     Raises:
         TrainingError: there is no run with a checkpoint, or its method has no discriminator.
+        OptionError: the discriminators judge several slices, and the images are single ones.
     """
     run = run_of(model)
     if run is None:
@@ -53,6 +55,12 @@ def discriminator_accuracy(model: Path, data: Dataset, images: int) -> dict[str,
     if config.options.discriminator is None:
         raise TrainingError(
             f"{run} is a run of {config.method}, which has no discriminator: leave out --discriminator"
+        )
+    slices = config.options.slices or 1
+    if slices > 1 and registry("method").get(config.method).data == "unpaired":
+        raise OptionError(
+            f"the discriminators of {run} judge {slices} neighbouring slices, and the middle one alone is measured: "
+            "leave out --discriminator"
         )
     fabric = make_fabric(config.options)
     fabric.launch()

@@ -157,7 +157,8 @@ def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) ->
     direction: Any = info.direction if info.direction in SIDES else "AtoB"
     # Images are read as the model takes and gives them; colours that are made for a lightness are compared as RGB.
     keys = ("input", "target") if paired else SIDES[direction]
-    specs = dict(zip(keys, (info.input, info.output), strict=True)) if info.output.codec != "lab" else {}
+    given = replace(info.output, network_slices=1)  # of which the model gives the middle one
+    specs = dict(zip(keys, (info.input, given), strict=True)) if info.output.codec != "lab" else {}
     data_options = DataOptions(
         split=options.split,
         direction=direction if paired else "AtoB",
