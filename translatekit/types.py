@@ -26,3 +26,7 @@ class PaletteClass(TypedDict):
 
     name: str
     color: list[int]
+
+
+HdrHandling = Literal["keep", "sdr"]
+"""What becomes of HDR and wide-gamut videos: values as they are, or tone-mapped to SDR in the colours of BT.709."""

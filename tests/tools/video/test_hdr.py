@@ -9,12 +9,12 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from translatekit_tools.bulk.video.hdr import HdrHandling
 from translatekit_tools.prepare.frames import extract_frames
 from translatekit_tools.prepare.options import FramesOptions
 
 import translatekit
 from translatekit.images import read_image
+from translatekit.types import HdrHandling
 
 from .conftest import Identity, Listener, make_video
 

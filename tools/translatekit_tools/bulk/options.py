@@ -11,11 +11,10 @@ from translatekit.errors import OptionError
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 from translatekit.precision import Precision
 from translatekit.sizes import Size
-from translatekit.types import SliceAxis
+from translatekit.types import HdrHandling, SliceAxis
 from translatekit_tools.bulk.addresses import RawFrames, parse_rate
 from translatekit_tools.bulk.shards import Shard
 from translatekit_tools.bulk.tracks import Selection
-from translatekit_tools.bulk.video.hdr import HdrHandling
 
 SUFFIXES: dict[str, str] = {"png": ".png", "jpg": ".jpg", "webp": ".webp", "tiff": ".tiff"}
 """From ``--format`` to the suffix of the files it writes."""

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from translatekit.config import option
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
 from translatekit.sizes import Box, Bytes, Size
-from translatekit.types import SliceAxis
-from translatekit_tools.bulk.video.hdr import HdrHandling
+from translatekit.types import HdrHandling, SliceAxis
 
 Layout = Literal["side-by-side", "folders", "single"]
 Format = Literal["png", "webp", "jpg"]

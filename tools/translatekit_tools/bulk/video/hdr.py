@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 PQ, HLG = 16, 18
 """Transfer functions of ISO/IEC 23091-2 that are HDR: SMPTE ST 2084 and ARIB STD-B67."""
-
-HdrHandling = Literal["keep", "sdr"]
-"""What becomes of HDR and wide-gamut videos: values as they are, or tone-mapped to SDR in the colours of BT.709."""
 
 BT2020 = 9
 """The primaries of ITU-R BT.2020 there."""
