@@ -16,9 +16,11 @@ Color = Literal["rgb", "gray", "lab"]
 SliceAxis = Literal["axial", "coronal", "sagittal"]
 """Slices of a body: across it, from back to front, or from side to side."""
 
-
 Cache = Literal["none", "memory", "disk"]
 """Where decoded training images are kept."""
+
+HdrHandling = Literal["keep", "sdr"]
+"""What becomes of HDR and wide-gamut videos: values as they are, or tone-mapped to SDR in the colours of BT.709."""
 
 
 class PaletteClass(TypedDict):
@@ -26,7 +28,3 @@ class PaletteClass(TypedDict):
 
     name: str
     color: list[int]
-
-
-HdrHandling = Literal["keep", "sdr"]
-"""What becomes of HDR and wide-gamut videos: values as they are, or tone-mapped to SDR in the colours of BT.709."""
