@@ -115,10 +115,12 @@ def writable_suffixes() -> frozenset[str]:
 def suffix_of(path: str | Path) -> str:
     """The suffix of a file's name, in lower case: ``.nii.gz`` is one."""
     name = os.fspath(path).lower()
-    return next(
-        (suffix for suffix in _double_suffixes(registry("format")) if name.endswith(suffix)),
-        Path(name).suffix,
-    )
+    double = _double_suffixes(registry("format"))
+    if name.endswith(double):
+        return next(suffix for suffix in double if name.endswith(suffix))
+    base = os.path.basename(name) or Path(name).name  # noqa: PTH119 (this is asked of a million files)
+    at = base.rfind(".")
+    return base[at:] if 0 < at < len(base) - 1 else ""
 
 
 def is_image(path: str | Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from translatekit.storage.files import write_error
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
 
 ROWS, SECONDS = 1000, 10.0
 """How many records, and how long, wait before an object store is given a segment of a journal."""
@@ -81,12 +84,15 @@ def local_writer(path: Path) -> Callable[[bytes], None]:
     def write(lines: bytes) -> None:
         nonlocal torn
         try:
-            with path.open("ab", buffering=0) as file:
+            file = os.open(path, _APPEND, 0o666)  # every time: somebody may have removed it
+            try:
                 data = b"\n" + lines if torn else lines
                 torn = True
-                if file.write(data) == len(data):
+                if os.write(file, data) == len(data):
                     torn = False
                     return
+            finally:
+                os.close(file)
             raise OSError(
                 28, "No space left on device"
             )  # only a disk that ran full writes less than it is given

@@ -27,9 +27,10 @@ from translatekit_tools.bulk.kinds import (
     STREAMED,
     VIDEO_SUFFIXES,
     WRITABLE_VIDEO_SUFFIXES,
+    Kind,
     is_animation,
     is_slice,
-    is_video,
+    kind_of,
 )
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, is_manifest, manifest_name
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
@@ -111,7 +112,7 @@ class Job:
         target: the object that is written, where it is none: the output is its name.
         stamp, state: of the input and of what is in the place of the output, once `reading.look` has looked.
         data: of the origin, once it was fetched.
-        is_single: whether the origin's file is translated by itself, once that is known.
+        kind: of the file, once it was looked at.
     """
 
     source: Path
@@ -126,7 +127,7 @@ class Job:
     stamp: str = ""
     state: int = 0
     data: bytes = b""
-    is_single: bool = False
+    kind: Kind | None = None
 
     @property
     def input_name(self) -> str:
@@ -301,7 +302,7 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
             raise OptionError(
                 f"-o - takes one image or video, and {source} is no file: name one, or a folder with -o"
             )
-        if not is_video(source, Path("out.mkv")):
+        if kind_of(source, Path("out.mkv")).way != "video":
             raise OptionError(f"-o - writes a video, and {source} is none: name a file with -o")
     if options.raw is not None and address != STANDARD:
         raise OptionError("--raw says what standard input is: name the input -")

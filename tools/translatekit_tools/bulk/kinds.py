@@ -1,10 +1,12 @@
-"""Which files are videos, animations and multi-page images, told without loading a decoder of videos."""
+"""What files are: images, videos, animations, pages; told without loading a decoder of videos."""
 
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from translatekit_tools.bulk.addresses import is_sequence
 
@@ -87,40 +89,113 @@ def _read_at(file: BinaryIO, place: int, count: int) -> bytes:
     return file.read(count)
 
 
-def is_multipage(source: Path, output: Path) -> bool:
-    """Whether a file (or the folder of a series) holds several pages or slices, and its output can."""
-    return may_hold_pages(source) and may_hold_pages(output) and has_several_frames(source)
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a file is translated.
+
+    Attributes:
+        way: as one image, frame by frame, page by page, or (an image of more than `MAX_PIXELS`) by parts.
+        drops_frames: whether it has several frames or pages, of which its output's format holds one.
+    """
+
+    way: Literal["image", "video", "pages", "large"]
+    drops_frames: bool = False
 
 
-def has_several_frames(source: Path) -> bool:
-    """Whether an image file has several frames, pages or slices."""
-    if source.suffix.lower() in VIDEO_SUFFIXES:
-        return False
-    if not may_hold_pages(source):
-        return is_animation(source)
+def kind_of(source: Path, output: Path) -> Kind:
+    """What a file is: by its name where that tells, else by its header, which is looked at once.
+
+    Args:
+        source: the file, or the folder of a series.
+        output: what is written; only its name is looked at.
+    """
+    from translatekit.images.formats import suffix_of
+
+    given, made = _traits(suffix_of(source)), _traits(suffix_of(output))
+    if given.is_video or is_sequence(source):
+        return Kind("video")
+    moves = given.may_move and is_animation(source)
+    if moves and (made.may_move or made.is_written_video):
+        return Kind("video")
+    pages, is_large = 1, False
+    if given.may_hold_pages or made.is_tiff:
+        pages, is_large = _pages_and_size(source)
+    if not given.may_hold_pages:
+        pages = 1
+    if pages > 1 and made.may_hold_pages:
+        return Kind("pages")
+    return Kind("large") if is_large else Kind("image", drops_frames=moves or pages > 1)
+
+
+def _pages_and_size(source: Path) -> tuple[int, bool]:
+    """How many pages there are; and whether it is one image of more than `MAX_PIXELS`, parts of which can be read."""
     from translatekit.errors import TranslatekitError
-    from translatekit.images import count_pages
+    from translatekit.images import MAX_PIXELS
+    from translatekit.images.formats import open_image
 
     try:
-        return count_pages(source) > 1
+        with open_image(source) as image:
+            header = image.header()
+            is_large = image.has_regions and header.pages == 1 and header.height * header.width > MAX_PIXELS
+            return header.pages, is_large and source.is_file()
     except TranslatekitError:
-        return False  # whoever reads it says what is wrong with it
+        return 1, False  # whoever reads it says what is wrong with it
 
 
-def may_hold_pages(path: Path) -> bool:
-    """Whether the format of a file, by its name, is one of several pages; a folder is a series."""
-    from translatekit.images.formats import format_named, image_suffixes, suffix_of
+@dataclass(frozen=True, slots=True)
+class _Traits:
+    """What the suffix of a file says of it.
 
-    suffix = suffix_of(path)
-    return not suffix or (suffix in image_suffixes() and format_named(suffix).volumes)
+    Attributes:
+        is_video, is_written_video: whether it is a video, and one that can be written.
+        may_move: whether it may be an animation.
+        may_hold_pages: whether its format is one of several pages; a folder is a series.
+        is_slice: whether it may be a slice of a series, which its folder is then.
+        is_tiff: whether it is one that large images are written in.
+    """
+
+    is_video: bool
+    is_written_video: bool
+    may_move: bool
+    may_hold_pages: bool
+    is_slice: bool
+    is_tiff: bool
+
+
+def _traits(suffix: str) -> _Traits:
+    from translatekit.registry import registry
+
+    return _traits_of(registry("format"), suffix)
+
+
+@lru_cache(maxsize=256)
+def _traits_of(known: object, suffix: str) -> _Traits:
+    from translatekit.images.formats import format_named, image_suffixes
+
+    spec = format_named(suffix) if suffix in image_suffixes() else None
+    return _Traits(
+        is_video=suffix in VIDEO_SUFFIXES,
+        is_written_video=suffix in WRITABLE_VIDEO_SUFFIXES,
+        may_move=suffix in ANIMATION_SUFFIXES,
+        may_hold_pages=not suffix or (spec is not None and spec.volumes),
+        is_slice=spec is not None and spec.folders,
+        is_tiff=suffix in (".tif", ".tiff"),
+    )
+
+
+def may_be_many(path: Path) -> bool:
+    """Whether a file, by its name, may hold several frames or pages; a folder is a series."""
+    from translatekit.images.formats import suffix_of
+
+    traits = _traits(suffix_of(path))
+    return traits.may_move or traits.may_hold_pages
 
 
 def is_slice(path: Path) -> bool:
     """Whether a file, by its name, may be a slice of a series, which its folder is then."""
-    from translatekit.images.formats import format_named, image_suffixes, suffix_of
+    from translatekit.images.formats import suffix_of
 
-    suffix = suffix_of(path)
-    return suffix in image_suffixes() and format_named(suffix).folders
+    return _traits(suffix_of(path)).is_slice
 
 
 def volume_suffix(output: Path) -> str:
@@ -128,11 +203,3 @@ def volume_suffix(output: Path) -> str:
     from translatekit.images.formats import suffix_of
 
     return suffix_of(output) or SERIES_SUFFIX
-
-
-def is_video(source: Path, output: Path) -> bool:
-    """Whether a file is translated frame by frame, and not as one image."""
-    if source.suffix.lower() in VIDEO_SUFFIXES or is_sequence(source):
-        return True
-    written = output.suffix.lower() in ANIMATION_SUFFIXES | WRITABLE_VIDEO_SUFFIXES
-    return written and is_animation(source)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from translatekit.errors import DataError, TranslatekitError
-from translatekit.images import MAX_PIXELS, Image, fit_image, image_from, read_header, suffix_of, to_uint8
+from translatekit.errors import DataError
+from translatekit.images import Image, fit_image, image_from, read_header, suffix_of, to_uint8
 from translatekit.images.formats import OpenImage, open_image
 from translatekit.images.image import Header, with_alpha
 from translatekit.images.tiff import with_nodata
@@ -24,7 +24,6 @@ from translatekit.images.tiled import TiledTiffWriter
 from translatekit.inference.inputs import cut_to_8_bits
 from translatekit.inference.predictor import Predictor
 from translatekit.inference.tiles import Tile, TiledTranslator, Window
-from translatekit_tools.bulk.kinds import may_hold_pages
 from translatekit_tools.bulk.memory import describe
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import StageTimer
@@ -34,21 +33,6 @@ TILE = 512
 """The side of tiles where nobody says otherwise, in pixels; made a multiple of what the network needs."""
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
-
-
-def is_large(source: Path, output: Path) -> bool:
-    """Whether a file holds one image of more than `MAX_PIXELS`, by its header, parts of which can be read.
-
-    Headers are looked at only where the format of one of both is that of such images.
-    """
-    if not source.is_file() or not (suffix_of(output) in _TIFF_SUFFIXES or may_hold_pages(source)):
-        return False
-    try:
-        with open_image(source) as image:
-            header = image.header()
-            return image.has_regions and header.pages == 1 and header.height * header.width > MAX_PIXELS
-    except TranslatekitError:
-        return False  # whoever reads it says what is wrong with it
 
 
 def translate_large(

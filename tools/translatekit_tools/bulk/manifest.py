@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import tempfile
 import threading
 import time
@@ -22,6 +23,7 @@ MANIFEST_NAME = ".translatekit-manifest.jsonl"
 
 _STEM = MANIFEST_NAME.removesuffix(".jsonl")
 _CLAIMS = ".translatekit-claims"
+_FOLDERS = 1000  # of which it is remembered where they are
 
 
 def manifest_name(worker: str) -> str:
@@ -98,7 +100,8 @@ class Claim:
     time: float = field(default_factory=time.time)
 
 
-_ENTRY = frozenset(each.name for each in fields(Entry))
+_ENTRY_FIELDS, _FAILURE_FIELDS = (tuple(each.name for each in fields(kind)) for kind in (Entry, Failure))
+_ENTRY = frozenset(_ENTRY_FIELDS)
 _NEEDED = _ENTRY - {"stamp", "output_stamp"}
 _CLAIM = frozenset(each.name for each in fields(Claim))
 
@@ -130,7 +133,7 @@ def stamp_of(path: Path) -> str:
     """
     try:
         status = path.stat()
-        if not os.path.isdir(path):  # noqa: PTH112 (this is asked of a million files)
+        if not stat.S_ISDIR(status.st_mode):
             return f"{status.st_size}-{status.st_mtime_ns}"
         return hash_options({"files": [[each.name, stamp_of(each)] for each in _files(path)]})
     except OSError:
@@ -191,6 +194,7 @@ class Manifest:
         self._log: AppendLog | None = None
         self._claims_log: AppendLog | None = None
         self._outputs: Index | None = None
+        self._relative: dict[str, str] = {}
         self.refresh()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -240,10 +244,23 @@ class Manifest:
         """A path as entries name it: relative to the folder, with forward slashes."""
         if not self.is_local:
             return path.as_posix()
-        try:
-            return Path(os.path.relpath(path, self.folder)).as_posix()
-        except ValueError:  # another drive
-            return path.as_posix()
+        parent, name = os.path.split(path)
+        if name in ("", os.curdir, os.pardir):
+            return self._below(os.fspath(path))
+        below = self._below(parent or os.curdir)
+        return name if below == os.curdir else f"{below}/{name}"
+
+    def _below(self, folder: str) -> str:
+        """As `relative` has it; remembered, since folders have many files."""
+        if (known := self._relative.get(folder)) is None:
+            try:
+                known = Path(os.path.relpath(folder, self.folder)).as_posix()
+            except ValueError:  # another drive
+                known = Path(folder).as_posix()
+            if len(self._relative) >= _FOLDERS:
+                self._relative.clear()
+            self._relative[folder] = known
+        return known
 
     def is_current(self, output: str, stamp: str, state: int, made_with: tuple[str, str]) -> bool:
         """Whether an output is known to be made from an input as it is now, by their stamps alone.
@@ -302,9 +319,9 @@ class Manifest:
         with self._lock:
             if self._log is None:
                 self._log = self.sink.append_log(self.name)
-        self._log.append(
-            {key: value for key, value in asdict(entry).items() if value != "" or key in _NEEDED}
-        )
+        names = _ENTRY_FIELDS if isinstance(entry, Entry) else _FAILURE_FIELDS
+        record = {name: getattr(entry, name) for name in names}
+        self._log.append({key: value for key, value in record.items() if value != "" or key in _NEEDED})
 
     def list_outputs(self) -> None:
         """List what is in the place, once, in place of asking for each output by itself: 24 bytes a name."""

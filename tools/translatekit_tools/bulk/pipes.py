@@ -45,7 +45,7 @@ def images_in_pipes(
     Raises:
         OptionError: nobody says where the image is to go.
     """
-    from translatekit_tools.bulk.kinds import is_video
+    from translatekit_tools.bulk.kinds import kind_of
 
     if STANDARD not in (*inputs, output):
         yield inputs, output
@@ -62,7 +62,7 @@ def images_in_pipes(
             inputs = [str(image)]
         made = folder / "made"
         only = Path(inputs[0]).expanduser() if len(inputs) == 1 else Path()
-        if output == STANDARD and only.is_file() and not is_video(only, Path("any.mkv")):
+        if output == STANDARD and only.is_file() and kind_of(only, Path("any.mkv")).way != "video":
             output = f"{made}/"
         yield inputs, output
         for path in made.glob("[!.]*"):

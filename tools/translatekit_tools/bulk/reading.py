@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from dataclasses import replace
 
 from translatekit.errors import DataError
@@ -97,10 +98,10 @@ def read(session: Session, task: Task) -> None:
             task.input_hash, task.bytes_read = hash_bytes(data), len(data)
             job.data = b""
         else:
-            task.bytes_read = size_of(job.source)
+            status = job.source.stat()
             # Decoded from where it is, when its turn comes.
-            if task.bytes_read > SMALL_FILE or job.source.is_dir():
-                task.input_hash = hash_path(job.source)
+            if status.st_size > SMALL_FILE or stat.S_ISDIR(status.st_mode):
+                task.input_hash, task.bytes_read = hash_path(job.source), size_of(job.source)
             else:
                 data = job.source.read_bytes()
                 task.input_hash, task.bytes_read = hash_bytes(data), len(data)

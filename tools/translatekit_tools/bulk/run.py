@@ -15,11 +15,12 @@ from translatekit.interfaces import Translator
 from translatekit.model_file import find_model
 from translatekit_tools.bulk.devices import Devices, devices_of
 from translatekit_tools.bulk.find import Job, find_jobs
+from translatekit_tools.bulk.kinds import Kind
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.places import are_places, find_place_jobs
 from translatekit_tools.bulk.runner import Runner
 from translatekit_tools.bulk.session import Session
-from translatekit_tools.bulk.single import is_video_job
+from translatekit_tools.bulk.single import kind_of_job
 from translatekit_tools.bulk.stats import Stats
 from translatekit_tools.bulk.summary import Progress, Result, Summary
 from translatekit_tools.bulk.task import ignore
@@ -106,7 +107,7 @@ def _place_frames(jobs: Iterable[Job], folder: Path) -> None:
     sources: dict[Path, Path] = {}
     for job in jobs:
         for each in (job, *job.alternatives):
-            if each.problem is None and is_video_job(each):
+            if each.problem is None and kind_of_job(each) == Kind("video"):
                 below = Path(each.manifest.relative(each.output)).parent
                 each.frames = folder / below / each.source.stem
         if job.frames is None:

@@ -12,12 +12,11 @@ from itertools import chain
 from translatekit.errors import TranslatekitError
 from translatekit.inference.stages import ordered_map
 from translatekit_tools.bulk.find import Job
-from translatekit_tools.bulk.kinds import has_several_frames
 from translatekit_tools.bulk.manifest import Claim, Manifest
 from translatekit_tools.bulk.pipeline import THREADS, ImagePipeline
 from translatekit_tools.bulk.reading import claim_of, look
 from translatekit_tools.bulk.session import Session
-from translatekit_tools.bulk.single import fetch, is_single, translate_single
+from translatekit_tools.bulk.single import fetch, kind_of_job, translate_single
 from translatekit_tools.bulk.stats import Stats
 from translatekit_tools.bulk.summary import Progress
 from translatekit_tools.bulk.task import Task, guarded
@@ -110,7 +109,7 @@ class Runner:
                 done = []
             if is_current:
                 continue
-            if job.problem is None and is_single(job):
+            if job.problem is None and ((kind := kind_of_job(job)) is None or kind.way != "image"):
                 singles.append(job)
             elif Task(0, job).attempts:
                 retries.append(job)
@@ -121,10 +120,10 @@ class Runner:
             yield done
 
     def _warn_of_dropped_frames(self, job: Job) -> None:
-        if job.problem is None and job.origin is None and has_several_frames(job.source):
+        if job.kind is not None and job.kind.drops_frames:
             self._session.warn_once(
                 "frames",
-                f"only the first frame or page of {job.source} is translated, and of others like it, since the "
+                f"only the first frame or page of {job.shown_source} is translated, and of others like it, since the "
                 "output's format holds one: another --format, or another extension of -o, keeps all",
             )
 

@@ -20,12 +20,12 @@ from translatekit_tools.bulk.kinds import (
     ANIMATION_SUFFIXES,
     RAW_SUFFIXES,
     VIDEO_SUFFIXES,
-    is_multipage,
-    is_video,
-    may_hold_pages,
+    Kind,
+    kind_of,
+    may_be_many,
     volume_suffix,
 )
-from translatekit_tools.bulk.large import is_large, translate_large
+from translatekit_tools.bulk.large import translate_large
 from translatekit_tools.bulk.manifest import hash_options, hash_path, size_of
 from translatekit_tools.bulk.reading import SMALL_FILE, is_done, read
 from translatekit_tools.bulk.session import Session
@@ -33,45 +33,36 @@ from translatekit_tools.bulk.spool import at_hand
 from translatekit_tools.bulk.summary import Progress
 from translatekit_tools.bulk.task import Task, ignore
 
-_Translation = Callable[[Session, Task, Path, Path, "Progress | None"], None]
-"""Translates a file at the first path into one at the second."""
 
-
-def is_single(job: Job) -> bool:
-    """Whether a file does not go through the stages as one image. An object is one that was fetched."""
-    if job.origin is not None:
-        return job.is_single
-    return _translation_of(job.source, job.output, is_video_job(job)) is not None
-
-
-def _translation_of(source: Path, output: Path, is_video: bool) -> _Translation | None:
-    if is_video:
-        return _translate_video
-    if is_multipage(source, output):
-        return _translate_pages
-    return _translate_large if is_large(source, output) else None
+def kind_of_job(job: Job) -> Kind | None:
+    """What the file of a job is; None for an object of a store that was not fetched, which nobody knows yet."""
+    if job.kind is None and job.origin is None:
+        is_stream = job.address is not None or job.to_standard_output
+        job.kind = Kind("video") if is_stream else kind_of(job.source, job.output)
+    return job.kind
 
 
 def fetch(session: Session, job: Job) -> None:
-    """Read an object, if it is an image that goes through the stages; find out whether it is.
+    """Read an object, if it is an image that goes through the stages; then the job knows its kind.
 
     Raises:
         StorageError: it cannot be read.
     """
     origin = job.origin
     assert origin is not None
-    job.is_single = job.source.suffix.lower() in VIDEO_SUFFIXES or (origin.size or 0) > SMALL_FILE
-    if job.is_single or session.options.dry_run:
+    if suffix_of(job.source) in VIDEO_SUFFIXES or (origin.size or 0) > SMALL_FILE:
+        return
+    job.kind = Kind("image")
+    if session.options.dry_run:
         return
     with session.timer.stage("read"):
         job.data = origin.place.read(origin.name)
-    with tempfile.NamedTemporaryFile(suffix=suffix_of(job.source)) as file:
-        if job.source.suffix.lower() in ANIMATION_SUFFIXES or may_hold_pages(job.source):
+    if may_be_many(job.source):
+        with tempfile.NamedTemporaryFile(suffix=suffix_of(job.source)) as file:
             file.write(job.data)
             file.flush()
-            path = Path(file.name)
-            job.is_single = _translation_of(path, job.output, is_video(path, job.output)) is not None
-    if job.is_single:
+            job.kind = kind_of(Path(file.name), job.output)
+    if job.kind.way != "image":
         job.data = b""
 
 
@@ -87,16 +78,10 @@ def translate_single(session: Session, task: Task, progress: Progress | None) ->
         return
     try:
         with at_hand(job) as (source, out):
-            as_video = is_video_job(job) if job.origin is None else is_video(source, out)
-            translate = _translation_of(source, out, as_video) or _translate_image
-            translate(session, task, source, out, progress)
+            kind = kind_of_job(job) or kind_of(source, out)
+            _TRANSLATIONS[kind.way](session, task, source, out, progress)
     except OSError as error:
         raise write_error(error, job.frames or job.output) from None
-
-
-def is_video_job(job: Job) -> bool:
-    """Whether a file is translated frame by frame."""
-    return job.address is not None or job.to_standard_output or is_video(job.source, job.output)
 
 
 def _translate_large(
@@ -261,6 +246,15 @@ def _translate_video(
     except BrokenPipeError:
         raise DataError("whoever reads standard output has ended: nothing more was translated") from None
     task.finish("translated")
+
+
+_TRANSLATIONS: dict[str, Callable[[Session, Task, Path, Path, Progress | None], None]] = {
+    "image": _translate_image,
+    "pages": _translate_pages,
+    "large": _translate_large,
+    "video": _translate_video,
+}
+"""By the kind's way: each translates a file at the first path into one at the second."""
 
 
 def _hash_video(job: Job, source: Path) -> tuple[str, int]:
