@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from PIL import Image
 from translatekit_tools.bulk.find import Job, find_jobs
 from translatekit_tools.bulk.manifest import Entry
 from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.walk import LeftOut
 
 from translatekit.errors import DataError, OptionError
 
@@ -30,9 +35,14 @@ def photos(tmp_path: Path) -> Path:
 def plan(
     *inputs: str | Path, out: str | Path | None = None, options: RunOptions | None = None
 ) -> list[tuple[Path, Path]]:
-    jobs = find_jobs(inputs, out, options or RunOptions()).jobs
+    jobs = list(find_jobs(inputs, out, options or RunOptions()))
     assert all(job.problem is None for job in jobs)
     return [(job.source, job.output) for job in jobs]
+
+
+def found(inputs: list[str | Path], out: Path | None) -> tuple[list[Job], LeftOut]:
+    findings = find_jobs(inputs, out, RunOptions())
+    return list(findings), findings.left_out
 
 
 def problems(jobs: list[Job]) -> list[str | None]:
@@ -106,7 +116,7 @@ def test_format_and_suffix_make_the_name(photos: Path, tmp_path: Path) -> None:
 def test_an_input_that_is_nothing_is_named(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=message):
-        find_jobs([tmp_path / name], None, RunOptions())
+        list(find_jobs([tmp_path / name], None, RunOptions()))
 
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
@@ -120,7 +130,7 @@ def test_a_file_named_twice_is_translated_once(photos: Path, tmp_path: Path) -> 
 
 
 def test_an_output_that_is_an_input_is_refused(photos: Path) -> None:
-    jobs = find_jobs([photos], photos, RunOptions()).jobs
+    jobs = list(find_jobs([photos], photos, RunOptions()))
     assert [problem is not None for problem in problems(jobs)] == [True, True, False]  # the GIF becomes a PNG
     assert "would overwrite an input" in str(jobs[0].problem)
 
@@ -128,7 +138,7 @@ def test_an_output_that_is_an_input_is_refused(photos: Path) -> None:
 def test_a_link_in_the_way_does_not_hide_that_the_output_is_an_input(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(photos)
     assert "would overwrite an input" in str(
-        find_jobs([photos], tmp_path / "link", RunOptions()).jobs[0].problem
+        next(iter(find_jobs([photos], tmp_path / "link", RunOptions()))).problem
     )
 
 
@@ -136,7 +146,7 @@ def test_of_two_inputs_with_one_output_the_one_that_keeps_its_format_is_first(
     photos: Path, tmp_path: Path
 ) -> None:
     Image.new("RGB", (4, 4)).save(photos / "b.gif")  # sorts before b.png, which keeps its format
-    jobs = find_jobs([photos], tmp_path / "out", RunOptions()).jobs
+    jobs = list(find_jobs([photos], tmp_path / "out", RunOptions()))
     assert [
         (job.source.name, [alternative.source.name for alternative in job.alternatives]) for job in jobs
     ] == [
@@ -159,22 +169,22 @@ def test_what_nothing_reads_is_counted_by_suffix(photos: Path, tmp_path: Path) -
         "a.txt",
     ):
         (photos / name).touch()
-    findings = find_jobs([photos], tmp_path / "out", RunOptions())
-    assert findings.left_out == {".blend": 2, "": 1, ".svg": 1}
-    assert list(findings.notes()) == [
+    _, left_out = found([photos], tmp_path / "out")
+    assert left_out.unread == {".blend": 2, "": 1, ".svg": 1}
+    assert list(left_out.notes()) == [
         "Left out 2 .blend, 1 .svg, 1 without a suffix: not images or videos that can be read."
     ]
-    assert find_jobs([f"{photos}/**/*"], tmp_path / "out", RunOptions()).left_out == findings.left_out
-    assert list(find_jobs([photos / "sub/c.gif"], tmp_path / "out", RunOptions()).notes()) == []
+    assert found([f"{photos}/**/*"], tmp_path / "out")[1].unread == left_out.unread
+    assert list(found([photos / "sub/c.gif"], tmp_path / "out")[1].notes()) == []
     (tmp_path / "other").mkdir()
     (tmp_path / "other/x.blend").touch()
     with pytest.raises(DataError, match=r"holds no images and no videos that can be read, only 1 \.blend"):
-        find_jobs([tmp_path / "other"], None, RunOptions())
+        found([tmp_path / "other"], None)
 
 
 def write_output(photos: Path, source: Path, out: Path) -> None:
     """An earlier run's output of `source`."""
-    (job,) = find_jobs([source], out, RunOptions()).jobs
+    (job,), _ = found([source], out)
     job.output.parent.mkdir(exist_ok=True)
     Image.new("RGB", (4, 4)).save(job.output)
     names = job.manifest.relative(source), job.manifest.relative(job.output)
@@ -194,12 +204,12 @@ def write_output(photos: Path, source: Path, out: Path) -> None:
 def test_what_an_earlier_run_has_written_below_the_input_is_no_input(photos: Path, tmp_path: Path) -> None:
     write_output(photos, photos / "a.jpg", photos / "day1")
     Image.new("RGB", (4, 4)).save(photos / "day1/original.png")
-    findings = find_jobs([photos], tmp_path / "out", RunOptions())
-    assert [job.source.name for job in findings.jobs] == ["a.jpg", "b.png", "original.png", "c.gif"]
-    assert list(findings.notes()) == ["Left out 1 that an earlier run has written."]
+    jobs, left_out = found([photos], tmp_path / "out")
+    assert [job.source.name for job in jobs] == ["a.jpg", "b.png", "original.png", "c.gif"]
+    assert list(left_out.notes()) == ["Left out 1 that an earlier run has written."]
     # Named by itself, a folder of outputs is what the user wants translated.
-    named = find_jobs([photos / "day1"], tmp_path / "out", RunOptions())
-    assert [job.source.name for job in named.jobs] == ["a.jpg", "original.png"]
+    named, _ = found([photos / "day1"], tmp_path / "out")
+    assert [job.source.name for job in named] == ["a.jpg", "original.png"]
 
 
 def test_outputs_beside_their_inputs_are_no_inputs_of_a_run_to_elsewhere(
@@ -250,3 +260,93 @@ def test_outputs_beside_their_inputs_are_not_inputs_again(photos: Path) -> None:
     assert [source.name for source, _ in plan(f"{photos}/*.jpg")] == ["a.jpg"]
     # Named by itself, it is what the user wants translated.
     assert [source.name for source, _ in plan(photos / "a-translated.jpg")] == ["a-translated.jpg"]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 folders of 100 images each: one file, by many names."""
+    folder = tmp_path_factory.mktemp("many") / "photos"
+    for sub in range(20):
+        (folder / f"{sub:02}").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(folder / "00/000.png")
+    for number in range(1, 2000):
+        os.link(folder / "00/000.png", folder / f"{number // 100:02}/{number % 100:03}.png")
+    return folder
+
+
+@pytest.fixture
+def entered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that are listed, as they are."""
+    listed, scandir = [], os.scandir
+
+    def spy(path: Any) -> Any:
+        listed.append(Path(path).name)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", spy)
+    return listed
+
+
+def test_the_files_of_a_folder_are_given_out_before_the_next_is_listed(
+    many: Path, tmp_path: Path, entered: list[str]
+) -> None:
+    jobs = iter(find_jobs([many], tmp_path / "out", RunOptions()))
+    assert next(jobs).source == many / "00/000.png"
+    assert entered == ["photos", "00"]
+    assert [job.source for job in islice(jobs, 99, 101)] == [many / "01/000.png", many / "01/001.png"]
+    assert entered == ["photos", "00", "01"]
+
+
+def test_what_is_found_does_not_stay_in_memory(many: Path, tmp_path: Path) -> None:
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in find_jobs([many], tmp_path / "out", RunOptions())) == 2000
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 400_000  # all jobs together would take four times that
+
+
+def test_folders_that_may_have_to_do_with_each_other_are_listed_before_the_first_file_is_given_out(
+    many: Path, tmp_path: Path, entered: list[str]
+) -> None:
+    (tmp_path / "link").symlink_to(many / "00")
+    related: list[tuple[Sequence[Path], Path]] = [
+        ([many / "00", many / "00"], tmp_path / "out"),
+        ([many / "00", tmp_path / "link"], tmp_path / "out"),
+        ([many / "00", many / "01"], many),
+        ([many / "00"], many),
+        ([many / "00", many / "00/000.png"], tmp_path / "out"),
+    ]
+    for inputs, out in related:
+        entered.clear()
+        jobs = find_jobs(inputs, out, RunOptions())
+        assert "00" in entered or "link" in entered, inputs
+        assert next(iter(jobs)).source.name == "000.png"
+    unrelated: list[tuple[Sequence[Path], Path]] = [
+        ([many / "00", many / "01"], tmp_path / "out"),
+        ([many / "00"], many / "00/out"),
+    ]
+    for inputs, out in unrelated:
+        entered.clear()
+        find_jobs(inputs, out, RunOptions())
+        assert entered == []
+
+
+def test_names_of_one_stem_are_told_apart_wherever_they_stand(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.gif", "a.gif.png", "a.jpeg", "a.png", "a.x.png", "b.png", "b.v.gif", "b.v.png"):
+        Image.new("RGB", (4, 4)).save(folder / name)
+    jobs = list(find_jobs([folder], tmp_path / "out", RunOptions()))
+    assert [(job.output.name, [each.source.name for each in job.alternatives]) for job in jobs] == [
+        *(("a.gif.png", []), ("a.jpeg", []), ("a.png", ["a.gif"]), ("a.x.png", [])),
+        *(("b.png", []), ("b.v.png", ["b.v.gif"])),
+    ]
+
+
+def test_links_that_lead_nowhere_are_named_and_stop_nothing(photos: Path, tmp_path: Path) -> None:
+    (photos / "loop").symlink_to("loop")
+    (photos / "gone.png").symlink_to("missing.png")
+    names = [source.name for source, _ in plan(photos, out=tmp_path / "out")]
+    assert names == ["a.jpg", "b.png", "gone.png", "c.gif"]

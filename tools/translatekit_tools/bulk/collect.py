@@ -79,7 +79,7 @@ def collect(
 
 def _jobs(inputs: Sequence[str | Path], out: str | Path | None, options: RunOptions) -> Iterable[Job]:
     if not are_places(inputs, out):
-        return find_jobs(inputs, out, options).jobs
+        return find_jobs(inputs, out, options)
     found = find_place_jobs(inputs, out, options)
     if not found.manifest.is_local:
         found.manifest.list_outputs()

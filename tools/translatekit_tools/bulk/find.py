@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import image_suffixes, is_image, suffix_of, writable_suffixes
-from translatekit.images.formats import format_named
 from translatekit.storage import Source
 from translatekit_tools.bulk.addresses import (
     STANDARD,
@@ -23,56 +23,17 @@ from translatekit_tools.bulk.addresses import (
 )
 from translatekit_tools.bulk.kinds import (
     ANIMATION_SUFFIXES,
-    KEPT_VIDEO_SUFFIXES,
     STREAMED,
     VIDEO_SUFFIXES,
     WRITABLE_VIDEO_SUFFIXES,
     Kind,
     is_animation,
-    is_slice,
     kind_of,
 )
-from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, is_manifest, manifest_name
-from translatekit_tools.bulk.options import SUFFIXES, RunOptions
-
-DEFAULT_SUFFIX = "-translated"
-"""Added to the name of an output, or of an output folder, that lands beside its input."""
-
-
-NO_IMAGES = frozenset(
-    {
-        *(
-            ".aae",
-            ".bak",
-            ".cfg",
-            ".csv",
-            ".css",
-            ".db",
-            ".html",
-            ".ini",
-            ".json",
-            ".jsonl",
-            ".js",
-            ".log",
-            ".md",
-        ),
-        *(
-            ".md5",
-            ".onnx",
-            ".bin",
-            ".pickle",
-            ".pp3",
-            ".py",
-            ".rst",
-            ".safetensors",
-            ".sh",
-            ".sha256",
-            ".srt",
-        ),
-        *(".thm", ".tmp", ".toml", ".tsv", ".txt", ".url", ".vtt", ".xml", ".xmp", ".yaml", ".yml"),
-    }
-)
-"""Suffixes of what lies beside images and is none: notes, side-cars, an image viewer's own files."""
+from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, manifest_name
+from translatekit_tools.bulk.naming import DEFAULT_SUFFIX, Names
+from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.walk import LeftOut, Places, Walk, is_within, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,46 +127,63 @@ class Job:
         return self.source if self.address is None else shown(self.address)
 
 
-@dataclass(slots=True, kw_only=True)
 class Findings:
-    """What the inputs hold.
+    """What the inputs hold: iterated over once, it gives the files to translate, as they are found.
+
+    Folders that have nothing to do with each other are listed while their files are given out, folder by folder, sorted
+    by name within each. Where outputs of several inputs might be the same, or inputs be outputs, all files are found
+    before the first is given out.
 
     Attributes:
-        jobs: the files to translate, in order.
-        unread: files that nothing reads, and that are no hidden files, side-cars or notes either.
-        earlier: files that an earlier run has written.
+        left_out: what is left out, counted as it is found.
+        total: how many inputs there are, alternatives included; 0 until all are found.
     """
 
-    jobs: list[Job] = field(default_factory=list)
-    unread: set[str] = field(default_factory=set)
-    earlier: set[str] = field(default_factory=set)
+    def __init__(self, jobs: Iterable[Job], left_out: LeftOut) -> None:
+        self.left_out, self.total = left_out, 0
+        self.is_complete = False
+        self._jobs = jobs
 
-    @property
-    def left_out(self) -> dict[str, int]:
-        """How many files nothing reads, by suffix (in lower case, with the dot; or empty), the most frequent first."""
-        return dict(Counter(Path(place).suffix.lower() for place in sorted(self.unread)).most_common())
-
-    def describe(self) -> str:
-        """What nothing reads, such as ``3 .psd, 1 .svg``."""
-        return ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in self.left_out.items())
-
-    def notes(self) -> Iterator[str]:
-        """What a user should know of what is left out, a sentence each."""
-        if self.unread:
-            yield f"Left out {self.describe()}: not images or videos that can be read."
-        if self.earlier:
-            yield f"Left out {len(self.earlier)} that an earlier run has written."
+    def __iter__(self) -> Iterator[Job]:
+        count = 0
+        for job in self._jobs:
+            count += 1 + len(job.alternatives)
+            yield job
+        self.total, self.is_complete = count, True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Found:
-    """A file, where it goes below the output folder, and which folder that is when the user names none."""
+    """A file, and where it goes.
+
+    Attributes:
+        source: the file, or the folder of a series or of numbered images.
+        name: of the output, below the output folder.
+        default_out: the output folder when the user names none.
+        problem: why it cannot be done.
+    """
 
     source: Path
-    relative: Path
+    name: str
     default_out: Path
-    beside: bool = False  # its default output is a neighbour, and needs a name of its own
     problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder to be mirrored.
+
+    Attributes:
+        path: of it.
+        own_name: which it has even where it is named ``..``.
+        below: where it goes below the output folder: nothing, or its name and a slash.
+        default_out: the output folder when the user names none.
+    """
+
+    path: Path
+    own_name: str
+    below: str
+    default_out: Path
 
 
 def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: RunOptions) -> Findings:
@@ -218,40 +196,30 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
     is one file and `out` ends like a file, the output is `out` itself.
 
     Raises:
-        DataError: an input does not exist, or holds no images.
+        DataError: an input does not exist, or holds no images; of folders that are listed while their files are given
+            out, that is raised when it is found.
         OptionError: `out` does not fit the inputs.
     """
     if not inputs:
         raise DataError("there is nothing to translate: name image files, folders or globs")
     if any(is_stream(str(text)) for text in inputs) or str(out) == STANDARD:
-        return Findings(jobs=[_streamed_job(inputs, out, options)])
+        return Findings([_streamed_job(inputs, out, options)], LeftOut())
     is_folder = out is not None and str(out).endswith(("/", os.sep))
     out = Path(out).expanduser() if out is not None else None
-    findings = Findings()
     if out is not None and not is_folder and not out.is_dir() and _names_a_file(out, inputs):
-        findings.jobs.append(_job_of_one_file(inputs, out, options))
-        return findings
+        return Findings([_job_of_one_file(inputs, out, options)], LeftOut())
     if out is not None and out.exists() and not out.is_dir():
         raise OptionError(
             f"the output {out} is a file: name a folder, or give it the extension of an image file"
         )
-
-    manifests: dict[Path, Manifest] = {}
-    jobs = []
-    for found in _distinct(_expand(inputs, out, findings)):
-        folder = found.default_out if out is None else out
-        if folder not in manifests:
-            manifests[folder] = Manifest(folder, _manifest_of(options))
-        suffix = DEFAULT_SUFFIX if out is None and found.beside else ""
-        mirrored = mirror(found.source, found.relative, options, suffix)
-        output = folder if found.problem else folder / mirrored
-        jobs.append(
-            Job(source=found.source, output=output, manifest=manifests[folder], problem=found.problem)
-        )
-    findings.jobs = _with_alternatives(_without_own_outputs(jobs, findings))
-    if options.shard is not None:
-        findings.jobs = [job for job in findings.jobs if options.shard.holds(job.output_name)]
-    return findings
+    folders = _folders(inputs, out)
+    streams = folders is not None and _are_unrelated(folders, out)
+    left_out = LeftOut(tells_apart=not streams)
+    finder = _Finder(out, options, left_out)
+    jobs: Iterable[Job] = finder.as_listed(folders) if streams and folders else finder.all_of(inputs)
+    if (shard := options.shard) is not None:
+        jobs = (job for job in jobs if shard.holds(job.output_name))
+    return Findings(jobs, left_out)
 
 
 def _manifest_of(options: RunOptions) -> str:
@@ -259,28 +227,270 @@ def _manifest_of(options: RunOptions) -> str:
     return MANIFEST_NAME if options.shard is None else manifest_name(options.shard.name)
 
 
-def mirror(source: Path, relative: Path, options: RunOptions, default_suffix: str = "") -> Path:
-    """Where the translation of a file goes, below the output folder.
-
-    Args:
-        source: the file.
-        relative: where it is, below the folder that is mirrored.
-        options: say its format.
-        default_suffix: added to its name where the options say none.
-    """
-    suffix = options.suffix or default_suffix
-    return relative.with_name(_stem(relative, source) + suffix + _output_suffix(source, options))
+def _folders(inputs: Sequence[str | Path], out: Path | None) -> list[_Folder] | None:
+    """The inputs, where all of them are folders."""
+    paths = [Path(text).expanduser() for text in inputs]
+    if not all(path.is_dir() for path in paths):
+        return None
+    return [_folder(path, is_one_of_several=len(paths) > 1 and out is not None) for path in paths]
 
 
-def _stem(relative: Path, source: Path) -> str:
-    """A name without the suffix of its format: ``.nii.gz`` is one, and a folder has none."""
-    return relative.name if source.is_dir() else relative.name.removesuffix(suffix_as_written(relative.name))
+def _folder(path: Path, is_one_of_several: bool) -> _Folder:
+    named = path if path.name not in ("", "..") else path.resolve()
+    below = f"{named.name}/" if is_one_of_several else ""
+    return _Folder(path, named.name, below, named.parent / f"{named.name}{DEFAULT_SUFFIX}")
 
 
-def suffix_as_written(name: str) -> str:
-    """The suffix of a file's name, with the letters that it has."""
-    length = len(suffix_of(name))
-    return name[-length:] if length else ""
+def _are_unrelated(folders: list[_Folder], out: Path | None) -> bool:
+    """Whether no folder is in another, nor in an output folder, and no two have the same output folder."""
+    places = {os.path.realpath(folder.path) for folder in folders}
+    outs = {os.path.realpath(folder.default_out if out is None else out / folder.below) for folder in folders}
+    if len(places) < len(folders) or len({place.casefold() for place in outs}) < len(folders):
+        return False
+    return not any(
+        place in outs or any(str(parent) in places or str(parent) in outs for parent in Path(place).parents)
+        for place in places
+    )
+
+
+class _Finder:
+    """Makes jobs of what is found."""
+
+    def __init__(self, out: Path | None, options: RunOptions, left_out: LeftOut) -> None:
+        self._out, self._options, self._left_out = out, options, left_out
+        self._names = Names(options)
+        self._manifests: dict[Path, Manifest] = {}
+
+    def all_of(self, inputs: Sequence[str | Path]) -> list[Job]:
+        """The jobs of any inputs, which may have to do with each other."""
+        found = self.distinct(inputs)
+        jobs = self._without_own_outputs([self._job(each) for each in found.values()], found)
+        place_of = Places().of
+        places = {place for job in jobs for place in (place_of(job.source), os.path.realpath(job.source))}
+        return _with_alternatives(jobs, places)
+
+    def distinct(self, inputs: Sequence[str | Path]) -> dict[str, _Found]:
+        """What is found, by its place: each once, however often and in whatever way it is named."""
+        place_of = Places().of
+        distinct: dict[str, _Found] = {}
+        for found in self._expand(inputs):
+            distinct.setdefault(place_of(found.source), found)
+        return distinct
+
+    def as_listed(self, folders: Iterable[_Folder]) -> Iterator[Job]:
+        """The jobs of folders that have nothing to do with each other, as they are listed."""
+        walk = self._walk()
+        for folder in folders:
+            for names, found in self._files(folder, walk):
+                yield from self._with_one_output_each(names, found)
+
+    def _with_one_output_each(self, names: list[str], found: Callable[[str], _Found]) -> Iterator[Job]:
+        """The jobs of one folder's files, sorted by name; those of one output as alternatives of the first."""
+        known: dict[str, Job | None] = {}  # of those that have a stem in common with one before
+        for at, name in enumerate(names):
+            if name in known:
+                if (job := known.pop(name)) is not None:
+                    yield job
+                continue
+            rivals = self._of_one_stem(names, at)
+            if len(rivals) == 1:
+                yield self._job(found(name))
+                continue
+            jobs = {rival: self._job(found(rival)) for rival in rivals}
+            kept = {id(job) for job in _with_alternatives(list(jobs.values()), frozenset())}
+            known |= {rival: job if id(job) in kept else None for rival, job in jobs.items()}
+            if (job := known.pop(name)) is not None:
+                yield job
+
+    def _of_one_stem(self, names: list[str], at: int) -> list[str]:
+        """The names from one on that differ from it in the suffix alone: what begins like them stands together."""
+        suffix = self._names.suffix(names[at])
+        stem = names[at][: len(names[at]) - len(suffix)]
+        rivals = [names[at]]
+        for name in islice(names, at + 1, None):
+            if not name.startswith(f"{stem}."):
+                break
+            if name == stem + self._names.suffix(name):
+                rivals.append(name)
+        return rivals
+
+    def _expand(self, inputs: Sequence[str | Path]) -> Iterator[_Found]:
+        """What is found, input by input."""
+        for text in inputs:
+            path = Path(text).expanduser()
+            if path.is_dir():
+                several = len(inputs) > 1 and self._out is not None
+                for names, found in self._files(_folder(path, is_one_of_several=several), self._walk()):
+                    yield from map(found, names)
+            elif path.is_file() or is_sequence(path):
+                yield self._found(path, path.name, path.parent, beside=True)
+            elif path.exists():
+                raise DataError(f"{path} is neither a file nor a folder: name image files, folders or globs")
+            elif _is_pattern(path):
+                yield from self._matches(path)
+            else:
+                raise DataError(f"there is no file or folder {path}: check the path")
+
+    def _walk(self) -> Walk:
+        return Walk(self._out, self._names, self._left_out)
+
+    def _files(self, folder: _Folder, walk: Walk) -> Iterator[tuple[list[str], Callable[[str], _Found]]]:
+        """Of each folder below one, the names of what can be read, and what is found by a name."""
+        problems: list[OSError] = []
+        is_empty, is_new = True, False
+        for listed in walk.folders(folder.path, problems):
+            is_new = True
+            is_empty = is_empty and not listed.names and not listed.is_series
+            below = listed.path.relative_to(folder.path).as_posix()
+            here = folder.below + ("" if below == "." else f"{below}/")
+            if listed.names:
+                yield listed.names, partial(self._in_folder, folder, listed.path, here)
+            if listed.is_series:
+                yield [""], partial(_given, self._series(folder, listed.path, here))
+        for error in problems:
+            yield [""], partial(_given, _unlisted(error, folder.default_out))
+        if is_new and is_empty and not problems:
+            others = self._left_out.describe()
+            others = f" that can be read, only {others}" if others else ""
+            raise DataError(
+                f"the folder {folder.path} holds no images and no videos{others}: "
+                f"name one with {_some_suffixes()} files"
+            )
+
+    def _in_folder(self, folder: _Folder, path: Path, here: str, name: str) -> _Found:
+        return self._found(path / name, here + name, folder.default_out)
+
+    def _series(self, folder: _Folder, path: Path, here: str) -> _Found:
+        own = here.removesuffix("/") if path != folder.path else f"{folder.below}{folder.own_name}"
+        found = self._found(path, own, folder.default_out, is_folder=True)
+        if path != folder.path and self._options.format != "keep":
+            # Files beside the folder, which come before it, may have the output that it would have.
+            for other in sorted(path.parent.glob(f"{glob.escape(path.name)}.*")):
+                name = f"{own}{other.name[len(path.name) :]}"
+                if self._names.kind(self._names.suffix(name)).is_readable:
+                    rival = self._found(other, name, folder.default_out)
+                    if rival.name == found.name and other.is_file():
+                        return replace(found, problem=clash(found.name, other))
+        return found
+
+    def _found(
+        self,
+        path: Path,
+        name: str,
+        default_out: Path,
+        *,
+        beside: bool = False,
+        is_folder: bool = False,
+    ) -> _Found:
+        """What is found at a path.
+
+        Args:
+            path: of it.
+            name: of it below the folder that is mirrored.
+            default_out: see `_Found`.
+            beside: its default output is a neighbour, and needs a name of its own.
+            is_folder: whether it is a series.
+        """
+        suffix = DEFAULT_SUFFIX if beside and self._out is None else ""
+        if is_folder:
+            return _Found(path, self._names.output_of_folder(name, suffix), default_out)
+        if beside and is_sequence(path):
+            return _Found(path, self._names.output_of_frames(name, suffix), default_out)
+        return _Found(path, self._names.output(name, partial(is_animation, path), suffix), default_out)
+
+    def _matches(self, pattern: Path) -> Iterator[_Found]:
+        base = next(parent for parent in pattern.parents if not _is_pattern(parent))
+        out = self._out
+        below_base = out is not None and Path(os.path.realpath(base)) in Path(os.path.realpath(out)).parents
+        matched = False
+        for text in sorted(glob.glob(str(pattern), recursive=True)):  # noqa: PTH207 (takes absolute patterns)
+            path = Path(text)
+            if out is not None and below_base and is_within(path, out):
+                continue
+            for found in self._match(path, base):
+                matched = True
+                yield found
+        if not matched:
+            raise DataError(f"no image matches {str(pattern)!r}: check the pattern")
+
+    def _match(self, path: Path, base: Path) -> Iterator[_Found]:
+        if not path.is_dir():
+            for each in self._walk().readable([path]):
+                yield self._found(each, each.relative_to(base).as_posix(), each.parent, beside=True)
+            return
+        problems: list[OSError] = []
+        for listed in self._walk().folders(path, problems):
+            below = listed.path.relative_to(base).as_posix()
+            for name in listed.names:
+                yield self._found(listed.path / name, f"{below}/{name}", listed.path, beside=True)
+            if listed.is_series:
+                yield self._found(listed.path, below, listed.path.parent, beside=True, is_folder=True)
+        yield from (_unlisted(error, base) for error in problems)
+
+    def _job(self, found: _Found) -> Job:
+        folder = found.default_out if self._out is None else self._out
+        if (manifest := self._manifests.get(folder)) is None:
+            manifest = self._manifests[folder] = Manifest(folder, _manifest_of(self._options))
+        output = folder / found.name if found.name else folder
+        return Job(source=found.source, output=output, manifest=manifest, problem=found.problem)
+
+    def _without_own_outputs(self, jobs: list[Job], places: Container[str]) -> list[Job]:
+        """The jobs without those whose input was translated from another input: outputs are not taken again."""
+        taken = []
+        for job in jobs:
+            source = job.manifest.source_of(job.source)
+            if source is not None and place_of(source) in places:
+                self._left_out.add_earlier(job.source)
+            else:
+                taken.append(job)
+        return taken
+
+
+def _given(found: _Found, _: str) -> _Found:
+    return found
+
+
+def _unlisted(error: OSError, default_out: Path) -> _Found:
+    reason = f"the folder cannot be listed ({error.strerror}): check its permissions"
+    return _Found(Path(error.filename), "", default_out, reason)
+
+
+def _is_pattern(path: Path) -> bool:
+    return any(character in str(path) for character in "*?[")
+
+
+def _some_suffixes() -> str:
+    return ", ".join(suffix for suffix in (".png", ".jpg", ".tiff", ".webp") if suffix in image_suffixes())
+
+
+def clash(output: Path | str, source: Path | str) -> str:
+    """What is wrong with an input whose output is that of another."""
+    return (
+        f"the output {output} is already that of {source}: "
+        "rename one, or translate them apart with another -o, --suffix or --format (such as keep)"
+    )
+
+
+def _with_alternatives(jobs: list[Job], inputs: Container[str]) -> list[Job]:
+    """The jobs, those of one output as alternatives of the first; what is wrong where one would overwrite an input."""
+    place_of = Places().of
+    first: dict[str, Job] = {}
+    alternatives = set()
+    # A file that keeps its format has the first claim on its name: a.png before a.gif.
+    for job in sorted(jobs, key=lambda job: job.output.suffix != job.source.suffix):
+        if job.problem is not None:
+            continue
+        place = place_of(job.output)
+        if place in inputs:
+            job.problem = (
+                f"the output {job.output} would overwrite an input: pass --suffix, or another folder with -o"
+            )
+        elif place in first:
+            first[place].alternatives.append(job)
+            alternatives.add(id(job))
+        else:
+            first[place] = job
+    return [job for job in jobs if id(job) not in alternatives]
 
 
 def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options: RunOptions) -> Job:
@@ -306,11 +516,11 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
             raise OptionError(f"-o - writes a video, and {source} is none: name a file with -o")
     if options.raw is not None and address != STANDARD:
         raise OptionError("--raw says what standard input is: name the input -")
-    name = (
-        source.stem
-        + (options.suffix or (DEFAULT_SUFFIX if out is None else ""))
-        + _output_suffix(source, options)
-    )
+    names, added = Names(options), DEFAULT_SUFFIX if out is None else ""
+    if is_sequence(source):
+        name = names.output_of_frames(source.name, added)
+    else:
+        name = names.output(source.name, partial(is_animation, source), added)
     if str(out) == STANDARD:
         container = options.container or STREAMED[0]
         if container not in STREAMED:
@@ -345,7 +555,7 @@ def _names_a_file(out: Path, inputs: Sequence[str | Path]) -> bool:
 
 
 def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOptions) -> Job:
-    files = list(_distinct(_expand(inputs, None, Findings())))
+    files = list(_Finder(None, options, LeftOut()).distinct(inputs).values())
     only = Path(inputs[0]).expanduser()
     if len(files) != 1 or not (only.is_file() or is_sequence(only)):
         raise OptionError(f"the output {out} is one file, but the input is not one: name a folder with -o")
@@ -360,7 +570,7 @@ def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOption
             f"the output {out} has a name and a format already: leave out --suffix, --format and --container"
         )
     job = Job(source=files[0].source, output=out, manifest=Manifest(out.parent, _manifest_of(options)))
-    return _with_alternatives([job])[0]
+    return _with_alternatives([job], {place_of(job.source), os.path.realpath(job.source)})[0]
 
 
 def _writable(source: Path) -> tuple[str, frozenset[str]]:
@@ -370,240 +580,3 @@ def _writable(source: Path) -> tuple[str, frozenset[str]]:
     if is_animation(source):
         return "animations", ANIMATION_SUFFIXES | WRITABLE_VIDEO_SUFFIXES | writable_suffixes()
     return "images", writable_suffixes()
-
-
-def _expand(inputs: Sequence[str | Path], out: Path | None, findings: Findings) -> Iterator[_Found]:
-    for text in inputs:
-        path = Path(text).expanduser()
-        if path.is_dir():
-            named = path if path.name not in ("", "..") else path.resolve()
-            below = Path(named.name) if len(inputs) > 1 and out is not None else Path()
-            default_out = named.parent / f"{named.name}{DEFAULT_SUFFIX}"
-            files = [
-                _Found(
-                    source=file,
-                    relative=below / (file.relative_to(path) if file != path else Path(named.name)),
-                    default_out=default_out,
-                    problem=problem,
-                )
-                for file, problem in _walk(path, out, findings)
-            ]
-            if not files:
-                others = f" that can be read, only {findings.describe()}" if findings.unread else ""
-                raise DataError(
-                    f"the folder {path} holds no images and no videos{others}: "
-                    f"name one with {_some_suffixes()} files"
-                )
-            yield from files
-        elif path.is_file() or is_sequence(path):
-            yield _Found(source=path, relative=Path(path.name), default_out=path.parent, beside=True)
-        elif path.exists():
-            raise DataError(f"{path} is neither a file nor a folder: name image files, folders or globs")
-        elif _is_pattern(path):
-            yield from _matches(path, out, findings)
-        else:
-            raise DataError(f"there is no file or folder {path}: check the path")
-
-
-def _is_pattern(path: Path) -> bool:
-    return any(character in str(path) for character in "*?[")
-
-
-def _matches(pattern: Path, out: Path | None, findings: Findings) -> Iterator[_Found]:
-    base = next(parent for parent in pattern.parents if not _is_pattern(parent))
-    below_base = out is not None and Path(os.path.realpath(base)) in Path(os.path.realpath(out)).parents
-    matched = False
-    for text in sorted(glob.glob(str(pattern), recursive=True)):  # noqa: PTH207 (takes absolute patterns)
-        path = Path(text)
-        if out is not None and below_base and _is_within(path, out):
-            continue
-        if path.is_dir():
-            files = _walk(path, out, findings)
-        else:
-            files = ((file, None) for file in _readable([path], findings))
-        for file, problem in files:
-            matched = True
-            yield _Found(
-                source=file,
-                relative=file.relative_to(base),
-                default_out=base if problem else file.parent,
-                beside=True,
-                problem=problem,
-            )
-    if not matched:
-        raise DataError(f"no image matches {str(pattern)!r}: check the pattern")
-
-
-def _walk(folder: Path, out: Path | None, findings: Findings) -> Iterator[tuple[Path, str | None]]:
-    """The images below a folder; and what cannot be listed, and why."""
-    problems: list[OSError] = []
-    not_in = None if out is None or _is_within(folder, out) else out
-    seen: set[tuple[int, int]] = set()
-    earlier: dict[Path, Manifest] = {}  # of earlier runs, by folder
-
-    def is_new(path: Path) -> bool:
-        """Whether a folder was not entered before, by whatever name: a link may lead back to where it is."""
-        try:
-            status = path.stat()
-        except OSError as error:
-            problems.append(error)
-            return False
-        place = (status.st_dev, status.st_ino)
-        if place in seen or (not_in is not None and _is_within(path, not_in)):
-            return False
-        seen.add(place)
-        return True
-
-    def is_output(path: Path) -> bool:
-        sources = ((at, earlier[at].source_of(path)) for at in path.parents if at in earlier)
-        # A folder of outputs may be translated in its turn; what lies beside its own source is no input of it.
-        return any(
-            source is not None and (at != folder or _is_within(source, folder)) for at, source in sources
-        )
-
-    roots = [folder]
-    while roots:  # links come after all folders that are there by themselves, which keep their own names
-        root = roots.pop(0)
-        if not is_new(root):
-            continue
-        for parent, folders, files in os.walk(root, onerror=problems.append):
-            inside = [Path(parent, name) for name in sorted(folders) if not name.startswith(".")]
-            roots += [path for path in inside if path.is_symlink()]
-            folders[:] = [path.name for path in inside if not path.is_symlink() and is_new(path)]
-            if any(map(is_manifest, files)):
-                earlier[Path(parent)] = Manifest(Path(parent))
-            found = list(_readable((Path(parent, name) for name in sorted(files)), findings))
-            for path in _with_series(found):
-                if is_output(path):
-                    findings.earlier.add(_place(path))
-                else:
-                    yield path, None
-    for problem in problems:
-        reason = f"the folder cannot be listed ({problem.strerror}): check its permissions"
-        yield Path(problem.filename), reason
-
-
-def _readable(paths: Iterable[Path], findings: Findings) -> Iterator[Path]:
-    """The images and videos, by their names; the others are counted.
-
-    Pipes and the like are none, a broken link is one that cannot be read.
-    """
-    for path in paths:
-        if path.name.startswith(".") or not (path.is_file() or path.is_symlink()):
-            continue
-        suffix = suffix_of(path)
-        if suffix in image_suffixes() | VIDEO_SUFFIXES:
-            yield path
-        elif suffix not in NO_IMAGES and path.is_file():
-            findings.unread.add(_place(path))
-
-
-def _with_series(files: list[Path]) -> list[Path]:
-    """The files of one folder; those of a series are one, which is the folder itself."""
-    slices = [path for path in files if is_slice(path)]
-    if len(slices) < 2 or _are_apart(slices):
-        return files
-    return [*(path for path in files if not is_slice(path)), slices[0].parent]
-
-
-def _are_apart(slices: list[Path]) -> bool:
-    """Whether DICOM files are images of their own, as radiographs are, and no slices of one volume."""
-    try:
-        from translatekit.images.dicom import are_apart
-
-        return are_apart(slices)
-    except Exception:  # pydicom raises nearly anything on damaged files, and may not be installed
-        return False  # whoever reads them says what is wrong
-
-
-def _is_within(path: Path, folder: Path) -> bool:
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
-def _some_suffixes() -> str:
-    return ", ".join(suffix for suffix in (".png", ".jpg", ".tiff", ".webp") if suffix in image_suffixes())
-
-
-def _distinct(items: Iterable[_Found]) -> Iterator[_Found]:
-    """Each file once, however often and in whatever way it is named."""
-    seen = set()
-    for item in items:
-        place = _place(item.source)
-        if place not in seen:
-            seen.add(place)
-            yield item
-
-
-def _place(path: Path) -> str:
-    """Which directory entry a path means: links in its folder resolved, but not itself."""
-    return os.path.join(os.path.realpath(path.parent), path.name)  # noqa: PTH118
-
-
-def _output_suffix(source: Path, options: RunOptions) -> str:
-    if is_sequence(source) or is_stream(str(source)):
-        return ".mp4" if options.container is None or is_stream(str(source)) else f".{options.container}"
-    if source.is_dir():
-        return "" if options.format == "keep" else SUFFIXES[options.format]
-    suffix = suffix_as_written(source.name)
-    still, moving = (output_suffix(suffix, options, moves) for moves in (False, True))
-    return moving if still != moving and is_animation(source) else still
-
-
-def output_suffix(suffix: str, options: RunOptions, moves: bool) -> str:
-    """The suffix of a file's translation.
-
-    Args:
-        suffix: of the file, with the letters that it has.
-        options: say what format is wanted.
-        moves: whether it is an animation.
-    """
-    lower = suffix.lower()
-    if lower in VIDEO_SUFFIXES:
-        if options.container is not None:
-            return f".{options.container}"
-        return suffix if lower in KEPT_VIDEO_SUFFIXES else ".mp4"
-    if lower not in image_suffixes():
-        return ".mp4"
-    if options.format != "keep":
-        return SUFFIXES[options.format]
-    return suffix if moves or _holds_any_image(lower) else ".png"
-
-
-def _holds_any_image(suffix: str) -> bool:
-    """Whether files of a suffix are written, be they gray or RGB: which of them a model gives is not known yet."""
-    return suffix in writable_suffixes() and {1, 3} <= set(format_named(suffix).channels or (1, 3))
-
-
-def _without_own_outputs(jobs: list[Job], findings: Findings) -> list[Job]:
-    """The jobs without those whose input was translated from another input: outputs are not taken again."""
-    places = {_place(job.source) for job in jobs}
-
-    def is_own_output(job: Job) -> bool:
-        source = job.manifest.source_of(job.source)
-        return source is not None and _place(source) in places
-
-    taken = [job for job in jobs if not is_own_output(job)]
-    findings.earlier |= places - {_place(job.source) for job in taken}
-    return taken
-
-
-def _with_alternatives(jobs: list[Job]) -> list[Job]:
-    """The jobs, those of one output as alternatives of the first; what is wrong where one would overwrite an input."""
-    inputs = {place for job in jobs for place in (_place(job.source), os.path.realpath(job.source))}
-    first: dict[str, Job] = {}
-    alternatives = set()
-    # A file that keeps its format has the first claim on its name: a.png before a.gif.
-    for job in sorted(jobs, key=lambda job: job.output.suffix != job.source.suffix):
-        if job.problem is not None:
-            continue
-        place = _place(job.output)
-        if place in inputs:
-            job.problem = (
-                f"the output {job.output} would overwrite an input: pass --suffix, or another folder with -o"
-            )
-        elif place in first:
-            first[place].alternatives.append(job)
-            alternatives.add(id(job))
-        else:
-            first[place] = job
-    return [job for job in jobs if id(job) not in alternatives]

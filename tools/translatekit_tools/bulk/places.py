@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from translatekit.errors import DataError, OptionError, TranslatekitError
-from translatekit.images import image_suffixes, is_image
+from translatekit.images import is_image
 from translatekit.storage import Item, Sink, Source, is_uri, open_sink, open_source
 from translatekit_tools.bulk.addresses import STANDARD
-from translatekit_tools.bulk.find import NO_IMAGES, Job, Stored, mirror, output_suffix, suffix_as_written
-from translatekit_tools.bulk.kinds import ANIMATION_SUFFIXES, VIDEO_SUFFIXES, is_animation, is_slice
+from translatekit_tools.bulk.find import Job, Stored, clash
+from translatekit_tools.bulk.kinds import is_animation
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, manifest_name
+from translatekit_tools.bulk.naming import NO_IMAGES, Names
 from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.walk import LeftOut
 
 _STREAMS = ("rtmp://", "rtmps://", "rtsp://", "rtp://", "udp://", "tcp://", "srt://", "mms://", "ftp://")
 """Addresses of videos as they are sent, of which nothing is an object."""
@@ -41,70 +43,24 @@ def _is_place(text: str) -> bool:
     return not text.lower().startswith(("http://", "https://")) or is_image(text.partition("?")[0])
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What is known of all names that end alike.
-
-    Attributes:
-        is_readable: whether they are images or videos.
-        is_slice: whether they may be slices of a series.
-        still, moving: what the names of outputs end in, of one frame and of an animation.
-    """
-
-    is_readable: bool
-    is_slice: bool
-    still: str = ""
-    moving: str = ""
-
-
 def _is_archive(uri: str) -> bool:
     return uri.startswith(("zip://", "tar://")) or Path(uri).suffix.lower() in _ARCHIVES
 
 
-class Names:
-    """What outputs are called, as `find.mirror` has it, by names alone wherever these tell."""
+def output_name(names: Names, source: Source, name: str) -> str:
+    """The name of the output of an object, which is looked into where its name does not tell.
 
-    def __init__(self, options: RunOptions) -> None:
-        self._options = options
-        self._readable = image_suffixes() | VIDEO_SUFFIXES
-        self._double = tuple(suffix for suffix in self._readable if suffix.count(".") > 1)
-        self._kinds: dict[str, _Kind] = {}
+    Raises:
+        StorageError: it must be looked into, and cannot be read.
+    """
+    if source.path is not None and not names.kind(names.suffix(name)).is_readable:  # the folder of a series
+        return names.output_of_folder(name)
 
-    def suffix(self, name: str) -> str:
-        """The suffix of a name, with the letters that it has: `suffix_of`, but for a million names."""
-        base = name[name.rfind("/") + 1 :]
-        if self._double and base.lower().endswith(self._double):
-            return suffix_as_written(base)
-        at = base.rfind(".")
-        return base[at:] if 0 < at < len(base) - 1 else ""
+    def moves() -> bool:
+        with source.open(name) as file:
+            return is_animation(Path(name), file)
 
-    def kind(self, suffix: str) -> _Kind:
-        """What is known of names with a suffix."""
-        if (found := self._kinds.get(suffix)) is not None:
-            return found
-        if suffix.lower() not in self._readable:
-            return _Kind(False, False)
-        still, moving = (output_suffix(suffix, self._options, moves) for moves in (False, True))
-        if suffix.lower() not in ANIMATION_SUFFIXES:
-            moving = still
-        self._kinds[suffix] = kind = _Kind(True, is_slice(Path(f"x{suffix}")), still, moving)
-        return kind
-
-    def output(self, source: Source, name: str) -> str:
-        """The name of the output.
-
-        Raises:
-            StorageError: the object must be looked into, and cannot be read.
-        """
-        suffix = self.suffix(name)
-        kind = self.kind(suffix)
-        if not kind.is_readable and source.path is not None:  # the folder of a series
-            return mirror(source.path / name, Path(name), self._options).as_posix()
-        made = kind.still
-        if made != kind.moving:  # GIF and the like: a still one becomes a PNG
-            with source.open(name) as file:
-                made = kind.moving if is_animation(Path(name), file) else made
-        return name[: len(name) - len(suffix)] + (self._options.suffix or "") + made
+    return names.output(name, moves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +89,13 @@ class Listing:
         source: the place.
         options: of the run.
         sink: where the outputs go to.
-        left_out: how many objects nothing reads, by suffix; counted as they are listed.
+        left_out: what nothing reads, counted as it is listed.
     """
 
     source: Source
     options: RunOptions
     sink: Sink
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOut = field(default_factory=partial(LeftOut, tells_apart=False))
 
     def __iter__(self) -> Iterator[Found]:
         shard = self.options.shard
@@ -161,12 +117,12 @@ class Listing:
             kind = names.kind(suffix)
             if not kind.is_readable:
                 if suffix.lower() not in NO_IMAGES:
-                    self.left_out[suffix.lower()] += 1
+                    self.left_out.add_unread(name, suffix)
                 continue
             problem = None
             output = name
             try:
-                output = names.output(self.source, name)
+                output = output_name(names, self.source, name)
             except TranslatekitError as error:
                 problem = str(error)
             if kind.is_slice:
@@ -209,10 +165,7 @@ class Listing:
         for found in waiting:
             problem = found.problem
             if found.output in taken:
-                problem = (
-                    f"the output {found.output} is already that of another: "
-                    "rename one, or translate them apart with another -o, --suffix or --format (such as keep)"
-                )
+                problem = clash(found.output, "another")
             taken.add(found.output)
             yield Found(found.item, found.output, problem)
 
@@ -232,13 +185,15 @@ class PlaceJobs:
         options: of the run.
         manifest: of the outputs.
         left_out: as `Listing` has it, of all.
+        total: how many there are, which nobody knows.
     """
 
     inputs: Sequence[str | Path]
     sink: Sink
     options: RunOptions
     manifest: Manifest
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: LeftOut = field(default_factory=partial(LeftOut, tells_apart=False))
+    total: int = 0
 
     def __iter__(self) -> Iterator[Job]:
         for text in self.inputs:

@@ -8,22 +8,27 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 
 from translatekit.errors import DataError, OptionError
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model
 from translatekit_tools.bulk.devices import Devices, devices_of
-from translatekit_tools.bulk.find import Job, find_jobs
+from translatekit_tools.bulk.find import Findings, Job, find_jobs
 from translatekit_tools.bulk.kinds import Kind
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.places import are_places, find_place_jobs
+from translatekit_tools.bulk.places import PlaceJobs, are_places, find_place_jobs
 from translatekit_tools.bulk.runner import Runner
 from translatekit_tools.bulk.session import Session
 from translatekit_tools.bulk.single import kind_of_job
 from translatekit_tools.bulk.stats import Stats
 from translatekit_tools.bulk.summary import Progress, Result, Summary
 from translatekit_tools.bulk.task import ignore
+from translatekit_tools.bulk.walk import LeftOut
+
+_AHEAD = 4096
+"""Files of folders that are found before the first is translated."""
 
 
 def translate_images(
@@ -40,14 +45,15 @@ def translate_images(
         find_model(model, options.direction, best=options.best) if isinstance(model, str | Path) else None
     )
     say = getattr(progress, "say", ignore)
-    jobs, total = _find(inputs, out, options, summary, say)
-    with _results(jobs, model, model_file, options, progress) as (results, stats):
+    found = _find(inputs, out, options)
+    with _results(_jobs(found, options, say), model, model_file, options, progress) as (results, stats):
         for result in results:
-            if total:
-                result = replace(result, total=total)
+            if found.total:
+                result = replace(result, total=found.total)
             summary.add(result)
             if progress is not None:
                 progress(result)
+    summary.left_out = found.left_out.unread
     summary.seconds = time.perf_counter() - start
     summary.stats = stats()
     return summary
@@ -77,62 +83,73 @@ def _results(
         yield (task.result(0) for task in tasks), runner.stats
 
 
-def _find(
-    inputs: Sequence[str | Path],
-    out: str | Path | None,
-    options: RunOptions,
-    summary: Summary,
-    say: Callable[[str], object],
-) -> tuple[Iterable[Job], int]:
-    """The jobs, and how many there are; 0 where they are listed while they are done."""
-    if are_places(inputs, out):
-        found = find_place_jobs(inputs, out, options)
-        if not found.manifest.is_local:
-            found.manifest.list_outputs()
-        summary.left_out = found.left_out
-        return found, 0
-    findings = find_jobs(inputs, out, options)
-    summary.left_out = findings.left_out
-    for note in findings.notes():
-        say(note)
+def _find(inputs: Sequence[str | Path], out: str | Path | None, options: RunOptions) -> Findings | PlaceJobs:
+    if not are_places(inputs, out):
+        return find_jobs(inputs, out, options)
+    found = find_place_jobs(inputs, out, options)
+    if not found.manifest.is_local:
+        found.manifest.list_outputs()
+    return found
+
+
+def _jobs(found: Findings | PlaceJobs, options: RunOptions, say: Callable[[str], object]) -> Iterable[Job]:
+    """The jobs, of which some are found before the first is done: of a few files, all is known then that there is."""
+    if isinstance(found, PlaceJobs):
+        return found
+    jobs = iter(found)
     if options.frames is not None:
-        _place_frames(findings.jobs, Path(options.frames).expanduser())
+        jobs = _with_frames(jobs, Path(options.frames).expanduser())
     if not options.dry_run:
-        _prepare_folders(findings.jobs)
-    return findings.jobs, sum(1 + len(job.alternatives) for job in findings.jobs)
+        jobs = _with_folders(jobs)
+    jobs = _with_notes(jobs, found.left_out, say)
+    return chain(list(islice(jobs, _AHEAD)), jobs)
 
 
-def _place_frames(jobs: Iterable[Job], folder: Path) -> None:
-    """Give the frames of each video a folder of their own below this one."""
+def _with_notes(jobs: Iterable[Job], left_out: LeftOut, say: Callable[[str], object]) -> Iterator[Job]:
+    """The jobs, and at their end what is to be said of what was left out."""
+    yield from jobs
+    for note in left_out.notes():
+        say(note)
+
+
+def _with_frames(jobs: Iterable[Job], folder: Path) -> Iterator[Job]:
+    """The jobs, the frames of each video in a folder of their own below this one."""
     sources: dict[Path, Path] = {}
     for job in jobs:
         for each in (job, *job.alternatives):
             if each.problem is None and kind_of_job(each) == Kind("video"):
                 below = Path(each.manifest.relative(each.output)).parent
                 each.frames = folder / below / each.source.stem
-        if job.frames is None:
-            continue
-        other = sources.setdefault(job.frames, job.source)
-        if other != job.source:
-            job.problem = (
-                f"its frames would go where those of {other} are, {job.frames}: rename one of the two videos"
-            )
+        if job.frames is not None:
+            other = sources.setdefault(job.frames, job.source)
+            if other != job.source:
+                job.problem = (
+                    f"its frames would go where those of {other} are, {job.frames}: rename one of the two"
+                )
+        yield job
 
 
-def _prepare_folders(jobs: Iterable[Job]) -> None:
-    """Find out before anything is translated whether the output folders can be written.
+def _with_folders(jobs: Iterable[Job]) -> Iterator[Job]:
+    """The jobs, each once its output folder is there; before anything is translated where there is one folder.
 
     Raises:
-        DataError: one cannot.
+        DataError: one cannot be written.
     """
-    for folder in dict.fromkeys(
-        job.manifest.folder for job in jobs if job.frames is None and not job.to_standard_output
-    ):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        except OSError as error:
-            raise DataError(
-                f"the output folder {folder} cannot be written ({error.strerror}): choose another with -o"
-            ) from None
+    made: set[Path] = set()
+    for job in jobs:
+        folder = job.manifest.folder
+        if folder not in made and job.frames is None and not job.to_standard_output:
+            _make_folder(folder)
+            made.add(folder)
+        yield job
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise DataError(
+            f"the output folder {folder} cannot be written ({error.strerror}): choose another with -o"
+        ) from None

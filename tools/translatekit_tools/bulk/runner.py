@@ -11,7 +11,7 @@ from itertools import chain
 
 from translatekit.errors import TranslatekitError
 from translatekit.inference.stages import ordered_map
-from translatekit_tools.bulk.find import Job
+from translatekit_tools.bulk.find import Job, clash
 from translatekit_tools.bulk.manifest import Claim, Manifest
 from translatekit_tools.bulk.pipeline import THREADS, ImagePipeline
 from translatekit_tools.bulk.reading import claim_of, look
@@ -200,8 +200,5 @@ def _next_alternatives(task: Task) -> list[Job]:
         alternatives[0].alternatives = alternatives[1:]
         return alternatives[:1]
     for job in alternatives:
-        job.problem = (
-            f"the output {job.output} is already that of {task.job.source}: "
-            "rename one, or translate them apart with another -o, --suffix or --format (such as keep)"
-        )
+        job.problem = clash(job.output, task.job.source)
     return alternatives

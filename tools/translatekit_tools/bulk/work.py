@@ -14,8 +14,9 @@ from translatekit.model_file import find_model
 from translatekit.storage import Item, open_sink, open_source
 from translatekit_tools.bulk.find import Job
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
+from translatekit_tools.bulk.naming import Names
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.places import Found, Names, job_of
+from translatekit_tools.bulk.places import Found, job_of, output_name
 from translatekit_tools.bulk.runner import Runner
 from translatekit_tools.bulk.session import Session
 from translatekit_tools.bulk.stats import Stats
@@ -109,7 +110,7 @@ class Worker:
 
     def _job(self, item: Item) -> Job:
         try:
-            found = Found(item, self._names.output(self._source, item.name))
+            found = Found(item, output_name(self._names, self._source, item.name))
         except TranslatekitError as error:
             found = Found(item, item.name, str(error))
         return job_of(self._source, found, self._manifest)

@@ -14,8 +14,8 @@ from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
 from translatekit.registry import choose_backend, registry
 from translatekit.storage import Item, Sink, Source, hash_file, is_uri, open_sink, open_source, shown
-from translatekit_tools.bulk.find import DEFAULT_SUFFIX
 from translatekit_tools.bulk.manifest import Manifest, hash_options, manifest_name
+from translatekit_tools.bulk.naming import DEFAULT_SUFFIX
 from translatekit_tools.bulk.options import Memory, RunOptions
 from translatekit_tools.bulk.places import Listing
 from translatekit_tools.bulk.summary import Progress, Result, Summary
@@ -116,13 +116,13 @@ def translate_on(
         )
         pool = Pool(cluster, work, scale.workers, demand, scale.worker_timeout, say)
         missing = _Missing(open_source(source_text), open_sink(sink_text), model, options)
-        summary.left_out = missing.listing.left_out
         for row in chain(pool.run(missing), missing.refused):
             while missing.refused:
                 _tell(missing.refused.popleft(), missing, summary, progress)
             _tell(row, missing, summary, progress)
     _tidy(missing.listing.sink)
     summary.skipped += missing.done
+    summary.left_out = missing.listing.left_out.unread
     if not (missing.done or summary.translated or summary.failed or options.shard):
         raise DataError(
             f"{missing.listing.source.uri} holds no images and no videos that can be read: check it"
