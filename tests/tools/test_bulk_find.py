@@ -304,7 +304,7 @@ def test_what_is_found_does_not_stay_in_memory(many: Path, tmp_path: Path) -> No
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert most < 400_000  # all jobs together would take four times that
+    assert most < 400_000  # all jobs together would take three times that
 
 
 def test_folders_that_may_have_to_do_with_each_other_are_listed_before_the_first_file_is_given_out(
