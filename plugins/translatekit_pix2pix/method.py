@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from translatekit.interfaces import Dataset, Deployed, NetworkFactory
 from translatekit.losses import make_loss
+from translatekit.losses.scales import OverScales, feature_matching
+from translatekit.networks.scales import MultiScale, activations
 from translatekit.training.accumulation import Update, Updates
 from translatekit.training.method import Method, accuracy
 from translatekit_pix2pix.options import Pix2PixOptions
@@ -19,17 +21,18 @@ class Pix2Pix(Method):
     """The generator G(x) is held to its target y by a reconstruction loss, and to realism by D(x, y).
 
     G* = arg min_G max_D L_cGAN(G, D) + lambda L1(G): equations 1 to 4 of the paper. Noise enters by dropout.
+
+    With discriminators of several scales and the matching of their features it is Pix2PixHD (Wang et al., 2018).
     """
 
     def __init__(self, options: Pix2PixOptions, networks: NetworkFactory, data: Dataset) -> None:
         x, y = (data.specs[key].network_channels for key in ("input", "target"))
-        super().__init__(
-            {
-                "G": networks.generator(in_channels=x, out_channels=y),
-                "D": networks.discriminator(in_channels=x + y),
-            }
-        )
-        self.adversarial = make_loss(options.adversarial, "adversarial")
+        G = networks.generator(in_channels=x, out_channels=y)
+        discriminators = [networks.discriminator(in_channels=x + y) for _ in range(options.scales)]
+        D = MultiScale(discriminators) if options.scales > 1 else discriminators[0]
+        super().__init__({"G": G, "D": D})
+        self.options = options
+        self.adversarial = OverScales(make_loss(options.adversarial, "adversarial"))
         self.loss_roles = {"G_GAN": "adversarial", "D_real": "discriminator", "D_fake": "discriminator"}
         self.reconstructions: list[tuple[str, float, nn.Module]] = []
         if options.reconstruction != "none":
@@ -39,6 +42,9 @@ class Pix2Pix(Method):
             loss = make_loss("perceptual", "reconstruction")
             self.reconstructions.append(("G_perceptual", options.lambda_perceptual, loss))
         self.loss_roles |= {name: "reconstruction" for name, _, _ in self.reconstructions}
+        if options.lambda_features:
+            self.loss_roles["G_features"] = "reconstruction"
+        self.matched = activations(D)
 
     def updates(self, batch: Mapping[str, Any]) -> Updates:
         """One update of D, then one of G (section 3.3: D's loss is halved, to slow it down against G)."""
@@ -58,6 +64,12 @@ class Pix2Pix(Method):
 
         with self.frozen("D"):
             losses = {"G_GAN": self.adversarial.generator(D(fake_pair))}
+            if self.options.lambda_features:
+                with torch.no_grad():
+                    real_features = self.features("D", self.matched, real_pair)
+                fake_features = self.features("D", self.matched, fake_pair)
+                distance = feature_matching(real_features, fake_features, self.options.scales)
+                losses["G_features"] = self.options.lambda_features * distance
             for name, weight, reconstruction in self.reconstructions:
                 losses[name] = weight * reconstruction.to(fake.device)(fake, y)
             yield Update(torch.stack(list(losses.values())).sum(), "G")

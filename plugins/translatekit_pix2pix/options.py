@@ -18,3 +18,33 @@ class Pix2PixOptions:
     lambda_perceptual: float = option(
         0.0, "Weight of the perceptual loss; 0 leaves it out.", "Pix2Pix", minimum=0
     )
+    lambda_features: float = option(
+        0.0, "Weight of the matching of the discriminator's features; 0 leaves it out.", "Pix2Pix", minimum=0
+    )
+    scales: int = option(
+        1,
+        "Discriminators, each of which sees half the size of the one before.",
+        "Pix2Pix",
+        minimum=1,
+        maximum=8,
+    )
+
+
+@dataclass(kw_only=True)
+class Pix2PixHDOptions(Pix2PixOptions):
+    """What Pix2PixHD can be told: Pix2Pix with other defaults (Wang et al., 2018, sections 3.2 and 4)."""
+
+    adversarial: str = option("lsgan", "The adversarial loss, by name.", "Pix2Pix")
+    reconstruction: Literal["l1", "l2", "none"] = option(
+        "none", "What else the output is held to.", "Pix2Pix"
+    )
+    lambda_features: float = option(
+        10.0, "Weight of the matching of the discriminator's features; 0 leaves it out.", "Pix2Pix", minimum=0
+    )
+    scales: int = option(
+        3,
+        "Discriminators, each of which sees half the size of the one before.",
+        "Pix2Pix",
+        minimum=1,
+        maximum=8,
+    )

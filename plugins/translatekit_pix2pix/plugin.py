@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from translatekit.hookspecs import hookimpl
-from translatekit.specs import MethodSpec
+from translatekit.specs import GeneratorSpec, MethodSpec
+
+
+@hookimpl
+def register_generators() -> Iterable[GeneratorSpec]:
+    """The generator of Pix2PixHD."""
+    yield GeneratorSpec(
+        name="coarse_to_fine",
+        target="translatekit_pix2pix.networks:CoarseToFine",
+        summary="a global generator and local enhancers around it, as in Pix2PixHD (enhancers=1 for 2048x1024)",
+        size_multiple=16,
+    )
 
 
 @hookimpl
 def register_methods() -> Iterable[MethodSpec]:
-    """Pix2Pix."""
+    """Pix2Pix and Pix2PixHD."""
     yield MethodSpec(
         name="pix2pix",
         target="translatekit_pix2pix.method:Pix2Pix",
@@ -20,4 +31,18 @@ def register_methods() -> Iterable[MethodSpec]:
         generator="unet",
         discriminator="patch",
         dataset="aligned",
+    )
+    yield MethodSpec(
+        name="pix2pixhd",
+        target="translatekit_pix2pix.method:Pix2Pix",
+        options="translatekit_pix2pix.options:Pix2PixHDOptions",
+        summary="paired images, also large ones: discriminators of three scales, whose features outputs are to match",
+        data="paired",
+        generator="coarse_to_fine",
+        discriminator="patch",
+        dataset="aligned",
+        defaults=(
+            ("generator_options", {"norm": "instance"}),
+            ("discriminator_options", {"norm": "instance"}),
+        ),
     )

@@ -18,6 +18,15 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("generator", "unet"): {"options": {"depth": "5", "width": "4"}},
     ("generator", "encoder_decoder"): {"options": {"depth": "5", "width": "4"}},
     ("generator", "resnet"): {"options": {"blocks": "6", "width": "4"}},
+    ("generator", "coarse_to_fine"): {
+        "options": {
+            "width": "4",
+            "downsamplings": "2",
+            "blocks": "1",
+            "enhancers": "1",
+            "enhancer_blocks": "1",
+        }
+    },
     ("generator", "timm_unet"): {"options": {"encoder": "resnet10t", "width": "4"}},
     ("discriminator", "patch"): {"options": {"width": "8"}},
     ("discriminator", "image"): {"options": {"width": "4"}},
@@ -25,6 +34,11 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("method", "pix2pix"): {
         "generator_options": {"depth": 5, "width": 4},
         "discriminator_options": {"width": 4},
+        "size": 64,
+    },
+    ("method", "pix2pixhd"): {
+        "generator_options": {"width": 2, "downsamplings": 2, "blocks": 1},
+        "discriminator_options": {"width": 4, "layers": 1},
         "size": 64,
     },
     ("method", "cyclegan"): {

@@ -167,6 +167,14 @@ class _Fixed(nn.Module):
 
 
 @torch.no_grad()
-def accuracy(real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-    """The share of logits on the right side of zero, as ``accuracy_real`` and ``accuracy_fake`` in [0, 1]."""
-    return {"accuracy_real": (real > 0).float().mean(), "accuracy_fake": (fake < 0).float().mean()}
+def accuracy(real: Tensor | Sequence[Tensor], fake: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
+    """The share of logits on the right side of zero, as ``accuracy_real`` and ``accuracy_fake`` in [0, 1].
+
+    Of several scales, their mean.
+    """
+    right = {"accuracy_real": (real, 1), "accuracy_fake": (fake, -1)}
+    return {
+        name: torch.stack([(sign * scale > 0).float().mean() for scale in scales]).mean()
+        for name, (logits, sign) in right.items()
+        for scales in [[logits] if isinstance(logits, Tensor) else logits]
+    }
