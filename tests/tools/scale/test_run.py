@@ -24,6 +24,7 @@ from tests.tools.scale.work import Deadly
 from tests.tools.test_bulk import identity
 from tests.tools.test_run import command, save
 from translatekit.errors import DataError, OptionError
+from translatekit.sizes import Size
 
 ON_RAY = ScaleOptions(on="ray", workers=Workers(2, 2))
 
@@ -92,6 +93,38 @@ def test_a_model_as_it_comes_from_training(cluster: Cluster, photos: Path, tmp_p
     assert (summary.translated, len(summary.failed)) == (100, 0)
     translate(photos / "below", trained, tmp_path / "one", device="cpu")
     assert files(tmp_path / "out") == files(tmp_path / "one")
+
+
+def test_workers_share_a_video_beside_images(
+    cluster: Cluster, data_dir: Path, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("two_audio_tracks_subtitles.mp4", "variable frame rate.mov", "rotated_90.mov"):
+        shutil.copy(data_dir / "videos" / name, folder)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "a.png")
+    told = Told()
+    # libx264's threads do not make the same bytes of the same frames every time.
+    options = RunOptions(device="cpu", size=Size(32, 32), codec="mpeg4")
+    summary = translate_on([folder], model, tmp_path / "out", options, ON_RAY, told)
+    assert (summary.translated, summary.failed) == (4, [])
+    assert {(325, 325), (123, 123)} <= set(told.done)
+    assert len(told.done) == 3 + 2  # segments, one a part
+    translate(folder, model, tmp_path / "whole", device="cpu", size=Size(32, 32), codec="mpeg4")
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+    assert translate_on([folder], model, tmp_path / "out", options, ON_RAY).skipped == 4
+
+
+class Told:
+    """Keeps how far videos are."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[int, int]] = []
+
+    def __call__(self, result: object) -> None: ...
+
+    def frames(self, done: int, total: int) -> None:
+        self.done.append((done, total))
 
 
 def test_what_is_not_ours_is_not_overwritten(cluster: Cluster, photos: Path, tmp_path: Path) -> None:

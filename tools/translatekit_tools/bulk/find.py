@@ -12,7 +12,7 @@ from pathlib import Path
 
 from translatekit.errors import DataError, OptionError
 from translatekit.images import image_suffixes, is_image, suffix_of, writable_suffixes
-from translatekit.storage import Source
+from translatekit.storage import Item, Source
 from translatekit_tools.bulk.addresses import (
     STANDARD,
     check_url,
@@ -33,6 +33,7 @@ from translatekit_tools.bulk.kinds import (
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, manifest_name
 from translatekit_tools.bulk.naming import DEFAULT_SUFFIX, Names
 from translatekit_tools.bulk.options import RunOptions
+from translatekit_tools.bulk.split import Split
 from translatekit_tools.bulk.walk import LeftOut, Places, Walk, is_within, place_of
 
 
@@ -74,6 +75,9 @@ class Job:
         stamp, state: of the input and of what is in the place of the output, once `reading.look` has looked.
         data: of the origin, once it was fetched.
         kind: of the file, once it was looked at.
+        item: the input, as its place lists it; None where it was not found so.
+        split: of a video whose parts are made, and are to be joined.
+        is_whole: whether a video must not be split.
     """
 
     source: Path
@@ -89,6 +93,9 @@ class Job:
     state: int = 0
     data: bytes = b""
     kind: Kind | None = None
+    item: Item | None = None
+    split: Split | None = None
+    is_whole: bool = False
 
     @property
     def input_name(self) -> str:

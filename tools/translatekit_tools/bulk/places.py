@@ -227,6 +227,7 @@ def job_of(source: Source, found: Found, manifest: Manifest, below: str = "") ->
         problem=found.problem,
         origin=None if is_local else Stored(source, item.name, item.size, item.stamp),
         target=None if is_local_output else Stored(manifest.sink, output),
+        item=item,
     )
 
 

@@ -32,6 +32,7 @@ class Session:
         model_hash: of that file; empty where there is none.
         options_hash: of those that an output depends on.
         timer: told how long each stage is busy.
+        workers: among how many a video may be split.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Session:
         self.model_hash = hash_file(model_file) if model_file is not None else ""
         self.options_hash = hash_options(options.of_result())
         self.timer = StageTimer()
+        self.workers = 1
         self._predictor = None if translator is None else make_predictor(translator, options)
         self._planner: Planner | None = None
         self._warned: set[str] = set()

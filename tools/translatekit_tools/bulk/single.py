@@ -186,6 +186,7 @@ def _translate_video(
 ) -> None:
     """From a video or an animation to a file like it, or to its frames as images."""
     require("a video or an animation", VIDEO)
+    from translatekit_tools.bulk.video.parts import join
     from translatekit_tools.bulk.video.pipeline import translate_stream, translate_video, write_frames
 
     job = task.job
@@ -205,8 +206,15 @@ def _translate_video(
         session.planner.plan_frames(*read_size(source))
 
     commit = partial(session.commit, task)
+    if session.workers > 1 and not job.is_whole and _plan_parts(session, task, source, out, say):
+        return
     try:
-        if job.frames is not None:
+        if job.split is not None:
+            if task.input_hash != job.split.input_hash:
+                raise DataError("the video has changed since it was split: run the same command again")
+            out.parent.mkdir(parents=True, exist_ok=True)
+            task.video = join(session, job.split, source, out, job.manifest.sink, commit, say)
+        elif job.frames is not None:
             task.video = write_frames(
                 source,
                 job.frames,
@@ -255,6 +263,27 @@ _TRANSLATIONS: dict[str, Callable[[Session, Task, Path, Path, Progress | None], 
     "video": _translate_video,
 }
 """By the kind's way: each translates a file at the first path into one at the second."""
+
+
+def _plan_parts(session: Session, task: Task, source: Path, out: Path, say: Callable[[str], None]) -> bool:
+    """Whether a video was split, for others to make its parts."""
+    job = task.job
+    is_stream = job.address is not None or job.to_standard_output or out.suffix.lower() in RAW_SUFFIXES
+    if (
+        is_stream
+        or job.frames is not None
+        or is_sequence(source)
+        or job.item is None
+        or job.split is not None
+    ):
+        return False
+    from translatekit_tools.bulk.video.parts import plan
+
+    sink = job.manifest.sink
+    task.parts = plan(session, source, job.item, job.output_name, sink, task.input_hash, say)
+    if task.parts is not None:
+        task.finish("split")
+    return task.parts is not None
 
 
 def _hash_video(job: Job, source: Path) -> tuple[str, int]:

@@ -12,7 +12,8 @@ from translatekit_tools.bulk.stats import Stats
 MOST_OUTPUTS = 10_000
 """That are kept by name, of inputs that are listed while they are done: there may be any number."""
 
-Outcome = Literal["translated", "skipped", "failed"]
+Outcome = Literal["translated", "skipped", "failed", "split"]
+"""``split`` is a video whose parts several workers will make."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from translatekit_tools.bulk.images import Decoded
 from translatekit_tools.bulk.summary import Outcome, Result
 
 if TYPE_CHECKING:
+    from translatekit_tools.bulk.split import Parts
     from translatekit_tools.bulk.summary import VideoResult
 
 
@@ -38,6 +39,7 @@ class Task:
     bytes_read: int = 0
     bytes_written: int = 0
     video: VideoResult | None = None
+    parts: Parts | None = None
     also_skipped: list[Job] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0

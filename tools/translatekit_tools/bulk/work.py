@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 from translatekit.errors import TranslatekitError
@@ -19,8 +20,10 @@ from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.places import Found, job_of, output_name
 from translatekit_tools.bulk.runner import Runner
 from translatekit_tools.bulk.session import Session
+from translatekit_tools.bulk.split import Made, Part, Parts, Split
 from translatekit_tools.bulk.stats import Stats
-from translatekit_tools.bulk.task import Task, ignore
+from translatekit_tools.bulk.summary import Result
+from translatekit_tools.bulk.task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +37,19 @@ class Row:
         reason: one sentence, of a failed one.
         bytes_in, bytes_out: sizes of the files.
         seconds: from when it was read to when it was written, waiting for others included.
+        remarks: what the user should know.
+        parts: of a video that others will make, and whose outcome is ``split``.
     """
 
     name: str
     output: str
-    outcome: Literal["done", "skipped", "failed"]
+    outcome: Literal["done", "skipped", "failed", "split"]
     reason: str = ""
     bytes_in: int = 0
     bytes_out: int = 0
     seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
+    parts: Parts | None = None
 
 
 class Worker:
@@ -55,6 +62,7 @@ class Worker:
         options: of the run; `device` takes the place of theirs.
         manifest_name: of the file in the output folder that this worker alone appends to.
         device: that the model runs on.
+        workers: how many there are, among which long videos are split.
 
     Raises:
         TranslatekitError: a place or the model does not exist.
@@ -69,16 +77,20 @@ class Worker:
         *,
         manifest_name: str = MANIFEST_NAME,
         device: str = "auto",
+        workers: int = 1,
     ) -> None:
         options = replace(options, device=device)
         self._source, self._names = open_source(source), Names(options)
         place = open_sink(sink)
         self._manifest = Manifest(place.path or place, manifest_name)
         if isinstance(model, str | Path):
-            session = Session(options, find_model(model, options.direction, best=options.best), None, ignore)
+            model_file, translator = find_model(model, options.direction, best=options.best), None
         else:
-            session = Session(options, None, model, ignore)
-        self._runner = Runner(session)
+            model_file, translator = None, model
+        self._told = _Told()
+        self._session = Session(options, model_file, translator, self._told.say)
+        self._session.workers = workers
+        self._runner = Runner(self._session, self._told)
 
     def __enter__(self) -> Worker:
         return self
@@ -104,6 +116,35 @@ class Worker:
             for task in tasks:
                 yield self._row(task)
 
+    def make(self, part: Part) -> Made:
+        """Make a part of a video that was split."""
+        from translatekit_tools.bulk.video.parts import make
+        from translatekit_tools.bulk.video.reader import MisplacedError
+
+        try:
+            make(self._session, part, self._source, self._manifest.sink, self._told.say)
+        except TranslatekitError as error:
+            return Made(part, str(error), isinstance(error, MisplacedError), self._told.taken())
+        return Made(part, remarks=self._told.taken())
+
+    def join(self, split: Split) -> Row:
+        """Make a video of its parts, which are all there."""
+        return self._alone(split, split)
+
+    def translate_whole(self, split: Split) -> Row:
+        """Translate a video that cannot be split after all."""
+        row, sink = self._alone(split, None), self._manifest.sink
+        for item in list(sink.list(f"{split.folder}/")):
+            sink.delete(item.name)
+        return row
+
+    def _alone(self, split: Split, joined: Split | None) -> Row:
+        job = self._job(split.item)
+        job.split, job.is_whole = joined, True
+        with closing(self._runner.run([job])) as tasks:
+            (row,) = map(self._row, tasks)
+        return row
+
     def stats(self) -> Stats:
         """Where the time went so far."""
         return self._runner.stats()
@@ -127,4 +168,28 @@ class Worker:
             bytes_in=task.bytes_read,
             bytes_out=task.bytes_written,
             seconds=task.seconds,
+            remarks=self._told.taken(),
+            parts=task.parts,
         )
+
+
+class _Told:
+    """Keeps what the user should know until a row takes it along."""
+
+    def __init__(self) -> None:
+        self._said: list[str] = []
+        self._lock = Lock()
+
+    def __call__(self, result: Result) -> None:
+        """Rows tell of results."""
+
+    def say(self, text: str) -> None:
+        """Keep a sentence."""
+        with self._lock:
+            self._said.append(text)
+
+    def taken(self) -> tuple[str, ...]:
+        """All that was kept, once."""
+        with self._lock:
+            said, self._said = tuple(self._said), []
+        return said

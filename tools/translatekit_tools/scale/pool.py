@@ -74,6 +74,7 @@ class Work(Generic[T, R]):
         paths: files and folders that it is to see.
         key: tells items apart.
         block: items in a block.
+        follow: what is to be done because of an answer, each by itself.
     """
 
     opening: Opening
@@ -83,6 +84,7 @@ class Work(Generic[T, R]):
     paths: Sequence[str] = ()
     key: Callable[[T], Hashable]
     block: int = BLOCK
+    follow: Callable[[R], Iterable[T]] = lambda answer: ()
 
 
 @dataclass(eq=False, slots=True)
@@ -156,7 +158,7 @@ class Pool(Generic[T, R]):
             TranslatekitError: a worker may not or cannot be started, or a block cannot be done at all.
         """
         listing = _Listing(items, self._work.block)
-        again: deque[list[T]] = deque()  # blocks of dead workers; those of one item are suspects
+        again: deque[list[T]] = deque()  # blocks of dead workers, and what follows from answers
         try:
             while True:
                 self._grow(listing.waiting() + len(again))
@@ -277,7 +279,9 @@ class Pool(Generic[T, R]):
             if self._attempts:
                 for item in block:
                     self._attempts.pop(self._work.key(item), None)
-            yield from answer
+            for each in answer:
+                again.extend([item] for item in self._work.follow(each))
+                yield each
 
     def _failed(self, member: _Member, error: Exception, again: deque[list[T]]) -> Iterator[R]:
         """What has become of a call that was not answered."""
@@ -312,7 +316,9 @@ class Pool(Generic[T, R]):
             self._attempts[key := self._work.key(item)] += 1
             if (attempts := self._attempts[key]) >= MAX_ATTEMPTS:
                 del self._attempts[key]
-                yield self._work.given_up(item, attempts)
+                answer = self._work.given_up(item, attempts)
+                again.extend([each] for each in self._work.follow(answer))
+                yield answer
             else:  # alone, so that one that kills its worker takes no others along
                 self.repeated += 1
                 again.append([item])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from translatekit_tools.bulk.manifest import Manifest, hash_options, manifest_na
 from translatekit_tools.bulk.naming import DEFAULT_SUFFIX
 from translatekit_tools.bulk.options import Memory, RunOptions
 from translatekit_tools.bulk.places import Listing
+from translatekit_tools.bulk.split import Made, Part
 from translatekit_tools.bulk.summary import Progress, Result, Summary
 from translatekit_tools.bulk.task import ignore
 from translatekit_tools.bulk.unfinished import JOURNAL_NAME
@@ -27,6 +28,12 @@ from translatekit_tools.scale.nodes import demand_of, same_versions
 from translatekit_tools.scale.options import MOST_WORKERS, ScaleOptions
 from translatekit_tools.scale.parcel import Parcel
 from translatekit_tools.scale.pool import NAME_LENGTH, Pool, Work, killer
+from translatekit_tools.scale.videos import Join, Videos, Whole
+
+_Todo = Item | Part | Join | Whole
+"""What a worker is given."""
+
+_MOST_SAID = 1000  # remarks that are told apart
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class _Opening:
     sink: str
     model: Parcel | str | Translator
     options: RunOptions
+    workers: int
 
     def __call__(self, name: str) -> _Translating:
         model = self.model.unpack() if isinstance(self.model, Parcel) else self.model
@@ -47,6 +55,7 @@ class _Opening:
             self.options,
             manifest_name=manifest_name(name),
             device=self.options.device,
+            workers=self.workers,
         )
         return _Translating(worker)
 
@@ -57,8 +66,17 @@ class _Translating:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    def __call__(self, block: list[Item]) -> list[Row]:
-        return list(self._worker.translate(block))
+    def __call__(self, block: list[_Todo]) -> list[Row | Made]:
+        answers: list[Row | Made] = []
+        for each in block:
+            if isinstance(each, Part):
+                answers.append(self._worker.make(each))
+            elif isinstance(each, Join):
+                answers.append(self._worker.join(each.split))
+            elif isinstance(each, Whole):
+                answers.append(self._worker.translate_whole(each.split))
+        answers += self._worker.translate(each for each in block if isinstance(each, Item))
+        return answers
 
     def close(self) -> None:
         """Finish what is open."""
@@ -106,20 +124,32 @@ def translate_on(
         packed, own_options = _packed(model, options)
         own_options = _with_share(own_options, max(1, beside))
         versions, check = same_versions(_distributions(model, options))
-        work: Work[Item, Row] = Work(
-            opening=_Opening(source_text, sink_text, packed, own_options),
+        room = sum(demand.workers_on(node) for node in cluster.nodes())
+        workers = max(1, room) if scale.workers is None else scale.workers.most
+        videos = Videos(getattr(progress, "frames", ignore))
+        work: Work[_Todo, Row | Made] = Work(
+            opening=_Opening(source_text, sink_text, packed, own_options, workers),
+            follow=videos.follow,
             given_up=_given_up,
             check=check,
             distributions=versions,
             paths=[text for text in (source_text, sink_text) if not is_uri(text)],
-            key=_name,
+            key=_key,
         )
         pool = Pool(cluster, work, scale.workers, demand, scale.worker_timeout, say)
         missing = _Missing(open_source(source_text), open_sink(sink_text), model, options)
-        for row in chain(pool.run(missing), missing.refused):
+        said: set[str] = set()
+        for answer in chain(pool.run(missing), missing.refused):
+            for remark in answer.remarks:
+                if remark not in said and len(said) < _MOST_SAID:
+                    said.add(remark)
+                    say(remark)
             while missing.refused:
                 _tell(missing.refused.popleft(), missing, summary, progress)
-            _tell(row, missing, summary, progress)
+            while videos.failed:
+                _tell(videos.failed.pop(), missing, summary, progress)
+            if isinstance(answer, Row) and answer.parts is None:
+                _tell(answer, missing, summary, progress)
     _tidy(missing.listing.sink)
     summary.skipped += missing.done
     summary.left_out = missing.listing.left_out.unread
@@ -266,14 +296,17 @@ def _with_share(options: RunOptions, beside: int) -> RunOptions:
     return replace(options, memory=Memory(None, options.memory.share / beside))
 
 
-def _given_up(item: Item, attempts: int) -> Row:
-    return Row(
-        name=item.name,
-        output="",
-        outcome="failed",
-        reason=f"{killer(attempts)}, or pass --force to try again",
-    )
+def _given_up(item: _Todo, attempts: int) -> Row | Made:
+    reason = f"{killer(attempts)}, or pass --force to try again"
+    if isinstance(item, Part):
+        return Made(item, reason)
+    name = item.name if isinstance(item, Item) else item.split.item.name
+    return Row(name=name, output="", outcome="failed", reason=reason)
 
 
-def _name(item: Item) -> str:
-    return item.name
+def _key(item: _Todo) -> Hashable:
+    if isinstance(item, Item):
+        return item.name
+    if isinstance(item, Part):
+        return item.split.item.name, item.segment
+    return item.split.item.name, type(item)

@@ -7,7 +7,7 @@ import errno
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from translatekit.errors import OptionError
+from translatekit_tools.bulk.encoding import Encoding
 from translatekit_tools.bulk.kinds import CONSTANT_RATE_SUFFIXES
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.video.hdr import encoder_options
@@ -56,45 +57,6 @@ _PIXEL_FORMATS = (
 """The most widely played come first."""
 _MAX_TRIES = 8
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoding:
-    """How frames are encoded.
-
-    Attributes:
-        codec: FFmpeg's name of the encoder.
-        pix_fmt: FFmpeg's name of the pixel format.
-        options: of the encoder.
-        width, height: in pixels.
-        pixel_aspect: width of a pixel over its height.
-        time_base: seconds of a tick; of one frame where the format knows no other time.
-        source_time_base: likewise, of the frames before they are encoded.
-        start: the tick of the source that is encoded as 0: no format need hold a time below.
-        rate: frames a second, on average.
-        alpha: whether transparency is encoded.
-        conversion: the matrix that pixels are converted by, as FFmpeg's converter calls it.
-        primaries, transfer, matrix, range: what the file says of its colours.
-        matroska: whether it ends up in such a file, whose time stamps are in milliseconds.
-    """
-
-    codec: str
-    pix_fmt: str
-    options: dict[str, str]
-    width: int
-    height: int
-    pixel_aspect: Fraction
-    time_base: Fraction
-    source_time_base: Fraction
-    start: int
-    rate: Fraction
-    alpha: bool
-    conversion: int
-    primaries: int
-    transfer: int
-    matrix: int
-    range: int
-    matroska: bool
 
 
 def choose_encoding(

@@ -14,7 +14,7 @@ from functools import partial
 from hashlib import blake2b
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -36,6 +36,7 @@ from translatekit_tools.bulk.manifest import Entry, Manifest, hash_options
 from translatekit_tools.bulk.memory import Planner
 from translatekit_tools.bulk.model import check_shown
 from translatekit_tools.bulk.options import SUFFIXES, RunOptions
+from translatekit_tools.bulk.split import Place
 from translatekit_tools.bulk.stats import StageTimer
 from translatekit_tools.bulk.summary import VideoResult
 from translatekit_tools.bulk.tracks import Selection
@@ -107,27 +108,27 @@ def translate_video(
     Raises:
         TranslatekitError: the video cannot be read, or not be written so.
     """
-    folder = _hidden_folder(out)
+    folder = hidden_folder(out)
     made = folder / f"made{out.suffix.lower()}"
-    with closing(_open(source, options)) as reader:
-        pipeline = _Pipeline(reader, planner, options, report, timer or StageTimer(), say)
+    with closing(open_reader(source, options)) as reader:
+        pipeline = FramePipeline(reader, planner, options, report, timer or StageTimer(), say)
         if isinstance(reader, AnimationReader) and reader.cut:
             say(f"{source} has more than 8 bits a channel, of which an animation keeps 8")
         if isinstance(reader, AnimationReader) and made.suffix in ANIMATION_SUFFIXES:
             _make_animation(reader, pipeline, made)
         else:
-            _make_video(reader, pipeline, made, source_hashes, say)
+            _make_video(reader, pipeline, made, source_hashes)
         commit(made)
     shutil.rmtree(folder, ignore_errors=True)
     return pipeline.result()
 
 
-def _hidden_folder(out: Path) -> Path:
+def hidden_folder(out: Path) -> Path:
     """Where unfinished work lies, beside the output."""
     return out.with_name(f".{blake2b(os.fsencode(out.name), digest_size=8).hexdigest()}.translatekit.video")
 
 
-def _make_animation(reader: AnimationReader, pipeline: _Pipeline, made: Path) -> None:
+def _make_animation(reader: AnimationReader, pipeline: FramePipeline, made: Path) -> None:
     shutil.rmtree(made.parent, ignore_errors=True)
     made.parent.mkdir()
     try:
@@ -138,21 +139,11 @@ def _make_animation(reader: AnimationReader, pipeline: _Pipeline, made: Path) ->
         raise
 
 
-def _make_video(
-    reader: Reader, pipeline: _Pipeline, made: Path, source_hashes: SourceHashes, say: Callable[[str], None]
-) -> None:
+def _make_video(reader: Reader, pipeline: FramePipeline, made: Path, source_hashes: SourceHashes) -> None:
     options, suffix = pipeline.options, made.suffix
     pipeline.say_what_the_model_sees(kept=True)
-    rate = None
-    if suffix in CONSTANT_RATE_SUFFIXES and isinstance(reader, VideoReader):
-        rate = constant_rate(pipeline.source, reader.selection, reader.info)
-        if rate is None:
-            raise DataError(
-                f"the frame rate of the video varies, and a {suffix} file has one for all: "
-                "let the output end in .mkv or .mp4"
-            )
-    encoding = choose_encoding(reader.info, pipeline.size(), suffix, options, say, rate)
-    muxer = _muxer(reader, pipeline, encoding, suffix)
+    encoding = choose_for(reader, pipeline, suffix)
+    muxer = muxer_of(reader, pipeline, encoding, suffix)
     muxer.check()
     plan = {
         "made_from": [*source_hashes[:2], hash_options(options.of_frames())],
@@ -173,6 +164,24 @@ def _make_video(
             shutil.rmtree(made.parent, ignore_errors=True)
             raise
         raise type(error)(f"{error} (the {segments.frames} frames that are translated are kept)") from None
+
+
+def choose_for(reader: Reader, pipeline: FramePipeline, suffix: str) -> Encoding:
+    """How the frames of a file are encoded for a format.
+
+    Raises:
+        DataError: the format knows one frame rate, and that of the video varies.
+        OptionError: there is no such encoder, or it does not take the options.
+    """
+    rate = None
+    if suffix in CONSTANT_RATE_SUFFIXES and isinstance(reader, VideoReader):
+        rate = constant_rate(pipeline.source, reader.selection, reader.info)
+        if rate is None:
+            raise DataError(
+                f"the frame rate of the video varies, and a {suffix} file has one for all: "
+                "let the output end in .mkv or .mp4"
+            )
+    return choose_encoding(reader.info, pipeline.size(), suffix, pipeline.options, pipeline.say, rate)
 
 
 _FORMATS = {".mkv": "matroska", ".ts": "mpegts", ".m2ts": "mpegts", ".mts": "mpegts"}
@@ -210,8 +219,8 @@ def translate_stream(
     with contextlib.ExitStack() as stack:
         suffix = f".{options.container or STREAMED[0]}" if out is None else out.suffix.lower()
         tracks = suffix not in RAW_SUFFIXES
-        reader = stack.enter_context(closing(_open(source, options, address, tracks)))
-        pipeline = _Pipeline(reader, planner, options, report, timer or StageTimer(), say)
+        reader = stack.enter_context(closing(open_reader(source, options, address, tracks)))
+        pipeline = FramePipeline(reader, planner, options, report, timer or StageTimer(), say)
         if out is None:
             file = StandardOutput()
             try:
@@ -221,7 +230,7 @@ def translate_stream(
                     raise file.failure from None
                 raise
             return pipeline.result()
-        folder = _hidden_folder(out)
+        folder = hidden_folder(out)
         shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
         folder.mkdir(parents=True)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -235,7 +244,7 @@ def translate_stream(
         return pipeline.result()
 
 
-def _write_stream(reader: Reader, pipeline: _Pipeline, file: Any, suffix: str) -> None:
+def _write_stream(reader: Reader, pipeline: FramePipeline, file: Any, suffix: str) -> None:
     options, say = pipeline.options, pipeline.say
     changes = [0, 0]
     pipeline.say_what_the_model_sees(kept=suffix not in RAW_SUFFIXES)
@@ -252,7 +261,7 @@ def _write_stream(reader: Reader, pipeline: _Pipeline, file: Any, suffix: str) -
             write_raw(file, at_constant_rate(frames, encoding, changes), encoding, suffix == ".y4m")
     else:
         encoding = choose_encoding(reader.info, pipeline.size(), suffix, options, say)
-        muxer = _muxer(reader, pipeline, encoding, suffix)
+        muxer = muxer_of(reader, pipeline, encoding, suffix)
         if isinstance(reader, VideoReader):
             muxer.container = reader.container
         muxer.check()
@@ -271,14 +280,15 @@ def _write_stream(reader: Reader, pipeline: _Pipeline, file: Any, suffix: str) -
         )
 
 
-def _muxer(reader: Reader, pipeline: _Pipeline, encoding: Encoding, suffix: str) -> Muxer:
+def muxer_of(reader: Reader, pipeline: FramePipeline, encoding: Encoding, suffix: str) -> Muxer:
+    """What writes the output of a video that is open."""
     options = pipeline.options
     return Muxer(
         source=pipeline.source if isinstance(reader, VideoReader) else None,
         info=reader.info,
         encoding=encoding,
         suffix=suffix,
-        selection=_selection(options),
+        selection=selection_of(options),
         start=options.start,
         end=options.end,
         every=options.every,
@@ -287,7 +297,8 @@ def _muxer(reader: Reader, pipeline: _Pipeline, encoding: Encoding, suffix: str)
     )
 
 
-def _selection(options: RunOptions) -> Selection:
+def selection_of(options: RunOptions) -> Selection:
+    """Which tracks the user wants."""
     return Selection(map=options.map, audio=options.audio)
 
 
@@ -329,8 +340,8 @@ def write_frames(
             entry.options_hash,
         )
 
-    with closing(_open(source, options, address)) as reader:
-        pipeline = _Pipeline(reader, planner, options, report, timer or StageTimer(), say)
+    with closing(open_reader(source, options, address)) as reader:
+        pipeline = FramePipeline(reader, planner, options, report, timer or StageTimer(), say)
         pipeline.say_what_the_model_sees(kept=False)
         # The smoother must see every frame.
         with closing(pipeline.frames(is_done=None if options.smooth else is_done)) as frames:
@@ -354,10 +365,28 @@ def write_frames(
     return pipeline.result()
 
 
-def _open(source: Path, options: RunOptions, address: str | None = None, tracks: bool = False) -> Reader:
-    if address is None and is_animation(source):
+def open_reader(
+    source: Path,
+    options: RunOptions,
+    address: str | None = None,
+    tracks: bool = False,
+    opened: Callable[[], BinaryIO] | None = None,
+) -> Reader:
+    """A video, an animation or numbered images, open for reading.
+
+    Args:
+        source: it.
+        options: those of the group Video.
+        address: what is read in its place, a single time: a URL, or ``-`` for standard input.
+        tracks: keep the packets of the tracks that are copied.
+        opened: gives the file, as often as it is asked, where it is not one of this machine.
+
+    Raises:
+        TranslatekitError: it cannot be read.
+    """
+    if address is None and opened is None and is_animation(source):
         return AnimationReader(source)
-    if address is None and is_sequence(source):
+    if address is None and opened is None and is_sequence(source):
         if options.fps is None:
             raise OptionError(
                 f"{source} names images, and not how long each is shown: pass --fps, such as --fps 25"
@@ -365,7 +394,7 @@ def _open(source: Path, options: RunOptions, address: str | None = None, tracks:
         return SequenceReader(source, parse_rate(options.fps), skip_damaged=options.skip_damaged)
     return VideoReader(
         source,
-        _selection(options),
+        selection_of(options),
         skip_damaged=options.skip_damaged,
         deinterlace=options.deinterlace,
         address=address,
@@ -373,10 +402,11 @@ def _open(source: Path, options: RunOptions, address: str | None = None, tracks:
         raw=None if options.raw is None else RawFrames.parse(options.raw),
         rate=None if options.fps is None else parse_rate(options.fps),
         tone_map=options.hdr == "sdr",
+        opened=opened,
     )
 
 
-class _Pipeline:
+class FramePipeline:
     """From a video to the frames that are written.
 
     Attributes:
@@ -458,6 +488,8 @@ class _Pipeline:
         skip: int = 0,
         state: dict[str, np.ndarray] | None = None,
         is_done: Callable[[int], bool] | None = None,
+        place: Place | None = None,
+        most: int | None = None,
     ) -> Generator[Frame, None, None]:
         """The frames to be written, in order.
 
@@ -465,8 +497,11 @@ class _Pipeline:
             skip: how many an earlier run has written.
             state: what `state` was after them.
             is_done: from the number of a frame to whether it need not be translated.
+            place: where the video is read from; from its beginning where it is None.
+            most: how many frames are wanted, or None for all that follow.
 
         Raises:
+            MisplacedError: the frame is not at the place.
             DataError: there is none.
         """
         options = self.options
@@ -480,7 +515,7 @@ class _Pipeline:
         total = self._total()
         stop = getattr(self._reader, "stop", lambda: None)
         with (
-            closing(background(self._sources(skip, is_done), self._ahead, stop)) as sources,
+            closing(background(self._sources(skip, is_done, place, most), self._ahead, stop)) as sources,
             closing(background(self._translated(sources), self._ahead, stop)) as translated,
         ):
             for frame, output in translated:
@@ -514,14 +549,18 @@ class _Pipeline:
         end = min(info.seconds, options.end or info.seconds)
         return max(0, round((end - options.start) * info.rate / options.every))
 
-    def _sources(self, skip: int, is_done: Callable[[int], bool] | None) -> Iterator[_PendingFrame]:
+    def _sources(
+        self, skip: int, is_done: Callable[[int], bool] | None, place: Place | None, most: int | None
+    ) -> Iterator[_PendingFrame]:
         """The frames that the user wants, as the network takes them."""
         options, predictor = self.options, self._predictor
-        kept, over = 0, False
+        kept, over = 0 if place is None else place.kept, False
 
         def wanted(number: int, seconds: float) -> bool:
             nonlocal kept, over
-            over = options.end is not None and seconds >= options.end
+            over = (options.end is not None and seconds >= options.end) or (
+                most is not None and kept == skip + most
+            )
             if over or seconds < options.start or number % options.every:
                 return False
             kept += 1
@@ -530,7 +569,12 @@ class _Pipeline:
                 return False
             return kept > skip
 
-        for frame in self.timer.waiting(self._reader.frames(wanted), "decode"):
+        if place is None:
+            frames = self._reader.frames(wanted)
+        else:
+            assert isinstance(self._reader, VideoReader)
+            frames = self._reader.frames(wanted, place)
+        for frame in self.timer.waiting(frames, "decode"):
             if over:
                 break
             if frame is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import av
 import numpy as np
@@ -21,6 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from translatekit.errors import DataError
 from translatekit_tools.bulk.addresses import STANDARD, RawFrames
+from translatekit_tools.bulk.split import Place
 from translatekit_tools.bulk.tracks import EVERYTHING, Selection
 from translatekit_tools.bulk.video.hdr import HLG, PQ, Hdr, hdr_of, named
 from translatekit_tools.bulk.video.standard import StandardInput
@@ -59,6 +60,10 @@ Wanted = Callable[[int, float], bool]
 
 class UnreadableVideoError(DataError):
     """A file cannot be decoded as a video."""
+
+
+class MisplacedError(UnreadableVideoError):
+    """A frame is not where the file has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,7 @@ class VideoReader:
         raw: RawFrames | None = None,
         rate: Fraction | None = None,
         tone_map: bool = False,
+        opened: Callable[[], BinaryIO] | None = None,
     ) -> None:
         """Open a file.
 
@@ -192,6 +198,7 @@ class VideoReader:
             raw: what the frames are, where they have no header.
             rate: how many of those are a second.
             tone_map: give the frames of HDR and wide-gamut videos as SDR in the colours of BT.709.
+            opened: gives the file, as often as it is asked, where it is not one of this machine.
 
         Raises:
             UnreadableVideoError: it is no video, or holds no frame.
@@ -202,6 +209,8 @@ class VideoReader:
         self.selection = selection
         self.copied_packets: deque[Any] = deque()
         self._address, self._tracks, self._raw, self._rate = address, tracks, raw, rate
+        self._opened_elsewhere = opened
+        self._from: int | None = None
         self._copied: list[Any] = []
         self._first: Iterator[Any] | None = None
         self._skip_damaged, self._deinterlace, self._tone_map = skip_damaged, deinterlace, tone_map
@@ -209,7 +218,7 @@ class VideoReader:
         self._first_seconds = 0.0
         self._input: StandardInput | None = None
         with explained(path, address):
-            if address is None and path.stat().st_size == 0:
+            if address is None and opened is None and path.stat().st_size == 0:
                 raise UnreadableVideoError("the video is empty: replace or remove it")
             self._open()
             decoded = self._decode()
@@ -242,6 +251,8 @@ class VideoReader:
         self._decoder = _decoder_with_alpha(stream) or stream.codec_context
 
     def _opened(self) -> Any:
+        if self._opened_elsewhere is not None:
+            return av.open(self._opened_elsewhere(), metadata_errors="replace")
         if self._address is None:
             return av.open(str(self.path), metadata_errors="replace")
         if self._address != STANDARD:
@@ -357,6 +368,11 @@ class VideoReader:
                     self.copied_packets.append(packet)
                 continue
             if packet is not None and size and self._first_dts is None:
+                if self._from is not None:
+                    if not packet.is_keyframe:
+                        continue
+                    if packet.pts is None or packet.pts > self._from:
+                        return
                 self._first_dts = packet.dts
             try:
                 frames = self._decoder.decode(packet if size else None)
@@ -384,6 +400,8 @@ class VideoReader:
         Raises:
             UnreadableVideoError: they must not be.
         """
+        if self._from is not None and (near is None or near.pts is None or near.pts < self._from):
+            return  # whoever reads those frames will note it
         seconds = 0.0
         if near is not None and near.pts is not None:
             seconds = float(near.pts * self._stream.time_base) - self._first_seconds
@@ -413,18 +431,54 @@ class VideoReader:
         if fields is not None:
             yield from fields.flush()
 
-    def frames(self, wanted: Wanted | None = None) -> Iterator[Frame | None]:
-        """All frames, in the order they are shown; None, and nothing converted, for one that is not wanted.
+    def _decoded_from(self, place: Place) -> Iterator[Any]:
+        """The frames from a place on.
 
         Raises:
+            MisplacedError: there is no such frame, or one follows that is deinterlaced with its neighbours.
+        """
+        for key in (*place.keys, None):
+            self._container.close()
+            self._open()
+            self._from, self.damaged = (None if key is None else place.pts), []
+            if key is not None:
+                self._container.seek(key, stream=self._stream, backward=True)
+            decoded = (frame for frame in self._decode() if frame.pts is None or frame.pts >= place.pts)
+            try:
+                first = next(decoded, None)
+            except (UnreadableVideoError, av.error.FFmpegError):
+                if key is None:
+                    raise
+                continue
+            if first is None or first.pts != place.pts:
+                continue
+            for frame in chain([first], decoded):
+                if frame.pts is None or (self._deinterlace and frame.interlaced_frame):
+                    raise MisplacedError(
+                        f"a frame after {place.number} depends on its neighbours: leave out --on"
+                    )
+                yield frame
+            return
+        raise MisplacedError(f"frame {place.number} is not where the file has it: leave out --on")
+
+    def frames(self, wanted: Wanted | None = None, place: Place | None = None) -> Iterator[Frame | None]:
+        """The frames, in the order they are shown; None, and nothing converted, for one that is not wanted.
+
+        Args:
+            wanted: says which are.
+            place: of the first, which need not be that of the video.
+
+        Raises:
+            MisplacedError: the first is not there.
             UnreadableVideoError: the file is damaged, or its time stamps go back.
         """
         info = self.info
         default = max(1, round(1 / (info.rate * info.time_base)))
         self.damaged = []
         with explained(self.path, self._address):
-            last = None
-            for number, raw in enumerate(self._deinterlaced()):
+            last = None if place is None else place.before
+            decoded = self._deinterlaced() if place is None else self._decoded_from(place)
+            for number, raw in enumerate(decoded, 0 if place is None else place.number):
                 pts = raw.pts
                 if pts is None:  # AVI says when a frame is decoded, and not when it is shown
                     pts = info.start if last is None else self.end
