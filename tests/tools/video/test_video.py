@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import av
 import numpy as np
 import pytest
 from translatekit_tools.bulk.video import pipeline
-from translatekit_tools.bulk.video.encoding import write_segment
+from translatekit_tools.bulk.video.encoding import open_encoder, write_segment
 from translatekit_tools.bulk.video.flow import Smoother, warp_error
 from translatekit_tools.bulk.video.muxing import Muxer
 
@@ -171,6 +172,22 @@ def test_every_encoder_finds_a_pixel_format(
     with av.open(str(out)) as container:
         frame = next(container.decode(video=0))
         assert (frame.height, frame.width) == size
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0 or not Path("/proc/self/task").is_dir(),
+    reason="only root's threads become real-time ones, on Linux",
+)
+def test_an_encoder_leaves_the_process_scheduled_as_it_was(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "in.mp4", frames=8)
+    assert translatekit.translate(source, Identity(), tmp_path / "out.mp4", codec="libsvtav1").failed == []
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    context: Any = av.CodecContext.create("libsvtav1", "w")
+    context.width, context.height, context.pix_fmt = 64, 64, "yuv420p"
+    context.framerate, context.time_base = 25, Fraction(1, 25)
+    open_encoder(context)
+    threads = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_OTHER}
 
 
 def test_an_encoder_that_there_is_not_is_refused(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def _first_that_opens(
             try:
                 context: Any = av.CodecContext.create(codec, "w")
                 configure(context, encoding)
-                context.open()
+                open_encoder(context)
                 return encoding, ""
             except (av.error.FFmpegError, ValueError) as error:
                 problem = problem or reason_of(error)
@@ -290,6 +290,29 @@ def configure(context: Any, encoding: Encoding) -> None:
     context.options = {**encoding.options}
 
 
+def open_encoder(context: Any) -> None:
+    """Open an encoder without a change of how this process and the encoder's threads are scheduled.
+
+    SVT-AV1, where it runs as root, makes the thread that opens it and its own threads real-time ones: they and every
+    process started from there would come before all else on the machine.
+    """
+    if not Path("/proc/self/task").is_dir():
+        context.open(strict=False)
+        return
+    before = {thread: os.sched_getscheduler(thread) for thread in _threads()}
+    try:
+        context.open(strict=False)
+    finally:
+        for thread in _threads():
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                if os.sched_getscheduler(thread) != before.get(thread, os.SCHED_OTHER):
+                    os.sched_setscheduler(thread, before.get(thread, os.SCHED_OTHER), os.sched_param(0))
+
+
+def _threads() -> list[int]:
+    return [int(task.name) for task in Path("/proc/self/task").iterdir()]
+
+
 def write_segment(path: Path, frames: Iterable[Frame], encoding: Encoding) -> int:
     """Encode frames into a file of their own.
 
@@ -324,6 +347,7 @@ def write_segment(path: Path, frames: Iterable[Frame], encoding: Encoding) -> in
 
 def encoded(frames: Iterable[Frame], stream: Any, encoding: Encoding) -> Iterator[Any]:
     """The packets of frames."""
+    open_encoder(stream.codec_context)
     for frame in chain(frames, [None]):
         for packet in stream.encode(None if frame is None else to_av(frame, encoding)):
             packet.dts = packet.pts  # none waits for a later one; some encoders allow for it all the same
