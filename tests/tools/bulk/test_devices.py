@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from translatekit_tools.bulk import translate
+from translatekit_tools.bulk import Result, devices, translate
 from translatekit_tools.bulk.devices import devices_of
 
 from tests.tools.bulk.models import inverting_model
@@ -149,6 +150,68 @@ def test_what_is_wrong_with_a_model_or_device_is_one_sentence(
     assert process.returncode == 1
     assert "Traceback" not in err
     assert "--direction" in err
+
+
+def test_a_process_that_does_nothing_is_ended_and_named(
+    model: Path, photos: Path, expected: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_HUNG", 4.0)
+    monkeypatch.setattr(devices, "_AWAKE", 0.01)
+
+    class Said:
+        said: list[str] = []
+        is_stopped = False
+
+        def say(self, sentence: str) -> None:
+            self.said.append(sentence)
+
+        def __call__(self, _: Result) -> None:
+            if not self.is_stopped:
+                self.is_stopped = True
+                psutil.Process().children()[0].suspend()
+
+    summary = translate(photos, model, tmp_path / "out", progress=Said(), devices="cpu,cpu")
+    assert summary.translated + summary.skipped == COUNT
+    assert hashes(tmp_path / "out") == expected
+    (sentence,) = (each for each in Said.said if "did nothing for" in each)
+    assert sentence.startswith(
+        "the process of cpu did nothing for 0.067 minutes and was ended: the others do"
+    )
+
+
+def test_what_cannot_be_read_in_another_process_is_an_error_there(
+    model: Path, photos: Path, tmp_path: Path
+) -> None:
+    process = started(photos, model, tmp_path / "out")
+    assert process.wait(60) == 0
+    (manifest,) = (tmp_path / "out").glob(".translatekit-manifest-device-0.jsonl")
+    manifest.unlink()
+    manifest.mkdir()  # nothing can be appended to it
+    process = started(photos, model, tmp_path / "out", "--force")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert ".translatekit-manifest-device-0.jsonl" in err
+
+
+def test_what_holds_for_many_images_is_said_once_in_all(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    frames = [Image.new("RGB", (16, 16), (level,) * 3) for level in (0, 200)]
+    for number in range(24):
+        frames[0].save(tmp_path / f"in/{number:02}.tif", save_all=True, append_images=frames[1:])
+    process = started(tmp_path / "in", model, tmp_path / "out", "--format", "jpg")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert err.count("only the first frame or page of") == 1
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there may be a GPU")
+def test_a_gpu_that_is_not_there_is_named(model: Path, photos: Path, tmp_path: Path) -> None:
+    process = started(photos, model, tmp_path / "out", "--devices", "0,1")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    assert "cuda:" in err
 
 
 def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,13 +11,17 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
+
+import psutil
 
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit_tools.bulk.find import Job
@@ -31,6 +35,18 @@ from translatekit_tools.bulk.task import ignore
 
 _BLOCK = 8
 """Inputs that a process is given at once, when its pipeline has room for them."""
+
+_HUNG = 300.0
+"""Seconds in which a process that has something to do says and computes nothing, and is ended."""
+
+_AWAKE = 0.5
+"""Seconds of a processor that count as computing: what only waits takes a little, too."""
+
+_GRACE = 10.0
+"""Seconds in which a process ends by itself where the run fails; whatever it writes is written whole or not at all."""
+
+_LOOK = 1.0
+"""Seconds between two looks at processes that say nothing."""
 
 _LENGTH = struct.Struct("<Q")
 
@@ -66,15 +82,37 @@ class _Process:
 
     Attributes:
         program: it.
-        name: of it, for people.
+        device: that it works on.
         at: the inputs that it was given and has not told of, by their numbers.
         is_idle: whether it waits for something to do, with nothing begun.
+        heard: when it said something last, or was seen to compute.
+        computed: seconds of a processor that it had taken by then.
+        is_hung: whether it was ended because it did nothing.
     """
 
     program: subprocess.Popen[bytes]
-    name: str
+    device: str
     at: dict[int, Job] = field(default_factory=dict)
     is_idle: bool = False
+    heard: float = field(default_factory=time.monotonic)
+    computed: float = 0.0
+    is_hung: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of it, for people."""
+        return f"the process of {self.device}"
+
+    def end_if_hung(self, after: float) -> bool:
+        """End it where it has neither said nor computed anything for so many seconds; whether it was."""
+        computed = _processor_seconds(self.program.pid)
+        if computed - self.computed >= _AWAKE:
+            self.heard, self.computed = time.monotonic(), computed
+        if time.monotonic() - self.heard < after or self.is_hung:
+            return False
+        self.is_hung = True
+        self.program.kill()
+        return True
 
     def send(self, message: Any) -> None:
         """Where it is no more, the end of its messages says so."""
@@ -100,6 +138,8 @@ class Devices:
         self._messages: queue.SimpleQueue[tuple[_Process, Any]] = queue.SimpleQueue()
         self._stats: list[Stats] = []
         self._reported: dict[int, set[str]] = {}
+        self._remarked: set[str] = set()
+        self._has_failed = False
         environment = dict(os.environ)
         on_cpu = sum(device == "cpu" for device in devices)
         if on_cpu > 1 and "OMP_NUM_THREADS" not in environment:
@@ -113,7 +153,7 @@ class Devices:
                 stdout=subprocess.PIPE,
                 env=environment,
             )
-            process = _Process(program, f"the process of {device}")
+            process = _Process(program, device)
             process.send(
                 (replace(options, device=device, devices=None), model_file, f"{shard}device-{number}")
             )
@@ -126,8 +166,17 @@ class Devices:
             process.send("stop")
             with suppress(OSError):
                 process.program.stdin.close()  # type: ignore[union-attr]
+        deadline = time.monotonic() + _GRACE
         for process in self._processes:
-            process.program.wait()
+            while process.program.poll() is None:
+                if self._has_failed and time.monotonic() > deadline:
+                    process.program.kill()
+                elif process.end_if_hung(_HUNG):
+                    self._say(f"{process.name} did not end, and {_did_nothing()}: it was killed")
+                with suppress(subprocess.TimeoutExpired):
+                    process.program.wait(_LOOK)
+                while not self._messages.empty():  # what still finishes a file tells of it
+                    self._messages.get()[0].heard = time.monotonic()
 
     def stats(self) -> Stats | None:
         """Where the time of all went; None where none has told."""
@@ -157,7 +206,7 @@ class Devices:
                 for process in alive:
                     if process.is_idle and (following or waiting):
                         following = self._deal(process, waiting, numbered, following)
-            process, message = self._messages.get()
+            process, message = self._next_message(alive)
             kind, *values = message
             if kind == "result":
                 number, key, result = values
@@ -167,7 +216,13 @@ class Devices:
                 if not process.is_idle:  # there are some in its stages, which wait for the next or the end
                     following = self._deal(process, waiting, numbered, following)
             elif kind == "failure":
-                raise values[0]
+                self._has_failed = True
+                error = values[0]
+                if isinstance(error, TranslatekitError) and process.device != "cpu":
+                    raise TranslatekitError(f"{process.device}: {error}")
+                raise error
+            elif kind == "remark":
+                self._remark_once(*values)
             elif kind in ("say", "frames"):
                 getattr(self._progress, kind, ignore)(*values)
             elif kind == "stats":
@@ -176,12 +231,13 @@ class Devices:
                 alive.remove(process)
                 waiting.extend(process.at.items())
                 if not alive:
+                    self._has_failed = True
                     raise DataError(
                         f"all {len(self._processes)} processes have ended abruptly, as those do that are killed for "
                         "memory: run the same command again to go on, with fewer --devices or less --memory"
                     )
-                say = getattr(self._progress, "say", ignore)
-                say(f"{process.name} has ended abruptly: the others do the {len(process.at)} that it was at")
+                why = f"{_did_nothing()} and was ended" if process.is_hung else "has ended abruptly"
+                self._say(f"{process.name} {why}: the others do the {len(process.at)} that it was at")
                 process.at = {}
         self._finish(alive)
 
@@ -223,18 +279,47 @@ class Devices:
         for process in alive:
             process.send("stop")
         while alive:
-            process, message = self._messages.get()
+            process, message = self._next_message(alive)
             if message[0] == "stats":
                 self._stats.append(message[1])
+            elif message[0] == "remark":
+                self._remark_once(*message[1:])
             elif message[0] == "ended":
                 alive.remove(process)
 
+    def _next_message(self, alive: list[_Process]) -> tuple[_Process, Any]:
+        """What a process says next; one that has something to do, and does nothing, is ended and says so by that."""
+        while True:
+            try:
+                process, message = self._messages.get(timeout=_LOOK)
+            except queue.Empty:
+                for each in alive:
+                    if each.is_idle and not each.at:
+                        each.heard = time.monotonic()
+                    else:
+                        each.end_if_hung(_HUNG)
+                continue
+            process.heard = time.monotonic()
+            return process, message
+
+    def _say(self, sentence: str) -> None:
+        getattr(self._progress, "say", ignore)(sentence)
+
+    def _remark_once(self, about: str, sentence: str) -> None:
+        """What holds for many images is said of the first, whichever process has it."""
+        if about not in self._remarked:
+            self._remarked.add(about)
+            self._say(sentence)
+
     def _listen(self, process: _Process) -> None:
         assert process.program.stdout is not None
-        with suppress(EOFError, OSError, pickle.UnpicklingError):
+        try:
             while True:
                 self._messages.put((process, _receive(process.program.stdout)))
-        self._messages.put((process, ("ended",)))
+        except (EOFError, OSError, pickle.UnpicklingError):
+            pass
+        finally:  # whatever it was that could not be understood
+            self._messages.put((process, ("ended",)))
 
 
 # In the process
@@ -264,10 +349,13 @@ def work() -> None:
     def listen() -> None:
         while True:
             try:
-                blocks.put(message := _receive(incoming))
+                message = _receive(incoming)
             except (EOFError, OSError):
                 os._exit(1)  # whoever deals the jobs has died
-            if message == "stop":
+            except BaseException as error:  # such as a manifest that cannot be read
+                message = error
+            blocks.put(message)
+            if message == "stop" or isinstance(message, BaseException):
                 return
 
     threading.Thread(target=listen, daemon=True).start()
@@ -295,7 +383,7 @@ def _translate(
             tell("frames", done, total, unit)
 
     told = Told()
-    session = Session(options, model_file, None, told.say)
+    session = Session(options, model_file, None, told.say, remark=partial(tell, "remark"))
     numbers: dict[str, int] = {}
     with closing(Runner(session, told, largest_block=64)) as runner:
         try:
@@ -315,6 +403,8 @@ def _jobs(
     while True:
         tell("wants", is_first)
         block = blocks.get()
+        if isinstance(block, BaseException):
+            raise block
         if block == "stop":
             raise _StopError
         if not block:
@@ -328,6 +418,19 @@ def _jobs(
 
 def _key(job: Job) -> str:
     return f"{job.input_name}\0{job.output_name}"
+
+
+def _did_nothing() -> str:
+    return f"did nothing for {_HUNG / 60:.2g} minutes"
+
+
+def _processor_seconds(pid: int) -> float:
+    """That a process has taken so far; 0 where it is no more."""
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def _send(file: IO[bytes], message: Any) -> None:

@@ -33,6 +33,10 @@ class Session:
         options_hash: of those that an output depends on.
         timer: told how long each stage is busy.
         workers: among how many a video may be split.
+
+    Args:
+        remark: told, in place of `say`, what is said once of many images, and what it is about: several sessions may
+            have the same to say.
     """
 
     def __init__(
@@ -41,9 +45,11 @@ class Session:
         model_file: Path | None,
         translator: Translator | None,
         say: Callable[[str], object],
+        remark: Callable[[str, str], object] | None = None,
     ) -> None:
         self.options = options
         self.say = say
+        self._remark = remark
         self.model_file = model_file
         self.model_hash = hash_file(model_file) if model_file is not None else ""
         self.options_hash = hash_options(options.of_result())
@@ -78,7 +84,10 @@ class Session:
         """What holds for many images is said of the first."""
         if about not in self._warned:
             self._warned.add(about)
-            self.say(sentence)
+            if self._remark is None:
+                self.say(sentence)
+            else:
+                self._remark(about, sentence)
 
     def extent(self, task: Task, header: Header | None = None) -> tuple[int, int, int]:
         """Height and width in pixels as the network takes them at most; and the bytes that the image takes itself.
