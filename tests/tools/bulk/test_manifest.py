@@ -155,7 +155,7 @@ def test_the_index_takes_24_bytes_a_name_and_finds_every_record() -> None:
         index.add(f"{number % 2500}.png", number, number * 7)
     assert index.bytes == 24 * 5000
     assert index.places("17.png") == [2517 * 7, 17 * 7]
-    assert index.states("17.png") == [2517, 17]
+    assert index.newest("17.png") == 2517
     assert index.has("17.png", 17)
     assert not index.has("17.png", 18)
     assert index.places("none.png") == []

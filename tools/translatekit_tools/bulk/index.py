@@ -1,4 +1,4 @@
-"""Where the records of many names are, in 24 bytes a name."""
+"""What is known of many names, and where their records are, in 16 or 24 bytes a name."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ class Index:
 
     Names are kept as hashes. That two have the same one costs a look at a record that is another's; whoever looks
     compares the name in it.
+
+    Args:
+        has_places: whether records have places; else names alone have states.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, has_places: bool = True) -> None:
         self._keys, self._states, self._places = array("Q"), array("Q"), array("Q")
+        self._has_places = has_places
         self._is_sorted = True
 
     def __len__(self) -> int:
@@ -33,7 +37,7 @@ class Index:
         """That it takes, whatever the allocator keeps beside."""
         return sum(each.itemsize * len(each) for each in (self._keys, self._states, self._places))
 
-    def add(self, name: str, state: int, place: int) -> None:
+    def add(self, name: str, state: int, place: int = 0) -> None:
         """Take note of a record.
 
         Args:
@@ -45,15 +49,16 @@ class Index:
         self._is_sorted = self._is_sorted and (not self._keys or self._keys[-1] <= key)
         self._keys.append(key)
         self._states.append(state)
-        self._places.append(place)
+        if self._has_places:
+            self._places.append(place)
 
     def has(self, name: str, state: int) -> bool:
         """Whether a record says that of the name."""
         return any(self._states[at] == state for at in self._found(name))
 
-    def states(self, name: str) -> list[int]:
-        """What the records of a name say, the newest first."""
-        return [self._states[at] for at in self._found(name)][::-1]
+    def newest(self, name: str) -> int | None:
+        """What the newest record of a name says."""
+        return self._states[at] if (at := max(self._found(name), default=None)) is not None else None
 
     def items(self, name: str) -> list[tuple[int, int]]:
         """States and places of the records of a name, the newest first."""
@@ -76,7 +81,8 @@ class Index:
         import numpy as np
 
         order = np.argsort(np.frombuffer(self._keys, np.uint64), kind="stable")
-        for name in ("_keys", "_states", "_places"):
-            ordered = np.frombuffer(getattr(self, name), np.uint64)[order]
-            setattr(self, name, array("Q", ordered.tobytes()))
+        for values in (self._keys, self._states, self._places):
+            if values:
+                view = np.frombuffer(values, np.uint64)  # sorted where they are: there may be very many
+                view[:] = view[order]
         self._is_sorted = True

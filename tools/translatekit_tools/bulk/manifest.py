@@ -324,10 +324,10 @@ class Manifest:
         self._log.append({key: value for key, value in record.items() if value != "" or key in _NEEDED})
 
     def list_outputs(self) -> None:
-        """List what is in the place, once, in place of asking for each output by itself: 24 bytes a name."""
-        self._outputs = Index()
+        """List what is in the place, once, in place of asking for each output by itself: 16 bytes a name."""
+        self._outputs = Index(has_places=False)
         for item in self.sink.list():
-            self._outputs.add(item.name, digest(item.stamp), item.size or 0)
+            self._outputs.add(item.name, digest(item.stamp))
 
     def output_state(self, output: str) -> int:
         """The digest of an output's stamp; 0 where there is no output.
@@ -337,7 +337,7 @@ class Manifest:
         """
         if self._outputs is not None:
             with self._lock:
-                return next(iter(self._outputs.states(output)), 0)
+                return self._outputs.newest(output) or 0
         if self.is_local:
             stamp = stamp_of(self.folder / output)
             return digest(stamp) if stamp else 0
@@ -383,7 +383,8 @@ class Manifest:
 
     def settle(self, output: str) -> None:
         """Take note that what an earlier run has claimed of that name is known by now, or will be claimed anew."""
-        self._unsettled.discard(digest(output))
+        if self._unsettled:
+            self._unsettled.discard(digest(output))
 
     def close(self) -> None:
         """Write what waits, and remove the claims that are needed no more.

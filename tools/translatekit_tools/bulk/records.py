@@ -92,7 +92,7 @@ class Records:
         for line in file:
             offset = self._end
             try:
-                record = json.loads(line)
+                record = json.loads(line.decode())  # which spares it a look at the encoding
             except ValueError:
                 if not line.endswith(b"\n"):
                     return
