@@ -77,7 +77,7 @@ def load(
     direction: str | None = None,
     backend: str | None = None,
 ) -> Translator:
-    """Open a bare model, which takes batches of the sizes that its network takes; `open` takes any image.
+    """Open a model as it is, which takes batches of the sizes that its network takes; `open` takes any image.
 
     Args:
         path: a model file of any installed backend, or a run's folder.

@@ -284,8 +284,8 @@ def _is_whole(value: Any, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-def _is_list(value: Any, holds: Any, least: int = 0, most: int = MAX_CHANNELS) -> bool:
-    return isinstance(value, list | tuple) and least <= len(value) <= most and all(map(holds, value))
+def _is_list(value: Any, holds: Any, minimum: int = 0, maximum: int = MAX_CHANNELS) -> bool:
+    return isinstance(value, list | tuple) and minimum <= len(value) <= maximum and all(map(holds, value))
 
 
 def _is_color(value: Any) -> bool:

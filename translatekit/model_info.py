@@ -314,10 +314,10 @@ def _whole(low: int, high: int) -> _Rule:
     return _Rule(f"a whole number from {low} to {high}", holds)
 
 
-def _text(least: int = 0) -> _Rule:
+def _text(minimum: int = 0) -> _Rule:
     return _Rule(
-        f"a text of {'at most' if not least else f'{least} to'} {_MAX_TEXT} characters",
-        lambda value: isinstance(value, str) and least <= len(value) <= _MAX_TEXT,
+        f"a text of {'at most' if not minimum else f'{minimum} to'} {_MAX_TEXT} characters",
+        lambda value: isinstance(value, str) and minimum <= len(value) <= _MAX_TEXT,
     )
 
 

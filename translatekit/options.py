@@ -303,13 +303,13 @@ def literals(annotation: Any) -> tuple[Any, ...]:
     return literals(args[0]) if origin is Annotated else ()
 
 
-def _short(value: Any, most: int = 60) -> str:
+def _short(value: Any, limit: int = 60) -> str:
     """A value as an error shows it."""
     try:
         text = repr(value)
     except ValueError:  # Python writes no whole number of thousands of digits
         return "a number of thousands of digits"
-    return text if len(text) <= most else f"{text[:most]}..."
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def _check_bounds(value: Any, bounds: Bounds) -> None:

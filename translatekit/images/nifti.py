@@ -253,6 +253,6 @@ def _turned_shape(shape: tuple[int, ...], transform: np.ndarray) -> tuple[int, i
     return columns, rows, slices
 
 
-def _unpacked(data: bytes, most: int) -> bytes:
+def _unpacked(data: bytes, limit: int) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-        return file.read(most)
+        return file.read(limit)

@@ -125,7 +125,7 @@ def test_slices_along_each_axis(axis: str, shape: tuple[int, int], tmp_path: Pat
     values = np.zeros(SHAPE, np.float32)
     values[-1, -1, -1] = 0.25  # right, front, head
     write_nifti(tmp_path / "a.nii", values)
-    run("volume", tmp_path / "a.nii", "-o", tmp_path / "out", "--axis", axis, "--least", "0")
+    run("volume", tmp_path / "a.nii", "-o", tmp_path / "out", "--axis", axis, "--min-content", "0")
     made = slices(tmp_path / "out")
     assert len(made) == SHAPE[["sagittal", "coronal", "axial"].index(axis)]
     assert made[0].shape == shape

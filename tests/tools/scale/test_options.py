@@ -17,7 +17,7 @@ from translatekit.errors import OptionError, PluginError
 )
 def test_numbers_of_workers(text: object, bounds: tuple[int, int]) -> None:
     workers = Workers.parse(text)
-    assert (workers.least, workers.most) == bounds
+    assert (workers.minimum, workers.maximum) == bounds
     assert Workers.parse(str(workers)) == workers
 
 

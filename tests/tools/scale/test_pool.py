@@ -60,7 +60,7 @@ def test_each_item_is_answered_once_and_no_more_is_listed_than_there_is_room_for
         found[item] += 1
     assert found == Counter(range(2000))
     assert most <= 8 * (32 + 2 * 2 + 2)  # what waits in the listing, two blocks a worker, and those in hand
-    assert (pool.most, pool.lost, pool.repeated) == (2, 0, 0)
+    assert (pool.peak, pool.lost, pool.repeated) == (2, 0, 0)
 
 
 def test_what_kills_its_worker_is_given_up_and_takes_no_other_along(cluster: Cluster) -> None:
@@ -103,7 +103,7 @@ def test_it_grows_while_blocks_wait_and_lets_go_of_what_is_idle(
         yield 240
 
     assert len({item for item, _ in pool.run(listing())}) == 241
-    assert pool.most == 3
+    assert pool.peak == 3
     assert free[-1] == 2, free  # of three workers, two are gone
 
 

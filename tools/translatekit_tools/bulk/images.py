@@ -40,14 +40,14 @@ class Decoded:
         return image_from(self.request.result(), self.spec, self.like)
 
 
-def decode(path: Path, data: bytes, predictor: Predictor, most: int = 1) -> Decoded:
+def decode(path: Path, data: bytes, predictor: Predictor, batch_size: int = 1) -> Decoded:
     """Decode an image file as the model takes it.
 
     Args:
         path: of the file.
         data: its bytes, where they have been read; else empty.
         predictor: of the model.
-        most: how many images of its shape to translate at once.
+        batch_size: how many images of its shape to translate at once.
 
     Raises:
         DataError: it cannot be read, is not what the model takes, or is too small to crop.
@@ -58,17 +58,17 @@ def decode(path: Path, data: bytes, predictor: Predictor, most: int = 1) -> Deco
             f"{path} is one image, and the model takes {predictor.info.input.slices} neighbouring slices of a volume: "
             "give it the whole volume"
         )
-    return ask(image, fit_image(image, predictor.info.input, str(path)), predictor, most)
+    return ask(image, fit_image(image, predictor.info.input, str(path)), predictor, batch_size)
 
 
-def ask(image: Image, pixels: np.ndarray, predictor: Predictor, most: int = 1) -> Decoded:
+def ask(image: Image, pixels: np.ndarray, predictor: Predictor, batch_size: int = 1) -> Decoded:
     """What the model is asked of an image.
 
     Args:
         image: what the translation is to be like.
         pixels: (H, W, C) of the model's input.
         predictor: of the model.
-        most: how many images of its shape to translate at once.
+        batch_size: how many images of its shape to translate at once.
 
     Raises:
         DataError: it is too small to crop.
@@ -76,7 +76,7 @@ def ask(image: Image, pixels: np.ndarray, predictor: Predictor, most: int = 1) -
     cut = pixels.dtype != np.uint8 and "float32" not in predictor.dtypes
     pixels = predictor.prepare(to_uint8(pixels) if cut else pixels)
     return Decoded(
-        request=predictor.request(pixels, most),
+        request=predictor.request(pixels, batch_size),
         like=predictor.carried(image, *pixels.shape[:2]),
         spec=predictor.info.output,
         cut=cut,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from translatekit_tools.bulk.stats import Stats
 
-MOST_OUTPUTS = 10_000
+MAX_OUTPUTS = 10_000
 """That are kept by name, of inputs that are listed while they are done: there may be any number."""
 
 Outcome = Literal["translated", "skipped", "failed", "split"]
@@ -105,7 +105,7 @@ class Summary:
 
     def add(self, result: Result) -> None:
         """Count one input."""
-        is_kept = bool(result.total) or len(self.outputs) < MOST_OUTPUTS
+        is_kept = bool(result.total) or len(self.outputs) < MAX_OUTPUTS
         if result.outcome == "failed":
             self.failed.append((result.source, result.reason))
         elif result.outcome == "skipped":

@@ -14,7 +14,7 @@ from translatekit_tools.scale.options import Workers
     "--processes",
     annotation=Workers | None,
     default=None,
-    metavar="N|LEAST..MOST",
+    metavar="N|MIN..MAX",
     help="How many processes train, one a device: 8, or 2..8 to go on with fewer while there are no more; one for each "
     "of the cluster's GPUs when not given, or for each core where it has none.",
 )

@@ -1,4 +1,4 @@
-"""Archives from strangers: nothing leaves the folder, nothing but files and folders comes out of them."""
+"""Unpacking untrusted archives: nothing leaves the folder, nothing but files and folders comes out of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Convolutions in int8, by pairs of quantization and its inverse in the ONNX graph: what TensorRT calls explicit."""
+"""Convolutions in int8 by QuantizeLinear and DequantizeLinear in the ONNX graph: what TensorRT calls explicit."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import contextlib
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from translatekit.requirements import of_extra, require
 from translatekit_tools.graphs.onnx_file import INPUT
-
-if TYPE_CHECKING:
-    pass
 
 _CONVOLUTIONS = ["Conv", "ConvTranspose"]
 

@@ -124,10 +124,10 @@ def _chosen(reader: VideoReader, every: int | None, fps: float | None) -> Iterat
         yield _Frame(frame.number, pixels)
 
 
-def _different(frames: Iterator[_Frame], most: int) -> Iterator[_Frame]:
+def _different(frames: Iterator[_Frame], max_bits: int) -> Iterator[_Frame]:
     last = None
     for frame in frames:
         hashed = perceptual_hash(to_uint8(frame.pixels))
-        if last is None or distance(last, hashed) > most:
+        if last is None or distance(last, hashed) > max_bits:
             last = hashed
             yield frame

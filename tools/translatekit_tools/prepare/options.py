@@ -277,7 +277,7 @@ class VolumeOptions(MakerOptions):
         "axial", "Which slices: across the body, from front to back, or from side to side.", "Slices"
     )
     every: int = option(1, "Each Nth slice.", "Slices", metavar="N", minimum=1)
-    least: float = option(
+    min_content: float = option(
         0.01,
         "Leave out slices of which a smaller share differs from the background, on either side.",
         "Slices",
@@ -331,7 +331,7 @@ class TilesOptions(MakerOptions):
         "Tiles",
         exclusive_minimum=0,
     )
-    least: float = option(
+    min_content: float = option(
         0.5,
         "Leave out tiles of which a smaller share is tissue (of slides: on one side or both) or holds data (on both).",
         "Background",

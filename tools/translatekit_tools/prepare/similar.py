@@ -25,12 +25,12 @@ def distance(a: int, b: int) -> int:
     return bin(a ^ b).count("1")
 
 
-def near_pairs(hashes: Sequence[Sequence[int]], most: int) -> Iterator[tuple[int, int]]:
+def near_pairs(hashes: Sequence[Sequence[int]], max_bits: int) -> Iterator[tuple[int, int]]:
     """Which items are near-duplicates of each other.
 
     Args:
         hashes: of each item's images; every item has as many. Two items are near when all of their images are.
-        most: bits in which near ones may differ.
+        max_bits: bits in which near ones may differ.
     """
     if not hashes:
         return
@@ -39,7 +39,7 @@ def near_pairs(hashes: Sequence[Sequence[int]], most: int) -> Iterator[tuple[int
         rows = columns[start : start + _ROWS]
         near = np.ones((len(rows), len(columns)), bool)
         for image in range(columns.shape[1]):
-            near &= _distances(rows[:, image], columns[:, image]) <= most
+            near &= _distances(rows[:, image], columns[:, image]) <= max_bits
         for row, column in np.argwhere(near):
             if start + row < column:
                 yield int(start + row), int(column)

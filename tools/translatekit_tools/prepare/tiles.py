@@ -89,7 +89,7 @@ def make_tiles(
     if summary.details["left_out"]:
         summary.notes.append(
             f"{summary.details['left_out']} of {summary.details['parts']} tiles are less than "
-            f"{100 * options.least:g}% tissue or data, and were left out"
+            f"{100 * options.min_content:g}% tissue or data, and were left out"
         )
     if unmatched:
         summary.notes.append(f"{len(unmatched)} files have no partner: {listed(list(map(str, unmatched)))}")
@@ -180,7 +180,7 @@ def _parts(
         for _, valid in regions:
             if valid is not None:
                 contents &= valid
-        if contents.mean() < options.least or not contents.any():
+        if contents.mean() < options.min_content or not contents.any():
             return {}
         made: Made = {}
         for side, raster, (pixels, valid) in zip("AB", pair, regions, strict=False):

@@ -92,7 +92,7 @@ def make_slices(
     if summary.details["left_out"]:
         summary.notes.append(
             f"{summary.details['left_out']} of {summary.details['parts']} slices show less than "
-            f"{100 * options.least:g}% of anything but background, and were left out"
+            f"{100 * options.min_content:g}% of anything but background, and were left out"
         )
     if unmatched:
         summary.notes.append(f"{len(unmatched)} volumes have no partner: {listed(list(map(str, unmatched)))}")
@@ -173,7 +173,7 @@ def _parts(name: str, pair: Sequence[Volume], options: VolumeOptions) -> list[Pa
     mask = body_mask(pair[0].values) if options.mask == "body" else None
 
     def make(index: int) -> Made:
-        if shares[index] < options.least:
+        if shares[index] < options.min_content:
             return {}
         made: Made = {}
         for side, volume in zip("AB", pair, strict=False):

@@ -23,7 +23,7 @@ from translatekit_tools.prepare.output import PART, Made, Output, read_bytes, re
 THREADS = min(8, os.cpu_count() or 1)
 AHEAD = 2 * THREADS  # files being worked on, or done and waiting for their turn
 
-_MOST_FAILED = 10  # parts, after which a source is given up
+_MAX_FAILED = 10  # parts, after which a source is given up
 
 Progress = Callable[[int, int], None]
 """Is told how many files are done, of how many."""
@@ -259,7 +259,7 @@ def _work_on_source(
         for _, result, reason in attempt_all(parts, attempt, tell):
             if result is None:
                 reasons.append(reason)
-                if len(reasons) == _MOST_FAILED:
+                if len(reasons) == _MAX_FAILED:
                     break
             else:
                 _count(summary, *result)

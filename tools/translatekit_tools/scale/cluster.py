@@ -78,11 +78,11 @@ class Cluster:
         """What the largest node has of what a worker wants, for an error's sentence."""
         nodes = self.nodes()
         if demand.gpus:
-            most = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
-            if most < demand.gpus:
-                return f"the most that one of its {len(nodes)} nodes has is {most:g} GPUs"
-        most = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
-        return f"the most that one of its {len(nodes)} nodes has is {most:g} processor cores"
+            largest = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+            if largest < demand.gpus:
+                return f"the most that one of its {len(nodes)} nodes has is {largest:g} GPUs"
+        largest = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+        return f"the most that one of its {len(nodes)} nodes has is {largest:g} processor cores"
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from translatekit.config import option
 from translatekit.errors import OptionError
 
-MOST_WORKERS = 10_000
+MAX_WORKERS = 10_000
 
 RAY = "ray"
 """A cluster that is configured or runs on this machine, else one that is started for the time of the work."""
@@ -21,12 +21,12 @@ class Workers:
     """How many workers there are at least and at most: ``4``, or ``2..64``.
 
     Attributes:
-        least: are asked for whatever there is to do.
-        most: the work grows to while blocks wait for a worker.
+        minimum: are asked for whatever there is to do.
+        maximum: the work grows to while blocks wait for a worker.
     """
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
 
     @classmethod
     def parse(cls, value: Any) -> Workers:
@@ -39,20 +39,20 @@ class Workers:
             return value
         found = re.fullmatch(r"\s*(\d{1,5})\s*(?:\.\.\s*(\d{1,5})\s*)?", str(value), re.ASCII)
         if found:
-            least = int(found[1])
-            most = int(found[2] or least)
-            if 1 <= least <= most <= MOST_WORKERS:
-                return cls(least, most)
+            minimum = int(found[1])
+            maximum = int(found[2] or minimum)
+            if 1 <= minimum <= maximum <= MAX_WORKERS:
+                return cls(minimum, maximum)
         raise ValueError(f"{value!r} is not {cls.words()}")
 
     @staticmethod
     def words() -> str:
         """What can be parsed, in words."""
-        return f"a number of workers such as 4, or two such as 2..64, from 1 to {MOST_WORKERS}"
+        return f"a number of workers such as 4, or two such as 2..64, from 1 to {MAX_WORKERS}"
 
     def __str__(self) -> str:
         """As `parse` takes it."""
-        return str(self.least) if self.least == self.most else f"{self.least}..{self.most}"
+        return str(self.minimum) if self.minimum == self.maximum else f"{self.minimum}..{self.maximum}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ _OUTSTANDING = 2  # blocks a worker: one that is done, and one that is there whe
 _LEAST = 4  # items in the blocks at the end of the listing, where each worker gets its share of what is left
 _AHEAD = 32  # blocks of the listing that wait for a worker, at most
 _IDLE = 10.0  # seconds, after which a worker without work is let go
-_MOST_FAILED_STARTS = 3  # one after another, after which the work is given up
+_MAX_FAILED_STARTS = 3  # one after another, after which the work is given up
 _LOOK_AROUND = 1.0  # seconds between two looks at the cluster
 _PATIENCE = 20.0  # seconds, after which it is said that the work waits for room
 _CLOSING = 30.0  # seconds that workers have to finish what is open
@@ -109,7 +109,7 @@ class Pool(Generic[T, R]):
         say: told what the user should know.
 
     Attributes:
-        most: how many there were at a time.
+        peak: how many there were at a time, at most.
         lost: how many died.
         repeated: how many items were given out again for it.
     """
@@ -146,7 +146,7 @@ class Pool(Generic[T, R]):
         except BaseException:
             ray.cloudpickle.unregister_pickle_by_value(actor)
             raise
-        self.most = self.lost = self.repeated = 0
+        self.peak = self.lost = self.repeated = 0
 
     def run(self, items: Iterable[T]) -> Generator[R, None, None]:
         """The answers for all items, in any order.
@@ -188,16 +188,16 @@ class Pool(Generic[T, R]):
         if now - self._looked >= _LOOK_AROUND or not self._room:
             self._looked, self._room = now, self._cluster.room(self._demand)
         if self._workers is None:
-            least, most = 0, max(1, self._room)
+            minimum, maximum = 0, max(1, self._room)
         else:
-            least, most = self._workers.least, self._workers.most
-        wanted = min(most, max(least, busy + waiting))
+            minimum, maximum = self._workers.minimum, self._workers.maximum
+        wanted = min(maximum, max(minimum, busy + waiting))
         for _ in range(wanted - len(self._members) if waiting else 0):
             handle = self._remote.remote()
             member = _Member(handle, "looking", now)
             self._members.append(member)
             self._calls[handle.look.remote(list(self._work.distributions), list(self._work.paths))] = member
-        self.most = max(self.most, sum(member.step == "ready" for member in self._members))
+        self.peak = max(self.peak, sum(member.step == "ready" for member in self._members))
         self._see_that_there_is_room(now)
 
     def _see_that_there_is_room(self, now: float) -> None:
@@ -304,7 +304,7 @@ class Pool(Generic[T, R]):
         self.lost += 1
         if member.step != "ready":
             self._failed_starts += 1
-            if self._failed_starts >= _MOST_FAILED_STARTS:
+            if self._failed_starts >= _MAX_FAILED_STARTS:
                 raise OptionError(
                     f"{self._failed_starts} workers in a row have died before they were ready "
                     f"({' '.join(str(error).split())[:400]}): try the model with translatekit run on one of the nodes"
@@ -326,11 +326,11 @@ class Pool(Generic[T, R]):
     def _let_go(self, ended: bool) -> None:
         """Give back what a worker takes that has nothing to do."""
         now = time.monotonic()
-        least = 0 if ended or self._workers is None else self._workers.least
+        minimum = 0 if ended or self._workers is None else self._workers.minimum
         for member in list(self._members):
             starting = member.step != "ready"
             idle = not member.blocks and (ended or (not starting and now - member.since > _IDLE))
-            if idle and len(self._members) > least and not (starting and not self._has_worked):
+            if idle and len(self._members) > minimum and not (starting and not self._has_worked):
                 self._members.remove(member)
                 self._calls = {call: each for call, each in self._calls.items() if each is not member}
                 self._end([member])

@@ -25,7 +25,7 @@ from translatekit_tools.bulk.unfinished import JOURNAL_NAME
 from translatekit_tools.bulk.work import Row, Worker
 from translatekit_tools.scale.cluster import connected
 from translatekit_tools.scale.nodes import demand_of, same_versions
-from translatekit_tools.scale.options import MOST_WORKERS, ScaleOptions
+from translatekit_tools.scale.options import MAX_WORKERS, ScaleOptions
 from translatekit_tools.scale.parcel import Parcel
 from translatekit_tools.scale.pool import NAME_LENGTH, Pool, Work, killer
 from translatekit_tools.scale.videos import Join, Videos, Whole
@@ -119,8 +119,8 @@ def translate_on(
     summary = Summary()
     with connected(scale.on) as cluster:
         demand = demand_of(scale, cluster)
-        most = MOST_WORKERS if scale.workers is None else scale.workers.most
-        beside = min(most, max((demand.workers_on(node) for node in cluster.nodes()), default=1))
+        maximum = MAX_WORKERS if scale.workers is None else scale.workers.maximum
+        beside = min(maximum, max((demand.workers_on(node) for node in cluster.nodes()), default=1))
         packed, own_options = _packed(model, options)
         own_options = _with_share(own_options, max(1, beside))
         versions, check = same_versions(_distributions(model, options))

@@ -94,9 +94,9 @@ def train_on(address: str, processes: Workers | None, arguments: Sequence[str]) 
         demand = Demand(cpus=1, gpus=1 if cluster.has_gpus() else 0)
         room = cluster.room(demand)
         wanted = processes or Workers(max(room, 1), max(room, 1))
-        if cluster.is_local and wanted.least > room:
+        if cluster.is_local and wanted.minimum > room:
             raise OptionError(
-                f"--processes {wanted.least} is more than {cluster.name} has room for: {cluster.describe(demand)}"
+                f"--processes {wanted.minimum} is more than {cluster.name} has room for: {cluster.describe(demand)}"
             )
         _fit(cluster.ray, wanted, demand, list(arguments))
 
@@ -107,7 +107,7 @@ def _fit(ray: Any, wanted: Workers, demand: Demand, arguments: list[str]) -> Non
 
     board = ray.remote(num_cpus=0)(Board).remote()
     request = {"arguments": arguments, "folder": str(Path.cwd()), "board": board}
-    many: Any = wanted.least if wanted.least == wanted.most else (wanted.least, wanted.most)
+    many: Any = wanted.minimum if wanted.minimum == wanted.maximum else (wanted.minimum, wanted.maximum)
     with tempfile.TemporaryDirectory() as folder, _printing(ray, board):
         trainer = TorchTrainer(
             _train,

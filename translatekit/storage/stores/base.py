@@ -149,10 +149,10 @@ class Store:
         self.attempt(call, path, "removed")
 
 
-def part_size(size: int, most: int) -> int:
+def part_size(size: int, max_parts: int) -> int:
     """Bytes of each part of an object, so that there are no more parts than a store takes."""
-    least = -(-size // most)
-    return PART if least <= PART else -(-least // 2**18) * 2**18  # Google's are multiples of 256 KiB
+    smallest = -(-size // max_parts)
+    return PART if smallest <= PART else -(-smallest // 2**18) * 2**18  # Google's are multiples of 256 KiB
 
 
 def parts_of(file: BinaryIO, size: int) -> Iterator[bytes]:

@@ -114,15 +114,17 @@ def _add_profiles(
     image: trt.ITensor = network.get_input(0)
     fixed = tuple(image.shape)
     for wanted in profiles:
-        least, best, most = ((*shape, fixed[3]) for shape in (wanted.minimum, wanted.optimum, wanted.maximum))
-        for shape in (least, best, most):
+        smallest, best, largest = (
+            (*shape, fixed[3]) for shape in (wanted.minimum, wanted.optimum, wanted.maximum)
+        )
+        for shape in (smallest, best, largest):
             if any(given not in (-1, asked) for given, asked in zip(fixed, shape, strict=True)):
                 raise OptionError(
                     f"the model was exported for {_text(fixed)} and takes no {_text(shape)} (images x width x height): "
                     "leave out --shapes and --batch, or name the size it takes"
                 )
         profile: trt.IOptimizationProfile = builder.create_optimization_profile()
-        profile.set_shape(image.name, least, best, most)
+        profile.set_shape(image.name, smallest, best, largest)
         if config.add_optimization_profile(profile) < 0:
             raise ModelFileError(
                 f"{title()} refuses the shapes {wanted} ({log.reason()}): pass other --shapes"

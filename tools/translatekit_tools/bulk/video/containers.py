@@ -235,8 +235,8 @@ def _changed_regions(frames: Iterable[Timed], multiple: int, whole: bool = False
         before = samples
 
 
-def _check_duration(value: int, most: int, kind: str) -> None:
-    if value > most:
+def _check_duration(value: int, limit: int, kind: str) -> None:
+    if value > limit:
         raise DataError(
             f"a frame is shown for longer than {kind} can say: choose another --format, such as webp"
         )

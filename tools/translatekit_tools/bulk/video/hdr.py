@@ -56,7 +56,7 @@ class Hdr:
 
     Attributes:
         primaries: x and y of red, green, blue and white on the mastering display; empty where the file does not say.
-        luminance: of that display, least and most, in cd/m2; empty likewise.
+        luminance: of that display, minimum and maximum, in cd/m2; empty likewise.
         levels: maximum content light level and maximum frame-average light level, in cd/m2; empty likewise.
         dynamic: names of metadata that each frame has of its own.
     """
@@ -67,18 +67,22 @@ class Hdr:
     dynamic: tuple[str, ...] = ()
 
     def mastering_display(self, chromaticity: float, luminance: float) -> str | None:
-        """As encoders take it, in units of so many a one: ``G(x,y)B(x,y)R(x,y)WP(x,y)L(most,least)``."""
+        """As encoders take it, in units of so many a one: ``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)``."""
         if not self.primaries or not self.luminance:
             return None
         scaled = [value * chromaticity for value in self.primaries]
         points = dict(zip(("R", "G", "B", "WP"), zip(scaled[::2], scaled[1::2], strict=True), strict=True))
-        least, most = (value * luminance for value in self.luminance)
+        minimum, maximum = (value * luminance for value in self.luminance)
         whole = chromaticity > 1
 
         def pair(a: float, b: float) -> str:
             return f"({a:.0f},{b:.0f})" if whole else f"({a:.5f},{b:.5f})"
 
-        return "".join(name + pair(*points[name]) for name in ("G", "B", "R", "WP")) + "L" + pair(most, least)
+        return (
+            "".join(name + pair(*points[name]) for name in ("G", "B", "R", "WP"))
+            + "L"
+            + pair(maximum, minimum)
+        )
 
 
 def hdr_of(frame: Any) -> Hdr:

@@ -132,12 +132,12 @@ class Muxer:
             write_segment(segment, [self._gray_frame()], self.encoding)
             end = self.info.start + max(1, round(1 / (self.info.rate * self.info.time_base)))
             try:
-                self._mux_explained([segment], end, out, most=_PROBE_PACKETS)
+                self._mux_explained([segment], end, out, max_packets=_PROBE_PACKETS)
             except DataError:
                 if not self._timecode:
                     raise
                 self._timecode = False
-                self._mux_explained([segment], end, out, most=_PROBE_PACKETS)
+                self._mux_explained([segment], end, out, max_packets=_PROBE_PACKETS)
                 self.say(
                     f"the time code of the input is left out: a {self.suffix} file does not take it at this rate"
                 )
@@ -178,7 +178,9 @@ class Muxer:
         """When the first frame of the source is shown, in seconds."""
         return self.info.start * self.info.time_base
 
-    def _mux_explained(self, segments: Sequence[Path], end: int, out: Path, most: int | None = None) -> None:
+    def _mux_explained(
+        self, segments: Sequence[Path], end: int, out: Path, max_packets: int | None = None
+    ) -> None:
         with contextlib.ExitStack() as stack:
             original = self.container
             if self.source is not None and original is None:
@@ -186,7 +188,7 @@ class Muxer:
                     original = stack.enter_context(av.open(str(self.source), metadata_errors="replace"))
             self._problem = f"a {self.suffix} file cannot hold what {self.encoding.codec} writes"
             try:
-                self._mux_segments(segments, end, original, out, most)
+                self._mux_segments(segments, end, original, out, max_packets)
             except (av.error.FFmpegError, ValueError) as error:
                 if getattr(error, "errno", None) in NO_SPACE:
                     raise
@@ -215,7 +217,7 @@ class Muxer:
         return True
 
     def _mux_segments(
-        self, segments: Sequence[Path], end: int, original: Any, out: Path, most: int | None
+        self, segments: Sequence[Path], end: int, original: Any, out: Path, max_packets: int | None
     ) -> None:
         with (
             av.open(str(segments[0])) as sample,
@@ -229,7 +231,7 @@ class Muxer:
             self._last = {}
             packets = heapq.merge(
                 self._video_packets(segments, end, video, offset - self._first),
-                islice(self._copied_packets(original, others, offset), most),
+                islice(self._copied_packets(original, others, offset), max_packets),
                 key=lambda packet: (
                     (packet.dts if packet.dts is not None else packet.pts or 0) * packet.time_base
                 ),
@@ -463,11 +465,11 @@ class Muxer:
         if packet.dts is None:
             return packet
         index = packet.stream.index
-        least = self._last.get(index, packet.dts - 1) + 1
-        if packet.dts < least:
+        earliest = self._last.get(index, packet.dts - 1) + 1
+        if packet.dts < earliest:
             self._nonmonotonic += 1
-            packet.dts = least
-            packet.pts = max(packet.pts, least) if packet.pts is not None else None
+            packet.dts = earliest
+            packet.pts = max(packet.pts, earliest) if packet.pts is not None else None
         self._last[index] = packet.dts
         return packet
 
