@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from translatekit_tools.bench import Figure, bench, compile_for
+from translatekit_tools.bench import BenchOptions, Figure, bench, compile_for, gather_files
 
 from translatekit.errors import DataError, OptionError
+from translatekit.image_spec import ImageSpec, labels_spec, levels_spec
+from translatekit.images import fit_image, read_image
 from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 from translatekit.networks.resnet import ResNet
@@ -113,3 +115,21 @@ def test_an_engine_is_not_built_to_be_measured_without_a_gpu(
     monkeypatch.setattr("translatekit.specs.Spec.missing", lambda self: [])
     with pytest.raises(OptionError, match="no NVIDIA driver"):
         compile_for(tmp_path / "a.safetensors", "tensorrt", "fp16", tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        levels_spec(5, "uint16"),
+        levels_spec(2).with_range(-40, 40),
+        labels_spec((0, 7, 9)),
+    ],
+)
+def test_drawn_files_are_what_the_model_takes(tmp_path: Path, spec: ImageSpec) -> None:
+    info = ModelInfo(method="test", generator="none", input=spec, size=32, size_multiple=8)
+    gather_files(tmp_path / "files", BenchOptions(images=3), 32, info)
+    files = sorted((tmp_path / "files").iterdir())
+    assert len(files) == 3
+    for file in files:
+        fitted = fit_image(read_image(file), spec, str(file))
+        assert fitted.shape == (32, 32, spec.count)

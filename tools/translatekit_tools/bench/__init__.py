@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from translatekit.errors import DataError, OptionError, TranslatekitError, TranslatekitWarning
+from translatekit.model_info import ModelInfo
 from translatekit_tools.bench.options import BenchOptions
 
 __all__ = ["BenchOptions", "Figure", "Row", "Worker", "bench", "compile_for", "gather_files"]
@@ -143,7 +144,7 @@ def bench(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="translatekit-bench-")))
         files = folder / "files"
-        gather_files(files, checked, info.size)
+        gather_files(files, checked, info.size, info)
         rows = []
         workers: list[tuple[Row, Worker]] = []
         for backend, precision, named in _candidates(path, checked.only):
@@ -253,13 +254,28 @@ def compile_for(
     return out, dict(report.parity)
 
 
-def gather_files(folder: Path, options: BenchOptions, size: int) -> None:
+def gather_files(folder: Path, options: BenchOptions, size: int, info: ModelInfo | None = None) -> None:
     """Put as many files into a new folder as are to be translated; links to the user's, or drawn ones.
+
+    Args:
+        folder: is made.
+        options: how many, and where the user's are.
+        size: of drawn ones, in pixels a side.
+        info: of the model. Drawn ones are JPEG where it takes RGB or gray of 8 bits, else arrays of what it takes.
 
     Raises:
         DataError: there are no images in the user's folder.
     """
     folder.mkdir()
+    if options.data is None and info is not None and not (info.input.shown and info.input.eight_bits):
+        import numpy as np
+
+        from translatekit_tools.compile.images import drawn_images
+
+        arrays = list(drawn_images(info, min(options.images, 32)))
+        for index in range(options.images):
+            np.save(folder / f"{index:05d}.npy", arrays[index % len(arrays)])
+        return
     if options.data is None:
         from translatekit.images import encode_image, image_of
         from translatekit_tools.bench.images import draw

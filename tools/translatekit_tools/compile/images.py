@@ -42,7 +42,7 @@ def sample_images(
     else:
         found, origin = list(_of_run(model, info, count)), "the run's own images"
     if not found:
-        found = list(_drawn(info, count))
+        found = list(drawn_images(info, count))
         drawn = "facades" if info.input.shown else "class maps" if info.input.ids else "values"
         origin = f"drawn {drawn}, since the run's own images are not at hand: pass --check DIR"
     return [_as_dtype(_fit(pixels, info, free_size), info.input, dtype) for pixels in found], origin
@@ -116,8 +116,8 @@ def _of_run(model: Path, info: ModelInfo, count: int) -> Iterator[np.ndarray]:
         return  # moved or deleted since: the drawn ones will do
 
 
-def _drawn(info: ModelInfo, count: int) -> Iterator[np.ndarray]:
-    """Facades, where the model takes what is made for the eye; else their gray in each channel, or random classes."""
+def drawn_images(info: ModelInfo, count: int) -> Iterator[np.ndarray]:
+    """Inputs of a model, (H, W, C) of its spec: facades, their gray in each channel, or random classes."""
     from translatekit.datasets.facades import draw_facade
     from translatekit.images import to_gray
 

@@ -125,7 +125,7 @@ def translate_on(
         own_options = _with_share(own_options, max(1, beside))
         versions, check = same_versions(_distributions(model, options))
         room = sum(demand.workers_on(node) for node in cluster.nodes())
-        workers = max(1, room) if scale.workers is None else scale.workers.most
+        workers = max(1, room) if scale.workers is None else scale.workers.maximum
         videos = Videos(getattr(progress, "frames", ignore))
         work: Work[_Todo, Row | Made] = Work(
             opening=_Opening(source_text, sink_text, packed, own_options, workers),
