@@ -17,7 +17,6 @@ import numpy as np
 
 from translatekit.config import RunConfig
 from translatekit.datasets.stored import Place, place_of
-from translatekit.datasets.transforms import to_pixels
 from translatekit.errors import DataError, TranslatekitError
 from translatekit.interfaces import DataOptions, Dataset
 from translatekit.model_info import ModelInfo
@@ -188,6 +187,8 @@ def palette_of(data: Dataset, image: str | None, root: Place | None = None) -> l
         return known
     data.set_epoch(0)
     chosen = np.unique(np.linspace(0, len(data) - 1, _IMAGES).astype(int))
+    from translatekit.datasets.transforms import to_pixels  # it needs torch, and reading a palette does not
+
     learned = learn_palette(to_pixels(data[int(index)][image]) for index in chosen)
     if learned is not None and root is not None and (root / PALETTE_FILE).is_file():
         return read_palette(root / PALETTE_FILE)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from translatekit_tools.compile import compile_model
 from translatekit_tools.publish import Published, publish
 
 from tests.tools.compile.conftest import save_small
@@ -41,6 +42,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "config.toml").write_text(config.to_toml())
     (folder / "samples" / "000001.png").write_bytes(png(1))
     return folder
+
+
+@pytest.fixture(scope="session")
+def graph(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run's model as an ``.onnx`` file, exported once."""
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    out = tmp_path_factory.mktemp("graphs") / "summer 2 winter.onnx"
+    compile_model(run, out)
+    return out
 
 
 def png(seed: int, height: int = 20, width: int = 30) -> bytes:

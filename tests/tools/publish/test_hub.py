@@ -96,7 +96,7 @@ def test_figures_come_with_their_protocol_and_what_is_unknown_is_said(
 ) -> None:
     figures = tmp_path / "figures.json"
     figures.write_text(json.dumps(EVALUATION))
-    card = card_of(Path(published("hub", figures=str(figures), samples="none").path))
+    card = card_of(Path(published("hub", figures=str(figures), samples="off").path))
     assert card.data.license == "unknown"
     assert {result.metric_type: result.metric_value for result in card.data.eval_results} == {
         "l1": 0.345,

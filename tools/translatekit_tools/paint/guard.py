@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-PROTECTED = frozenset({"/translate", "/model", "/example"})
+PROTECTED = frozenset({"/translate", "/model", "/example", "/open", "/shown", "/file"})
 """Paths that need the token, where there is one. The page itself holds nothing of the user's."""
 
 _HEADERS = {

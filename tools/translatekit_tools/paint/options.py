@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from translatekit.config import option
+from translatekit.options import Pattern
 from translatekit.precision import Precision
 
 
@@ -33,11 +34,19 @@ class PaintOptions:
 
     host: str = option(
         "127.0.0.1",
-        "The address to listen at. Any but this machine's own needs the token that is printed with it.",
+        "The address to listen at. Any but this machine's own needs the token that is printed with it: see --token.",
         "Server",
     )
     port: int = option(
         8090, "The port to listen at; 0 for any that is free.", "Server", minimum=0, maximum=65535
+    )
+    token: Annotated[
+        str | None, Pattern(r"off|[A-Za-z0-9_~.-]{8,200}", "off, or 8 to 200 letters, digits and _~.-")
+    ] = option(
+        None,
+        "What a program must send as Authorization: Bearer TOKEN. A new one for an address that others reach when not "
+        "given; off for no such need, where something else guards the server.",
+        "Server",
     )
     max_pixels: int = option(
         4_194_304, "Larger images are refused.", "Server", minimum=1, maximum=178_956_970

@@ -323,7 +323,7 @@ def make_app(
     Args:
         models: the model, or those of a run's directions; the application starts and ends them.
         limits: the defaults when not given.
-        hosts: names that the server goes by; None for any, where there is a token.
+        hosts: names that the server goes by; None for any, where a token or something else guards it.
         token: see `translatekit_tools.paint.guard.Guard`.
     """
 
@@ -428,7 +428,7 @@ def serve(
         info, description = first.batcher.predictor.info, first.description
         models = Models(first, openers if len(openers) > 1 else None)
         is_local = _is_loopback(listener)
-        token = None if is_local else secrets.token_urlsafe(16)
+        token = choose_token(options, is_local)
         hosts = LOCAL_NAMES | {options.host.lower()} if is_local else None
         app = make_app(models, limits, hosts, token)
         address = _address(listener, options.host) + ("" if token is None else f"#token={token}")
@@ -453,6 +453,18 @@ def serve(
             timeout_graceful_shutdown=5,
         )
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def choose_token(options: PaintOptions, is_local: bool) -> str | None:
+    """What ``Authorization: Bearer`` must hold; None where nothing must.
+
+    Args:
+        options: what the user says of it.
+        is_local: nobody but this machine reaches the server.
+    """
+    if options.token is None:
+        return None if is_local else secrets.token_urlsafe(16)
+    return None if options.token == "off" else options.token
 
 
 def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limits) -> LoadedModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from translatekit.errors import OptionError
 from translatekit.interfaces import Progress
@@ -51,7 +52,9 @@ def copied(file: Path, info: ModelInfo, out: Path) -> Form:
     return Form(path=out, info=info, bytes=sum(copy.stat().st_size for _, copy in found))
 
 
-def compiled(model: Model, backend: str, folder: Path, options: PublishOptions, progress: Progress) -> Form:
+def compiled(
+    model: Model, backend: str, folder: Path, options: PublishOptions, progress: Progress, **how: Any
+) -> Form:
     """The model as a runtime takes it: compiled and compared, or copied where its file is that runtime's own.
 
     Args:
@@ -60,6 +63,7 @@ def compiled(model: Model, backend: str, folder: Path, options: PublishOptions, 
         folder: where the file goes, which is called ``model`` there.
         options: ``precision`` is looked at.
         progress: told what is being done.
+        how: options of the compilation.
 
     Raises:
         PluginError: there is no such backend, or what compiles for it is not installed.
@@ -78,8 +82,9 @@ def compiled(model: Model, backend: str, folder: Path, options: PublishOptions, 
             f"nothing is compiled for {backend}: pass --for onnxruntime, or another with a compiler"
         )
     out = folder / f"model{spec.suffixes[0]}"
-    precision = {} if options.precision is None else {"precision": options.precision}
-    report = compile_model(model.path, out, progress=progress, backend=backend, **precision)
+    if options.precision is not None:
+        how["precision"] = options.precision
+    report = compile_model(model.path, out, progress=progress, backend=backend, **how)
     return Form(path=out, info=read_any_info(out), bytes=report.bytes)
 
 

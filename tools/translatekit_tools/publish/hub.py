@@ -33,7 +33,7 @@ from translatekit_tools.publish.card import measurement_of, read_measurement, wr
 from translatekit_tools.publish.forms import compiled, copied
 from translatekit_tools.publish.model import Model, Published
 from translatekit_tools.publish.options import PublishOptions
-from translatekit_tools.publish.output import RECORD, new_folder, size_of
+from translatekit_tools.publish.output import new_folder, size_of
 
 CARD = "README.md"
 PICTURES = 6
@@ -65,16 +65,13 @@ def publish(model: Model, out: Path | None, options: PublishOptions, progress: P
     with _folder(out) as place:
         with new_folder(place, "hub", CARD, options.force) as made:
             notes = _write(made, model, options, progress)
+            names = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
         size = size_of(place)
         if options.push is None:
             assert out is not None
             return Published(path=out, kind="hub", bytes=size, notes=(*notes, *_upload_by_hand(out)))
         progress(f"uploading to {options.push}", None)
-        files = {
-            path.relative_to(place).as_posix(): path
-            for path in sorted(place.rglob("*"))
-            if path.is_file() and path.name != RECORD and not _is_hidden(path.relative_to(place))
-        }
+        files = {name: place / name for name in names}  # and nothing that others have put there
         url = push(
             options.push,
             files,
@@ -82,7 +79,7 @@ def publish(model: Model, out: Path | None, options: PublishOptions, progress: P
             private=options.private,
             force=options.force,
         )
-    details = {"url": url, "files": sorted(files)}
+    details = {"url": url, "files": names}
     return Published(
         path=options.push, kind="hub", bytes=size, details=details, notes=(*notes, f"It is at {url}")
     )
@@ -115,7 +112,7 @@ def _write(folder: Path, model: Model, options: PublishOptions, progress: Progre
 
 def _samples(folder: Path, model: Model, options: PublishOptions) -> tuple[list[tuple[str, str]], list[str]]:
     """Write pictures; their names with what they show, and what is to be said about them."""
-    if options.samples == "none":
+    if options.samples == "off":
         return [], []
     if options.samples is None:
         newest = _newest_samples(model.path.parent)
@@ -194,7 +191,3 @@ def _upload_by_hand(out: Path) -> tuple[str, ...]:
     return (
         f"Look at {out / CARD}, and upload the folder with --push hf://user/name or hf upload user/name {out}",
     )
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)

@@ -65,8 +65,8 @@ class PublishOptions:
     )
     samples: str | None = option(
         None,
-        "A folder of images to show in the card with their translations; the run's newest samples when not given, and "
-        "no pictures with none.",
+        "A folder of images to show in the card with their translations; the run's newest samples when not given; "
+        "off for no pictures.",
         "Hub",
         metavar="DIR",
     )
