@@ -5,6 +5,7 @@ Whether Docker builds the image is not tested, since that wants Docker and a pac
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import io
 import json
@@ -69,7 +70,10 @@ def context(graph: Path, tmp_path_factory: pytest.TempPathFactory) -> Context:
     pytest.importorskip("hatchling")
     folder = tmp_path_factory.mktemp("docker")
     port = free_port()
-    publish(graph, folder / "context", kind="docker", port=port, title="Summer\nto winter")
+    with contextlib.chdir(folder) if sys.version_info >= (3, 11) else contextlib.nullcontext():
+        publish(
+            graph, os.path.relpath(folder / "context"), kind="docker", port=port, title="Summer\nto winter"
+        )
     (wheel,) = (folder / "context").glob("*.whl")
     pip_install([wheel], folder / "site")
     return Context(folder / "context", folder / "site", port)

@@ -31,6 +31,7 @@ def make_wheel(folder: Path) -> Path:
     Raises:
         PluginError: it runs from its source, and what builds wheels is not installed or fails.
     """
+    folder = folder.resolve()  # what builds runs elsewhere
     source = Path(translatekit.__file__).resolve().parents[1]
     if (source / "pyproject.toml").is_file():
         return _built(source, folder)
