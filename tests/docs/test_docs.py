@@ -153,6 +153,7 @@ def test_all_is_what_needs_no_gpu() -> None:
         "tensorrt",
         "tensorrt-rtx",
         "pycuda",
+        "litert-compile",  # brings JAX, and pins packages that others need newer
         "ray",  # a quarter of a gigabyte for what few have
     }
 

@@ -61,6 +61,18 @@ def register_backends() -> Iterable[BackendSpec]:
         requires=of_extra("tensorrt-rtx", "tensorrt|tensorrt_rtx"),
         compiler_requires=of_extra("tensorrt-rtx", "onnx"),
     )
+    yield BackendSpec(
+        name="litert",
+        target="translatekit_tools.backends.litert.translator:load",
+        summary="LiteRT (TensorFlow Lite), on .tflite files for phones and small devices",
+        suffixes=(".tflite",),
+        devices=("cpu",),
+        compiler="translatekit_tools.backends.litert.compiler:compile",
+        reader="translatekit_tools.backends.litert.tflite_file:read_info",
+        writer="translatekit_tools.backends.litert.tflite_file:write_info",
+        requires=of_extra("litert", "ai_edge_litert"),
+        compiler_requires=of_extra("litert-compile", "litert_torch", "ai_edge_quantizer"),
+    )
 
 
 @hookimpl
@@ -96,7 +108,7 @@ def register_commands() -> Iterable[CommandSpec]:
     yield CommandSpec(
         name="compile",
         target="translatekit_tools.cli.compile:compile",
-        summary="compile a trained model for ONNX Runtime, OpenVINO or TensorRT",
+        summary="compile a trained model for ONNX Runtime, OpenVINO, LiteRT or TensorRT",
         api="translatekit_tools.compile:compile_model",
     )
     yield CommandSpec(

@@ -34,7 +34,7 @@ def model(spec: ImageSpec, **info: Any) -> ModelInfo:
     ],
 )
 def test_images_are_drawn_over_the_range_of_the_spec(spec: ImageSpec, dtype: str, what: str) -> None:
-    images, origin = sample_images(None, Path("nowhere/model.safetensors"), model(spec), 3, True, dtype)
+    images, origin = sample_images(None, Path("nowhere/model.safetensors"), model(spec), 3, None, dtype)
     assert origin.startswith(f"drawn {what}, since")
     low, high = (0, 255) if dtype == "uint8" else spec.span
     for image in images:
@@ -57,7 +57,7 @@ def test_a_runs_values_are_those_it_was_trained_on(tmp_path: Path) -> None:
         f"[options.dataset_options]\nb = {str(tmp_path / 'ct')!r}\n"
     )
     info = model(MR, output=CT, data={"dataset": "aligned", "input": "input", "target": "target"})
-    images, origin = sample_images(None, tmp_path / "model.safetensors", info, 3, True, "float32")
+    images, origin = sample_images(None, tmp_path / "model.safetensors", info, 3, None, "float32")
     assert origin == "the run's own images"
     files = sorted(float(np.load(file).max()) for file in (tmp_path / "mr").iterdir())
     np.testing.assert_allclose(sorted(float(image.max()) for image in images), files, atol=1200 / 65535)
@@ -65,14 +65,14 @@ def test_a_runs_values_are_those_it_was_trained_on(tmp_path: Path) -> None:
 
 def test_a_folder_of_images_is_converted_to_what_the_model_takes(tmp_path: Path) -> None:
     np.save(tmp_path / "scan.npy", np.linspace(-1024, 3071, 256, dtype=np.float32).reshape(16, 16))
-    (image,), origin = sample_images(str(tmp_path), Path("model.safetensors"), model(CT), 3, True, "float32")
+    (image,), origin = sample_images(str(tmp_path), Path("model.safetensors"), model(CT), 3, None, "float32")
     assert origin == str(tmp_path)
     np.testing.assert_allclose(image.flatten(), np.linspace(-1024, 3071, 256), atol=1e-3)
-    (image,), _ = sample_images(str(tmp_path), Path("model.safetensors"), model(SLICES), 3, True, "float32")
+    (image,), _ = sample_images(str(tmp_path), Path("model.safetensors"), model(SLICES), 3, None, "float32")
     assert image.shape == (16, 16, 3)
     from PIL import Image
 
     Image.new("RGB", (16, 16), (200, 200, 200)).save(tmp_path / "photo.png")
     (tmp_path / "scan.npy").unlink()
-    (image,), _ = sample_images(str(tmp_path), Path("model.safetensors"), model(GRAY), 3, True, "uint8")
+    (image,), _ = sample_images(str(tmp_path), Path("model.safetensors"), model(GRAY), 3, None, "uint8")
     assert (image.dtype, set(image.flatten())) == (np.uint8, {200})

@@ -73,7 +73,8 @@ class CompileOptions:
         ),
     ] = option(
         None,
-        "TensorRT: sizes to build for, or a range of them; the size the model was trained at when not given.",
+        "TensorRT, LiteRT: sizes to build for, for TensorRT also a range; the size the model was trained at when not "
+        "given.",
         "TensorRT",
         metavar="WIDTHxHEIGHT,...|MIN/OPT/MAX",
     )

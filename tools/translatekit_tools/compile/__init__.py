@@ -71,7 +71,7 @@ def compile_model(
     from translatekit.storage import is_uri
     from translatekit_tools.backends.options import CompileOptions
     from translatekit_tools.backends.parity import compare
-    from translatekit_tools.compile.images import find_folder, sample_images
+    from translatekit_tools.compile.images import compiled_size, find_folder, sample_images
     from translatekit_tools.compile.source import Source, source_requires
 
     if is_uri(out):
@@ -101,8 +101,10 @@ def compile_model(
         made = Path(folder.name) / out.name
         details = compiler(source, made, checked, progress)
         progress("comparing with the model in fp32", None)
-        free = details.get("shapes", "any") == "any"
-        images, checked_on = sample_images(checked.check, path, source.info, CHECK_IMAGES, free, source.dtype)
+        compared_at = compiled_size(source.info, details.get("shapes", "any"))
+        images, checked_on = sample_images(
+            checked.check, path, source.info, CHECK_IMAGES, compared_at, source.dtype
+        )
         name, reference = source.reference()
         if spec.checker is None:
             candidate, remark = load(made, checked.device, None), ""

@@ -12,13 +12,14 @@ from translatekit.image_spec import ImageSpec
 from translatekit.images import UnreadableImageError, fit_image, is_image, read_image, resize, to_uint8
 from translatekit.inference.geometry import fit_pixels
 from translatekit.model_info import ModelInfo
+from translatekit.sizes import Size
 
 MAX_SIDE = 1024
 """Larger images are made smaller: what is compared is numbers, not detail."""
 
 
 def sample_images(
-    folder: str | None, model: Path, info: ModelInfo, count: int, free_size: bool, dtype: str
+    folder: str | None, model: Path, info: ModelInfo, count: int, size: Size | None, dtype: str
 ) -> tuple[list[np.ndarray], str]:
     """Images (H, W, C) of ``info.input`` of sizes that the model takes, and where they are from.
 
@@ -27,7 +28,7 @@ def sample_images(
         model: the model file.
         info: its header.
         count: how many at most, evenly spread over the folder.
-        free_size: whether any size will do; else all are resized to what the model was trained at.
+        size: that all are resized to; None where any size will do.
         dtype: ``uint8`` or ``float32``.
 
     Raises:
@@ -45,7 +46,27 @@ def sample_images(
         found = list(drawn_images(info, count))
         drawn = "facades" if info.input.shown else "class maps" if info.input.ids else "values"
         origin = f"drawn {drawn}, since the run's own images are not at hand: pass --check DIR"
-    return [_as_dtype(_fit(pixels, info, free_size), info.input, dtype) for pixels in found], origin
+    return [_as_dtype(_fit(pixels, info, size), info.input, dtype) for pixels in found], origin
+
+
+def compiled_size(info: ModelInfo, shapes: object) -> Size | None:
+    """The size at which a compiled model is compared: the one that it was trained at, where it takes that.
+
+    Args:
+        info: of the model.
+        shapes: what it was compiled for, as its header says: ``any``, or sizes and ranges of them.
+
+    Returns:
+        The size; None for any.
+    """
+    if shapes == "any":
+        return None
+    side = -(-info.size // info.size_multiple) * info.size_multiple
+    entries = [str(entry).split(" to ") for entry in (shapes if isinstance(shapes, list) else [shapes])]
+    ranges = [(Size.parse(entry[0]), Size.parse(entry[-1])) for entry in entries]
+    if any(max(low) <= side <= min(high) for low, high in ranges):
+        return Size(side, side)
+    return ranges[0][0]
 
 
 def find_folder(folder: str) -> Path:
@@ -166,11 +187,10 @@ def _as_dtype(pixels: np.ndarray, spec: ImageSpec, dtype: str) -> np.ndarray:
     return to_uint8(pixels) if dtype == "uint8" else pixels / np.float32(255)
 
 
-def _fit(pixels: np.ndarray, info: ModelInfo, free_size: bool) -> np.ndarray:
-    side = -(-info.size // info.size_multiple) * info.size_multiple
+def _fit(pixels: np.ndarray, info: ModelInfo, size: Size | None) -> np.ndarray:
     height, width = pixels.shape[:2]
-    if not free_size:
-        return resize(pixels, (side, side), info.input)
+    if size is not None:
+        return resize(pixels, (size.height, size.width), info.input)
     if max(height, width) > MAX_SIDE:
         scale = MAX_SIDE / max(height, width)
         pixels = resize(pixels, (max(1, round(height * scale)), max(1, round(width * scale))), info.input)

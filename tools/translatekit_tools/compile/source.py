@@ -14,7 +14,7 @@ from translatekit.model_file import read_info
 from translatekit.requirements import NETWORKS, of_extra
 from translatekit.storage import hash_file
 from translatekit_tools.backends.batches import array_dtypes
-from translatekit_tools.compile.images import sample_images
+from translatekit_tools.compile.images import compiled_size, sample_images
 from translatekit_tools.graphs import onnx_file
 
 
@@ -111,8 +111,8 @@ class Source:
 
     def images(self, folder: str | None, count: int) -> tuple[list[np.ndarray], str]:
         """Images to check or calibrate on, of sizes and the dtype that the graph takes: see `images.sample_images`."""
-        free = self.info.compiled.get("shapes", "any") == "any"
-        return sample_images(folder, self.path, self.info, count, free, self.dtype)
+        size = compiled_size(self.info, self.info.compiled.get("shapes", "any"))
+        return sample_images(folder, self.path, self.info, count, size, self.dtype)
 
     def reference(self) -> tuple[str, Translator]:
         """What compiled models are compared with, and its name: the network in PyTorch, else its graph, in fp32."""

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from translatekit.errors import ModelFileError
 from translatekit.model_info import ModelInfo
+from translatekit_tools.graphs.protobuf import fields, varint
 
 KEY = "translatekit"
 INPUT, OUTPUT = "image", "translated"
 
-# Field numbers, data types and wire types of onnx.proto and of Protocol Buffers' encoding.
+# Field numbers and data types of onnx.proto.
 _METADATA_PROPS, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
 _GRAPH, _INITIALIZER, _DATA_TYPE, _FLOAT_DATA, _RAW_DATA = 7, 5, 2, 4, 9
 _BFLOAT16, _BFLOAT16_EXPONENT = 16, 0x7F80
 _FLOATS = {1: "<f4", 10: "<f2", 11: "<f8", _BFLOAT16: "<u2"}  # as numpy names them
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 def read_info(path: Path) -> ModelInfo:
@@ -79,9 +79,9 @@ def set_info(model: object, info: ModelInfo) -> None:
 def _find(data: mmap.mmap) -> str | None:
     """The value of our entry of ``metadata_props``, skipping all other fields of the model."""
     found = None
-    for number, start, end in _fields(data, 0, len(data)):
+    for number, start, end in fields(data, 0, len(data)):
         if number == _METADATA_PROPS:
-            entry = {field: data[first:last].decode() for field, first, last in _fields(data, start, end)}
+            entry = {field: data[first:last].decode() for field, first, last in fields(data, start, end)}
             if entry.get(_ENTRY_KEY) == KEY:
                 found = entry.get(_ENTRY_VALUE, "")
     return found
@@ -89,15 +89,15 @@ def _find(data: mmap.mmap) -> str | None:
 
 def _weights(data: mmap.mmap) -> Iterator[tuple[int, bytes]]:
     """The data type and the bytes of every initializer of floating-point numbers, copied one at a time."""
-    for number, start, end in _fields(data, 0, len(data)):
+    for number, start, end in fields(data, 0, len(data)):
         if number != _GRAPH:
             continue
-        for field, first, last in _fields(data, start, end):
+        for field, first, last in fields(data, start, end):
             if field == _INITIALIZER:
                 kind, raw = 0, b""
-                for part, low, high in _fields(data, first, last):
+                for part, low, high in fields(data, first, last):
                     if part == _DATA_TYPE:
-                        kind = _varint(data, low, high)[0]
+                        kind = varint(data, low, high)[0]
                     elif part in (_RAW_DATA, _FLOAT_DATA):
                         raw = data[low:high]
                 if kind in _FLOATS:
@@ -112,39 +112,3 @@ def _is_finite(weights: tuple[int, bytes]) -> bool:
     if kind == _BFLOAT16:
         return not bool(((numbers & _BFLOAT16_EXPONENT) == _BFLOAT16_EXPONENT).any())
     return bool(np.isfinite(numbers).all())
-
-
-def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, beginning and end of each field of a message between two places.
-
-    Raises:
-        ValueError: it is none.
-    """
-    while place < end:
-        tag, place = _varint(data, place, end)
-        wire, start = tag & 7, place
-        if wire == _BYTES:
-            length, start = _varint(data, place, end)
-            place = start + length
-        elif wire == _VARINT:
-            _, place = _varint(data, place, end)
-        elif wire in (_FIXED64, _FIXED32):
-            place += 8 if wire == _FIXED64 else 4
-        else:
-            raise ValueError(f"wire type {wire}")
-        if place > end:
-            raise ValueError("a field is longer than what it is in")
-        yield tag >> 3, start, place
-
-
-def _varint(data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
-    """A number, and the place behind it."""
-    value = shift = 0
-    while place < end and shift <= 63:
-        byte = data[place]
-        value |= (byte & 127) << shift
-        shift += 7
-        place += 1
-        if byte < 128:
-            return value, place
-    raise ValueError("a number is cut off")

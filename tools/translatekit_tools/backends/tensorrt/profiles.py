@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from translatekit.errors import DataError, OptionError
 from translatekit.model_info import ModelInfo
-from translatekit.sizes import Size
+from translatekit_tools.backends.shapes import parse_size
 
 Shape = tuple[int, int, int]
 """Images, height and width in pixels."""
@@ -54,7 +54,7 @@ def parse_profiles(batch: str, shapes: str | None, info: ModelInfo) -> tuple[Pro
     )
     profiles = []
     for entry in entries:
-        sizes = [_parse_size(size, entry, info) for size in entry.split("/")]
+        sizes = [parse_size(size, entry, info) for size in entry.split("/")]
         if len(sizes) not in (1, 3):
             raise OptionError(
                 "--shapes takes WIDTHxHEIGHT, or three with slashes for smallest/tuned for/largest, "
@@ -115,23 +115,3 @@ def _parse_batch(batch: str) -> tuple[int, int, int]:
     if not 1 <= lowest <= usual <= highest:
         raise OptionError(f"--batch wants 1 <= MIN <= OPT <= MAX, got {batch!r}: pass --batch 1,8,32")
     return lowest, usual, highest
-
-
-def _parse_size(size: str, entry: str, info: ModelInfo) -> tuple[int, int]:
-    try:
-        width, height = Size.parse(size)
-    except ValueError:
-        raise OptionError(
-            f"--shapes takes sizes such as 512x256, width x height, got {entry!r}: write it so"
-        ) from None
-    multiple = info.size_multiple
-    if height % multiple or width % multiple:
-        raise OptionError(
-            f"{info.generator} needs sides that are multiples of {multiple}, got {size} in --shapes: "
-            f"pass --shapes {Size(_up(width, multiple), _up(height, multiple))}"
-        )
-    return height, width
-
-
-def _up(side: int, multiple: int) -> int:
-    return max(1, -(-side // multiple)) * multiple
