@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from translatekit_tools.bulk import Result, translate
+from translatekit_tools.bulk import Result, run, translate
 from translatekit_tools.bulk.kinds import kind_of
 from translatekit_tools.bulk.manifest import MANIFEST_NAME
 
@@ -506,3 +506,30 @@ assert translate(sys.argv[1], Identity(), sys.argv[2]).translated == 1
 assert not {"torch", "timm", "lightning_fabric"} & set(sys.modules), "torch was imported"
 """
     subprocess.run([sys.executable, "-c", script, tmp_path / "in.png", tmp_path / "out"], check=True)
+
+
+def test_a_large_folder_is_translated_while_it_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_AHEAD", 8)
+    for folder in ("a", "b", "c"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        for number in range(40):
+            Image.new("RGB", (4, 4)).save(tmp_path / "in" / folder / f"{number:02}.png")
+    (tmp_path / "in/c/x.blend").touch()
+    told: list[object] = []
+
+    class Told:
+        def say(self, sentence: str) -> None:
+            told.append(sentence)
+
+        def __call__(self, result: Result) -> None:
+            told.append(result.total)
+
+    summary = translate(tmp_path / "in", identity(), tmp_path / "out", progress=Told(), dry_run=True)
+    assert (summary.translated, summary.left_out) == (120, {".blend": 1})
+    assert told[0] == 0  # nobody knows yet
+    assert told[-1] == 120
+    assert [each for each in told if isinstance(each, str)] == [
+        "Left out 1 .blend: not images or videos that can be read."
+    ]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from translatekit_tools.bulk.stats import Stats
 
 MAX_OUTPUTS = 10_000
-"""That are kept by name, of inputs that are listed while they are done: there may be any number."""
+"""That are kept by name: there may be any number."""
 
 Outcome = Literal["translated", "skipped", "failed", "split"]
 """``split`` is a video whose parts several workers will make."""
@@ -43,7 +43,7 @@ class Result:
         output: where its translation is or would be; likewise.
         outcome: ``skipped`` is one that an earlier run has done.
         reason: one sentence, of a failed one.
-        total: how many inputs there are.
+        total: how many inputs there are; 0 where not all of them are found yet.
         bytes_read, bytes_written: sizes of the files.
         video: of a video or an animation, how many frames it has and how much they flicker.
     """
@@ -70,8 +70,7 @@ class Summary:
         translated: how many were (or, in a dry run, would be).
         skipped: how many an earlier run has done.
         failed: inputs with the reason, one sentence each.
-        outputs: the files written (or that would be), in the order of the inputs; of object stores and archives, no
-            more than the first 10,000.
+        outputs: the files written (or that would be), in the order of the inputs; no more than the first 10,000.
         seconds: from the first input to the last output, loading the model included.
         dry_run: whether nothing was done.
         bytes_read, bytes_written: of the files that were translated.
@@ -105,14 +104,13 @@ class Summary:
 
     def add(self, result: Result) -> None:
         """Count one input."""
-        is_kept = bool(result.total) or len(self.outputs) < MAX_OUTPUTS
         if result.outcome == "failed":
             self.failed.append((result.source, result.reason))
         elif result.outcome == "skipped":
             self.skipped += 1
         else:
             self.translated += 1
-            if is_kept:
+            if len(self.outputs) < MAX_OUTPUTS:
                 self.outputs.append(result.output)
             self.bytes_read += result.bytes_read
             self.bytes_written += result.bytes_written
