@@ -10,6 +10,7 @@ import pytest
 import tifffile
 from translatekit_tools.bulk import large, translate
 
+from translatekit import images
 from translatekit.image_spec import GRAY, RGB, ImageSpec
 from translatekit.images import read_image
 from translatekit.inference.predictor import Predictor
@@ -24,7 +25,7 @@ TILE = 64
 
 @pytest.fixture(autouse=True)
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large, "MAX_PIXELS", 2**14)
+    monkeypatch.setattr(images, "MAX_PIXELS", 2**14)
 
 
 def scene(channels: int, dtype: str = "uint8") -> np.ndarray:
