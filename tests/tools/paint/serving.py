@@ -12,7 +12,7 @@ import numpy as np
 import uvicorn
 from translatekit_tools.paint.batching import Batcher
 from translatekit_tools.paint.models import LoadedModel, Models
-from translatekit_tools.paint.server import Limits, describe, listen, make_app
+from translatekit_tools.paint.server import Limits, describe_served, listen, make_app
 
 from translatekit.datasets.palette import PaletteClass
 from translatekit.images import encode_image, image_of
@@ -86,7 +86,7 @@ def served(
     batcher = Batcher(lambda: translator or Negative(), max_batch)
     opened = LoadedModel(
         batcher=batcher,
-        description=describe(batcher, "test-model", palette, mode, limits),
+        description=describe_served(batcher, "test-model", palette, mode, limits),
         examples=examples,
     )
     app = make_app(Models(opened, openers), limits, **options)

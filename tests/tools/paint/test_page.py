@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from translatekit_tools.paint.batching import Batcher
 from translatekit_tools.paint.models import LoadedModel
-from translatekit_tools.paint.server import Limits, describe
+from translatekit_tools.paint.server import Limits, describe_served
 
 from tests.tools.paint.serving import PALETTE, Flat, Negative, served, until
 
@@ -500,7 +500,7 @@ def test_an_example_that_nobody_drew_on_is_not_kept(browser: Browser) -> None:
 def test_directions_are_switched_and_each_keeps_its_drawing(browser: Browser) -> None:
     def back() -> LoadedModel:
         batcher = Batcher(lambda: Negative(direction="BtoA", data={"palette": PALETTE}))
-        described = describe(batcher, "test-model", PALETTE, "paint", Limits())
+        described = describe_served(batcher, "test-model", PALETTE, "paint", Limits())
         return LoadedModel(batcher=batcher, description=described, examples=Flat(WINDOW))  # type: ignore[arg-type]
 
     with served(examples=Flat(WALL), openers={"BtoA": back}) as address, opened(browser, address) as screen:
@@ -520,7 +520,7 @@ def test_directions_are_switched_and_each_keeps_its_drawing(browser: Browser) ->
         screen.begin()
         np.testing.assert_array_equal(screen.drawing, drawing)
         screen.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
-        for name in ("#direction", "#tab-paint", "#tab-photo", "#status", "#help-button"):
+        for name in ("#direction", "#tab-paint", "#tab-photo", "#status", "#about-button"):
             box: Any = screen.page.locator(name).bounding_box()
             assert box["x"] >= 0, name
             assert box["x"] + box["width"] <= PHONE[0], name
@@ -568,7 +568,7 @@ def test_it_fits_a_phone_and_is_drawn_on_with_a_finger(screen: Screen, shot: Any
         "#save",
         "#live",
         "button[data-tool=pick]",
-        "#help-button",
+        "#about-button",
     ):
         box: Any = page.locator(name).bounding_box()
         assert box["x"] >= 0, name

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from translatekit_tools.paint.batching import Batcher
+from translatekit_tools.paint.describe import PAGE_FILES
 from translatekit_tools.paint.guard import PROTECTED
 from translatekit_tools.paint.models import LoadedModel
-from translatekit_tools.paint.server import PAGE_FILES, Limits, describe, listen, make_app
+from translatekit_tools.paint.server import Limits, describe_served, listen, make_app
 
 from tests.tools.paint.serving import PALETTE, Flat, Negative, served, until
 from tests.tools.test_run import save
@@ -258,7 +259,9 @@ def test_each_direction_has_its_model_which_is_opened_when_it_is_asked_for() -> 
     def back() -> LoadedModel:
         opened.append("BtoA")
         batcher = Batcher(lambda: Negative(size=32, direction="BtoA"))
-        return LoadedModel(batcher=batcher, description=describe(batcher, "back", PALETTE, "auto", Limits()))
+        return LoadedModel(
+            batcher=batcher, description=describe_served(batcher, "back", PALETTE, "auto", Limits())
+        )
 
     with served(openers={"BtoA": back}) as address:
         assert httpx.get(f"{address}/model").json()["directions"] == ["AtoB", "BtoA"]

@@ -11,6 +11,7 @@ import rich_click
 from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.terminal import echo, stderr
 from translatekit_tools.backends.options import CompileOptions
+from translatekit_tools.cli.bar import Bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,7 @@ def compile(model: str, output: str, as_json: bool, **params: Any) -> None:  # n
     from translatekit_tools.compile import compile_model
 
     errors = stderr()
-    with _Bar(errors) as bar:
+    with Bar(errors) as bar:
         report = compile_model(model, output, progress=bar, **options)
     if as_json:
         click.echo(json.dumps(report.to_dict()))
@@ -52,42 +53,6 @@ def compile(model: str, output: str, as_json: bool, **params: Any) -> None:  # n
 
 
 compile.params += options_from_dataclass(CompileOptions)
-
-
-class _Bar:
-    """What is being done, on stderr: a bar on a terminal, a line each elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        self._console = console
-        self._text = ""
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("starting", total=None)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, text: str, share: float | None) -> None:
-        """Show a step, and the share of it that is done."""
-        self._progress.update(
-            self._task, description=text, total=None if share is None else 1.0, completed=share or 0.0
-        )
-        if text != self._text and not self._console.is_terminal:
-            self._console.print(text, soft_wrap=True)
-        self._text = text
 
 
 def _print(console: Console, report: CompileReport) -> None:

@@ -10,6 +10,7 @@ import rich_click
 
 from translatekit.cli.options import collect, options_from_dataclass
 from translatekit.terminal import echo, say, stderr
+from translatekit_tools.cli.bar import Bar
 from translatekit_tools.publish.options import PublishOptions
 
 
@@ -35,13 +36,7 @@ def publish(model: str, output: str | None, as_json: bool, **params: Any) -> Non
     from translatekit_tools.publish import publish as make
 
     errors = stderr()
-    with errors.status("starting") as status:
-
-        def tell(text: str, share: float | None) -> None:
-            status.update(text)
-            if not errors.is_terminal:
-                errors.print(text, soft_wrap=True)
-
+    with Bar(errors) as tell:
         published = make(model, output, progress=tell, **options)
     if as_json:
         click.echo(json.dumps(published.to_dict()))

@@ -35,9 +35,11 @@ def download(
     path: Path,
     *,
     md5: str | None = None,
+    sha512: str | None = None,
     trust: bool = False,
     progress: Progress | None = None,
     pause: float = 1.0,
+    elsewhere: str = "--url",
 ) -> Path:
     """Download a file, unless it is there already.
 
@@ -48,10 +50,11 @@ def download(
     Args:
         url: http or https.
         path: where it goes.
-        md5: its published checksum.
+        md5, sha512: its published checksum, in hexadecimal.
         trust: accept and record another checksum than the recorded one.
         progress: is told how far it is.
         pause: seconds before the first new try after an interruption; twice as many before each further one.
+        elsewhere: what to pass to have it from another place, as errors say it.
 
     Returns:
         `path`.
@@ -64,13 +67,16 @@ def download(
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
         raise OptionError(f"{url!r} is no address of a file: give one that starts with http:// or https://")
     if path.is_file():
-        _verify(path, path, url, md5, trust)
+        _verify(path, path, url, {"md5": md5, "sha512": sha512}, trust, elsewhere)
         return path
     partial = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(url, partial, progress, pause)
-        _verify(partial, path, url, md5, trust)
+        try:
+            _fetch(url, partial, progress, pause)
+        except _RefusedError as error:
+            raise DownloadError(f"{error}: it may have moved, so look for it and pass {elsewhere}") from None
+        _verify(partial, path, url, {"md5": md5, "sha512": sha512}, trust, elsewhere)
         partial.replace(path)
         _state_file(partial).unlink(missing_ok=True)
     except OSError as error:
@@ -85,6 +91,10 @@ def download(
 
 class _InterruptedError(Exception):
     """The connection broke off, and another try may go on."""
+
+
+class _RefusedError(Exception):
+    """The server does not give it."""
 
 
 def _fetch(url: str, partial: Path, progress: Progress | None, pause: float) -> None:
@@ -165,10 +175,7 @@ def _refused(url: str, partial: Path, error: urllib.error.HTTPError, start: int)
         raise _InterruptedError("the file has changed on the server")
     if error.code in (408, 429) or error.code >= 500:
         raise _InterruptedError(f"the server answers {error.code} {error.reason}")
-    raise DownloadError(
-        f"{urlsplit(url).netloc} refuses {url} ({error.code} {error.reason}): "
-        "it may have moved, so look for it elsewhere and pass --url"
-    )
+    raise _RefusedError(f"{urlsplit(url).netloc} refuses {url} ({error.code} {error.reason})")
 
 
 def _unreachable(url: str, partial: Path, error: Exception) -> Exception:
@@ -219,15 +226,19 @@ def _write_state(partial: Path, url: str, response: Any) -> None:
         _state_file(partial).write_text(json.dumps({url: validator}), encoding="utf-8")
 
 
-def _verify(file: Path, path: Path, url: str, md5: str | None, trust: bool) -> None:
+def _verify(
+    file: Path, path: Path, url: str, published: dict[str, str | None], trust: bool, elsewhere: str
+) -> None:
     """Compare a file with the published checksum, or else with the recorded one, or record it."""
-    if md5 is not None:
-        found = hash_file(file, "md5")
-        if found != md5:
+    for algorithm, digest in published.items():
+        if digest is None:
+            continue
+        found = hash_file(file, algorithm)
+        if found != digest:
             _discard(file, path)
             raise DownloadError(
-                f"{path.name} from {url} has the MD5 checksum {found} and should have {md5}: it is damaged or "
-                "not the same file; try again, or another --url"
+                f"{path.name} from {url} has the {algorithm.upper()} checksum {found} and should have {digest}: it is "
+                f"damaged or not the same file; try again, or pass {elsewhere}"
             )
         return
     record = path.with_name(f"{path.name}{_RECORD}")

@@ -68,6 +68,40 @@ def to_half(source: Path, out: Path, precision: Literal["fp16", "bf16"]) -> Path
     return out
 
 
+def store_half(source: Path, out: Path) -> Path:
+    """Write an fp32 ONNX file with the weights of its convolutions kept in fp16, and computed with in fp32.
+
+    Runtimes turn them back once, when the file is opened.
+
+    Args:
+        source: an ONNX file in fp32.
+        out: the file to write, about half as large.
+
+    Returns:
+        `out`.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load(str(source))
+    graph = model.graph
+    wanted = {
+        name for node in graph.node if node.op_type in _CONVOLUTIONS["fp16"] for name in node.input[1:2]
+    }
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.name not in wanted or tensor.data_type != TensorProto.FLOAT:
+            continue
+        name, kept = tensor.name, f"{tensor.name}_kept"
+        tensor.CopyFrom(_tensor(numpy_helper.to_array(tensor), kept, TensorProto.FLOAT16))
+        casts.append(helper.make_node("Cast", [kept], [name], name=f"{name}_cast", to=TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.save(model, str(out))
+    return out
+
+
 def simulate_half(source: Path) -> bytes:
     """An ONNX file that computes in float32 what another computes in half precision, for where nothing does.
 

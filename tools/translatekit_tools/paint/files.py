@@ -6,7 +6,6 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from pathlib import PurePath
-from typing import Any
 
 import numpy as np
 
@@ -141,12 +140,3 @@ def saved(file: OpenedFile, predictor: Predictor) -> tuple[str, bytes]:
         except DataError:  # a format that holds photographs alone
             pass
     return f"{stem}-translated.tiff", encode_image(image, ".tiff")
-
-
-def controls(spec: ImageSpec) -> dict[str, Any]:
-    """What the page needs to know of a spec: what it is in words, and the range of windows where it has one."""
-    described: dict[str, Any] = {"text": str(spec), "unit": spec.unit, "window": None}
-    if not spec.levels and spec.meaning != "labels":
-        low, high = spec.span
-        described["window"] = [low, high]
-    return described

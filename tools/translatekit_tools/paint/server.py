@@ -14,7 +14,6 @@ import webbrowser
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,22 +29,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from translatekit import __version__
 from translatekit.config import RunConfig
-from translatekit.datasets.palette import NEUTRAL, PaletteClass, find_palette
+from translatekit.datasets.palette import PaletteClass, find_palette
 from translatekit.errors import DataError, OptionError, PluginError, TranslatekitError
 from translatekit.image_spec import ImageSpec
 from translatekit.images import Image, encode_image, fit_image, image_of, read_image, read_levels, read_size
-from translatekit.images.preview import class_colours, preview
+from translatekit.images.preview import preview
 from translatekit.model_file import name_of
 from translatekit_tools.bulk.model import open_model
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.paint.batching import Batcher, Translated
+from translatekit_tools.paint.describe import PAGE_FILES, describe, page_file
 from translatekit_tools.paint.examples import Examples
 from translatekit_tools.paint.files import (
     OpenedFile,
     OpenedFiles,
-    controls,
     drawn_spec,
     read_page,
     saved,
@@ -54,19 +52,6 @@ from translatekit_tools.paint.files import (
 from translatekit_tools.paint.guard import LOCAL_NAMES, Guard
 from translatekit_tools.paint.models import LoadedModel, Models, find_directions
 from translatekit_tools.paint.options import PaintOptions
-
-PAGE_FILES: dict[str, str] = {
-    "index.html": "text/html; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "client.js": "text/javascript; charset=utf-8",
-    "files.js": "text/javascript; charset=utf-8",
-    "painting.js": "text/javascript; charset=utf-8",
-    "photos.js": "text/javascript; charset=utf-8",
-    "raster.js": "text/javascript; charset=utf-8",
-    "stamps.js": "text/javascript; charset=utf-8",
-}
-"""The only files that can be read through the server, kept in memory, with their types."""
 
 _CLIENT_CLOSED = 499  # nobody will read it
 _PNG_COMPRESSION = 1  # of an answer that is seldom kept
@@ -352,49 +337,22 @@ def make_app(
     )
 
 
-def describe(
+def describe_served(
     batcher: Batcher, name: str, palette: list[PaletteClass] | None, mode: str, limits: Limits
 ) -> dict[str, Any]:
-    """What ``GET /model`` answers: the model, its palette, and the server's limits. No path is among it.
-
-    Args:
-        batcher: the model.
-        name: to show.
-        palette: of the model's label maps; None where it has none.
-        mode: ``auto``, ``paint`` or ``photo``.
-        limits: of the server.
-    """
-    info = batcher.predictor.info
-    can_draw = info.input.shown or (info.input.meaning == "labels" and info.input.count == 1)
-    if can_draw and palette is None and info.input.meaning == "labels":
-        palette = _classes(info.input)
-    if mode == "auto":
-        mode = "photo" if palette is None else "paint"
-    if mode == "paint" and not can_draw:
-        raise OptionError(f"the model takes {info.input}, which cannot be drawn: leave out --mode paint")
+    """What ``GET /model`` answers: the model, its palette, and the server's limits (see `describe`)."""
+    device = batcher.predictor.device
     return {
-        "name": name,
-        "method": info.method,
-        "generator": info.generator,
-        "direction": info.direction,
-        "size": info.size,
-        "size_multiple": info.size_multiple,
-        "in_channels": info.input.count,
-        "out_channels": info.output.count,
-        "step": info.step,
-        "device": batcher.predictor.device,
-        "mode": mode,
-        "draw": can_draw,
-        "browser": info.input.shown
-        and info.output.shown
-        and info.input.eight_bits
-        and info.output.eight_bits,
-        "input": controls(info.input),
-        "output": controls(info.output),
-        "palette": palette or NEUTRAL,
-        "palette_known": palette is not None,
+        **describe(
+            batcher.predictor.info,
+            name=name,
+            palette=palette,
+            mode=mode,
+            max_pixels=limits.pixels,
+            facts=[("Runs on", device)] if device else (),
+        ),
+        "device": device,
         "limits": {"bytes": limits.bytes, "pixels": limits.pixels},
-        "version": __version__,
     }
 
 
@@ -473,18 +431,10 @@ def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limi
     batcher = Batcher(lambda: open_model(file, run_options), options.batch_size)
     info = batcher.predictor.info
     palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
-    description = describe(batcher, name_of(file), palette, options.mode, limits)
+    description = describe_served(batcher, name_of(file), palette, options.mode, limits)
     return LoadedModel(
         batcher=batcher, description=description, examples=Examples(info, RunConfig.of_model(file))
     )
-
-
-def _classes(spec: ImageSpec) -> list[PaletteClass]:
-    """The classes of a spec, in the colours that they are shown in."""
-    names = spec.classes or tuple(f"class {number}" for number in spec.ids)
-    return [
-        {"name": name, "color": list(color)} for name, color in zip(names, class_colours(spec), strict=True)
-    ]
 
 
 def _whole(text: str) -> int:
@@ -600,12 +550,12 @@ async def _internal_error(request: Request, error: Exception) -> Response:
 
 
 def _page_file(name: str) -> Callable[[Request], Any]:
-    content = (resources.files(__package__) / "page" / name).read_bytes()
+    content = page_file(name)
 
-    async def page_file(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         return Response(content, headers={"content-type": PAGE_FILES[name], "cache-control": "no-cache"})
 
-    return page_file
+    return answer
 
 
 # --- addresses --------------------------------------------------------------------------------------------------

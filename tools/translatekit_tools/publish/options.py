@@ -85,6 +85,47 @@ class PublishOptions:
     private: bool = option(False, "Let a repository that is made be seen by its owner alone.", "Hub")
     max_batch: int = option(8, "Images that Triton translates at once.", "Triton", minimum=1, maximum=1024)
     port: int = option(8090, "The port that the container listens at.", "Docker", minimum=1, maximum=65535)
+    single: bool = option(False, "One HTML file, which opens from the disk too, instead of a folder.", "Page")
+    mode: Literal["auto", "paint", "photo"] = option(
+        "auto",
+        "Start with the canvas or with photographs; auto: the canvas for models of label maps.",
+        "Page",
+    )
+    palette: str | None = option(
+        None,
+        "A palette.json with the names and colours to draw with; the model's own when not given.",
+        "Page",
+        metavar="FILE",
+    )
+    examples: str | None = option(
+        None,
+        "A folder of pictures to start from, which are published too; at most 12 are.",
+        "Page",
+        metavar="DIR",
+    )
+    weights: Literal["fp32", "fp16"] = option(
+        "fp32",
+        "Numbers that the weights are kept in; fp16 is half as much to load, and is computed in fp32 all the same.",
+        "Page",
+    )
+    webgpu: bool | None = option(
+        None,
+        "Publish the runtime's build for WebGPU too, 6.6 MB that only visitors with a GPU load; in a folder by "
+        "default, in a single file not.",
+        "Page",
+    )
+    web_runtime: str | None = option(
+        None,
+        "The npm package onnxruntime-web, as a folder or the archive of npm pack; fetched from the npm registry when "
+        "not given.",
+        "Page",
+        metavar="PATH",
+    )
+    check: Literal["auto", "yes", "no"] = option(
+        "auto",
+        "Compare the model in a browser with Python's before the page is written; auto: if there is one.",
+        "Page",
+    )
     force: bool = option(
         False, "Add to a folder that holds other files, and overwrite those of the same names.", "Output"
     )

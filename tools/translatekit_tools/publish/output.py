@@ -42,8 +42,8 @@ def new_folder(out: Path, kind: str, last: str, force: bool = False) -> Iterator
         raise write_error(error, out) from None
     with temporary as name:
         made = Path(name)
+        yield made
         try:
-            yield made
             _bring(made, out, kind, last, force)
         except OSError as error:
             raise write_error(error, out) from None

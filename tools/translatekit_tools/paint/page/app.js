@@ -1,6 +1,5 @@
 // The page: which of its two modes is shown, what they share, and the keyboard.
 
-import { ask } from "./client.js";
 import { Painting } from "./painting.js";
 import { Photos } from "./photos.js";
 
@@ -71,12 +70,14 @@ function listen() {
     show(other);
     $(`tab-${other}`).focus();
   });
-  $("help-button").addEventListener("click", () => $("help").showModal());
-  $("help").addEventListener("click", (event) => event.target === $("help") && $("help").close());
+  for (const name of ["help", "about"]) {
+    $(`${name}-button`).addEventListener("click", () => $(name).showModal());
+    $(name).addEventListener("click", (event) => event.target === $(name) && $(name).close());
+  }
   $("save").addEventListener("click", () => ui.popover($("save-menu"), $("save")));
 
   addEventListener("keydown", (event) => {
-    if ($("help").open || event.isComposing) return;
+    if (document.querySelector("dialog[open]") || event.isComposing) return;
     const typing = event.target.matches("select, textarea, input:not([type=range])");
     const scrolling = event.target.matches("input[type=range]") && /^(Arrow|Home|End|Page)/.test(event.key);
     const pressing = event.target.matches("button") && [" ", "Enter"].includes(event.key);
@@ -118,24 +119,42 @@ function offerDirections(model) {
   });
 }
 
-try {
-  const model = await (await ask("/model")).json();
-  const direction = model.direction ? ` · ${model.direction}` : "";
-  $("model-name").textContent = model.name;
-  $("model-name").title = `${model.name}: ${model.method}, ${model.generator}${direction}`;
-  document.title = `${model.name} · translatekit paint`;
-  const where = model.device ? ` on ${model.device}` : "";
-  $("about").textContent = `${model.name}: ${model.generator} trained by ${model.method} at ${model.size} pixels${where}. translatekit ${model.version}`;
-  modes = { photo: new Photos(model, ui), ...(model.draw && { paint: new Painting(model, ui) }) };
-  offerDirections(model);
-  if (!model.draw) {
-    $("tab-paint").disabled = true;
-    document.querySelector(".tabs").style.visibility = "hidden";
+/** What the model is, as the dialog of that says it. */
+function tellAbout({ about }) {
+  $("about-title").textContent = about.title;
+  $("about-text").textContent = about.text;
+  $("about-text").hidden = !about.text;
+  for (const [term, text] of about.facts) {
+    const row = document.createElement("div");
+    for (const [tag, words] of [["dt", term], ["dd", text]]) row.append(Object.assign(document.createElement(tag), { textContent: words }));
+    $("about-facts").append(row);
   }
-  listen();
-  show(model.mode);
-  document.body.dataset.ready = "";
-} catch (error) {
-  ui.fail(error);
-  clearTimeout(ui.timer); // nothing else will ever be shown
+}
+
+/**
+ * Begin.
+ * @param transport what runs the model: see server.js
+ */
+export async function start(transport) {
+  transport.onProgress = (text) => ($("latency").textContent = text);
+  try {
+    const model = await transport.describe();
+    $("brand").textContent = model.heading;
+    $("model-name").textContent = $("model-name").title = model.subtitle;
+    document.title = model.title;
+    tellAbout(model);
+    modes = { photo: new Photos(model, transport, ui), ...(model.draw && { paint: new Painting(model, transport, ui) }) };
+    offerDirections(model);
+    if (model.examples?.length === 0) for (const id of ["example", "photo-example"]) $(id).hidden = true;
+    if (!model.draw) {
+      $("tab-paint").disabled = true;
+      document.querySelector(".tabs").style.visibility = "hidden";
+    }
+    listen();
+    show(model.mode);
+    document.body.dataset.ready = "";
+  } catch (error) {
+    ui.fail(error);
+    clearTimeout(ui.timer); // nothing else will ever be shown
+  }
 }

@@ -1,6 +1,6 @@
 // Files that a browser cannot show: the server reads and translates them, and shows both sides in a window of values.
 
-import { ask, download } from "./client.js";
+import { download } from "./blobs.js";
 
 const $ = (id) => document.getElementById(id);
 const STEPS = 500; // of a slider
@@ -60,7 +60,8 @@ export class Files {
   #drawing = { before: null, after: null }; // requests on their way, by side
   #wanted = 0;
 
-  constructor(model, handlers) {
+  constructor(server, model, handlers) {
+    this.server = server;
     this.handlers = handlers;
     this.windows = { before: new Window("before", model.input, (side) => this.#draw(side)), after: new Window("after", model.output, (side) => this.#draw(side)) };
     $("page").addEventListener("change", () => this.#opened && this.#send({ id: this.#opened.id, page: $("page").value }));
@@ -89,7 +90,7 @@ export class Files {
 
   async save() {
     try {
-      const response = await ask("/file", {}, { id: this.#opened.id });
+      const response = await this.server.ask("/file", {}, { id: this.#opened.id });
       const name = /filename\*=UTF-8''([^;]+)/.exec(response.headers.get("content-disposition") ?? "");
       download(await response.blob(), name ? decodeURIComponent(name[1]) : "translated.tiff");
     } catch (error) {
@@ -102,7 +103,7 @@ export class Files {
     this.handlers.onStart();
     try {
       const began = performance.now();
-      const response = await ask("/open", { method: "POST", body }, query);
+      const response = await this.server.ask("/open", { method: "POST", body }, query);
       if (number !== this.#wanted) return true;
       if (response.status === 204) return false;
       this.#opened = await response.json();
@@ -135,7 +136,7 @@ export class Files {
     try {
       do {
         state.again = false;
-        const response = await ask("/shown", {}, { id: this.#opened.id, side, ...this.windows[side].query });
+        const response = await this.server.ask("/shown", {}, { id: this.#opened.id, side, ...this.windows[side].query });
         const bitmap = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none" });
         this.handlers.onSide(side, bitmap);
       } while (state.again);

@@ -1,6 +1,7 @@
 // The drawing on the left and its translation on the right.
 
-import { Live, askExample, download, randomNumber, toBlob } from "./client.js";
+import { download, toBlob } from "./blobs.js";
+import { Live } from "./live.js";
 import { History, Raster, pack, unpack } from "./raster.js";
 import { compose, makeStamps } from "./stamps.js";
 
@@ -24,8 +25,9 @@ export class Painting {
   #example = 0; // the number of the next one
   #own = false; // something on the canvas is the reader's
 
-  constructor(model, ui) {
+  constructor(model, transport, ui) {
     this.model = model;
+    this.transport = transport;
     this.ui = ui;
     this.palette = model.palette.map((item) => ({ ...item, packed: pack(item.color) }));
     const background = this.palette.find(({ name }) => /^(background|void)$/i.test(name)) ?? this.palette[0];
@@ -46,7 +48,7 @@ export class Painting {
     this.context = this.board.getContext("2d", { willReadFrequently: true });
     $("canvas-size").textContent = `${model.size} × ${model.size}`;
 
-    this.client = new Live({
+    this.client = new Live(transport, {
       onStart: () => ui.busy(),
       onIdle: () => ui.idle(),
       onError: (error) => ui.fail(error),
@@ -97,7 +99,7 @@ export class Painting {
 
   /** The pixels of what the server gives to start from, or null where the data are not there. */
   async #examplePixels(query) {
-    const blob = await askExample(query);
+    const blob = await this.transport.example(query);
     return blob && this.#pixelsOf(await createImageBitmap(blob, { colorSpaceConversion: "none" }), this.model.palette_known);
   }
 
@@ -123,7 +125,7 @@ export class Painting {
   }
 
   async surprise() {
-    await this.#startFrom({ surprise: randomNumber() }, () => compose(this.raster, this.palette, this.background));
+    await this.#startFrom({ surprise: Math.floor(Math.random() * 2 ** 31) }, () => compose(this.raster, this.palette, this.background));
   }
 
   async #startFrom(query, otherwise) {
@@ -170,7 +172,7 @@ export class Painting {
   // Translating
 
   translate(urgent = true) {
-    this.client.request(() => toBlob(this.board), { urgent, tag: this.history.position });
+    this.client.request(this.board, { urgent, tag: this.history.position });
   }
 
   #changed(urgent) {

@@ -1,7 +1,7 @@
 // Pictures and the webcam: before on the left of the seam, after on its right.
 
-import { Live, askExample, download, toBlob, wait } from "./client.js";
-import { Files } from "./files.js";
+import { download, toBlob } from "./blobs.js";
+import { Live, wait } from "./live.js";
 
 const $ = (id) => document.getElementById(id);
 const UNKNOWN = /\.(tiff?|npy|npz|dcm|dicom|nii|nii\.gz|exr|hdr|jp2|j2k|pgm|ppm|pnm|dng|nef|cr2|arw)$/i; // to browsers
@@ -13,13 +13,14 @@ export class Photos {
   #frames = []; // when the last frames of the webcam were shown
   #example = -1; // the number of the one that was shown last
 
-  constructor(model, ui) {
+  constructor(model, transport, ui) {
     this.model = model;
+    this.transport = transport;
     this.ui = ui;
     this.before = $("before");
     this.after = $("after");
     this.video = $("video");
-    this.client = new Live({
+    this.client = new Live(transport, {
       onStart: () => ui.busy(),
       onIdle: () => ui.idle(),
       onError: (error) => {
@@ -28,7 +29,7 @@ export class Photos {
       },
       onResult: (result) => this.#show(result),
     });
-    this.files = new Files(model, {
+    this.files = transport.files(model, {
       onStart: () => ui.busy(),
       onIdle: () => ui.idle(),
       onError: (error) => ui.fail(error),
@@ -61,7 +62,7 @@ export class Photos {
 
   /** Called when the page comes to the front: there is something to see from the first moment on. */
   start() {
-    if (this.#example < 0 && !this.#source && !this.files.isOpen) this.example(true);
+    if (this.#example < 0 && !this.#source && !this.files?.isOpen) this.example(true);
   }
 
   /** Show the next picture of the data. */
@@ -72,7 +73,7 @@ export class Photos {
         if (!(await this.files.example(this.#example)) && !quiet) throw new Error("the images that this model was trained on are not on this machine: open a file of your own");
         return;
       }
-      const blob = await askExample({ number: this.#example });
+      const blob = await this.transport.example({ number: this.#example });
       if (quiet && (this.#source || this.#stream)) return; // the reader was quicker
       if (blob) await this.open(blob);
       else if (!quiet) throw new Error("the pictures that this model was trained on are not on this machine: open one of your own");
@@ -95,12 +96,12 @@ export class Photos {
 
   async open(file) {
     this.#stopWebcam();
-    if (!this.model.browser || UNKNOWN.test(file.name ?? "")) {
+    if (this.files && (!this.model.browser || UNKNOWN.test(file.name ?? ""))) {
       this.#source = null;
       await this.files.open(file);
       return;
     }
-    this.files.close();
+    this.files?.close();
     try {
       this.#source = await createImageBitmap(file, { imageOrientation: "from-image" });
     } catch {
@@ -111,7 +112,7 @@ export class Photos {
   }
 
   async save() {
-    if (this.files.isOpen) await this.files.save();
+    if (this.files?.isOpen) await this.files.save();
     else if (!$("photo-save").disabled) download(await toBlob(this.after), `${this.model.name}.png`);
   }
 
@@ -119,8 +120,7 @@ export class Photos {
     const { width, height } = this.#source;
     this.#draw(this.#source, width, height, this.before);
     this.#fit();
-    const before = this.before;
-    this.client.request(() => toBlob(before), { urgent: true });
+    this.client.request(this.before, { urgent: true });
   }
 
   /** Draw a picture no larger than was chosen. */
@@ -200,7 +200,7 @@ export class Photos {
     if (!this.#stream) return;
     const frame = document.createElement("canvas");
     this.#draw(this.video, this.video.videoWidth, this.video.videoHeight, frame);
-    this.client.request(() => toBlob(frame, "image/jpeg", 0.92), { tag: frame });
+    this.client.request(frame, { lossy: true, tag: frame });
   }
 
   #rate() {
