@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from translatekit.datasets import make_dataset
+from translatekit.datasets import demo, make_dataset
 from translatekit.datasets.demo import PALETTE, Demo, draw_facade, write_demo
 from translatekit.errors import DataError, OptionError
 from translatekit.images import read_levels
 from translatekit.interfaces import DataOptions
+from translatekit.types import Cache
 
 
 def test_label_maps_hold_the_palette_only_and_all_of_it_in_time() -> None:
@@ -114,3 +115,18 @@ def test_mistakes_are_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="could not be written"):
         write_demo(tmp_path / "file")
+
+
+@pytest.mark.parametrize(("cache", "drawn"), [("none", 0), ("disk", 0), ("memory", 3)])
+def test_facades_are_drawn_from_the_start_on_only_where_that_is_asked_for(
+    cache: Cache, drawn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = []
+
+    def draw(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        seeds.append(seed)
+        return draw_facade(seed, size)
+
+    monkeypatch.setattr(demo, "draw_facade", draw)
+    Demo(None, DataOptions(load_size=36, crop_size=32, cache=cache), count=3)
+    assert len(seeds) == drawn

@@ -55,7 +55,7 @@ class Demo(BaseDataset):
         self._seeds = _facade_seeds(options.split, self._count, data_seed)
         self._size = (options.load_size if options.split == "train" else None) or options.crop_size
         self._drawn: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        if options.cache:
+        if options.cache == "memory":
             for index in range(self._count):
                 self._draw(index)
 

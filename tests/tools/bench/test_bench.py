@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from translatekit_tools.bench import BenchOptions, Figure, bench, compile_for, gather_files
 
+from tests.fakes import run_here
 from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import ImageSpec, labels_spec, levels_spec
 from translatekit.images import fit_image, read_image
@@ -51,23 +50,10 @@ def test_a_row_for_each_that_can_be_measured_and_a_reason_for_the_others(model: 
     assert "int8 is compiled for OpenVINO" in str(by_name["onnxruntime int8"].problem)
 
 
-def test_as_json(model: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "translatekit",
-        "bench",
-        str(model),
-        "--images",
-        "3",
-        "--rounds",
-        "1",
-        "--json",
-    ]
-    done = subprocess.run(
-        [*command, "--only", "onnxruntime:fp32"], capture_output=True, text=True, check=True
-    )
-    (row,) = json.loads(done.stdout)
+def test_as_json(model: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    asked = ["--images", "3", "--rounds", "1", "--json", "--only", "onnxruntime:fp32"]
+    assert run_here("bench", str(model), *asked) == 0
+    (row,) = json.loads(capfd.readouterr().out)
     assert row["backend"] == "onnxruntime"
     assert row["alone"]["median"] > 0
 
