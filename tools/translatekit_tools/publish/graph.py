@@ -52,7 +52,7 @@ def make_graph(model: Model, folder: Path, precision: str, progress: Progress) -
     from translatekit_tools.backends.options import TOLERANCES
     from translatekit_tools.backends.parity import compare
     from translatekit_tools.compile import compile_model
-    from translatekit_tools.compile.images import sample_images
+    from translatekit_tools.compile.images import compiled_size, sample_images
     from translatekit_tools.compile.source import Source
     from translatekit_tools.graphs.half import store_half
     from translatekit_tools.graphs.onnx_file import read_info
@@ -69,8 +69,8 @@ def make_graph(model: Model, folder: Path, precision: str, progress: Progress) -
             f"{model.path} cannot be published as a page: its graph holds {', '.join(foreign)}, which browsers do not "
             "have; write that part of the network in PyTorch's own operators"
         )
-    free = info.compiled.get("shapes", "any") == "any"
-    images, _ = sample_images(None, model.path, info, CHECK_IMAGES, free, "uint8")
+    size = compiled_size(info, info.compiled.get("shapes", "any"))
+    images, _ = sample_images(None, model.path, info, CHECK_IMAGES, size, "uint8")
     if precision == "fp16":
         halved = store_half(path, folder / "half.onnx")
         parity = compare(load(path, "cpu", None), load(halved, "cpu", None), images, "fp32")
