@@ -265,6 +265,7 @@ def test_wrong_credentials(elsewhere: pytest.MonkeyPatch, guarded_server: str) -
         lambda: list(place.list()),
         lambda: place.read("a.png"),
         lambda: place.commit("a.png", b"x"),
+        lambda: place.stat("a.png"),  # a HEAD, whose answer has no body
     ):
         with pytest.raises(StorageError, match=sentence):
             action()

@@ -102,6 +102,80 @@ def test_images_in_a_bucket_are_measured_and_the_page_is_written_there(bucket: S
     assert b"<html" in bucket.read("pages/x.html")
 
 
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_images_are_measured_as_they_are_read_though_requests_fail(
+    share: float, bucket: Sink, s3: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures are those of a local folder, and no copy of the place is left on this machine."""
+    monkeypatch.setattr("translatekit.storage.retries.TRIES", 12)
+    for item in bucket.list("data/"):
+        path = tmp_path / item.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bucket.read(item.name))
+    arguments = ("--json", "--device", "cpu", "--metrics", "psnr")
+    local = json.loads(invoke("evaluate", f"{bucket.uri}/runs/x", str(tmp_path / "data"), *arguments).stdout)
+    s3.share = share
+    there = json.loads(invoke("evaluate", f"{bucket.uri}/runs/x", f"{bucket.uri}/data", *arguments).stdout)
+    assert sum(s3.failed.values()) >= (1 if share > 0.1 else 0)
+    assert there["models"][0]["metrics"] == local["models"][0]["metrics"]
+    assert not (tmp_path / "cache/mirrors").exists()
+
+
+STORES = [("az", "az://bucket"), ("gs", "gs://bucket")]
+
+
+@pytest.mark.parametrize(("store", "address"), STORES)
+def test_every_command_with_the_other_stores(
+    store: str,
+    address: str,
+    models: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``run``, ``evaluate`` and ``prepare`` against the emulators of Azure and of Google Cloud Storage."""
+    proxy = request.getfixturevalue(store)
+    monkeypatch.setenv("TRANSLATEKIT_CACHE", str(tmp_path / "cache"))
+    place = open_sink(f"{address}/{uuid.uuid4().hex}")
+    place.commit("runs/x/model.safetensors", models / "model.safetensors")
+    for number in range(3):
+        place.commit(f"photos/{number}.png", png(number))
+        place.commit(f"data/val/{number}.png", png(number, 64))
+    proxy.share = 0.05
+    run = (
+        "run",
+        f"{place.uri}/photos",
+        "-m",
+        f"{place.uri}/runs/x",
+        "-o",
+        f"{place.uri}/out",
+        "--device",
+        "cpu",
+    )
+    assert "Translated 3" in invoke(*run).output
+    assert "skipped 3 done before" in invoke(*run).output
+    assert "3 done, 0 failed, 0 missing" in invoke(*run, "--collect").output
+    assert {item.name for item in place.list("out/") if item.name.endswith(".png")} == {
+        f"out/{number}.png" for number in range(3)
+    }
+    page = f"{place.uri}/pages/x.html"
+    measured = ("--json", "-o", page, "--device", "cpu", "--metrics", "psnr")
+    figures = json.loads(invoke("evaluate", f"{place.uri}/runs/x", f"{place.uri}/data", *measured).stdout)
+    assert figures["images"] == 3
+    assert b"<html" in place.read("pages/x.html")
+    invoke("prepare", "resize", f"{place.uri}/photos", "-o", f"{place.uri}/small", "--size", "16")
+    assert Image.open(io.BytesIO(place.read("small/0.png"))).size == (16, 16)
+
+
+def test_collecting_what_was_never_run_says_so(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.png").write_bytes(png(0))
+    arguments = ("run", str(tmp_path / "in"), "-m", str(models / "maps.onnx"), "-o", str(tmp_path / "out"))
+    result = CliRunner().invoke(program, [*arguments, "--device", "cpu", "--collect"])
+    assert result.exit_code == 1
+    assert "Nothing was translated yet" in result.output
+
+
 def test_data_are_prepared_from_and_to_a_bucket(bucket: Sink, s3: Proxy) -> None:
     for number in range(3):
         bucket.commit(f"photos/{number}.png", png(number))

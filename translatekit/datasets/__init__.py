@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from translatekit.datasets.stored import StoredPath, place_of
+from translatekit.datasets.stored import Place, StoredPath, place_of
 from translatekit.errors import OptionError
 from translatekit.interfaces import SIDES, DataOptions, Dataset
 from translatekit.model_info import ModelInfo
@@ -15,7 +14,7 @@ from translatekit.registry import registry
 
 
 def make_dataset(
-    name: str, root: str | Path | None, options: DataOptions, own_options: Mapping[str, Any] | None = None
+    name: str, root: str | Place | None, options: DataOptions, own_options: Mapping[str, Any] | None = None
 ) -> Dataset:
     """Make a dataset by name.
 
@@ -34,7 +33,7 @@ def make_dataset(
     """
     spec = registry("dataset").get(name)
     spec.check_folder(root)
-    place = None if root is None else place_of(root)
+    place = root if root is None or isinstance(root, StoredPath) else place_of(root)
     if isinstance(place, StoredPath) and not spec.stores:
         raise OptionError(
             f"the dataset {name!r} reads folders of this machine alone, and {place} is elsewhere: copy it here, or "

@@ -156,6 +156,12 @@ def _collect(
             echo(f"failed {path}: {reason.removeprefix(f'{path} ')}")
         for path in collected.missing:
             echo(f"missing {path}")
+    if collected.missing and not collected.done and not collected.failed:
+        console.print(
+            "Nothing was translated yet from these inputs, by this model and with these options: run the same command "
+            "without --collect first, or check what is different",
+            markup=False,
+        )
     console.print(
         f"{collected.done} done, {len(collected.failed)} failed, {len(collected.missing)} missing",
         markup=False,

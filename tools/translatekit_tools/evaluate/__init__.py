@@ -25,7 +25,8 @@ def evaluate(
 
     Args:
         model: a model file of any backend, a run's folder, or a checkpoint in it.
-        data: the images' folder; None for those of the run that the model lies in.
+        data: the images' folder, an archive or an address, whose images are read as they are measured; None for
+            those of the run that the model lies in.
         compare: further models, measured on the same images and compared with the first.
         temporal: videos to measure the flicker of translations on.
         progress: told how many images of how many are done.
@@ -42,15 +43,16 @@ def evaluate(
         TranslatekitError: the weights of a network that a metric was asked for needs are not there, or the page
             cannot be written.
     """
+    from translatekit.datasets import place_of
     from translatekit.options import check_options
-    from translatekit.storage import local_copy, local_file, local_folder
+    from translatekit.storage import local_copy, local_file
     from translatekit_tools.evaluate.measure import in_turn, measure
     from translatekit_tools.evaluate.options import EvaluateOptions
 
     checked = EvaluateOptions(**check_options(EvaluateOptions, options, "evaluate"))
     evaluation = measure(
         [local_copy(path) for path in (model, *compare)],
-        None if data is None else local_folder(data),
+        None if data is None else place_of(data),
         checked,
         videos=[local_file(path) for path in temporal],
         progress=progress or (lambda done, total: None),

@@ -14,6 +14,7 @@ from torch import Tensor
 from translatekit.config import RunConfig
 from translatekit.datasets import make_dataset, sides_of
 from translatekit.datasets.layouts import MissingSplitError
+from translatekit.datasets.stored import Place, StoredPath, place_of
 from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.images.codec import ValueCodec
@@ -93,8 +94,8 @@ class Images:
 
 
 def choose_data(
-    root: Path | None, options: EvaluateOptions, model: Path, info: ModelInfo, notes: list[str]
-) -> tuple[Path | None, EvaluateOptions]:
+    root: Place | None, options: EvaluateOptions, model: Path, info: ModelInfo, notes: list[str]
+) -> tuple[Place | None, EvaluateOptions]:
     """Which images to measure on: their folder, and the options with the dataset filled in.
 
     Without a folder they are those of the run that the model lies in, or what was drawn for its training.
@@ -114,7 +115,7 @@ def choose_data(
     if root is not None:
         if options.dataset is None and (name is None or not datasets.get(name).folder):
             name = methods.get(info.method).dataset if info.method in methods.names() else "aligned"
-        return root, replace(options, dataset=name)
+        return _readable(root, str(name)), replace(options, dataset=name)
     run = None if options.dataset and not datasets.get(options.dataset).folder else run_of(model)
     if run is not None:
         config = RunConfig.from_toml(run / "config.toml")
@@ -122,17 +123,24 @@ def choose_data(
         own = config.options.dataset_options if options.dataset in (None, trained_on) else {}
         name = options.dataset or trained_on
         if config.data is not None:
-            root = local_folder(config.data)
+            root = place_of(config.data)
             if not root.is_dir():
                 raise DataError(f"the run's data, {root}, are not there any more: name their folder as DATA")
         options = replace(options, dataset_options={**own, **options.dataset_options})
         notes.append(f"measured on the run's own data, {config.data or name}")
     if root is None and (name is None or datasets.get(name).folder):
         raise DataError(f"{model} does not say where its images lie: name a folder of images as DATA")
-    return root, replace(options, dataset=name)
+    return None if root is None or name is None else _readable(root, name), replace(options, dataset=name)
 
 
-def open_images(root: Path | None, options: EvaluateOptions, info: ModelInfo) -> Images:
+def _readable(root: Place, dataset: str) -> Place:
+    """The place itself, or a local copy of it for a dataset that reads local folders alone."""
+    if isinstance(root, StoredPath) and not registry("dataset").get(dataset).stores:
+        return local_folder(root.source.uri)
+    return root
+
+
+def open_images(root: Place | None, options: EvaluateOptions, info: ModelInfo) -> Images:
     """The images of one split, in the model's direction.
 
     Raises:

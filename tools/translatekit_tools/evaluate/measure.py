@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from translatekit.datasets.stored import Place
 from translatekit.errors import OptionError
 from translatekit.inference.predictor import Predictor
 from translatekit.requirements import VIDEO, require
@@ -36,14 +37,14 @@ class Setup:
     """
 
     predictors: list[Predictor]
-    data: Path | None
+    data: Place | None
     options: EvaluateOptions
     images: Images
     tools: Tools
     notes: list[str]
 
     @classmethod
-    def of(cls, paths: Sequence[Path], data: Path | None, options: EvaluateOptions) -> Setup:
+    def of(cls, paths: Sequence[Path], data: Place | None, options: EvaluateOptions) -> Setup:
         """Open the models and the images, and choose what measures.
 
         Raises:
@@ -87,7 +88,7 @@ def in_turn(setup: Setup, progress: Callable[[int, int], None]) -> list[Measured
 
 def measure(
     paths: Sequence[Path],
-    data: Path | None,
+    data: Place | None,
     options: EvaluateOptions,
     *,
     videos: Sequence[Path],
@@ -123,7 +124,7 @@ def measure(
                 result.metrics[key] = around(value, [])
     examples = choose_examples(images, predictors, names, measured[0], options) if options.report else []
     return Evaluation(
-        data=data.resolve().name if data else str(options.dataset),
+        data=(data.resolve() if isinstance(data, Path) else data).name if data else str(options.dataset),
         split=options.split,
         images=len(images),
         models=results,

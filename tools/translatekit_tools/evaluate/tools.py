@@ -16,6 +16,7 @@ from translatekit.datasets.palette import (
     read_palette,
     stored_palette,
 )
+from translatekit.datasets.stored import Place
 from translatekit.errors import OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.images import to_uint8
@@ -42,7 +43,7 @@ class Tools:
 
 
 def choose_tools(
-    options: EvaluateOptions, images: Images, root: Path | None, info: ModelInfo, notes: list[str]
+    options: EvaluateOptions, images: Images, root: Place | None, info: ModelInfo, notes: list[str]
 ) -> Tools:
     """What measures these images, by these options."""
     some = [

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
+from translatekit.datasets import place_of
 from translatekit.errors import DataError
-from translatekit.storage import is_uri, local_copy, local_folder
+from translatekit.storage import is_uri, local_copy
 from translatekit_tools.evaluate.measure import Measuring, Setup
 from translatekit_tools.evaluate.options import EvaluateOptions
 from translatekit_tools.evaluate.outputs import Measured
@@ -50,7 +51,7 @@ class _Opening:
     options: EvaluateOptions
 
     def __call__(self, name: str) -> Callable[[list[_Part]], list[_Answer]]:
-        data = None if self.data is None else local_folder(self.data)
+        data = None if self.data is None else place_of(self.data)
         setup = Setup.of([local_copy(path) for path in self.paths], data, self.options)
         return partial(_measure, setup)
 

@@ -67,6 +67,11 @@ class S3Store(Store):
             found = self.system.call_s3("head_object", **_place(path))
         except FileNotFoundError:
             return None
+        except (
+            PermissionError
+        ):  # the answer to a HEAD has no body; that to a GET says which of key and rights is wrong
+            self.system.call_s3("get_object", **_place(path), Range="bytes=0-0")
+            raise
         return Item(path, found["ContentLength"], _stamp(found))
 
     def put(self, path: str, data: bytes) -> str:
