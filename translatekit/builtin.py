@@ -27,18 +27,21 @@ def register_generators() -> Iterable[GeneratorSpec]:
         target="translatekit.networks.unet:UNet",
         summary="U-Net with skip connections, as in Pix2Pix (depth 8 for 256 pixels)",
         size_multiple=256,
+        students="translatekit.networks.unet:students",
     )
     yield GeneratorSpec(
         name="encoder_decoder",
         target="translatekit.networks.unet:EncoderDecoder",
         summary="the U-Net without its skip connections",
         size_multiple=256,
+        students="translatekit.networks.unet:students",
     )
     yield GeneratorSpec(
         name="resnet",
         target="translatekit.networks.resnet:ResNet",
         summary="residual blocks between two strided convolutions, as in CycleGAN (blocks=6 or 9)",
         size_multiple=4,
+        students="translatekit.networks.resnet:students",
     )
     yield GeneratorSpec(
         name="timm_unet",

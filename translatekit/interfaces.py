@@ -245,6 +245,9 @@ class Method(Protocol):
 
     `translatekit.training.method.Method` is a base that does all but the mathematics.
 
+    One that learns from a model may have a static method ``image_specs(options)``, which gives what the images are by
+    their keys in an item; the data are then read as that, whatever the files hold.
+
     Attributes:
         networks: by name; what `step` calls.
         unwrapped: the same networks without the wrapping of `setup`; their weights are what a checkpoint holds.

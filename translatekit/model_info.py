@@ -53,6 +53,7 @@ class ModelInfo:
         step, epoch: of training, when it was saved.
         package: the distribution to install that offers the generator; empty where an older version wrote the file.
         versions: of translatekit, torch and the packages that made it, by name.
+        distilled: of a small model that learned from a large one: of which, how much faster it is, how good.
         compiled: of a compiled file: backend, precision, dtype of its ends, shapes, versions and the parity with the
             model in fp32.
         format: of this header, as this version writes it.
@@ -75,6 +76,7 @@ class ModelInfo:
     epoch: int = 0
     package: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    distilled: dict[str, Any] = field(default_factory=dict)
     compiled: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -443,6 +445,9 @@ _RULES: dict[str, _Rule] = {
     "package": _Rule(
         "the name of a Python package",
         lambda value: isinstance(value, str) and (not value or _DISTRIBUTION.fullmatch(value) is not None),
+    ),
+    "distilled": _object(
+        "an object of finite values, in which teacher and summary are texts", teacher=_TEXT, summary=_TEXT
     ),
     "compiled": _object(
         "an object of finite values, in which backend and precision are texts, dtype is uint8 or float32, shapes sizes "

@@ -84,12 +84,29 @@ class GeneratorSpec(Spec):
             The loaded network's own attribute of this name holds for the options it was made with.
         source: what it maps from: an ``"image"``, or a ``"latent"`` vector (with a label where there
             are any).
+        students: ``"package.module:function"``, from a network's options to an iterator of those of smaller ones of
+            its family, which ``translatekit distill`` chooses among; None where it offers none. A network with a method
+            ``start_from(teacher)`` starts with weights of the larger one.
     """
 
     kind: ClassVar[str] = "generator"
     kind_requires: ClassVar[tuple[str, ...]] = NETWORKS
     size_multiple: int = 1
     source: Literal["image", "latent"] = "image"
+    students: str | None = None
+
+    def load_students(self) -> Any:
+        """What gives the options of smaller networks of its family.
+
+        Raises:
+            PluginError: nothing does, or it cannot be imported.
+        """
+        if self.students is None:
+            raise PluginError(
+                f"generator {self.name!r} offers no smaller forms of itself: name one with --student KEY=VALUE"
+            )
+        self.require()
+        return import_target(self.students, f"the students of generator {self.name!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +143,7 @@ class DatasetSpec(Spec):
     Attributes:
         provides: what its items hold: ``"paired"``, ``"unpaired"`` or ``"labelled"`` images.
         folder: whether it reads a folder that the user names. One that draws its images gets None, and a folder that
-            is named for it is refused.
+            is named for it is refused. One that reads by another dataset says None, and takes what that takes.
         stores: whether its folder may lie in an archive or an object store. It then gets a
             `translatekit.datasets.stored.StoredPath`, which is used like a `pathlib.Path`.
         directed: whether ``--direction`` says which side of its pairs is the input. Only pairs can have two.
@@ -135,7 +152,7 @@ class DatasetSpec(Spec):
     kind: ClassVar[str] = "dataset"
     kind_requires: ClassVar[tuple[str, ...]] = NETWORKS
     provides: DataKind = "paired"
-    folder: bool = True
+    folder: bool | None = True
     stores: bool = False
     directed: bool = True
 
@@ -145,7 +162,7 @@ class DatasetSpec(Spec):
         Raises:
             OptionError: one is named, and this dataset reads none.
         """
-        if folder is not None and not self.folder:
+        if folder is not None and self.folder is False:
             raise OptionError(
                 f"dataset {self.name!r} reads no folder, and {folder} would be ignored: leave it out, or pass another "
                 "--dataset, such as aligned"

@@ -9,6 +9,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
+from translatekit.networks.factory import make_generator
 from translatekit.registry import registry
 from translatekit.specs import SPEC_TYPES
 from translatekit.testing import Contract, NotApplicableError, Subject, contracts_of
@@ -46,6 +49,11 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
         "discriminator_options": {"width": 4},
         "size": 64,
     },
+    ("method", "distill"): {
+        "generator_options": {"width": 2, "blocks": 1},
+        "discriminator_options": {"width": 4},
+        "size": 64,
+    },
     **{
         ("method", name): {
             "options": {"patches": 16},
@@ -74,11 +82,30 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"resnet10t,path={path}"
 
 
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model file to learn from, its weights drawn at random."""
+    path = tmp_path_factory.mktemp("teacher") / "model.safetensors"
+    network = make_generator("resnet", {"width": 2, "blocks": 2}, in_channels=3, out_channels=3)
+    header = ModelInfo(
+        method="pix2pix", generator="resnet", generator_options=network.arguments, size=64, size_multiple=4
+    )
+    save_model(path, network.state_dict(), header)
+    return str(path)
+
+
 @pytest.mark.parametrize(("kind", "name", "contract"), EVERYTHING)
 def test_everything_registered_keeps_its_contracts(
-    kind: str, name: str, contract: Contract, features: str
+    kind: str, name: str, contract: Contract, features: str, teacher: str
 ) -> None:
     small = {"options": {"features": features}} if name in ("fid", "kid") else SMALL.get((kind, name), {})
+    if name in ("distill", "taught"):
+        own = (
+            {"teacher": teacher, "lambda_gan": 1.0}
+            if kind == "method"
+            else {"teacher": teacher, "images": "demo"}
+        )
+        small = {**small, "options": own}
     subject = Subject(spec=registry(kind).get(name), **small)
     try:
         contract.run(subject)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from translatekit.hookspecs import hookimpl
 from translatekit.requirements import NETWORKS, TRAINING, VIDEO, of_extra
-from translatekit.specs import BackendSpec, CommandSpec, MetricSpec
+from translatekit.specs import BackendSpec, CommandSpec, DatasetSpec, MethodSpec, MetricSpec
 
 _PREPARING = of_extra("prepare", "cv2", "imagehash", "sklearn")
 
@@ -91,6 +91,34 @@ def register_metrics() -> Iterable[MetricSpec]:
 
 
 @hookimpl
+def register_methods() -> Iterable[MethodSpec]:
+    """Learning from a trained model."""
+    yield MethodSpec(
+        name="distill",
+        target="translatekit_tools.distill.method:Distill",
+        options="translatekit_tools.distill.options:DistillOptions",
+        summary="a small network learns from a trained one; translatekit distill chooses it and measures it, too",
+        data="paired",
+        generator="resnet",
+        discriminator="patch",
+        dataset="taught",
+        requires=of_extra("train", "torchmetrics"),
+    )
+
+
+@hookimpl
+def register_datasets() -> Iterable[DatasetSpec]:
+    """Images for a student."""
+    yield DatasetSpec(
+        name="taught",
+        target="translatekit_tools.distill.dataset:Taught",
+        summary="inputs of another dataset; what a trained model makes of them is learned (teacher=FILE)",
+        provides="paired",
+        folder=None,
+    )
+
+
+@hookimpl
 def register_commands() -> Iterable[CommandSpec]:
     """Commands of the tools."""
     yield CommandSpec(
@@ -116,6 +144,13 @@ def register_commands() -> Iterable[CommandSpec]:
         target="translatekit_tools.cli.bench:bench",
         summary="measure how fast each installed backend translates with a model",
         api="translatekit_tools.bench:bench",
+    )
+    yield CommandSpec(
+        name="distill",
+        target="translatekit_tools.cli.distill:distill",
+        summary="make a small and fast model that does what a trained one does",
+        api="translatekit_tools.distill:distill",
+        requires=(*TRAINING, *of_extra("evaluate", "torchmetrics")),
     )
     yield CommandSpec(
         name="import",

@@ -6,24 +6,37 @@ section 7.2, after Johnson et al., "Perceptual Losses for Real-Time Style Transf
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
+import torch
 from torch import Tensor, nn
 
 from translatekit.networks.layers import Dropout, Norm, Width, check_sides, conv_bias, make_norm
+from translatekit.networks.slicing import important, spread, take, take_norm
 from translatekit.options import Bounds
 
 
 class _Residual(nn.Module):
     """Adds to its input what two convolutions make of it."""
 
-    def __init__(self, channels: int, norm: Norm, dropout: float) -> None:
+    def __init__(self, channels: int, norm: Norm, dropout: float, separable: bool) -> None:
         super().__init__()
-        self.conv1 = _conv(channels, channels, 3, conv_bias(norm))
+
+        def conv() -> nn.Module:
+            if not separable:
+                return _conv(channels, channels, 3, conv_bias(norm))
+            return nn.Sequential(
+                _conv(channels, channels, 3, conv_bias(norm), groups=channels),
+                make_norm(norm, channels),
+                nn.Conv2d(channels, channels, 1, bias=conv_bias(norm)),
+            )
+
+        self.conv1 = conv()
         self.norm1 = make_norm(norm, channels)
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
-        self.conv2 = _conv(channels, channels, 3, conv_bias(norm))
+        self.conv2 = conv()
         self.norm2 = make_norm(norm, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,6 +63,7 @@ class ResNet(nn.Module):
         width: Width = 64,
         norm: Norm = "instance",
         dropout: Dropout = 0.0,
+        separable: bool = False,
     ) -> None:
         """Make the network.
 
@@ -60,8 +74,11 @@ class ResNet(nn.Module):
             width: channels at full resolution; 4 times as many in the residual blocks.
             norm: normalization of all but the last layer.
             dropout: probability, within each residual block.
+            separable: make each convolution of the residual blocks of one by channel and one by pixel, which takes an
+                eighth of the multiplications (Li et al., "GAN Compression", CVPR 2020, section 3.2).
         """
         super().__init__()
+        self.width, self.separable = width, separable
         bias = conv_bias(norm)
 
         def stage(conv: nn.Module, channels: int) -> nn.Sequential:
@@ -79,7 +96,7 @@ class ResNet(nn.Module):
             down(width, 2 * width),
             down(2 * width, 4 * width),
         )
-        self.blocks = nn.Sequential(*(_Residual(4 * width, norm, dropout) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(_Residual(4 * width, norm, dropout, separable) for _ in range(blocks)))
         self.decoder = nn.Sequential(up(4 * width, 2 * width), up(2 * width, width))
         self.head = nn.Sequential(_conv(width, out_channels, 7, bias=True), nn.Tanh())
 
@@ -93,6 +110,72 @@ class ResNet(nn.Module):
         out: Tensor = self.head(self.decoder(self.blocks(self.encoder(x))))
         return out
 
+    @torch.no_grad()
+    def start_from(self, teacher: Any) -> None:
+        """Take the weights of the most important channels and of evenly spread blocks of a wider `ResNet`.
 
-def _conv(in_channels: int, out_channels: int, size: int, bias: bool) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, out_channels, size, padding=size // 2, padding_mode="reflect", bias=bias)
+        Blocks of separable convolutions keep their own weights where the teacher's are full ones.
+        """
+        own: Any
+        other: Any
+        block: Any
+        kept: Tensor | None = None
+        stream = [teacher.encoder[2][0], *(_last(block.conv2) for block in teacher.blocks)]
+        givers = [[teacher.encoder[0][0]], [teacher.encoder[1][0]], stream]
+        for own, other, makers in zip(self.encoder, teacher.encoder, givers, strict=True):
+            before, kept = kept, important(makers, own[0].out_channels)
+            take(own[0], other[0], kept, before)
+            take_norm(own[1], other[1], kept)
+        assert kept is not None
+        for block, number in zip(self.blocks, spread(len(self.blocks), len(teacher.blocks)), strict=True):
+            other = teacher.blocks[number]
+            if self.separable != teacher.separable:
+                continue
+            inner = important([_last(other.conv1)], len(kept))
+            for own, source, makes, takes in (
+                (block.conv1, other.conv1, inner, kept),
+                (block.conv2, other.conv2, kept, inner),
+            ):
+                if self.separable:
+                    take(own[0], source[0], takes, None)
+                    take_norm(own[1], source[1], takes)
+                take(_last(own), _last(source), makes, takes)
+            take_norm(block.norm1, other.norm1, inner)
+            take_norm(block.norm2, other.norm2, kept)
+        for own, other in zip(self.decoder, teacher.decoder, strict=True):
+            before, kept = kept, important([other[0]], own[0].out_channels)
+            take(own[0], other[0], kept, before)
+            take_norm(own[1], other[1], kept)
+        head: Any = self.head[0]
+        take(head, teacher.head[0], None, kept)
+
+
+def _last(conv: nn.Module) -> Any:
+    """The convolution that makes a layer's channels: itself, or the last of a separable one."""
+    return conv[-1] if isinstance(conv, nn.Sequential) else conv
+
+
+def students(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The narrower and shallower forms of a network that one may learn from it.
+
+    Args:
+        options: the teacher's.
+    """
+    width, blocks = int(options.get("width", 64)), int(options.get("blocks", 9))
+    for share in (0.75, 0.5, 0.375, 0.25, 0.1875, 0.125):
+        for depth in dict.fromkeys((blocks, max(1, round(blocks * 2 / 3)), max(1, round(blocks / 3)))):
+            for separable in dict.fromkeys((bool(options.get("separable", False)), True)):
+                narrow = max(1, round(width * share))
+                yield {**options, "width": narrow, "blocks": depth, "separable": separable, "dropout": 0.0}
+
+
+def _conv(in_channels: int, out_channels: int, size: int, bias: bool, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(
+        in_channels,
+        out_channels,
+        size,
+        padding=size // 2,
+        padding_mode="reflect",
+        bias=bias,
+        groups=groups,
+    )

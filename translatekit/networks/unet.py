@@ -6,7 +6,8 @@ and 6.1.1.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from translatekit.networks.layers import (
     conv_bias,
     make_norm,
 )
+from translatekit.networks.slicing import important, take, take_norm
 from translatekit.options import Bounds
 
 
@@ -120,9 +122,50 @@ class UNet(nn.Module):
                 x = torch.cat((levels.pop(), x), dim=1)
         return torch.tanh(x)
 
+    @torch.no_grad()
+    def start_from(self, teacher: UNet) -> None:
+        """Take the weights of the most important channels of a wider network, and of its outer levels."""
+        encoder: Any = teacher.encoder
+        own: Any
+        other: Any
+        down: list[Tensor] = []
+        for own, other in zip(self.encoder, encoder, strict=False):  # which may have more levels
+            kept = important([other.conv], own.conv.out_channels)
+            take(own.conv, other.conv, kept, down[-1] if down else None)
+            take_norm(own.norm, other.norm, kept)
+            down.append(kept)
+        made: Tensor | None = None
+        skipped = (
+            0  # channels of the teacher's skip connection, which come first in what the next level takes
+        )
+        offset = len(teacher.decoder) - len(self.decoder)
+        levels = reversed(range(len(self.decoder)))
+        for level, own, other in zip(levels, self.decoder, teacher.decoder[offset:], strict=True):
+            takes = down.pop()
+            if made is not None:
+                takes = torch.cat([takes, made + skipped]) if self.skips else made
+            kept = important([other.conv], own.conv.out_channels)
+            take(own.conv, other.conv, kept, takes)
+            take_norm(own.norm, other.norm, kept)
+            made = kept
+            if level > 0:
+                skipped = encoder[level - 1].conv.out_channels
+
 
 class EncoderDecoder(UNet):
     """The U-Net without its skip connections: everything passes the bottleneck (section 4.3)."""
 
     name = "encoder_decoder"
     skips = False
+
+
+def students(options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The narrower and shallower forms of a network that one may learn from it.
+
+    Args:
+        options: the teacher's.
+    """
+    width, depth = int(options.get("width", 64)), int(options.get("depth", 8))
+    for share in (0.75, 0.5, 0.375, 0.25, 0.1875, 0.125):
+        for levels in range(depth, max(2, depth - 3), -1):
+            yield {**options, "width": max(1, round(width * share)), "depth": levels, "dropout": 0.0}

@@ -493,9 +493,18 @@ def _open_data(config: RunConfig, split: str, specs: Mapping[str, ImageSpec] | N
         slices=options.slices,
         slice_axis=options.slice_axis,
         valid=split != "train",
-        specs=specs or {},
+        specs=specs or _known_specs(config),
     )
     return make_dataset(name, config.data, data_options, options.dataset_options)
+
+
+def _known_specs(config: RunConfig) -> Mapping[str, ImageSpec]:
+    """What the images are, where a method knows it before they are seen, as one that learns from a model does."""
+    method_type = registry("method").load(config.method)
+    known: Mapping[str, ImageSpec] = getattr(method_type, "image_specs", lambda options: {})(
+        config.method_options
+    )
+    return known
 
 
 def make_optimizer(

@@ -1,0 +1,92 @@
+"""Images for a student: inputs alone, whose targets are what its teacher makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import translatekit
+from translatekit.datasets import make_dataset, sides_of
+from translatekit.datasets.base import BaseDataset
+from translatekit.errors import OptionError
+from translatekit.image_spec import ImageSpec
+from translatekit.images.codec import ValueCodec
+from translatekit.interfaces import DataOptions
+from translatekit.model_file import find_model, read_any_info
+
+
+class Taught(BaseDataset):
+    """The inputs of another dataset; targets are what a teacher makes of them.
+
+    Those of the training split are left empty: the method asks the teacher itself, whose inner features it wants too.
+
+    Args:
+        root: the other dataset's folder.
+        options: how images are read.
+        teacher: a model file of any backend.
+        images: the dataset that gives the inputs; ``single`` reads a folder of images.
+
+    Raises:
+        OptionError: there is no teacher, or the dataset has no image that it takes.
+        DataError: the other dataset's.
+    """
+
+    taught = True
+
+    def __init__(
+        self, root: Path | None, options: DataOptions, teacher: str = "", images: str = "single"
+    ) -> None:
+        super().__init__(options)
+        if not teacher:
+            raise OptionError("the dataset 'taught' needs a model: pass --dataset-option teacher=FILE")
+        self._path = find_model(teacher)
+        info = read_any_info(self._path)
+        self._translator: Any = None
+        plain = make_dataset(images, root, replace(options, specs={}, valid=False))
+        self._source, target = sides_of(plain, info)
+        specs = {self._source: info.input} | ({target: info.input} if images == "single" else {})
+        self._images = make_dataset(images, root, replace(options, specs=specs, valid=False))
+        self.specs = {"input": info.input, "target": info.output}
+        self.skipped, self.remarks = self._images.skipped, self._images.remarks  # type: ignore[assignment]
+        self._name = "name" if "name" in self._images[0] else f"name_{self._source}"
+        self._indices = list(range(len(self._images)))
+        if options.split != "train":
+            names: dict[str, int] = {}
+            for index in self._indices:  # an epoch of unpaired data shows the smaller side more than once
+                names.setdefault(str(self._images[index][self._name]), index)
+            self._indices = list(names.values())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the random geometry of an epoch."""
+        super().set_epoch(epoch)
+        self._images.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        """Inputs."""
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """``input`` and ``target``, (C, H, W) float32 in [-1, 1], and ``name``."""
+        item = self._images[self._indices[index]]
+        x: torch.Tensor = item[self._source]
+        out = self.specs["target"]
+        if self.options.split == "train":
+            y = torch.zeros(out.network_channels, *x.shape[1:])
+        else:
+            y = self.tensor("target", self._translate(x))
+        return {"input": x, "target": y, "name": str(item[self._name])}
+
+    def _translate(self, x: torch.Tensor) -> np.ndarray:
+        if self._translator is None:
+            self._translator = translatekit.load(self._path)
+        made: np.ndarray = self._translator(_to_array(x, self.specs["input"])[None])
+        return made[0]
+
+
+def _to_array(image: torch.Tensor, spec: ImageSpec) -> np.ndarray:
+    kind = torch.uint8 if spec.eight_bits else torch.float32
+    return np.asarray(ValueCodec(spec).decode(image[None], image[None], kind)[0].numpy())

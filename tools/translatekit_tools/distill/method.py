@@ -1,0 +1,292 @@
+"""Distillation: a small network learns what a trained one, its teacher, makes of images.
+
+Hinton et al., "Distilling the Knowledge in a Neural Network", 2015; for image translation, Li et al., "GAN
+Compression", CVPR 2020, and Ren et al., "Online Multi-Granularity Distillation for GAN Compression", ICCV 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from translatekit.errors import OptionError, TranslatekitError
+from translatekit.image_spec import ImageSpec
+from translatekit.interfaces import Dataset, Deployed, MakeOptimizer, NetworkFactory
+from translatekit.losses import make_loss
+from translatekit.model_file import read_info
+from translatekit.networks.features import feature_layers, layer_outputs
+from translatekit.networks.loading import load_network
+from translatekit.storage import hash_file, is_uri, local_copy
+from translatekit.training.checkpoint import load_checkpoint
+from translatekit.training.fabric import Fabric
+from translatekit.training.method import Method, accuracy
+from translatekit_tools.distill.options import DistillOptions
+
+_FEWEST_PIXELS = 4  # a side, of features that are compared
+_STAGES = 3  # of layers at one resolution, whose ends are compared
+
+
+class Distill(Method):
+    """The student G(x) is held to its teacher T(x) by outputs and inner features, to targets where there are any.
+
+    loss = lambda_output |G(x) - T(x)| + lambda_ssim (1 - SSIM(G(x), T(x))) + lambda_features sum |A(g) - t| / mean |t|
+           + lambda_target |G(x) - y| + lambda_gan GAN(D, G)
+
+    where g and t are features inside of both at the same resolutions, and each A is a convolution 1x1 that is learned.
+    """
+
+    def __init__(self, options: DistillOptions, networks: NetworkFactory, data: Dataset) -> None:
+        if not options.teacher:
+            raise OptionError("distill learns from a trained model: name it with --teacher")
+        self.options = options
+        path = local_copy(options.teacher)
+        _check_hash(path, options)
+        self.teacher, info = load_network(path)
+        x, y = (data.specs[key].network_channels for key in ("input", "target"))
+        if (x, y) != (info.in_channels, info.out_channels):
+            raise OptionError(
+                f"the teacher {options.teacher} makes {info.output} of {info.input}, and the images are "
+                f"{data.specs['input']} and {data.specs['target']}: pass the --dataset it was trained with"
+            )
+        self.teacher.eval().requires_grad_(False)
+        student = networks.generator(in_channels=x, out_channels=y)
+        if options.start == "teacher" and type(student) is type(self.teacher):
+            start_from: Callable[[nn.Module], None] | None = getattr(student, "start_from", None)
+            if start_from is not None:
+                start_from(self.teacher)
+        made = {"G": student}
+        self.conditional = True
+        if options.lambda_gan:
+            made["D"], self.conditional = _discriminator(networks, x, y, options.teacher)
+        super().__init__(made)
+        self.has_targets = not getattr(data, "taught", False)
+        self.adversarial = make_loss(options.adversarial, "adversarial")
+        self.loss_roles = {
+            "G_output": "reconstruction",
+            "G_target": "reconstruction",
+            "G_GAN": "adversarial",
+            "D_real": "discriminator",
+            "D_fake": "discriminator",
+        }
+        self.layers: list[tuple[str, str]] = []
+
+    @staticmethod
+    def image_specs(options: DistillOptions) -> Mapping[str, ImageSpec]:
+        """The images that the teacher takes and gives, which the data are read as."""
+        if not options.teacher:
+            return {}
+        info = read_info(local_copy(options.teacher))
+        return {"input": info.input, "target": info.output}
+
+    def begin(self, batch: Mapping[str, Any]) -> None:
+        """Find the layers that are compared, and make the convolutions between them."""
+        if not self.options.lambda_features:
+            return
+        found = matching_layers(self.unwrapped["G"], self.teacher, batch["input"][:1])
+        self.layers = [(student, teacher) for student, teacher, _, _ in found]
+        if found:
+            self.add_network("adaptors", _Adaptors([channels for _, _, *channels in found]))
+
+    def make_optimizers(self, make: MakeOptimizer) -> dict[str, torch.optim.Optimizer]:
+        """One for what is deployed and the convolutions that come with it, one for the discriminator."""
+        own = [*self.unwrapped["G"].parameters()]
+        if "adaptors" in self.unwrapped:
+            own += self.unwrapped["adaptors"].parameters()
+        optimizers = {"G": make(own)}
+        if "D" in self.unwrapped:
+            optimizers["D"] = make(self.unwrapped["D"].parameters(), lr=2e-4, betas=(0.5, 0.999))
+        return optimizers
+
+    def setup(self, fabric: Fabric, make_optimizer: MakeOptimizer, wrap: Callable[[nn.Module], Any]) -> None:
+        """Also put the teacher on the device: it is none of the networks, so that no checkpoint holds it."""
+        super().setup(fabric, make_optimizer, wrap)
+        self.teacher = fabric.to_device(self.teacher)
+
+    def learning_rate_factor(self, optimizer: str, step: int, epoch: int) -> float | None:
+        """Of a run of a known length: full for the first half of it, then falling linearly to zero."""
+        steps = self.options.steps
+        return None if steps is None else min(1.0, max(0.0, 2 * (1 - step / steps)))
+
+    def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:  # type: ignore[override]
+        """One update of D, where there is one, then one of G."""
+        options, x = self.options, batch["input"]
+        taught, features = self._ask(x)
+        with layer_outputs(self.unwrapped["G"], [own for own, _ in self.layers]) as inner:
+            fake = self.networks["G"](x)
+        losses: dict[str, Tensor] = {}
+        judged: dict[str, Tensor] = {}
+        if "D" in self.networks:
+            real = batch["target"] if self.has_targets else taught
+            judged = self._update_discriminator(x, real, fake)
+        if options.lambda_output:
+            losses["G_output"] = options.lambda_output * F.l1_loss(fake, taught)
+        if options.lambda_ssim:
+            losses["G_SSIM"] = options.lambda_ssim * (1 - _ssim(fake, taught))
+        if self.layers:
+            losses["G_features"] = options.lambda_features * self._compare(inner, features)
+        if self.has_targets and options.lambda_target:
+            losses["G_target"] = options.lambda_target * F.l1_loss(fake, batch["target"])
+        if "D" in self.networks:
+            with self.frozen("D"):
+                logits = self.networks["D"](self._seen(x, fake))
+                losses["G_GAN"] = options.lambda_gan * self.adversarial.generator(logits)
+                self.update(torch.stack(list(losses.values())).sum(), "G")
+        else:
+            self.update(torch.stack(list(losses.values())).sum(), "G")
+        return {name: loss.detach() for name, loss in losses.items()} | judged
+
+    def deployed(self) -> dict[str, Deployed]:
+        """The student."""
+        return {"G": Deployed(self.unwrapped["G"], input="input", target="target")}
+
+    def samples(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Input, the student's output and the teacher's, and the target where there is one."""
+        taught, _ = self._ask(batch["input"])
+        columns = {
+            "input": batch["input"],
+            "output": self.networks["G"](batch["input"]),
+            "teacher": taught,
+        }
+        return columns | ({"target": batch["target"]} if self.has_targets else {})
+
+    @torch.no_grad()
+    def _ask(self, x: Tensor) -> tuple[Tensor, dict[Any, Tensor]]:
+        """What the teacher makes of images, and what its layers give."""
+        with (
+            self.fabric.autocast(),
+            layer_outputs(self.teacher, [other for _, other in self.layers]) as inner,
+        ):
+            taught = self.teacher(x)
+        return taught.float(), inner
+
+    def _compare(self, own: Mapping[Any, Tensor], other: Mapping[Any, Tensor]) -> Tensor:
+        """How far features are from the teacher's, as a share of these."""
+        adapted = self.networks["adaptors"]([own[student] for student, _ in self.layers])
+        shares = []
+        for (_, teacher), found in zip(self.layers, adapted, strict=True):
+            wanted = other[teacher].float()
+            shares.append(F.l1_loss(found.float(), wanted) / wanted.abs().mean().clamp(min=1e-6))
+        return torch.stack(shares).mean()
+
+    def _seen(self, x: Tensor, image: Tensor) -> Tensor:
+        return torch.cat([x, image], 1) if self.conditional else image
+
+    def _update_discriminator(self, x: Tensor, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        D, given = self.networks["D"], (self._seen(x, real), self._seen(x, fake.detach()))
+        fake_logits, real_logits = D(given[1]), D(given[0])
+        D_real, D_fake = self.adversarial.discriminator(real_logits, fake_logits)
+        loss = (D_real + D_fake) / 2
+        penalty = self.adversarial.penalty(self.unwrapped["D"], *given)
+        self.update(loss if penalty is None else loss + penalty, "D")
+        return {"D_real": D_real.detach(), "D_fake": D_fake.detach()} | accuracy(real_logits, fake_logits)
+
+
+class _Adaptors(nn.Module):
+    """Convolutions 1x1 from a student's features to its teacher's, which have more channels."""
+
+    def __init__(self, channels: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(fan_in, fan_out, 1) for fan_in, fan_out in channels)
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Features (N, C, H, W) with as many channels as the teacher's."""
+        return [conv(value) for conv, value in zip(self.convolutions, features, strict=True)]
+
+
+@torch.no_grad()
+def matching_layers(student: nn.Module, teacher: nn.Module, x: Tensor) -> list[tuple[str, str, int, int]]:
+    """Layers of two networks whose features have the same resolution and are as far on their way.
+
+    A network goes through resolutions; of each, the last layers of up to `_STAGES` equal parts are compared. The last
+    resolution is left out: that is where the output is made, which is compared itself.
+
+    Args:
+        student, teacher: the networks.
+        x: (1, C, H, W), what both take.
+
+    Returns:
+        The layers' names and how many channels they give: the student's, the teacher's.
+    """
+    own, other = (_resolutions(network, x) for network in (student, teacher))
+    pairs: list[tuple[str, str, int, int]] = []
+    met: dict[tuple[int, int], int] = {}
+    for size, layers in own[:-1]:
+        place = met[size] = met.get(size, -1) + 1
+        same = [found for wanted, found in other[:-1] if wanted == size]
+        if place >= len(same) or min(size) < _FEWEST_PIXELS:
+            continue
+        parts = min(_STAGES, len(layers), len(same[place]))
+        for part in range(1, parts + 1):
+            (name, fan_in), (twin, fan_out) = (
+                found[len(found) * part // parts - 1] for found in (layers, same[place])
+            )
+            pairs.append((name, twin, fan_in, fan_out))
+    return pairs
+
+
+def _resolutions(network: nn.Module, x: Tensor) -> list[tuple[tuple[int, int], list[tuple[str, int]]]]:
+    """The layers that a forward pass goes through, by resolution, in order, with their channels."""
+    names = feature_layers(network)
+    training = network.training
+    network.eval()
+    with layer_outputs(network, names) as found:
+        network(x)
+    network.train(training)
+    stages: list[tuple[tuple[int, int], list[tuple[str, int]]]] = []
+    for name in names:
+        value = found.get(name)
+        if value is None or value.ndim != 4:
+            continue
+        size = (value.shape[2], value.shape[3])
+        if not stages or stages[-1][0] != size:
+            stages.append((size, []))
+        stages[-1][1].append((name, value.shape[1]))
+    return stages
+
+
+def _ssim(output: Tensor, target: Tensor) -> Tensor:
+    """The structural similarity (Wang et al., 2004), which gradients pass through."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    value = structural_similarity_index_measure(output.float(), target, data_range=2.0)
+    assert isinstance(value, Tensor)
+    return value
+
+
+def _check_hash(path: Path, options: DistillOptions) -> None:
+    """See that the teacher is the one that the run was started with.
+
+    Raises:
+        OptionError: it is another.
+    """
+    found = hash_file(path)
+    if options.teacher_hash not in ("", found):
+        raise OptionError(
+            f"{options.teacher} is not the teacher any more that this student was learning from: put that back, or "
+            "start anew"
+        )
+    options.teacher_hash = found
+
+
+def _discriminator(networks: NetworkFactory, x: int, y: int, teacher: str) -> tuple[nn.Module, bool]:
+    """The discriminator, with the weights of the teacher's run where that is at hand; and whether it sees inputs."""
+    run = None if is_uri(teacher) else Path(teacher).expanduser().parent
+    states: Sequence[Mapping[str, Tensor]] = ()
+    if run is not None and (run / "checkpoints").is_dir():
+        try:
+            states = list(load_checkpoint(run / "checkpoints")["networks"].values())
+        except TranslatekitError:
+            states = ()
+    for conditional in (True, False):
+        made = networks.discriminator(in_channels=x + y if conditional else y)
+        shapes = {name: value.shape for name, value in made.state_dict().items()}
+        for state in states:
+            if {name: value.shape for name, value in state.items()} == shapes:
+                made.load_state_dict(dict(state))
+                return made, conditional
+    return networks.discriminator(in_channels=x + y), True
