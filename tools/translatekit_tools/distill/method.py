@@ -115,7 +115,8 @@ class Distill(Method):
     def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:  # type: ignore[override]
         """One update of D, where there is one, then one of G."""
         options, x = self.options, batch["input"]
-        taught, features = self._ask(x)
+        asks = self.layers or options.lambda_output or options.lambda_ssim or not self.has_targets
+        taught, features = self._ask(x) if asks else (x, {})
         with layer_outputs(self.unwrapped["G"], [own for own, _ in self.layers]) as inner:
             fake = self.networks["G"](x)
         losses: dict[str, Tensor] = {}
