@@ -22,13 +22,14 @@ from translatekit.model_file import find_model, read_any_info
 class Taught(BaseDataset):
     """The inputs of another dataset; targets are what a teacher makes of them.
 
-    Those of the training split are left empty: the method asks the teacher itself, whose inner features it wants too.
+    A method that asks the teacher itself, because it wants its inner features too, does without them.
 
     Args:
         root: the other dataset's folder.
         options: how images are read.
         teacher: a model file of any backend.
         images: the dataset that gives the inputs; ``single`` reads a folder of images.
+        answers: whether the training images have targets; else these are black, and only other splits have some.
 
     Raises:
         OptionError: there is no teacher, or the dataset has no image that it takes.
@@ -38,12 +39,18 @@ class Taught(BaseDataset):
     taught = True
 
     def __init__(
-        self, root: Path | None, options: DataOptions, teacher: str = "", images: str = "single"
+        self,
+        root: Path | None,
+        options: DataOptions,
+        teacher: str = "",
+        images: str = "single",
+        answers: bool = True,
     ) -> None:
         super().__init__(options)
         if not teacher:
             raise OptionError("the dataset 'taught' needs a model: pass --dataset-option teacher=FILE")
         self._path = find_model(teacher)
+        self._answers = answers or options.split != "train"
         info = read_any_info(self._path)
         self._translator: Any = None
         plain = make_dataset(images, root, replace(options, specs={}, valid=False))
@@ -74,10 +81,10 @@ class Taught(BaseDataset):
         item = self._images[self._indices[index]]
         x: torch.Tensor = item[self._source]
         out = self.specs["target"]
-        if self.options.split == "train":
-            y = torch.zeros(out.network_channels, *x.shape[1:])
-        else:
+        if self._answers:
             y = self.tensor("target", self._translate(x))
+        else:
+            y = torch.zeros(out.network_channels, *x.shape[1:])
         return {"input": x, "target": y, "name": str(item[self._name])}
 
     def _translate(self, x: torch.Tensor) -> np.ndarray:

@@ -219,7 +219,7 @@ def _training(
     losses = {name: getattr(options, name) for name in LossOptions.__dataclass_fields__}
     own: dict[str, Any] = dict(inputs.options)
     if not inputs.targets:
-        own = {"teacher": str(teacher.resolve()), "images": inputs.dataset}
+        own = {"teacher": str(teacher.resolve()), "images": inputs.dataset, "answers": False}
     judge: dict[str, Any] = {}
     if config is not None and config.options.discriminator is not None:
         judge = {
