@@ -1,6 +1,6 @@
 """A teacher and its students side by side: time, size, and quality on the same images.
 
-python benchmarks/distill.py runs/teacher facades/ distilled=runs/A scratch=runs/B --json benchmarks/results/distill.json
+python benchmarks/distill.py runs/teacher facades/ distilled=runs/A --json benchmarks/results/distill.json
 """
 
 from __future__ import annotations
