@@ -266,7 +266,7 @@ def _check_hash(path: Path, options: DistillOptions) -> None:
         OptionError: it is another.
     """
     found = hash_file(path)
-    if options.teacher_hash not in ("", found):
+    if options.teacher_hash not in (None, found):
         raise OptionError(
             f"{options.teacher} is not the teacher any more that this student was learning from: put that back, or "
             "start anew"

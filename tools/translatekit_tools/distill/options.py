@@ -40,8 +40,12 @@ class LossOptions:
 class DistillOptions(LossOptions):
     """What the method can be told."""
 
-    teacher: str = option("", "The trained model to learn from, a .safetensors file.", _GROUP, metavar="FILE")
-    teacher_hash: str = option("", "Of that file; noted down, so that no other is gone on with.", _GROUP)
+    teacher: str | None = option(
+        None, "The trained model to learn from, a .safetensors file.", _GROUP, metavar="FILE"
+    )
+    teacher_hash: str | None = option(
+        None, "Of that file; noted down, so that no other is gone on with.", _GROUP
+    )
     adversarial: str = option("vanilla", "The adversarial loss, by name.", _GROUP)
     steps: int | None = option(
         None,
