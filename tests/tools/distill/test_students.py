@@ -126,7 +126,7 @@ def test_features_are_compared_at_the_same_resolutions() -> None:
         make("resnet", {"width": 2, "blocks": 3}), make("resnet", {"width": 4, "blocks": 9}), x
     )
     assert ("blocks.2", "blocks.8", 8, 16) in pairs
-    assert ("blocks.0", "blocks.2", 8, 16) in pairs
+    assert ("blocks.0", "blocks.4", 8, 16) in pairs
     assert not any(name.startswith("head") for name, *_ in pairs)
     unets = matching_layers(make("unet", {"width": 2, "depth": 4}), make("unet", {"width": 4, "depth": 5}), x)
     assert ("encoder.0", "encoder.0", 2, 4) in unets
