@@ -25,6 +25,7 @@ from translatekit.training.batches import first_batch
 from translatekit.training.setup import build, make_fabric, make_optimizer, resolve, resolve_precision
 from translatekit_tools.distill.candidates import Bench, Candidate, candidate_of, choose, smaller_forms
 from translatekit_tools.distill.options import CommandOptions, LossOptions
+from translatekit_tools.distill.page import write_page
 from translatekit_tools.distill.verdict import Distilled, Measuring, conclude
 from translatekit_tools.evaluate.models import run_of
 
@@ -104,7 +105,7 @@ def run(
                 )
             )
         seconds = time.perf_counter() - start
-        return conclude(
+        made = conclude(
             out,
             teacher,
             candidates,
@@ -128,6 +129,8 @@ def run(
             },
             say=say,
         )
+        write_page(made, next(iter(bench.targets)))
+        return made
     finally:
         bench.close()
 

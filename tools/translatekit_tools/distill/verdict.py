@@ -159,9 +159,6 @@ def conclude(
         page=out / "index.html",
         picture=out / "pareto.svg",
     )
-    from translatekit_tools.distill.page import write_page
-
-    write_page(made, key)
     write_atomically(out / "verdict.json", json.dumps(made.to_dict(), indent=1).encode())
     return made
 
