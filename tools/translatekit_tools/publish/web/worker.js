@@ -13,7 +13,7 @@ async function load({ script, glue, binary, model, provider, threads }) {
   wasm.numThreads = threads;
   wasm.wasmBinary = binary;
   if (glue) wasm.wasmPaths = { mjs: glue };
-  session = await runtime.InferenceSession.create(model, { executionProviders: [provider] });
+  session = await runtime.InferenceSession.create(model, { executionProviders: [provider], logSeverityLevel: 3 });
 }
 
 async function translate({ pixels, height, width, channels }) {
