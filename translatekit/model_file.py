@@ -233,7 +233,7 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
     """
     path = local_copy(path)
     try:
-        is_file = not path.is_dir()
+        is_file = not path.is_dir() or _is_package(path)
         exists = path.exists()
     except OSError as error:  # such as a name that is too long
         raise ModelFileError(f"the model {path} cannot be read ({error.strerror}): check the path") from None
@@ -294,6 +294,15 @@ def _runnable(folder: Path, trained: list[Path]) -> list[Path]:
         names = " or ".join(kinds.values())
         raise ModelFileError(f"{folder} holds several models: name one of them, {names}, behind a /")
     return found
+
+
+def _is_package(path: Path) -> bool:
+    """Whether a folder is one model, of a backend whose files are folders."""
+    from translatekit.registry import backends_of
+
+    return bool(path.suffix) and any(
+        spec.folders and path.suffix in spec.suffixes for spec in backends_of(path.suffix)
+    )
 
 
 def name_of(path: Path) -> str:

@@ -207,6 +207,7 @@ class BackendSpec(Spec):
     Attributes:
         suffixes: of the files that are its own, with the dot: it runs them, and its compiler writes them.
         also_runs: suffixes of other backends' files that it runs where it is asked for by name.
+        folders: whether its files are folders, which are written, replaced and copied whole.
         devices: the devices it may serve, such as ``("cpu", "cuda")``.
         compiler: ``"package.module:function"``, what writes such files from trained models; None where nothing
             does. A `translatekit.interfaces.Compiler`.
@@ -222,6 +223,7 @@ class BackendSpec(Spec):
     kind: ClassVar[str] = "backend"
     suffixes: tuple[str, ...]
     also_runs: tuple[str, ...] = ()
+    folders: bool = False
     devices: tuple[str, ...] = ("cpu",)
     compiler: str | None = None
     compiler_requires: tuple[str, ...] = ()

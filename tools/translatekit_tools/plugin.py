@@ -62,6 +62,19 @@ def register_backends() -> Iterable[BackendSpec]:
         compiler_requires=of_extra("tensorrt-rtx", "onnx"),
     )
     yield BackendSpec(
+        name="coreml",
+        target="translatekit_tools.backends.coreml.translator:load",
+        summary="Core ML, on .mlpackage folders for iOS and macOS; written on any system, run on macOS",
+        suffixes=(".mlpackage",),
+        folders=True,
+        devices=("cpu", "mps"),
+        compiler="translatekit_tools.backends.coreml.compiler:compile",
+        reader="translatekit_tools.backends.coreml.package:read_info",
+        writer="translatekit_tools.backends.coreml.package:write_info",
+        checker="translatekit_tools.backends.coreml.checker:load",
+        requires=of_extra("coreml", "coremltools"),
+    )
+    yield BackendSpec(
         name="litert",
         target="translatekit_tools.backends.litert.translator:load",
         summary="LiteRT (TensorFlow Lite), on .tflite files for phones and small devices",
@@ -136,7 +149,7 @@ def register_commands() -> Iterable[CommandSpec]:
     yield CommandSpec(
         name="compile",
         target="translatekit_tools.cli.compile:compile",
-        summary="compile a trained model for ONNX Runtime, OpenVINO, LiteRT or TensorRT",
+        summary="compile a trained model for ONNX Runtime, OpenVINO, LiteRT, Core ML or TensorRT",
         api="translatekit_tools.compile:compile_model",
     )
     yield CommandSpec(

@@ -73,7 +73,7 @@ class CompileOptions:
         ),
     ] = option(
         None,
-        "TensorRT, LiteRT: sizes to build for, for TensorRT also a range; the size the model was trained at when not "
+        "TensorRT, LiteRT, Core ML: sizes to build for; a range for TensorRT, one for Core ML; the size the model was trained at when not "
         "given.",
         "TensorRT",
         metavar="WIDTHxHEIGHT,...|MIN/OPT/MAX",

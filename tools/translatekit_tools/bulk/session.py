@@ -51,7 +51,7 @@ class Session:
         self.say = say
         self._remark = remark
         self.model_file = model_file
-        self.model_hash = hash_file(model_file) if model_file is not None else ""
+        self.model_hash = hash_path(model_file) if model_file is not None else ""
         self.options_hash = hash_options(options.of_result())
         self.timer = StageTimer()
         self.workers = 1

@@ -127,9 +127,11 @@ def compile_model(
         files = sorted(Path(folder.name).iterdir(), key=lambda file: file.name == out.name)
         if not checked.force:
             _refuse_existing([out.parent / file.name for file in files])
-        size = sum(file.stat().st_size for file in files)
+        size = sum(
+            each.stat().st_size for file in files for each in (file, *file.rglob("*")) if each.is_file()
+        )
         for file in files:
-            file.replace(out.parent / file.name)
+            _move(file, out.parent / file.name)
     return CompileReport(
         path=out,
         backend=spec.name,
@@ -150,6 +152,10 @@ def _compile_to(
     from translatekit.storage import open_sink, shown
 
     folder, _, name = out.rpartition("/")
+    if find_backend(Path(name), options.get("backend")).folders:
+        raise OptionError(
+            f"{shown(out)} would be a folder, which is written to a local path only: write it there, and copy it whole"
+        )
     sink = open_sink(folder)
 
     def refuse_existing(names: list[str]) -> None:
@@ -195,6 +201,20 @@ def find_backend(out: Path, name: str | None = None) -> BackendSpec:
     raise OptionError(
         f"nothing is compiled to {out.suffix or out.name!r}: let the output end in one of {known}"
     )
+
+
+def _move(made: Path, out: Path) -> None:
+    """Give what was made its name. A folder that has it goes when the new one is there."""
+    if not made.is_dir() or not out.exists():
+        made.replace(out)
+        return
+    old = made.with_name(f"{made.name}.old")  # in the temporary folder, which is removed
+    out.replace(old)
+    try:
+        made.replace(out)
+    except OSError:
+        old.replace(out)
+        raise
 
 
 def _refuse_existing(paths: list[Path]) -> None:
