@@ -218,6 +218,8 @@ class BackendSpec(Spec):
         checker: ``"package.module:function"`` of a path and a device, what a file that was just compiled is compared by
             where the machine may be none that runs it: a translator, and a remark on how it computes or nothing. None
             for the target itself.
+        machine: ``"package.module:function"`` without arguments, which raises an `OptionError` where this machine is
+            none that runs such files, though it may compile them; None where every machine does.
     """
 
     kind: ClassVar[str] = "backend"
@@ -230,6 +232,7 @@ class BackendSpec(Spec):
     reader: str | None = None
     writer: str | None = None
     checker: str | None = None
+    machine: str | None = None
 
     def load_compiler(self) -> Any:
         """What writes the backend's files.
@@ -251,6 +254,15 @@ class BackendSpec(Spec):
     def load_checker(self) -> Any:
         """What a file that was just compiled is compared by."""
         return self._function(self.checker, "checker")
+
+    def check_machine(self) -> None:
+        """Raise where this machine is none that runs the backend's files.
+
+        Raises:
+            OptionError: it is none.
+        """
+        if self.machine is not None:
+            self._function(self.machine, "machine")()
 
     def _function(self, target: str | None, what: str) -> Any:
         if target is None:

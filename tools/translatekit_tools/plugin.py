@@ -58,6 +58,7 @@ def register_backends() -> Iterable[BackendSpec]:
         reader="translatekit_tools.backends.tensorrt.engine_file:read_info",
         writer="translatekit_tools.backends.tensorrt.engine_file:write_info",
         checker="translatekit_tools.backends.tensorrt.checker:load",
+        machine="translatekit_tools.backends.tensorrt.cuda.driver:find_gpus",
         requires=of_extra("tensorrt-rtx", "tensorrt|tensorrt_rtx"),
         compiler_requires=of_extra("tensorrt-rtx", "onnx"),
     )
@@ -72,6 +73,7 @@ def register_backends() -> Iterable[BackendSpec]:
         reader="translatekit_tools.backends.coreml.package:read_info",
         writer="translatekit_tools.backends.coreml.package:write_info",
         checker="translatekit_tools.backends.coreml.checker:load",
+        machine="translatekit_tools.backends.coreml.translator:find_core_ml",
         requires=of_extra("coreml", "coremltools"),
     )
     yield BackendSpec(

@@ -73,8 +73,8 @@ class CompileOptions:
         ),
     ] = option(
         None,
-        "TensorRT, LiteRT, Core ML: sizes to build for; a range for TensorRT, one for Core ML; the size the model was trained at when not "
-        "given.",
+        "TensorRT, LiteRT, Core ML: sizes to build for; also a range for TensorRT, one alone for Core ML; the size the "
+        "model was trained at when not given.",
         "TensorRT",
         metavar="WIDTHxHEIGHT,...|MIN/OPT/MAX",
     )

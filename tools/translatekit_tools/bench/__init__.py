@@ -240,15 +240,14 @@ def compile_for(
     from translatekit_tools.compile import compile_model
 
     spec = registry("backend").get(backend)
-    if path.suffix in (*spec.suffixes, *spec.also_runs):
+    as_it_is = path.suffix in (*spec.suffixes, *spec.also_runs)
+    if not as_it_is:
+        spec.load()  # says what is to be installed before minutes are spent
+    spec.check_machine()  # some can be compiled for anywhere, but not measured
+    if as_it_is:
         from translatekit.model_file import read_any_info
 
         return path, dict(read_any_info(path).compiled.get("parity", {}))
-    spec.load()  # says what is to be installed before minutes are spent
-    if spec.devices == ("cuda",):
-        from translatekit_tools.backends.tensorrt.cuda.driver import find_gpus
-
-        find_gpus()  # an engine can be built without, but not measured
     out = folder / f"{backend}-{precision}{spec.suffixes[0]}"
     report = compile_model(path, out, precision=precision, check=str(files), calibrate=str(files))
     return out, dict(report.parity)

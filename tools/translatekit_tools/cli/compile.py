@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     metavar="OUT",
     required=True,
     type=click.Path(),
-    help="The file to write: .onnx for ONNX Runtime, .xml for OpenVINO, .tflite for LiteRT, .mlpackage for Core ML, .engine for TensorRT.",
+    help="The file to write: .onnx for ONNX Runtime, .xml for OpenVINO, .tflite for LiteRT, .mlpackage for Core ML, "
+    ".engine for TensorRT.",
     panel="Output",
 )
 @rich_click.option(

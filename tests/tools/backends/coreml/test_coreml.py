@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from translatekit_tools.bench import bench
 from translatekit_tools.compile import compile_model
 
 import translatekit
@@ -78,15 +79,32 @@ def test_here_it_is_not_run_but_named(package: Path) -> None:
         translatekit.load(package)
 
 
-def test_weights_that_were_changed_miss_the_tolerance(
-    trained: Path, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _zeroed(data: np.ndarray) -> None:
+    """Set all weights to 0. A record is (mark, type, bytes, place) in 64 bytes; records begin at multiples of 64."""
+    words = data[: data.size // 64 * 64].view(np.uint64).reshape(-1, 8)
+    for record in words[(words[:, 0] & 0xFFFFFFFF) == 0xDEADBEEF]:
+        size, place = int(record[1]), int(record[2])
+        data[place : place + size] = 0
+
+
+def _scrambled(data: np.ndarray) -> None:
+    """Change what says where weights are."""
+    data[data.size // 2 :: 7] ^= 0x10
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(_zeroed, "other.mlpackage was not written: at fp16"), (_scrambled, "cannot be read back")],
+)
+def test_weights_that_were_changed_are_not_written(
+    damage: Any, said: str, trained: Path, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from translatekit_tools.backends.coreml import checker
 
     def damaged(path: Path, device: str) -> Any:
         (weights,) = path.rglob("weight.bin")
         data = np.fromfile(weights, np.uint8)
-        data[len(data) // 2 :: 7] ^= 0x10
+        damage(data)
         data.tofile(weights)
         return load(path, device)
 
@@ -95,7 +113,7 @@ def test_weights_that_were_changed_miss_the_tolerance(
     monkeypatch.setattr(
         "translatekit_tools.backends.coreml.compiler.compile", lambda *_: _copied(package, *_)
     )
-    with pytest.raises(ModelFileError, match=r"was not written|not finite"):
+    with pytest.raises(ModelFileError, match=said):
         compile_model(trained, tmp_path / "other.mlpackage", shapes="48x32", precision="fp16")
     assert not list(tmp_path.iterdir())
 
@@ -122,6 +140,37 @@ def test_a_package_is_replaced_whole_or_not_at_all(
     assert read_any_info(out).generator == "resnet"
     assert [path.name for path in tmp_path.iterdir()] == ["other.mlpackage"]
     assert not (out / "mine").exists()
+
+
+def test_bench_leaves_it_out_before_anything_is_compiled(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "translatekit_tools.compile.compile_model", lambda *_, **__: pytest.fail("it was compiled")
+    )
+    rows = bench(trained, images=1, rounds=1, only="coreml")
+    assert {row.backend for row in rows} == {"coreml"}
+    assert all("run by Core ML, which is on macOS and iOS only" in str(row.problem) for row in rows)
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate"])
+def test_commands_refuse_it_in_a_sentence(command: str, package: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    data = tmp_path / "data"
+    data.mkdir()
+    Image.new("RGB", (96, 32)).save(data / "0.png")
+    arguments = {
+        "run": [str(data), "--model", str(package), "-o", str(tmp_path / "out")],
+        "evaluate": [str(package), str(data)],
+    }[command]
+    done = subprocess.run(
+        [sys.executable, "-m", "translatekit", command, *arguments], capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "is run by Core ML, which is on macOS and iOS only" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("out/*.png"))
 
 
 def test_damaged_packages_are_refused(package: Path, tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
     Args:
         source: the model: a model file, since the network itself is converted.
         out: the folder to write.
-        options: ``precision`` and ``shapes`` are looked at. In fp16, all from the first to the last convolution computes
-            in half, as the Neural Engine does.
+        options: ``precision`` and ``shapes`` are looked at. In fp16, all from the first to the last convolution
+            computes in half, as the Neural Engine does.
         progress: told what is being done.
 
     Returns:
@@ -122,7 +122,7 @@ def _layout(spec: ImageSpec) -> Any:
 
 
 def _between_convolutions(operation: Any) -> bool:
-    """Whether an operation comes after the first convolution or is it, and not after the last: no arithmetic of units."""
+    """Whether an operation is from the first convolution to the last: what scales values is before or after."""
     operations = list(operation.enclosing_block.operations)
     places = [place for place, one in enumerate(operations) if one.op_type in _CONVOLUTIONS]
     return bool(places) and places[0] <= operations.index(operation) <= places[-1]

@@ -104,12 +104,17 @@ class Program:
         from coremltools.libmilstoragepython import _BlobStorageReader
 
         name = place.fileName.replace("@model_path/", "", 1)
-        reader = _BlobStorageReader(str(model_path(self._path).parent / name))
-        if kind == self._types.FLOAT16:
-            numbers = np.array(reader.read_fp16_data(place.offset), np.uint16).view(np.float16)
-        else:
-            numbers = np.array(reader.read_float_data(place.offset), np.float32)
-        return torch.from_numpy(numbers.copy()).reshape(shape)
+        try:
+            reader = _BlobStorageReader(str(model_path(self._path).parent / name))
+            if kind == self._types.FLOAT16:
+                numbers = np.array(reader.read_fp16_data(place.offset), np.uint16).view(np.float16)
+            else:
+                numbers = np.array(reader.read_float_data(place.offset), np.float32)
+            return torch.from_numpy(numbers.copy()).reshape(shape)
+        except (ValueError, RuntimeError):  # the reader's, for places and sizes that are not of this file
+            raise ModelFileError(
+                f"the weights of {self._path.name} cannot be read back: compile the model again"
+            ) from None
 
 
 def _python(name: str) -> str:

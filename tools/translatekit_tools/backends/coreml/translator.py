@@ -84,10 +84,7 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Core
     """
     info = read_info(path)
     check_precision(path, info, precision)
-    if sys.platform != "darwin":
-        raise OptionError(
-            f"{path} is run by Core ML, which is on macOS and iOS only: compile the model to .onnx, .xml or .tflite here"
-        )
+    find_core_ml()
     if device not in _UNITS:
         raise OptionError(f"Core ML runs on cpu or mps, not on {device!r}: choose one of them")
     import coremltools as ct
@@ -98,6 +95,19 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Core
         reason = " ".join(str(error).split())[:200]
         raise ModelFileError(f"{path} cannot be run ({reason}): compile the model again") from None
     return CoreMLTranslator(lambda image: _predict(model, image, info), info, device)
+
+
+def find_core_ml() -> None:
+    """Raise where there is no Core ML.
+
+    Raises:
+        OptionError: this is no macOS.
+    """
+    if sys.platform != "darwin":
+        raise OptionError(
+            "an .mlpackage is run by Core ML, which is on macOS and iOS only: compile the model to .onnx, .xml or "
+            ".tflite here"
+        )
 
 
 def _predict(model: Any, image: np.ndarray, info: ModelInfo) -> np.ndarray:
