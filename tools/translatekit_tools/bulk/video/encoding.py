@@ -296,21 +296,27 @@ def open_encoder(context: Any) -> None:
     SVT-AV1, where it runs as root, makes the thread that opens it and its own threads real-time ones: they and every
     process started from there would come before all else on the machine.
     """
-    if not Path("/proc/self/task").is_dir():
+    if context.codec.name != "libsvtav1" or not Path("/proc/self/task").is_dir():
         context.open(strict=False)
         return
-    before = {thread: os.sched_getscheduler(thread) for thread in _threads()}
+    before = _scheduling()
     try:
         context.open(strict=False)
     finally:
-        for thread in _threads():
-            with contextlib.suppress(ProcessLookupError):  # it has ended
-                if os.sched_getscheduler(thread) != before.get(thread, os.SCHED_OTHER):
-                    os.sched_setscheduler(thread, before.get(thread, os.SCHED_OTHER), os.sched_param(0))
+        for thread, policy in _scheduling().items():
+            wanted = before.get(thread, os.SCHED_OTHER)
+            if policy != wanted:
+                with contextlib.suppress(ProcessLookupError):  # it has ended
+                    os.sched_setscheduler(thread, wanted, os.sched_param(0))
 
 
-def _threads() -> list[int]:
-    return [int(task.name) for task in Path("/proc/self/task").iterdir()]
+def _scheduling() -> dict[int, int]:
+    """How each thread of this process is scheduled."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            found[int(task.name)] = os.sched_getscheduler(int(task.name))
+    return found
 
 
 def write_segment(path: Path, frames: Iterable[Frame], encoding: Encoding) -> int:
