@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -22,6 +23,7 @@ SERVERS = {"paint"}
 QUICK = {
     "pix2pix": "--max-steps 2 --load-size 72 --crop-size 64 -G depth=6 -G width=8 -D width=8 --workers 0",
     "cyclegan": "--max-steps 1 --load-size 36 --crop-size 32 -G blocks=1 -G width=8 -D layers=1 -D width=8 --workers 0",
+    "resnet": "--max-steps 2 --load-size 36 --crop-size 32 -G blocks=1 -G width=4 -D layers=1 -D width=8 --workers 0",
     "cgan": "--max-steps 2 --batch-size 8 --log-every 1 --workers 0",
 }
 
@@ -65,7 +67,7 @@ def video(folder: Path, data: Path) -> None:
 PREPARE: dict[str, Callable[[Path, Path], None]] = {
     function.__name__: function for function in (facades, seasons, digits, color, video)
 }
-DRAWN = {"microscopy", "satellite", "volumes"}  # Pages that draw their data themselves.
+DRAWN = {"microscopy", "page", "satellite", "volumes"}  # Pages that draw their data themselves.
 
 
 def copy_some(source: Path, target: Path, count: int) -> None:
@@ -143,7 +145,14 @@ def follow(page: Path, capfd: pytest.CaptureFixture[str]) -> None:
         if step[0] in SERVERS:
             serves(step)
             continue
-        quick = shlex.split(QUICK[step[1]]) if step[0] == "train" else []
+        quick: list[str] = []
+        if step[0] == "train":
+            quick = shlex.split(QUICK["resnet" if "resnet" in step else step[1]])
+        elif step[0] == "publish":
+            runtime = os.environ.get("TRANSLATEKIT_TEST_WEB_RUNTIME")
+            if runtime is None:
+                continue
+            quick = ["--web-runtime", runtime, "--check", "no"]
         assert run_here(*step, *quick) == 0, f"{shlex.join(step)}\n{capfd.readouterr()}"
 
 
