@@ -24,7 +24,7 @@ from translatekit.cli.options import ValueType, collect
 from translatekit.config import RunConfig, TrainOptions
 from translatekit.errors import OptionError
 from translatekit.hookspecs import HOOKS
-from translatekit.options import Bounds, bounds_of, check_options, option_types
+from translatekit.options import Bounds, Pattern, bounds_of, check_options, option_types
 from translatekit.registry import registry
 
 if sys.version_info >= (3, 11):
@@ -102,13 +102,20 @@ def is_number(annotation: Any) -> bool:
     return annotation in (int, float) or any(is_number(arg) for arg in get_args(annotation))
 
 
+def takes_words(annotation: Any) -> bool:
+    """Whether an annotation takes text of any letters, such as a token."""
+    return any(
+        isinstance(item, Pattern) and re.fullmatch(item.regex, "anything") for item in get_args(annotation)
+    )
+
+
 def is_numeric(found: Found) -> bool:
     """Whether an option's value is a number, or a text made of numbers."""
     if isinstance(found.option.type, ValueType):
         annotation = found.option.type.annotation
         return (
             is_number(annotation)
-            or get_origin(annotation) is Annotated
+            or (get_origin(annotation) is Annotated and not takes_words(annotation))
             or found.option.type.name in ("Size", "Box")
         )
     return isinstance(found.option.type, click.types.IntParamType | click.types.FloatParamType)
