@@ -57,7 +57,15 @@ def test_outputs_equal_the_reference(data_dir, tmp_path, name, norm_inference):
     assert info.norm_inference == norm_inference
 
 
-RESNET = {"in_channels": 3, "out_channels": 3, "blocks": 9, "width": 64, "norm": "instance", "dropout": 0.0}
+RESNET = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "blocks": 9,
+    "width": 64,
+    "norm": "instance",
+    "dropout": 0.0,
+    "separable": False,
+}
 UNET = {"in_channels": 3, "out_channels": 3, "depth": 8, "width": 64, "norm": "batch", "dropout": 0.5}
 PATCH = {"in_channels": 6, "layers": 3, "width": 64, "norm": "batch"}
 

@@ -326,7 +326,7 @@ class TestRefusals:
 
     def test_an_ending_that_nothing_writes(self, models: dict[str, Path], tmp_path: Path) -> None:
         with pytest.raises(OptionError, match=r"let the output end in one of .*\.onnx"):
-            compile_model(models["unet running"], tmp_path / "model.tflite")
+            compile_model(models["unet running"], tmp_path / "model.ncnn")
 
     @pytest.mark.parametrize("option", ["check", "calibrate"])
     def test_no_images_to_check_on_are_told_before_anything_is_compiled(
