@@ -98,7 +98,9 @@ def alone_in_its_folder(training: Training) -> Iterator[None]:
     if not training.fabric.is_global_zero:
         yield
         return
-    training.folder.mkdir(parents=True, exist_ok=True)  # of a run in a store, which this machine need not have seen
+    training.folder.mkdir(
+        parents=True, exist_ok=True
+    )  # of a run in a store, which this machine need not have seen
     with held(training.folder, _PATIENCE) as free:
         if not free:
             raise TrainingError(
