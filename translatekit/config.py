@@ -63,6 +63,12 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+def with_default(options: type[Any], name: str, default: Any) -> Any:
+    """The field of an options dataclass again, with another default: for a subclass of it."""
+    (known,) = (item for item in fields(options) if item.name == name)
+    return field(default=default, metadata=known.metadata)
+
+
 def _metrics_of_validations() -> list[str]:
     """The metrics that a validation can measure."""
     specs = (entry.spec for entry in registry("metric").entries())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from translatekit.config import option
+from translatekit.config import option, with_default
 
 
 @dataclass(kw_only=True)
@@ -52,21 +52,6 @@ class CUTOptions:
 class FastCUTOptions(CUTOptions):
     """What FastCUT can be told: CUT with other defaults (appendix A of the paper)."""
 
-    lambda_x: float = option(
-        10.0,
-        "Weight of the contrastive loss between input and output.",
-        "CUT",
-        flags=("--lambda-X",),
-        minimum=0,
-    )
-    lambda_y: float = option(
-        0.0,
-        "Weight of the contrastive loss between an image of the output's side and its own translation, which "
-        "is to leave it as it is; 0 leaves it out.",
-        "CUT",
-        flags=("--lambda-Y",),
-        minimum=0,
-    )
-    flip_equivariance: bool = option(
-        True, "Mirror the inputs half the time, and hold the output to the input as it was.", "CUT"
-    )
+    lambda_x: float = with_default(CUTOptions, "lambda_x", 10.0)
+    lambda_y: float = with_default(CUTOptions, "lambda_y", 0.0)
+    flip_equivariance: bool = with_default(CUTOptions, "flip_equivariance", True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from translatekit.config import option
+from translatekit.config import option, with_default
 
 
 @dataclass(kw_only=True)
@@ -34,17 +34,7 @@ class Pix2PixOptions:
 class Pix2PixHDOptions(Pix2PixOptions):
     """What Pix2PixHD can be told: Pix2Pix with other defaults (Wang et al., 2018, sections 3.2 and 4)."""
 
-    adversarial: str = option("lsgan", "The adversarial loss, by name.", "Pix2Pix")
-    reconstruction: Literal["l1", "l2", "none"] = option(
-        "none", "What else the output is held to.", "Pix2Pix"
-    )
-    lambda_features: float = option(
-        10.0, "Weight of the matching of the discriminator's features; 0 leaves it out.", "Pix2Pix", minimum=0
-    )
-    scales: int = option(
-        3,
-        "Discriminators, each of which sees half the size of the one before.",
-        "Pix2Pix",
-        minimum=1,
-        maximum=8,
-    )
+    adversarial: str = with_default(Pix2PixOptions, "adversarial", "lsgan")
+    reconstruction: Literal["l1", "l2", "none"] = with_default(Pix2PixOptions, "reconstruction", "none")
+    lambda_features: float = with_default(Pix2PixOptions, "lambda_features", 10.0)
+    scales: int = with_default(Pix2PixOptions, "scales", 3)
