@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +15,7 @@ from translatekit.interfaces import ModelSource, Progress
 from translatekit_tools.backends.coreml.ends import INPUT, OUTPUT, is_image
 from translatekit_tools.backends.coreml.package import write_info
 from translatekit_tools.backends.options import CompileOptions
+from translatekit_tools.backends.quiet import quietly
 from translatekit_tools.backends.shapes import fixed_sizes
 from translatekit_tools.deployable import Deployable
 from translatekit_tools.graphs.program import load_deployable
@@ -57,7 +53,7 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
     model, info = load_deployable(source.path, "an .mlpackage")
     progress("converting to Core ML", None)
     try:
-        with _quietly():
+        with quietly():
             import coremltools
 
             converted = _convert(
@@ -144,20 +140,3 @@ class _Ends(nn.Module):
         if self._levels[1]:
             output = torch.round(output * 255.0)
         return output.permute(0, 3, 1, 2) if self._is_image[1] else output
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the converter's bars and remarks off the terminal: what goes wrong, it raises."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,10 +13,10 @@ from translatekit.image_spec import ImageSpec
 from translatekit.images import resize
 from translatekit.interfaces import ModelSource, Progress
 from translatekit.sizes import Size
-from translatekit.terminal import native_output_captured
 from translatekit_tools.backends.litert.tflite_file import pack, unpack, write_info
 from translatekit_tools.backends.litert.transposed import crop_transposed
 from translatekit_tools.backends.options import CompileOptions
+from translatekit_tools.backends.quiet import quietly
 from translatekit_tools.backends.shapes import fixed_sizes
 
 CALIBRATION_IMAGES = 100
@@ -51,7 +46,7 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
         raise OptionError("a .tflite has no bf16: pass --precision fp32, fp16 or int8")
     sizes = fixed_sizes(options.shapes, source.info, "LiteRT")
     progress("converting to LiteRT", None)
-    with _quietly():
+    with quietly():
         converted = _convert(source, sizes)
     report: dict[str, Any] = {
         "backend": "litert",
@@ -65,7 +60,7 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
         progress("measuring the ranges of activations", None)
     if precision != "fp32":
         report["versions"]["ai-edge-quantizer"] = version("ai-edge-quantizer")
-        with _quietly():
+        with quietly():
             converted = (
                 _to_int8(converted, images, sizes, source.info.input)
                 if precision == "int8"
@@ -155,21 +150,3 @@ def _with_flat_biases(model: bytes) -> bytes:
                 bias = graph.tensors[operator.inputs[-1]]
                 bias.shape, bias.shapeSignature = [int(np.prod(bias.shape))], None
     return pack(objects)
-
-
-@contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """Keep the remarks of the converter and of what it is made of off the terminal: what goes wrong, it raises."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            native_output_captured(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)
