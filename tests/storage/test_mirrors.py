@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 import zipfile
 from pathlib import Path
@@ -132,8 +133,8 @@ def test_what_an_interrupted_run_has_written_is_written_back_by_the_next(bucket:
     assert bucket.read("c.png") == b"whole"
 
 
-def test_a_place_that_does_not_fit(bucket: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirrors, "_LEFT_FREE", 1.0)
+def test_a_place_that_does_not_fit(bucket: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirrors, "_LEFT_FREE", shutil.disk_usage(tmp_path).total)
     with pytest.raises(
         StorageError, match=r"does not fit on the disk of .*: name a part of it, or set TRANSLATEKIT_C"
     ):

@@ -23,7 +23,7 @@ from translatekit.storage.uris import is_uri, shown
 RECORD = ".translatekit-mirror.json"
 """Which objects of the store a mirror holds: their stamps there, by name, and those of the local files."""
 
-_LEFT_FREE = 0.05  # of the disk
+_LEFT_FREE = 512 * 2**20  # bytes, for whatever else writes to the disk
 _THREADS = 16
 
 T = TypeVar("T")
@@ -135,8 +135,7 @@ def _pull(source: Source, folder: Path) -> int:
         local = here.stat(item.name)
         if local is None or known.get(item.name) != [item.stamp, local.stamp]:
             path = folder / checked_name(item.name, source.uri)
-            disk = shutil.disk_usage(folder)
-            if disk.free - (item.size or 0) < _LEFT_FREE * disk.total:
+            if shutil.disk_usage(folder).free - (item.size or 0) < _LEFT_FREE:
                 raise StorageError(
                     f"{source.uri} does not fit on the disk of {folder}: name a part of it, or set TRANSLATEKIT_CACHE "
                     "to a folder on a larger one"
