@@ -24,6 +24,7 @@ PACKAGES = {
     "translatekit_pix2pix",
     "translatekit_cyclegan",
     "translatekit_cut",
+    "translatekit_spade",
     "translatekit_cgan",
     "translatekit_tools",
 }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,3 +131,30 @@ def test_facades_are_drawn_from_the_start_on_only_where_that_is_asked_for(
     monkeypatch.setattr(demo, "draw_facade", draw)
     Demo(None, DataOptions(load_size=36, crop_size=32, cache=cache), count=3)
     assert len(seeds) == drawn
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+@pytest.mark.parametrize("rule", ["A=data", "A=14", "data"])
+def test_its_label_maps_can_be_class_numbers(direction: Any, rule: str) -> None:
+    sizes = {"load_size": 36, "crop_size": 32}
+    data = make_dataset("demo", None, DataOptions(direction=direction, labels=rule, **sizes), {"count": 2})
+    plain = make_dataset("demo", None, DataOptions(direction=direction, **sizes), {"count": 2})
+    labels, picture = ("input", "target") if direction == "AtoB" else ("target", "input")
+    assert data.specs[labels].classes == tuple(PALETTE)
+    planes, colours = data[0][labels], plain[0][labels]
+    assert planes.shape == (len(PALETTE), 32, 32)
+    assert torch.equal(planes.sum(0), torch.ones(32, 32))
+    painted = torch.tensor(list(PALETTE.values()))[planes.argmax(0)].permute(2, 0, 1)
+    torch.testing.assert_close(painted / 127.5 - 1, colours)
+    assert torch.equal(data[0][picture], plain[0][picture])
+    # what a model says of its images is enough to read more of them
+    known = DataOptions(direction=direction, split="val", specs=data.specs, crop_size=32)
+    assert make_dataset("demo", None, known, {"count": 2})[0][labels].shape == (len(PALETTE), 32, 32)
+
+
+@pytest.mark.parametrize("rule", ["B=14", "A=3", "A=classes.json"])
+def test_classes_that_its_label_maps_have_not_are_refused(rule: str) -> None:
+    with pytest.raises(
+        OptionError, match="does not fit the demo, whose A has 14 classes: pass --labels A=data"
+    ):
+        make_dataset("demo", None, DataOptions(labels=rule))

@@ -1,4 +1,4 @@
-"""Normalization at inference, dropout as noise, initialization."""
+"""Normalization at inference, noise, spectral normalization, initialization."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from torch import nn
 
 from translatekit.networks.layers import (
     BatchNorm2d,
+    Noise,
+    SpectralConv2d,
+    draws_noise,
+    fold_spectral_norm,
     init_weights,
     make_norm,
-    set_dropout,
+    set_noise,
     set_norm_inference,
 )
 
@@ -83,14 +87,86 @@ def test_instance_norm_has_no_state():
     assert not make_norm("instance", 4).state_dict()
 
 
-def test_set_dropout_keeps_noise_in_evaluation():
+def test_set_noise_keeps_noise_in_evaluation():
     network = nn.Sequential(nn.Dropout(0.5), BatchNorm2d(3)).eval()
     x = torch.ones(1, 3, 16, 16)
-    set_dropout(network, True)
+    set_noise(network, True)
     assert not torch.equal(network(x), network(x))
     assert not network[1].training
-    set_dropout(network, False)
+    set_noise(network, False)
     assert torch.equal(network(x), network(x))
+
+
+def test_noise_is_its_mean_in_evaluation_unless_asked_for_or_fixed():
+    x = torch.ones(3, 1, 2, 2)
+    noise = Noise(4)
+    assert noise(x).std() > 0
+    assert not noise.eval()(x).any()
+    assert noise(x).shape == (3, 4)
+    set_noise(noise, True)
+    assert not torch.equal(noise(x), noise(x))
+    fixed = Noise(4, seed=5).eval()
+    assert torch.equal(fixed(x), Noise(4, seed=5).eval()(x))
+    assert torch.equal(fixed(x)[0], fixed(x)[2])
+    assert not torch.equal(fixed(x), Noise(4, seed=6).eval()(x))
+    assert not fixed.state_dict()
+    assert draws_noise(noise)
+    assert draws_noise(nn.Dropout(0.1))
+    assert not draws_noise(nn.Dropout(0.0))
+
+
+def spectral_convolution() -> SpectralConv2d:
+    torch.manual_seed(0)
+    conv = SpectralConv2d(3, 5, 3, padding=1)
+    init_weights(conv, "normal", 0.5)
+    for _ in range(300):
+        conv(torch.zeros(1, 3, 4, 4))
+    return conv
+
+
+def test_a_spectral_convolution_has_the_largest_singular_value_one():
+    conv = spectral_convolution()
+    values = torch.linalg.svdvals(conv.divided().flatten(1))
+    assert values[0].item() == pytest.approx(1, abs=1e-4)
+    assert torch.linalg.svdvals(conv.weight.flatten(1))[0] > 2
+    x = torch.randn(1, 3, 6, 6)
+    torch.testing.assert_close(conv(x), nn.functional.conv2d(x, conv.divided(), conv.bias, padding=1))
+
+
+def test_its_estimate_is_improved_where_it_is_trained_alone():
+    conv = spectral_convolution()
+    init_weights(conv, "normal", 0.5)  # other weights, whose singular vector is not known yet
+    before, x = conv.u.clone(), torch.zeros(1, 3, 4, 4)
+    conv.eval()(x)
+    conv.train().requires_grad_(False)(x)
+    assert torch.equal(conv.u, before)
+    conv.requires_grad_(True)(x)
+    assert not torch.equal(conv.u, before)
+
+
+def test_its_gradient_is_that_of_the_definition():
+    conv = spectral_convolution()
+    x = torch.randn(1, 3, 4, 4)
+    conv(x).square().sum().backward()
+    weight = conv.weight.detach().requires_grad_()
+    divided = weight / torch.linalg.svdvals(weight.flatten(1))[0]
+    nn.functional.conv2d(x, divided, conv.bias, padding=1).square().sum().backward()
+    torch.testing.assert_close(conv.weight.grad, weight.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_a_folded_one_gives_the_same_and_can_be_saved_and_folded_again():
+    conv = spectral_convolution().eval()
+    x = torch.randn(2, 3, 4, 4)
+    expected = conv(x)
+    fold_spectral_norm(conv)
+    assert torch.equal(conv(x), expected)
+    again = SpectralConv2d(3, 5, 3, padding=1).eval()
+    again.load_state_dict(conv.state_dict())
+    torch.testing.assert_close(again(x), expected)
+    program = torch.export.export(conv, (x,))
+    assert {node.target for node in program.graph.nodes if node.op == "call_function"} == {
+        torch.ops.aten.conv2d.default
+    }
 
 
 def layers() -> nn.Sequential:

@@ -30,6 +30,9 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
             "enhancer_blocks": "1",
         }
     },
+    ("generator", "spade"): {
+        "options": {"width": "4", "upsamplings": "3", "hidden": "8", "style_size": "6", "style": "1"}
+    },
     ("generator", "timm_unet"): {"options": {"encoder": "resnet10t", "width": "4"}},
     ("discriminator", "patch"): {"options": {"width": "8"}},
     ("discriminator", "image"): {"options": {"width": "4"}},
@@ -41,6 +44,12 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("method", "pix2pixhd"): {
         "generator_options": {"width": 2, "downsamplings": 2, "blocks": 1},
+        "discriminator_options": {"width": 4, "layers": 1},
+        "size": 64,
+    },
+    ("method", "spade"): {
+        "options": {"style_encoder": True, "style_size": 8},
+        "generator_options": {"width": 2, "upsamplings": 3, "hidden": 8},
         "discriminator_options": {"width": 4, "layers": 1},
         "size": 64,
     },

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import numpy as np
 
 from translatekit.datasets.base import BaseDataset
+from translatekit.datasets.classes import parse_labels
 from translatekit.datasets.facades import PALETTE, draw_facade
-from translatekit.datasets.transforms import draw_geometry, to_tensor
+from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError, OptionError
-from translatekit.image_spec import RGB
+from translatekit.image_spec import RGB, ImageSpec, labels_spec
 from translatekit.images import encode_image, image_of
+from translatekit.images.labels import fit_labels
 from translatekit.interfaces import DataOptions
 from translatekit.options import LARGEST_SEED, Bounds
 
@@ -28,9 +30,11 @@ class Demo(BaseDataset):
     Each is drawn at the size that is cropped from, when it is first asked for, and kept in memory. They are
     never mirrored, because the light comes from the left.
 
+    Label maps are RGB, or with ``--labels A=data`` one channel a class.
+
     Args:
         root: not used; there is no folder.
-        options: sizes, split, direction. The splits have no facade in common.
+        options: sizes, split, direction, labels. The splits have no facade in common.
         count: facades in the training split; the others have a tenth of it each.
         data_seed: decides which facades.
 
@@ -46,8 +50,15 @@ class Demo(BaseDataset):
         data_seed: Annotated[int, Bounds(minimum=0, maximum=LARGEST_SEED)] = 0,
     ) -> None:
         super().__init__(options)
-        self.specs = {"input": RGB, "target": RGB}
         labels = "input" if options.direction == "AtoB" else "target"
+        self.sides = {"A": _label_spec(options, labels), "B": RGB}
+        self.specs = dict(
+            zip(
+                ("input", "target") if labels == "input" else ("target", "input"),
+                self.sides.values(),
+                strict=True,
+            )
+        )
         self.palettes = {
             labels: [{"name": name, "color": list(color)} for name, color in PALETTE.items()],
         }
@@ -64,20 +75,23 @@ class Demo(BaseDataset):
         return self._count
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """``input`` and ``target``, (3, H, W) float32 in [-1, 1], cropped alike, and ``name``."""
+        """``input`` and ``target``, (C, H, W) float32 in [-1, 1], cropped alike, and ``name``."""
         rng = self.rng(index)
         label, picture = self._draw(index)
         geometry = draw_geometry(rng, replace(self.options, flip=False), label.shape[:2])
         source, target = (label, picture) if self.options.direction == "AtoB" else (picture, label)
         return {
-            "input": to_tensor(geometry(source)),
-            "target": to_tensor(geometry(target)),
+            "input": self.tensor("input", geometry(source)),
+            "target": self.tensor("target", geometry(target)),
             "name": _name(index),
         }
 
     def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         if index not in self._drawn:
-            self._drawn[index] = draw_facade(self._seeds[index], self._size)
+            label, picture = draw_facade(self._seeds[index], self._size)
+            if self.sides["A"].meaning == "labels":
+                label = fit_labels(image_of(label), self.sides["A"], _name(index))
+            self._drawn[index] = label, picture
         return self._drawn[index]
 
 
@@ -112,6 +126,28 @@ def write_demo(
             f"the demo images could not be written to {folder} ({error.strerror}): choose another folder"
         ) from None
     return inputs, targets
+
+
+def _label_spec(options: DataOptions, key: str) -> ImageSpec:
+    """What the label maps are: RGB, unless class numbers are asked for, or known to be wanted.
+
+    Raises:
+        OptionError: others than their own classes are asked for, or classes of the pictures.
+    """
+    known = options.specs.get(key)
+    if options.labels is None or known is not None:
+        return known if known is not None and known.meaning == "labels" else RGB
+    rules = parse_labels(options.labels)
+    own = replace(labels_spec(range(len(PALETTE)), tuple(PALETTE)), palette=tuple(PALETTE.values()))
+    if set(rules) - {"", "A"} or not set(rules.values()) <= {
+        "data",
+        str(len(PALETTE)),
+        "/".join(map(str, own.ids)),
+    }:
+        raise OptionError(
+            f"--labels {options.labels} does not fit the demo, whose A has {len(PALETTE)} classes: pass --labels A=data"
+        )
+    return own
 
 
 def _facade_seeds(split: str, count: int, data_seed: int) -> list[tuple[int, int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from translatekit.networks.factory import Networks, make_discriminator, make_generator
-from translatekit.networks.layers import init_weights, set_dropout, set_norm_inference
+from translatekit.networks.layers import init_weights, set_noise, set_norm_inference
 from translatekit.networks.loading import load_network
 
 __all__ = [
@@ -12,6 +12,6 @@ __all__ = [
     "load_network",
     "make_discriminator",
     "make_generator",
-    "set_dropout",
+    "set_noise",
     "set_norm_inference",
 ]

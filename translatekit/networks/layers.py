@@ -1,9 +1,10 @@
-"""What the networks share: normalization that is explicit at inference, dropout as noise, initialization."""
+"""What the networks share: normalization that is explicit at inference, noise, initialization."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -146,13 +147,103 @@ class DoublingConv2d(nn.ConvTranspose2d):
         return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
 
 
-def make_norm(norm: Norm, channels: int) -> nn.Module:
+class SpectralConv2d(nn.Conv2d):
+    """A convolution whose weight, as a matrix with a row for each filter, is divided by its largest singular value.
+
+    Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018, section 2.1. The value is
+    estimated as in algorithm 1: by one power iteration a forward pass, while its weight is trained. Where gradients
+    only pass through, and in evaluation, the estimate stays as it is.
+
+    Attributes:
+        u: the estimate of its first left singular vector.
+        iterates: whether forward passes improve the estimate; off where one is computed again for its gradients.
+        folded: whether the weight is divided already, for evaluation (see `fold_spectral_norm`).
+    """
+
+    u: Tensor
+    iterates = True
+    folded = False
+
+    def __init__(
+        self, in_channels: int, out_channels: int, size: int, *, stride: int = 1, padding: int = 0
+    ) -> None:
+        super().__init__(in_channels, out_channels, size, stride=stride, padding=padding)
+        self.register_buffer("u", F.normalize(torch.randn(out_channels), dim=0))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve."""
+        return self._conv_forward(input, self.divided(), self.bias)
+
+    def divided(self) -> Tensor:
+        """The weight as it is convolved with."""
+        if self.folded and not self.training:
+            return self.weight
+        with torch.autocast(self.weight.device.type, enabled=False):  # half precision is too coarse for it
+            matrix = self.weight.flatten(1)
+            with torch.no_grad():
+                v = F.normalize(matrix.t() @ self.u, dim=0)
+                if self.training and self.iterates and self.weight.requires_grad:
+                    self.u.copy_(F.normalize(matrix @ v, dim=0))
+            u = self.u.clone()  # which the next pass changes, before this one's gradients are computed
+            return self.weight / torch.dot(u, matrix @ v)
+
+
+@torch.no_grad()
+def fold_spectral_norm(network: nn.Module) -> None:
+    """Divide the weights of every `SpectralConv2d` once and for all, for a network that is not trained any more.
+
+    Its results in evaluation stay the same. Dividing them again changes nothing, so that its weights can be saved.
+    """
+    for module in network.modules():
+        if isinstance(module, SpectralConv2d) and not module.folded:
+            module.eval()
+            module.weight.copy_(module.divided())
+            module.folded = True
+
+
+class Noise(nn.Module):
+    """A vector of noise for each image, normal(0, 1): in evaluation its mean, zero, unless noise is asked for.
+
+    Attributes:
+        active: whether it is drawn in evaluation, too (see `set_noise`).
+        fixed: drawn once, (1, size), instead of the mean; None where no seed was given.
+    """
+
+    fixed: Tensor | None
+    active = False
+
+    def __init__(self, size: int, seed: int | None = None) -> None:
+        """Make it.
+
+        Args:
+            size: numbers of a vector.
+            seed: in evaluation all images get the vector of this seed.
+        """
+        super().__init__()
+        self.size = size
+        fixed = None
+        if seed is not None:
+            drawn = np.random.default_rng(seed).standard_normal((1, size), np.float32)
+            fixed = torch.from_numpy(drawn)
+        self.register_buffer("fixed", fixed, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A vector for each of some images: (N, C, H, W) to (N, size)."""
+        if self.training or self.active:
+            return torch.randn(len(x), self.size, device=x.device, dtype=x.dtype)
+        if self.fixed is not None:
+            return self.fixed.to(x.dtype).expand(x.shape[0], -1)
+        return x.new_zeros(x.shape[0], self.size)
+
+
+def make_norm(norm: Norm, channels: int, affine: bool = True) -> nn.Module:
     """The normalization of that name for (N, channels, H, W).
 
-    ``batch`` has learned scale and shift, ``instance`` neither (as in CycleGAN); ``none`` changes nothing.
+    ``batch`` has learned scale and shift unless `affine` is off, ``instance`` neither (as in CycleGAN); ``none``
+    changes nothing.
     """
     if norm == "batch":
-        return BatchNorm2d(channels)
+        return BatchNorm2d(channels, affine=affine)
     if norm == "instance":
         return nn.InstanceNorm2d(channels)
     return nn.Identity()
@@ -170,14 +261,24 @@ def set_norm_inference(network: nn.Module, mode: NormInference) -> None:
             module.inference = mode
 
 
-def set_dropout(network: nn.Module, active: bool) -> None:
-    """Keep dropout drawing noise in evaluation, or not.
+def set_noise(network: nn.Module, active: bool) -> None:
+    """Keep dropout and `Noise` drawing in evaluation, or not.
 
     Call it after ``network.eval()``, which turns dropout off.
     """
     for module in network.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.train(active)
+        elif isinstance(module, Noise):
+            module.active = active
+
+
+def draws_noise(network: nn.Module) -> bool:
+    """Whether a network has anything that `set_noise` turns on."""
+    return any(
+        isinstance(module, Noise) or (isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0)
+        for module in network.modules()
+    )
 
 
 def init_weights(network: nn.Module, init: Init = "normal", gain: float = 0.02) -> None:

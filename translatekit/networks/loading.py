@@ -15,7 +15,7 @@ from translatekit.model_file import find_model, find_not_finite, read_header
 from translatekit.model_info import ModelInfo, brief
 from translatekit.networks.budget import OverBudgetError, budget
 from translatekit.networks.factory import make_generator
-from translatekit.networks.layers import set_norm_inference
+from translatekit.networks.layers import fold_spectral_norm, set_norm_inference
 from translatekit.registry import registry
 
 _AGAIN = "install the version of its plugin that trained it, or train again"
@@ -117,7 +117,7 @@ def load_weights(network: nn.Module, state: Mapping[str, Tensor], info: ModelInf
             f"({_difference(own, state)}): {_AGAIN}"
         ) from None
     set_norm_inference(network, info.norm_inference)
-    network.eval()
+    fold_spectral_norm(network.eval())
 
 
 def _check_installed(info: ModelInfo, path: Path) -> None:

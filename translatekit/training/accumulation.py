@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from translatekit.networks.layers import SpectralConv2d
 from translatekit.training.fabric import Fabric
 
 
@@ -99,21 +100,26 @@ class Recomputed(nn.Module):
 
 
 def _contexts(network: nn.Module) -> tuple[Any, Any]:
-    return nullcontext(), _without_running_statistics(network)
+    return nullcontext(), _without_side_effects(network)
 
 
 @contextmanager
-def _without_running_statistics(network: nn.Module) -> Iterator[None]:
-    """Let batch normalization not count a batch again that is computed a second time."""
+def _without_side_effects(network: nn.Module) -> Iterator[None]:
+    """Let normalization not count a batch again that is computed a second time."""
+    spectral = [layer for layer in network.modules() if isinstance(layer, SpectralConv2d)]
     layers = [layer for layer in network.modules() if isinstance(layer, _BatchNorm)]
     kept = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
     for layer in layers:
         layer.momentum = 0.0  # a mean that moves by nothing
         if layer.num_batches_tracked is not None:
             layer.num_batches_tracked = layer.num_batches_tracked.clone()
+    for convolution in spectral:
+        convolution.iterates = False
     try:
         yield
     finally:
+        for convolution in spectral:
+            convolution.iterates = True
         for layer, (momentum, count) in zip(layers, kept, strict=True):
             layer.momentum, layer.num_batches_tracked = momentum, count
 

@@ -21,7 +21,7 @@ from translatekit.options import closest
 from translatekit.training.checkpoint import newest_checkpoint
 from translatekit.training.method import trains
 
-_OF_THE_DATA = {"in_channels", "out_channels", "latent_size", "num_classes", "size"}
+_OF_THE_RUN = {"in_channels", "out_channels", "latent_size", "num_classes", "size", "style_size"}
 _NAMED = 3  # weights that a sentence names
 
 
@@ -41,7 +41,7 @@ def with_networks_of(model: str, method: str, given: Mapping[str, Any]) -> dict[
     info = read_header(path)[0]
     options = {**given, "start_from": data_address(model)}
     if given.get("generator") in (None, info.generator):
-        own = {key: value for key, value in info.generator_options.items() if key not in _OF_THE_DATA}
+        own = {key: value for key, value in info.generator_options.items() if key not in _OF_THE_RUN}
         if "pretrained" in own:
             own["pretrained"] = False  # the model has better weights
         options["generator"] = info.generator

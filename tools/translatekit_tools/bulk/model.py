@@ -23,9 +23,7 @@ def open_model(path: Path, options: RunOptions) -> Translator:
     if options.noise is not None:
         set_noise = getattr(translator, "set_noise", None)
         if set_noise is None:
-            raise OptionError(
-                f"{path} cannot use dropout as noise: leave out --noise, or run a .safetensors model"
-            )
+            raise OptionError(f"{path} cannot draw noise: leave out --noise, or run a .safetensors model")
         set_noise(options.noise)
     return translator
 

@@ -78,7 +78,7 @@ class RunOptions:
     best: bool = option(False, "Use the run's best.safetensors instead of its newest weights.", "Model")
     noise: int | None = option(
         None,
-        "Use dropout as noise, drawn from this seed.",
+        "Draw the network's noise, such as dropout or a style, from this seed.",
         "Model",
         metavar="SEED",
         result=True,

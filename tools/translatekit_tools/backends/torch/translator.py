@@ -18,7 +18,7 @@ from translatekit.inference.memory import within_memory
 from translatekit.inference.statistics import Parts
 from translatekit.model_file import read_info
 from translatekit.model_info import ModelInfo
-from translatekit.networks.layers import set_dropout
+from translatekit.networks.layers import draws_noise, set_noise
 from translatekit.networks.loading import load_network
 from translatekit.precision import torch_slowness
 from translatekit_tools.backends.batches import array_dtypes, check_batch
@@ -54,21 +54,18 @@ class TorchTranslator:
         self._model = model
 
     def set_noise(self, seed: int | None) -> None:
-        """Use dropout as noise, drawn from a seed anew for each image, or (None) not at all.
+        """Draw noise (dropout, or a style) from a seed anew for each image, or (None) not at all.
 
         The same image with the same seed gives the same result, whatever is translated beside it.
 
         Raises:
-            OptionError: the network has no dropout.
+            OptionError: the network takes no noise.
         """
-        if seed is not None and not any(
-            isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0
-            for module in self._model.modules()
-        ):
+        if seed is not None and not draws_noise(self._model):
             raise OptionError(
-                f"the model's {self.info.generator} has no dropout to draw noise with: leave out --noise"
+                f"the model's {self.info.generator} has no dropout or style to draw noise for: leave out --noise"
             )
-        set_dropout(self._model, seed is not None)
+        set_noise(self._model, seed is not None)
         self._noise = seed
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
@@ -238,7 +235,7 @@ def load(
         device: ``auto`` (a CUDA or Apple GPU where there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``fp32``, ``bf16``, or on a GPU ``fp16``; None is ``fp32``, which gives the same on every machine
             (on a CUDA GPU, without TF32). Convolutions compute in it, normalization in float32.
-        noise: a seed to use dropout as noise (see `TorchTranslator.set_noise`).
+        noise: a seed to draw noise from (see `TorchTranslator.set_noise`).
 
     Raises:
         ModelFileError: the file is damaged, or its model does not start from images.

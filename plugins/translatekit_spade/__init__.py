@@ -1,0 +1,1 @@
+"""SPADE (Park et al., 2019) as a translatekit plugin."""
