@@ -244,28 +244,34 @@ def test_what_cannot_be_is_refused() -> None:
         SPADEGenerator(2, 3, width=2, upsamplings=3, hidden=2)(torch.zeros(1, 2, 8, 8))
 
 
+RUN: dict[str, Any] = {
+    "labels": "A=data",
+    "dataset_options": {"count": 4},
+    "generator_options": {**SMALL, "style": 3},
+    "discriminator_options": {"width": 4, "layers": 1},
+    "style_encoder": True,
+    "style_size": STYLE,
+    "init_gain": 1.0,
+    "load_size": 36,
+    "crop_size": SIDE,
+    "epochs": 1,
+    "epochs_decay": 0,
+    "ema": 0.5,
+    "precision": "fp32",
+    "accelerator": "cpu",
+}
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the drawn facades as maps of class numbers, with styles."""
-    folder = tmp_path_factory.mktemp("spade")
-    return translatekit.train(
-        "spade",
-        labels="A=data",
-        dataset_options={"count": 4},
-        generator_options={**SMALL, "style": 3},
-        discriminator_options={"width": 4, "layers": 1},
-        style_encoder=True,
-        style_size=STYLE,
-        init_gain=1.0,
-        load_size=36,
-        crop_size=SIDE,
-        epochs=1,
-        epochs_decay=0,
-        ema=0.5,
-        precision="fp32",
-        accelerator="cpu",
-        output=str(folder / "run"),
-    )
+    return translatekit.train("spade", **RUN, output=str(tmp_path_factory.mktemp("spade") / "run"))
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(run: Path, tmp_path: Path) -> None:
+    stopped = translatekit.train("spade", **RUN, max_steps=2, output=str(tmp_path / "run"))
+    went_on = translatekit.train(resume=stopped, max_steps=4)
+    assert (went_on / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
 
 
 def test_a_model_of_class_numbers_knows_their_names(run: Path) -> None:
