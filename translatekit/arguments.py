@@ -13,6 +13,7 @@ from typing import Any, Literal, TypedDict
 class TrainArguments(TypedDict, total=False):
     """Of `translatekit.train`; a method takes its own beside them."""
 
+    recipe: str | None
     dataset: str | None
     dataset_options: Mapping[str, Any]
     direction: Literal["AtoB", "BtoA"]
@@ -29,6 +30,7 @@ class TrainArguments(TypedDict, total=False):
     generator_options: Mapping[str, Any]
     discriminator: str | None
     discriminator_options: Mapping[str, Any]
+    spectral_norm: bool
     init: Literal["normal", "xavier", "kaiming", "orthogonal"]
     init_gain: float
     norm_inference: Literal["running", "per_image"]
@@ -36,12 +38,16 @@ class TrainArguments(TypedDict, total=False):
     freeze: str | None
     epochs: int
     epochs_decay: int
+    schedule: Literal["linear", "cosine"]
+    warmup: int
     batch_size: int
     accumulate: int
     sync_batchnorm: bool
     lr: float
+    lr_discriminator: float | None
     beta1: float
     beta2: float
+    diff_augment: Sequence[str] | str | None
     ema: float | None
     best_by: str
     patience: int | None

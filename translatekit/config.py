@@ -20,12 +20,22 @@ from translatekit.precision import TrainPrecision
 from translatekit.registry import registry
 from translatekit.specs import DatasetSpec, MethodSpec
 from translatekit.storage import is_uri, open_source, shown
-from translatekit.types import Cache, Direction, NormInference, SliceAxis
+from translatekit.types import AugmentKind, Cache, Direction, NormInference, Schedule, SliceAxis
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+OF_DISCRIMINATORS = (
+    "discriminator",
+    "discriminator_options",
+    "spectral_norm",
+    "lr_discriminator",
+    "diff_augment",
+)
+"""Options that a method without a discriminator does not have."""
 
 
 def option(
@@ -78,6 +88,13 @@ def _metrics_of_validations() -> list[str]:
 @dataclass(kw_only=True)
 class TrainOptions:
     """Everything a training run can be told that does not depend on the method."""
+
+    recipe: str | None = option(
+        None,
+        "A bundle of defaults: paper has the settings of the method's paper, as without it, and fast is for a good "
+        "result soon, where the method has one. What else is given goes before it.",
+        "Recipe",
+    )
 
     # data
     dataset: str | None = option(
@@ -139,6 +156,7 @@ class TrainOptions:
     discriminator_options: dict[str, Any] = option(
         {}, "An option of the discriminator.", "Networks", flags=("-D",), metavar="KEY=VALUE"
     )
+    spectral_norm: bool = option(False, "Spectral normalization of the discriminators' weights.", "Networks")
     init: Literal["normal", "xavier", "kaiming", "orthogonal"] = option(
         "normal", "How weights are initialized.", "Networks"
     )
@@ -166,8 +184,14 @@ class TrainOptions:
 
     # optimization
     epochs: int = option(100, "Epochs at the full learning rate.", "Optimization", minimum=0)
-    epochs_decay: int = option(
-        100, "Further epochs, over which it falls linearly to zero.", "Optimization", minimum=0
+    epochs_decay: int = option(100, "Further epochs, over which it falls to zero.", "Optimization", minimum=0)
+    schedule: Schedule = option(
+        "linear",
+        "How it falls: linear epoch by epoch, as in the papers, or as a cosine step by step.",
+        "Optimization",
+    )
+    warmup: int = option(
+        0, "First steps, over which it rises linearly to what it then is.", "Optimization", minimum=0
     )
     batch_size: int = option(
         1,
@@ -193,11 +217,22 @@ class TrainOptions:
         "Optimization",
         exclusive_minimum=0,
     )
+    lr_discriminator: float | None = option(
+        None,
+        "The discriminators' learning rate, where theirs is another (two time-scale updates).",
+        "Optimization",
+        exclusive_minimum=0,
+    )
     beta1: float = option(0.5, "Adam's beta1.", "Optimization", minimum=0, exclusive_maximum=1)
     beta2: float = option(0.999, "Adam's beta2.", "Optimization", minimum=0, exclusive_maximum=1)
+    diff_augment: tuple[AugmentKind, ...] | None = option(
+        None,
+        "Random changes of all that the discriminators see, for few images (DiffAugment).",
+        "Optimization",
+    )
     ema: float | None = option(
         None,
-        "Deploy an exponential moving average of the weights, such as 0.999.",
+        "Deploy an exponential moving average of the weights, such as 0.999; it is shorter in the first steps.",
         "Optimization",
         exclusive_minimum=0,
         exclusive_maximum=1,
@@ -302,7 +337,7 @@ class RunConfig:
 
     @classmethod
     def resolve(cls, method: str, data: str | Path | None, given: Mapping[str, Any]) -> RunConfig:
-        """Fill in what was not given: the method's defaults first, then the general ones.
+        """Fill in what was not given: the recipe first, then the method's defaults, then the general ones.
 
         Args:
             method: its name.
@@ -322,7 +357,10 @@ class RunConfig:
             general["dataset"] = "demo"
         owner = f"train {method}"
         checked = check_options(TrainOptions, general, owner)
-        options = TrainOptions(**{**dict(spec.defaults), **checked})
+        recipe = spec.recipe(checked.get("recipe"))
+        own = {**{name: value for name, value in recipe.items() if name in own_names}, **own}
+        defaults = {**dict(spec.defaults), **{key: recipe[key] for key in recipe.keys() - own_names}}
+        options = TrainOptions(**{**defaults, **checked})
         for name, default in (
             ("generator", spec.generator),
             ("discriminator", spec.discriminator),
@@ -331,7 +369,7 @@ class RunConfig:
             if getattr(options, name) is None:
                 setattr(options, name, default)
         _check_discriminator(spec, options)
-        _merge_network_defaults(options, spec, checked)
+        _merge_network_defaults(options, spec, recipe, checked)
         _check_data(spec, options, data)
         if options.epochs + options.epochs_decay == 0:
             raise OptionError(
@@ -369,6 +407,11 @@ class RunConfig:
         """
         method, data, saved = read_toml(path)
         given = dict(given or {})
+        if given.get("recipe", saved.get("recipe")) != saved.get("recipe"):
+            raise OptionError(
+                f"{shown(path)} holds all options, and a recipe would change none of them: leave out --recipe, or "
+                "start without --config"
+            )
         method, data = given.pop("method", method), given.pop("data", data)
         name = {**saved, **given}.get("dataset")
         if name not in (None, "none") and not _has_direction(
@@ -472,8 +515,12 @@ def _check_discriminator(method: MethodSpec, options: TrainOptions) -> None:
     Raises:
         OptionError: a discriminator, or an option of one.
     """
-    if method.discriminator is None and (options.discriminator or options.discriminator_options):
-        raise OptionError(f"{method.name} has no discriminator: leave out --discriminator and -D")
+    plain = TrainOptions()
+    if method.discriminator is None:
+        for name in OF_DISCRIMINATORS:
+            if getattr(options, name) != getattr(plain, name):
+                flag = "-D" if name == "discriminator_options" else f"--{name.replace('_', '-')}"
+                raise OptionError(f"{method.name} has no discriminator: leave out {flag}")
 
 
 def _check_data(method: MethodSpec, options: TrainOptions, data: str | Path | None) -> None:
@@ -493,15 +540,15 @@ def _check_data(method: MethodSpec, options: TrainOptions, data: str | Path | No
         raise OptionError(f"dataset {dataset.name!r} has one direction only: leave out --direction BtoA")
 
 
-def _merge_network_defaults(options: TrainOptions, spec: MethodSpec, checked: Mapping[str, Any]) -> None:
-    """A method's options for its own default networks hold until the user sets the same key."""
+def _merge_network_defaults(
+    options: TrainOptions, spec: MethodSpec, recipe: Mapping[str, Any], checked: Mapping[str, Any]
+) -> None:
+    """A method's or a recipe's options for the method's default networks hold until the user sets the same key."""
     defaults = dict(spec.defaults)
     for network in ("generator", "discriminator"):
-        own = (
-            defaults.get(f"{network}_options", {})
-            if getattr(options, network) == getattr(spec, network)
-            else {}
-        )
+        name = f"{network}_options"
+        usual = getattr(options, network) == getattr(spec, network)
+        own = {**defaults.get(name, {}), **recipe.get(name, {})} if usual else {}
         setattr(options, f"{network}_options", {**own, **checked.get(f"{network}_options", {})})
 
 

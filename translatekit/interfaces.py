@@ -199,7 +199,10 @@ class NetworkFactory(Protocol):
         ...
 
     def discriminator(self, **arguments: Any) -> nn.Module:
-        """The chosen discriminator."""
+        """The chosen discriminator.
+
+        What an image is conditioned on comes before it in what it is given: ``torch.cat([condition, image], 1)``.
+        """
         ...
 
     def initialize(self, network: nn.Module) -> nn.Module:

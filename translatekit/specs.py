@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from translatekit.errors import OptionError, PluginError, TranslatekitError
@@ -182,6 +182,8 @@ class MethodSpec(Spec):
         discriminator: likewise; None for a method that has none, which offers no options of one.
         defaults: values of `translatekit.config.TrainOptions` that this method starts from instead of the
             general ones, as pairs of field name and value.
+        recipes: bundles of defaults by the names that ``--recipe`` takes: values of `TrainOptions` and of the method's
+            own options, in place of all other defaults. ``paper``, which changes nothing, is always there.
     """
 
     kind: ClassVar[str] = "method"
@@ -193,6 +195,19 @@ class MethodSpec(Spec):
     dataset: str
     discriminator: str | None = None
     defaults: tuple[tuple[str, Any], ...] = ()
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def recipe(self, name: str | None) -> Mapping[str, Any]:
+        """The defaults of a recipe; none where none is named.
+
+        Raises:
+            OptionError: the method has no such recipe.
+        """
+        known: dict[str | None, Mapping[str, Any]] = {None: {}, "paper": {}, **self.recipes}
+        if name not in known:
+            names = " or ".join(str(other) for other in known if other is not None)
+            raise OptionError(f"{self.name} has no recipe {name!r}: pass --recipe {names}")
+        return known[name]
 
     def load_options(self) -> type[Any]:
         """The dataclass of the method's own options, imported without torch."""

@@ -19,6 +19,12 @@ SliceAxis = Literal["axial", "coronal", "sagittal"]
 Cache = Literal["none", "memory", "disk"]
 """Where decoded training images are kept."""
 
+AugmentKind = Literal["color", "translation", "cutout"]
+"""Changes of what a discriminator sees, through which gradients pass."""
+
+Schedule = Literal["linear", "cosine"]
+"""How a learning rate falls to zero."""
+
 HdrHandling = Literal["keep", "sdr"]
 """What becomes of HDR and wide-gamut videos: values as they are, or tone-mapped to SDR in the colours of BT.709."""
 

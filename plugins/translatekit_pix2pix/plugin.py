@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from translatekit.hookspecs import hookimpl
 from translatekit.specs import GeneratorSpec, MethodSpec
 
+FAST = {"epochs": 6, "epochs_decay": 6, "schedule": "cosine", "ema": 0.995}
+
 
 @hookimpl
 def register_generators() -> Iterable[GeneratorSpec]:
@@ -31,6 +33,7 @@ def register_methods() -> Iterable[MethodSpec]:
         generator="unet",
         discriminator="patch",
         dataset="aligned",
+        recipes={"fast": FAST},
     )
     yield MethodSpec(
         name="pix2pixhd",

@@ -42,7 +42,7 @@ class Methods(click.RichGroup):
         Raises:
             PluginError: there is no such method.
         """
-        from translatekit.config import TrainOptions
+        from translatekit.config import OF_DISCRIMINATORS, TrainOptions
 
         spec = registry("method").get(cmd_name)
         own = spec.load_options()
@@ -53,7 +53,7 @@ class Methods(click.RichGroup):
             "discriminator": spec.discriminator,
         }
 
-        without = () if spec.discriminator else ("discriminator", "discriminator_options")
+        without = () if spec.discriminator else OF_DISCRIMINATORS
 
         def callback(
             data: tuple[str, ...], config: str | None, resume: str | None, autoresume: bool, **params: Any

@@ -99,9 +99,9 @@ class Networks:
             raise PluginError(
                 "the method asks for a discriminator, and its descriptor names none: give its MethodSpec one"
             )
-        return self.initialize(
-            make_discriminator(self.discriminator_name, self.discriminator_options, **arguments)
-        )
+        network = make_discriminator(self.discriminator_name, self.discriminator_options, **arguments)
+        network.judges = True  # type: ignore[assignment]  # by which its optimizer and its inputs are known
+        return self.initialize(network)
 
     def initialize(self, network: nn.Module) -> nn.Module:
         """The network, its weights initialized as the user asked."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from translatekit.config import TrainOptions
+from translatekit.config import RunConfig, TrainOptions
 from translatekit.image_spec import RGB
 from translatekit.interfaces import DataOptions, Deployed, Method
 from translatekit.networks.factory import Networks, make_generator
@@ -21,6 +21,7 @@ from translatekit.registry import registry
 from translatekit.testing.contracts import Subject, require
 from translatekit.testing.datasets import IMAGE_KEYS, NAME_KEYS
 from translatekit.testing.networks import check_finite, images
+from translatekit.training.discriminators import discriminators_of
 from translatekit.training.fabric import Fabric
 from translatekit.training.method import trains
 
@@ -41,6 +42,11 @@ def descriptor(subject: Subject) -> None:
     known = {field.name for field in dataclasses.fields(TrainOptions)}
     for name, _ in spec.defaults:
         require(name in known, f"{subject} has a default for {name!r}, which is no field of TrainOptions")
+    known |= {field.name for field in dataclasses.fields(spec.load_options())}
+    for recipe, values in spec.recipes.items():
+        for name in values:
+            require(name in known, f"the recipe {recipe} of {subject} sets {name!r}, which is no option")
+        RunConfig.resolve(spec.name, "data", {"recipe": recipe})
 
 
 def light_options(subject: Subject) -> None:
@@ -65,6 +71,10 @@ def light_options(subject: Subject) -> None:
 def step(subject: Subject) -> None:
     """A step gives finite named losses and changes every network that has weights to train."""
     method = _make(subject)
+    require(
+        subject.spec.discriminator is None or bool(discriminators_of(method)),
+        f"{subject} has not made its discriminator by the factory it was given: call networks.discriminator()",
+    )
     before = _copy(method)
     losses = method.step(_batch(subject))
     require(

@@ -104,6 +104,7 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
             for step in in_steps(loader, options.accumulate):
                 # step
                 set_learning_rates(training)
+                training.begin_step()
                 losses = method.step(*(in_memory_format(batch, options, fabric) for batch in step))
                 training.losses.add(progress.step + 1, losses)
                 progress.step += 1

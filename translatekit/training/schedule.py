@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -52,19 +53,37 @@ class Plan:
 
 
 def set_learning_rates(training: Training) -> None:
-    """Each optimizer's rate for the next step: its initial one times what the method or the run's schedule says."""
-    step, epoch = training.progress.step, training.progress.epoch
+    """Each optimizer's rate for the next step: its initial one times what the method or the run's schedule says.
+
+    It follows from the run's progress alone, so that a run goes on as it would have.
+    """
+    options, progress = training.options, training.progress
+    step, epoch = progress.step, progress.epoch
+    risen = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
     for name, optimizer in training.method.optimizers.items():
         factor = training.method.learning_rate_factor(name, step, epoch)
-        if factor is None:
-            factor = linear_decay(epoch, training.options.epochs, training.options.epochs_decay)
+        if factor is None and options.schedule == "cosine":
+            now = epoch + progress.images / len(training.data)
+            factor = cosine_decay(now, options.epochs, options.epochs_decay)
+        elif factor is None:
+            factor = linear_decay(epoch, options.epochs, options.epochs_decay)
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
+            group["lr"] = group["initial_lr"] * factor * risen
 
 
 def linear_decay(epoch: int, epochs: int, epochs_decay: int) -> float:
     """Constant for `epochs`, then falling linearly to zero over `epochs_decay` (Pix2Pix and CycleGAN alike)."""
     return 1 - max(0, epoch + 1 - epochs) / (epochs_decay + 1)
+
+
+def cosine_decay(epoch: float, epochs: int, epochs_decay: int) -> float:
+    """Constant for `epochs`, then falling to zero over `epochs_decay` as half of a cosine's period.
+
+    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, section 3, without
+    restarts. `epoch` counts parts of epochs as well.
+    """
+    share = (epoch - epochs) / epochs_decay if epochs_decay else 0.0
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, share))))
 
 
 def main_learning_rate(method: Method) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from translatekit.config import RunConfig, TrainOptions, data_address, holds_run, read_toml, run_config
 from translatekit.datasets import make_dataset
@@ -35,8 +35,10 @@ from translatekit.precision import FABRIC, choose_for_training, torch_slowness, 
 from translatekit.registry import registry
 from translatekit.storage import TEMPORARY, is_uri, shown
 from translatekit.training.accumulation import Recomputed
+from translatekit.training.averaging import ramped_average
 from translatekit.training.batches import first_batch, make_batches, use_channels_last
 from translatekit.training.checkpoint import gather_ranks
+from translatekit.training.discriminators import DiffAugment, discriminators_of, normalize_spectrally
 from translatekit.training.fabric import DDPStrategy, Fabric
 from translatekit.training.losses import LossLog
 from translatekit.training.method import trains
@@ -272,12 +274,14 @@ class Parts:
     Attributes:
         data, validation, validator: see `translatekit.training.state.Training`.
         method: with its networks.
+        augment: what changes what its discriminators see.
     """
 
     data: Dataset
     validation: Dataset | None
     validator: Validator | None
     method: Method
+    augment: DiffAugment | None = None
 
 
 def build(config: RunConfig, fabric: Fabric) -> Parts:
@@ -298,7 +302,12 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
         set_norm_inference(deployed.network, options.norm_inference)
     if options.sync_batchnorm:
         _synchronize_batchnorm(method)
-    return Parts(data, validation, validator, method)
+    augment = None
+    if options.diff_augment:
+        channels = {data.specs[deployed.target].network_channels for deployed in method.deployed().values()}
+        augment = DiffAugment(options.diff_augment, options.seed, channels)
+        augment.attach(method)
+    return Parts(data, validation, validator, method, augment)
 
 
 def _synchronize_batchnorm(method: Method) -> None:
@@ -343,6 +352,13 @@ def make_method(config: RunConfig, data: Dataset) -> Method:
     if options.accumulate > 1 and inspect.Parameter.VAR_POSITIONAL not in kinds:
         raise OptionError(f"{config.method} cannot accumulate gradients: leave out --accumulate")
     method.begin(first_batch(data, options.batch_size))
+    if options.spectral_norm:
+        if options.accumulate > 1:
+            raise OptionError(
+                "with --spectral-norm, weights change a little with each pass, and --accumulate computes passes twice: "
+                "leave one of the two out"
+            )
+        normalize_spectrally(method)
     if options.freeze is not None:
         freeze(method, options.freeze)
     return method
@@ -351,9 +367,14 @@ def make_method(config: RunConfig, data: Dataset) -> Method:
 def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric, keeper: Keeper) -> Training:
     """Put everything on its device; every process must call this."""
     options, method = config.options, parts.method
+    if parts.augment is not None:
+        parts.augment.rank = fabric.global_rank
+    judging = {id(item) for network in discriminators_of(method) for item in network.parameters()}
+    if options.lr_discriminator is not None and not judging:
+        raise OptionError(f"{config.method} has made no discriminator: leave out --lr-discriminator")
     method.setup(
         fabric,
-        functools.partial(make_optimizer, options=options),
+        functools.partial(make_optimizer, options=options, judging=judging),
         functools.partial(wrap_network, options=options, device=fabric.device),
     )
     for optimizer in method.optimizers.values():
@@ -362,7 +383,7 @@ def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric, keepe
     torch.manual_seed(options.seed + 1 + fabric.global_rank)  # each process draws noise of its own
     ema = {}
     if options.ema is not None:
-        average = get_ema_multi_avg_fn(options.ema)
+        average = ramped_average(options.ema)
         ema = {
             name: AveragedModel(deployed.network, multi_avg_fn=average)
             for name, deployed in method.deployed().items()
@@ -376,6 +397,7 @@ def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric, keepe
         method,
         LossLog(fabric, folder, options.precision),
         keeper,
+        augment=parts.augment,
         ema=ema,
         validator=parts.validator,
         notes=list(parts.validator.notes) if parts.validator else [],
@@ -511,10 +533,30 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter],
     *,
     options: TrainOptions,
+    judging: Collection[int] = (),
     lr: float | None = None,
     betas: tuple[float, float] | None = None,
 ) -> torch.optim.Optimizer:
-    """Adam as both papers use it, by the run's options where a method does not say otherwise."""
+    """Adam as both papers use it, by the run's options where a method does not say otherwise.
+
+    Args:
+        parameters: to train.
+        options: of the run.
+        judging: the ids of the discriminators' parameters, for which a rate of their own goes before the method's.
+        lr, betas: as the method says.
+
+    Raises:
+        OptionError: discriminators are to have a rate of their own, and share an optimizer with other networks.
+    """
+    parameters = list(parameters)
+    if options.lr_discriminator is not None:
+        theirs = {id(item) in judging for item in parameters}
+        if theirs == {True, False}:
+            raise OptionError(
+                "this method trains its discriminators with other networks by one optimizer: leave out "
+                "--lr-discriminator"
+            )
+        lr = options.lr_discriminator if theirs == {True} else lr
     # Fused is one pass over the memory instead of a dozen: at batch size 1 the optimizer is much of a CPU's step.
     return torch.optim.Adam(
         parameters,

@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 from translatekit.config import RunConfig, TrainOptions
 from translatekit.datasets.palette import PaletteClass
 from translatekit.interfaces import Dataset, Method
+from translatekit.training.discriminators import DiffAugment
 from translatekit.training.fabric import Fabric
 from translatekit.training.losses import LossLog
 from translatekit.training.remote import Keeper
@@ -40,6 +41,7 @@ class Training:
     """A run in progress: everything the loop works with.
 
     Attributes:
+        augment: what changes what the discriminators see; None where nothing does.
         ema: the exponential moving averages of the deployed generators, by their names; empty where none are kept.
         losses: since the last line of the log.
         keeper: what keeps the folder elsewhere, where the run's place is an address.
@@ -57,6 +59,7 @@ class Training:
     losses: LossLog
     keeper: Keeper
     progress: Progress = field(default_factory=Progress)
+    augment: DiffAugment | None = None
     ema: dict[str, AveragedModel] = field(default_factory=dict)
     validator: Validator | None = None
     metrics: dict[str, float] = field(default_factory=dict)
@@ -80,6 +83,11 @@ class Training:
             name: self.ema[name].module if name in self.ema else deployed.network
             for name, deployed in self.method.deployed().items()
         }
+
+    def begin_step(self) -> None:
+        """Tell what depends on the step's number which one it is."""
+        if self.augment is not None:
+            self.augment.step = self.progress.step
 
     def average(self) -> None:
         """Bring the moving averages up to date, after a step."""
