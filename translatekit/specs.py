@@ -203,11 +203,10 @@ class MethodSpec(Spec):
         Raises:
             OptionError: the method has no such recipe.
         """
-        known: dict[str | None, Mapping[str, Any]] = {None: {}, "paper": {}, **self.recipes}
-        if name not in known:
-            names = " or ".join(str(other) for other in known if other is not None)
-            raise OptionError(f"{self.name} has no recipe {name!r}: pass --recipe {names}")
-        return known[name]
+        known: dict[str, Mapping[str, Any]] = {"paper": {}, **self.recipes}
+        if name is not None and name not in known:
+            raise OptionError(f"{self.name} has no recipe {name!r}: pass --recipe {' or '.join(known)}")
+        return known.get(name or "paper", {})
 
     def load_options(self) -> type[Any]:
         """The dataclass of the method's own options, imported without torch."""

@@ -39,7 +39,9 @@ def make_loss(name: str, role: Literal["adversarial", "reconstruction"], **optio
         raise OptionError(f"loss {name!r} is not {role}: choose one of {fitting}")
     owner = f"loss {name!r}"
     loss_type = spec.load()
-    of_r1 = {key: options.pop(key) for key in ("r1", "r1_every") if role == "adversarial" and key in options}
+    of_r1: dict[str, Any] = {
+        key: options.pop(key) for key in ("r1", "r1_every") if role == "adversarial" and key in options
+    }
     checked = check_options(loss_type, options, owner)
     try:
         loss = loss_type(**checked)
