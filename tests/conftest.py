@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.firefox import firefox as firefox
 from tests.hub import hub as hub
 from tests.hub import hub_server as hub_server
 from tests.stores import az as az
@@ -36,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("matrix")]
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
+        if {"browser", "firefox"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker("browser")
         started = {"subprocess", "run_program", "run_python"} & vars(
             getattr(item, "module", None) or item

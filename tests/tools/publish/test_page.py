@@ -19,6 +19,7 @@ from PIL import Image
 from translatekit_tools.publish import publish
 
 import translatekit
+from tests.firefox import Page
 from tests.pages import DESKTOP, PHONE
 from tests.tools.publish.graphs import write_graph
 from translatekit.errors import OptionError
@@ -192,6 +193,44 @@ def test_a_single_file_opens_from_the_disk_and_translates_pictures_of_any_size(
         assert name == "small.png"
         np.testing.assert_array_equal(kept, result)
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+@pytest.mark.slow
+def test_firefox_paints_saves_and_opens_photographs(
+    firefox: Page, site: Path, model: Path, tmp_path: Path
+) -> None:
+    picture = np.random.default_rng(2).integers(0, 256, (37, 50, 3), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "odd.png")
+    with served(site) as address:
+        firefox.goto(address)
+        firefox.wait_for("document.body.dataset.provider && document.querySelector('#result').dataset.count")
+        assert firefox.evaluate("crossOriginIsolated && Number(document.body.dataset.threads)") == min(
+            8, os.cpu_count() or 1
+        )
+        loaded = [url for url in firefox.asked if url.startswith("http")]
+        assert all(url.startswith(address) for url in loaded)
+        firefox.drag("#overlay", (0.2, 0.5), (0.5, 0.6), (0.8, 0.4))
+        firefox.wait_for("Number(document.querySelector('#result').dataset.count) > 1")
+        firefox.wait_for("document.querySelector('#status').dataset.state === 'idle'")
+        firefox.press("Control", "s")
+        both = np.asarray(Image.open(io.BytesIO(firefox.saved("small.png"))).convert("RGB"))
+        drawing, result = np.split(both, 2, axis=1)
+        assert drawing.std() > 0
+        assert differ(result, translated(model, drawing)) <= 1
+        firefox.click("#tab-photo")
+        firefox.choose("#photo-open", tmp_path / "odd.png")
+        firefox.wait_for("document.querySelector('#after').dataset.count")
+        firefox.wait_for("document.querySelector('#status').dataset.state === 'idle'")
+        (firefox.downloads / "small.png").unlink()
+        firefox.press("Control", "s")
+        kept = np.asarray(Image.open(io.BytesIO(firefox.saved("small.png"))).convert("RGB"))
+        assert differ(kept, translated(model, picture)) <= 1
+        assert [url for url in firefox.asked if url.startswith("http")] == loaded  # nothing leaves the page
+        assert firefox.errors == []
+        # Had anything been asked or said, it would have been heard.
+        assert firefox.evaluate("fetch('model.json').then(() => console.error('heard')).then(() => true)")
+        assert firefox.asked[-1] == f"{address}model.json"
+        assert firefox.errors == ["heard"]
 
 
 @pytest.mark.slow
