@@ -69,6 +69,8 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip("there is no Chromium to look at pages with")
     flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    # Chromium's own software renderer as a GPU; pages use it only where they are asked to.
+    flags += ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
     with playwright.sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=path, args=flags)
         yield chromium

@@ -196,6 +196,19 @@ def test_a_single_file_opens_from_the_disk_and_translates_pictures_of_any_size(
 
 
 @pytest.mark.slow
+def test_webgpu_gives_what_python_gives(browser: Any, site: Path, model: Path) -> None:
+    """By Chromium's software renderer: the same shaders as on a GPU, slowly."""
+    with served(site) as address, opened(browser, f"{address}?run=webgpu") as page:
+        if not page.evaluate("navigator.gpu?.requestAdapter().then(Boolean)"):
+            pytest.skip("this Chromium has no WebGPU")
+        page.wait_for_selector(DRAWN)
+        assert page.get_attribute("body", "data-provider") == "webgpu"
+        drawing, result = pixels(page, "#board")[:, :, :3], pixels(page, "#result")[:, :, :3]
+        assert drawing.std() > 0
+        assert differ(result, translated(model, drawing)) <= 1
+
+
+@pytest.mark.slow
 def test_firefox_paints_saves_and_opens_photographs(
     firefox: Page, site: Path, model: Path, tmp_path: Path
 ) -> None:
