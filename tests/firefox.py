@@ -133,7 +133,12 @@ class Page:
             }
             for across, down in points
         ]
-        held = [moves[0], {"type": "pointerDown", "button": 0}, *moves[1:], {"type": "pointerUp", "button": 0}]
+        held = [
+            moves[0],
+            {"type": "pointerDown", "button": 0},
+            *moves[1:],
+            {"type": "pointerUp", "button": 0},
+        ]
         self._act({"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": held})
 
     def click(self, selector: str) -> None:
@@ -156,7 +161,9 @@ class Page:
             if path.is_file() and path.stat().st_size and not part.exists():
                 return path.read_bytes()
             time.sleep(0.1)
-        raise AssertionError(f"{name} was not saved; there is {[each.name for each in self.downloads.iterdir()]}")
+        raise AssertionError(
+            f"{name} was not saved; there is {[each.name for each in self.downloads.iterdir()]}"
+        )
 
     def _act(self, source: dict[str, Any]) -> None:
         self.send("input.performActions", {"context": self._context, "actions": [source]})
@@ -183,7 +190,9 @@ def started() -> Iterator[Page]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            with client.connect(f"{_address(profile)}/session", max_size=None, open_timeout=PATIENCE) as socket:
+            with client.connect(
+                f"{_address(profile)}/session", max_size=None, open_timeout=PATIENCE
+            ) as socket:
                 yield Page(socket, downloads)
         finally:
             process.terminate()

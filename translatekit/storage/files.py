@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from hashlib import blake2b, new
@@ -170,6 +171,54 @@ def writable_cache(*parts: str) -> Path | None:
     except (OSError, OptionError):
         return None
     return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+@contextlib.contextmanager
+def folder_for_results(folder: Path) -> Iterator[None]:
+    """A folder, made where it is missing, and in the end only kept where something has come into it.
+
+    So what is refused leaves nothing behind, however late it is.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        for each in missing:
+            with contextlib.suppress(OSError):  # something is in it, or it is gone
+                each.rmdir()
+
+
+@contextlib.contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """A temporary folder on the disk that a file or folder is to be moved to, which leaves nothing behind.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(folder_for_results(path.parent))
+            name = stack.enter_context(tempfile.TemporaryDirectory(prefix=".translatekit-", dir=path.parent))
+        except OSError as error:
+            raise write_error(error, path) from None
+        yield Path(name)
+
+
+def check_writable(folder: Path) -> None:
+    """See that files can be written to a folder, without making it where it is missing.
+
+    Raises:
+        OSError: they cannot.
+    """
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextlib.contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 from translatekit.errors import DataError, OptionError
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model
+from translatekit.storage import check_writable
 from translatekit_tools.bulk.devices import Devices, devices_of
 from translatekit_tools.bulk.find import Findings, Job, find_jobs
 from translatekit_tools.bulk.kinds import Kind
@@ -100,7 +99,7 @@ def _jobs(found: Findings | PlaceJobs, options: RunOptions, say: Callable[[str],
     if options.frames is not None:
         jobs = _with_frames(jobs, Path(options.frames).expanduser())
     if not options.dry_run:
-        jobs = _with_folders(jobs)
+        jobs = _into_writable(jobs)
     jobs = _with_notes(jobs, found.left_out, say)
     return chain(list(islice(jobs, _AHEAD)), jobs)
 
@@ -129,26 +128,24 @@ def _with_frames(jobs: Iterable[Job], folder: Path) -> Iterator[Job]:
         yield job
 
 
-def _with_folders(jobs: Iterable[Job]) -> Iterator[Job]:
-    """The jobs, each once its output folder is there; before anything is translated where there is one folder.
+def _into_writable(jobs: Iterable[Job]) -> Iterator[Job]:
+    """The jobs, each once its output folder can be written; before anything is translated where there is one folder.
 
     Raises:
         DataError: one cannot be written.
     """
-    made: set[Path] = set()
+    known: set[Path] = set()
     for job in jobs:
         folder = job.manifest.folder
-        if folder not in made and job.frames is None and not job.to_standard_output:
-            _make_folder(folder)
-            made.add(folder)
+        if folder not in known and job.frames is None and not job.to_standard_output:
+            _check_folder(folder)
+            known.add(folder)
         yield job
 
 
-def _make_folder(folder: Path) -> None:
+def _check_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        check_writable(folder)
     except OSError as error:
         raise DataError(
             f"the output folder {folder} cannot be written ({error.strerror}): choose another with -o"

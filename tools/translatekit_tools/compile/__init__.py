@@ -64,11 +64,11 @@ def compile_model(
         TranslatekitError: the model cannot be compiled, or the compiled one is past the tolerance; then nothing is
             written.
     """
-    from translatekit.errors import ModelFileError, OptionError
+    from translatekit.errors import ModelFileError
     from translatekit.model_file import find_model
     from translatekit.options import check_options
     from translatekit.requirements import require
-    from translatekit.storage import is_uri
+    from translatekit.storage import folder_beside, is_uri
     from translatekit_tools.backends.options import CompileOptions
     from translatekit_tools.backends.parity import compare
     from translatekit_tools.compile.images import compiled_size, find_folder, sample_images
@@ -90,15 +90,8 @@ def compile_model(
     require(f"compiling {path.name} to {out.suffix}", needed)
     load, compiler = spec.load(), spec.load_compiler()
     source = Source(path, checked.dtype)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=".translatekit-", dir=out.parent)
-    except OSError as error:
-        raise OptionError(
-            f"{out} cannot be written ({error.strerror}): choose another name with -o"
-        ) from None
-    with folder:
-        made = Path(folder.name) / out.name
+    with folder_beside(out) as folder:
+        made = folder / out.name
         details = compiler(source, made, checked, progress)
         progress("comparing with the model in fp32", None)
         compared_at = compiled_size(source.info, details.get("shapes", "any"))
@@ -124,7 +117,7 @@ def compile_model(
         compiled = {**details, "parity": asdict(parity), "source_hash": source.hash}
         spec.load_writer()(made, replace(source.info, compiled=compiled))
         # The file that is asked for comes last: where it is, all that belongs to it is.
-        files = sorted(Path(folder.name).iterdir(), key=lambda file: file.name == out.name)
+        files = sorted(folder.iterdir(), key=lambda file: file.name == out.name)
         if not checked.force:
             _refuse_existing([out.parent / file.name for file in files])
         size = sum(

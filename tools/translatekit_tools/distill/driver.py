@@ -19,7 +19,7 @@ from translatekit.model_file import find_model, read_info
 from translatekit.model_info import ModelInfo
 from translatekit.options import check_options, written
 from translatekit.registry import registry
-from translatekit.storage import hash_file, write_atomically
+from translatekit.storage import hash_file, is_uri, write_atomically
 from translatekit.training import train
 from translatekit.training.batches import first_batch
 from translatekit.training.setup import build, make_fabric, make_optimizer, resolve, resolve_precision
@@ -78,7 +78,7 @@ def run(
     inputs = choose_inputs(teacher, info, data, options)
     say(_how_read(inputs))
     if not resume:
-        _make_folder(out)
+        _check_folder(out)
     bench = Bench(
         teacher, options.targets, options.precision, options.image_size or info.size, options.rounds, say
     )
@@ -93,6 +93,7 @@ def run(
             candidates, chosen = _select(info, options, bench, say)
             arguments = _training(teacher, info, inputs, options, chosen[0], 1, 1)
             steps, epochs = _steps(inputs, arguments, seconds_of(options.budget) / len(chosen), say)
+            _make_folder(out)
             _write_plan(out, str(Path(model).resolve()), data, options, teacher, candidates, steps, epochs)
         start = time.perf_counter()
         runs = []
@@ -169,6 +170,8 @@ def choose_inputs(teacher: Path, info: ModelInfo, data: str | Path | None, optio
         dataset = options.dataset or trained_on
     else:
         root = str(data)
+        if not is_uri(root) and not Path(root).expanduser().exists():
+            raise OptionError(f"there is no {root}: name a folder of images as DATA")
         laid_out = any((Path(root) / name).is_dir() for name in _SPLITS) or not Path(root).is_dir()
         known = trained_on in names and registry("dataset").get(trained_on).folder
         dataset = options.dataset or (trained_on if laid_out and known else "single")
@@ -307,12 +310,15 @@ def _check_teacher(path: Path) -> ModelInfo:
     return info
 
 
-def _make_folder(out: Path) -> None:
+def _check_folder(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OptionError(
             f"{out} exists already and nothing in it will be overwritten: choose another with -o, or go on with it by "
             "--resume"
         )
+
+
+def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

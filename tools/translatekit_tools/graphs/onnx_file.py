@@ -5,10 +5,14 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from translatekit.errors import ModelFileError
 from translatekit.model_info import ModelInfo
 from translatekit_tools.graphs.protobuf import fields, varint
+from translatekit_tools.graphs.reading import check_finite, header_of, mapped
+
+if TYPE_CHECKING:
+    import numpy as np
 
 KEY = "translatekit"
 INPUT, OUTPUT = "image", "translated"
@@ -16,8 +20,9 @@ INPUT, OUTPUT = "image", "translated"
 # Field numbers and data types of onnx.proto.
 _METADATA_PROPS, _ENTRY_KEY, _ENTRY_VALUE = 14, 1, 2
 _GRAPH, _INITIALIZER, _DATA_TYPE, _FLOAT_DATA, _RAW_DATA = 7, 5, 2, 4, 9
-_BFLOAT16, _BFLOAT16_EXPONENT = 16, 0x7F80
-_FLOATS = {1: "<f4", 10: "<f2", 11: "<f8", _BFLOAT16: "<u2"}  # as numpy names them
+_FLOATS = {1: "<f4", 10: "<f2", 11: "<f8", 16: "<u2"}  # as numpy names them, which has no bfloat16
+
+_KIND = "ONNX file"
 
 
 def read_info(path: Path) -> ModelInfo:
@@ -26,18 +31,9 @@ def read_info(path: Path) -> ModelInfo:
     Raises:
         ModelFileError: it is missing, damaged, or not one of ours.
     """
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            text = _find(data)
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path") from None
-    except ValueError:
-        raise ModelFileError(f"{path} is no ONNX file, or damaged: compile the model again") from None
-    if text is None:
-        raise ModelFileError(
-            f"{path} has no translatekit header: give a file that translatekit compile wrote from a model file"
-        )
-    return ModelInfo.from_json(text, path)
+    with mapped(path, _KIND) as data:
+        text = _find(data)
+    return header_of(text, path)
 
 
 def check_weights(path: Path) -> None:
@@ -46,17 +42,8 @@ def check_weights(path: Path) -> None:
     Raises:
         ModelFileError: one is not, or the file is damaged.
     """
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            finite = all(map(_is_finite, _weights(data)))
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path") from None
-    except ValueError:
-        raise ModelFileError(f"{path} is no ONNX file, or damaged: compile the model again") from None
-    if not finite:
-        raise ModelFileError(
-            f"{path} cannot be used, since its weights are not all finite: train again, and compile that model"
-        )
+    with mapped(path, _KIND) as data:
+        check_finite(path, _weights(data))
 
 
 def write_info(path: Path, info: ModelInfo) -> None:
@@ -87,8 +74,10 @@ def _find(data: mmap.mmap) -> str | None:
     return found
 
 
-def _weights(data: mmap.mmap) -> Iterator[tuple[int, bytes]]:
-    """The data type and the bytes of every initializer of floating-point numbers, copied one at a time."""
+def _weights(data: mmap.mmap) -> Iterator[np.ndarray]:
+    """Every initializer of floating-point numbers, copied one at a time."""
+    import numpy as np
+
     for number, start, end in fields(data, 0, len(data)):
         if number != _GRAPH:
             continue
@@ -101,14 +90,4 @@ def _weights(data: mmap.mmap) -> Iterator[tuple[int, bytes]]:
                     elif part in (_RAW_DATA, _FLOAT_DATA):
                         raw = data[low:high]
                 if kind in _FLOATS:
-                    yield kind, raw
-
-
-def _is_finite(weights: tuple[int, bytes]) -> bool:
-    import numpy as np
-
-    kind, raw = weights
-    numbers = np.frombuffer(raw, _FLOATS[kind])
-    if kind == _BFLOAT16:
-        return not bool(((numbers & _BFLOAT16_EXPONENT) == _BFLOAT16_EXPONENT).any())
-    return bool(np.isfinite(numbers).all())
+                    yield np.frombuffer(raw, _FLOATS[kind])

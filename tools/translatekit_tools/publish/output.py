@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from translatekit import __version__
 from translatekit.errors import OptionError
-from translatekit.storage import hash_file, write_atomically, write_error
+from translatekit.storage import folder_beside, hash_file, write_atomically, write_error
 
 RECORD = ".translatekit-published.json"
 """Which files of a folder we have written, and their hashes."""
@@ -35,13 +34,7 @@ def new_folder(out: Path, kind: str, last: str, force: bool = False) -> Iterator
         StorageError: the disk is full, or the folder cannot be written.
     """
     _check(out, kind, force)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = tempfile.TemporaryDirectory(prefix=".translatekit-", dir=out.parent)
-    except OSError as error:
-        raise write_error(error, out) from None
-    with temporary as name:
-        made = Path(name)
+    with folder_beside(out) as made:
         yield made
         try:
             _bring(made, out, kind, last, force)

@@ -13,8 +13,10 @@ from translatekit.errors import ModelFileError
 from translatekit.model_info import ModelInfo, parse_object
 from translatekit.storage import write_atomically
 from translatekit_tools.graphs.protobuf import fields
+from translatekit_tools.graphs.reading import damaged, header_of, mapped
 
 KEY = "translatekit"
+_KIND = "Core ML package"
 
 # Field numbers of Model.proto.
 _DESCRIPTION, _METADATA, _USER_DEFINED, _ENTRY_KEY, _ENTRY_VALUE = 2, 100, 100, 1, 2
@@ -27,28 +29,16 @@ def read_info(path: Path) -> ModelInfo:
         ModelFileError: it is missing, damaged, or not one of ours.
     """
     found = None
-    try:
-        with (
-            model_path(path).open("rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
-        ):
-            for _, *description in _named(data, _DESCRIPTION, 0, len(data)):
-                for _, *metadata in _named(data, _METADATA, *description):
-                    for _, first, last in _named(data, _USER_DEFINED, *metadata):
-                        entry = {
-                            number: data[low:high].decode() for number, low, high in fields(data, first, last)
-                        }
-                        if entry.get(_ENTRY_KEY) == KEY:
-                            found = entry.get(_ENTRY_VALUE, "")
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path") from None
-    except ValueError:
-        raise _damaged(path) from None
-    if found is None:
-        raise ModelFileError(
-            f"{path} has no translatekit header: give a package that translatekit compile wrote from a model file"
-        )
-    return ModelInfo.from_json(found, path)
+    with mapped(model_path(path), _KIND, path) as data:
+        for _, *description in _named(data, _DESCRIPTION, 0, len(data)):
+            for _, *metadata in _named(data, _METADATA, *description):
+                for _, first, last in _named(data, _USER_DEFINED, *metadata):
+                    entry = {
+                        number: data[low:high].decode() for number, low, high in fields(data, first, last)
+                    }
+                    if entry.get(_ENTRY_KEY) == KEY:
+                        found = entry.get(_ENTRY_VALUE, "")
+    return header_of(found, path)
 
 
 def write_info(path: Path, info: ModelInfo) -> None:
@@ -79,13 +69,9 @@ def model_path(path: Path) -> Path:
             f"{path} cannot be read ({error.strerror}): give an .mlpackage, which is a folder"
         ) from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise _damaged(path) from None
+        raise damaged(path, _KIND) from None
     return inside
 
 
 def _named(data: mmap.mmap, number: int, start: int, end: int) -> list[tuple[int, int, int]]:
     return [field for field in fields(data, start, end) if field[0] == number]
-
-
-def _damaged(path: Path) -> ModelFileError:
-    return ModelFileError(f"{path} is no Core ML package, or damaged: compile the model again")

@@ -10,14 +10,17 @@ import mmap
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from translatekit.errors import ModelFileError
 from translatekit.model_info import ModelInfo
 from translatekit.storage import write_atomically
+from translatekit_tools.graphs.reading import check_finite, header_of, mapped
+
+if TYPE_CHECKING:
+    import numpy as np
 
 KEY = "translatekit"
-_IDENTIFIER = b"TFL3"
+_IDENTIFIER, _KIND = b"TFL3", "TensorFlow Lite model"
 
 # Places of fields in the tables of schema.fbs, and types of tensors.
 _SUBGRAPHS, _BUFFERS, _METADATA = 2, 4, 6  # of a model
@@ -35,21 +38,12 @@ def read_info(path: Path) -> ModelInfo:
         ModelFileError: it is missing, damaged, or not one of ours.
     """
     text = None
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            model = _model(data)
-            for entry in model.tables(_METADATA):
-                if entry.text(_NAME) == KEY:
-                    text = _bytes_of(model, entry.number(_OF_METADATA)).decode()
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path") from None
-    except (ValueError, struct.error):
-        raise _damaged(path) from None
-    if text is None:
-        raise ModelFileError(
-            f"{path} has no translatekit header: give a file that translatekit compile wrote from a model file"
-        )
-    return ModelInfo.from_json(text, path)
+    with mapped(path, _KIND) as data:
+        model = _model(data)
+        for entry in model.tables(_METADATA):
+            if entry.text(_NAME) == KEY:
+                text = _bytes_of(model, entry.number(_OF_METADATA)).decode()
+    return header_of(text, path)
 
 
 def check_weights(path: Path) -> None:
@@ -58,19 +52,8 @@ def check_weights(path: Path) -> None:
     Raises:
         ModelFileError: one is not, or the file is damaged.
     """
-    import numpy as np
-
-    try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            finite = all(bool(np.isfinite(np.frombuffer(raw, kind)).all()) for kind, raw in _weights(data))
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path") from None
-    except (ValueError, struct.error):
-        raise _damaged(path) from None
-    if not finite:
-        raise ModelFileError(
-            f"{path} cannot be used, since its weights are not all finite: train again, and compile that model"
-        )
+    with mapped(path, _KIND) as data:
+        check_finite(path, _weights(data))
 
 
 def write_info(path: Path, info: ModelInfo) -> None:
@@ -112,19 +95,17 @@ def pack(model: Any) -> bytes:
     return bytes(builder.Output())
 
 
-def _damaged(path: Path) -> ModelFileError:
-    return ModelFileError(f"{path} is no TensorFlow Lite model, or damaged: compile the model again")
+def _weights(data: mmap.mmap) -> Iterator[np.ndarray]:
+    """Every constant tensor of floating-point numbers, copied one at a time."""
+    import numpy as np
 
-
-def _weights(data: mmap.mmap) -> Iterator[tuple[str, bytes]]:
-    """The type and the bytes of every constant tensor of floating-point numbers, copied one at a time."""
     model, seen = _model(data), set()
     for graph in model.tables(_SUBGRAPHS):
         for tensor in graph.tables(_TENSORS):
             kind, number = _FLOATS.get(tensor.number(_TYPE, "<b")), tensor.number(_BUFFER)
             if kind is not None and number not in seen:  # signatures share buffers
                 seen.add(number)
-                yield kind, _bytes_of(model, number)
+                yield np.frombuffer(_bytes_of(model, number), kind)
 
 
 def _bytes_of(model: _Table, number: int) -> bytes:

@@ -10,7 +10,9 @@ import numpy as np
 from translatekit.errors import ModelFileError
 from translatekit.model_info import ModelInfo
 from translatekit.storage import write_atomically
+from translatekit_tools.graphs.reading import check_finite, damaged, header_of
 
+_KIND = "OpenVINO model"
 _FLOATS = {"f32": "<f4", "f16": "<f2", "f64": "<f8"}  # OpenVINO's names and numpy's
 
 
@@ -21,11 +23,7 @@ def read_info(path: Path) -> ModelInfo:
         ModelFileError: it is missing, damaged, or not one of ours.
     """
     element = _tree(path).find("rt_info/translatekit")
-    if element is None:
-        raise ModelFileError(
-            f"{path} has no translatekit header: give a file that translatekit compile wrote from a model file"
-        )
-    return ModelInfo.from_json(element.get("value", ""), path)
+    return header_of(None if element is None else element.get("value", ""), path)
 
 
 def check_weights(path: Path) -> None:
@@ -43,16 +41,14 @@ def check_weights(path: Path) -> None:
             start, size = int(constant.get("offset", "0")), int(constant.get("size", "0"))
             if start < 0 or size < 0 or start + size > len(data):
                 raise ModelFileError(f"{numbers} is truncated: copy both files again, or {again}")
-            if dtype is not None and not np.isfinite(data[start : start + size].view(dtype)).all():
-                raise ModelFileError(
-                    f"{path} cannot be used, since its weights are not all finite: train again, and compile that model"
-                )
+            if dtype is not None:
+                check_finite(path, [data[start : start + size].view(dtype)])
     except OSError as error:
         raise ModelFileError(
             f"{numbers} cannot be read ({error.strerror}): copy both files, or {again}"
         ) from None
     except ValueError:
-        raise ModelFileError(f"{path} is no OpenVINO model, or damaged: {again}") from None
+        raise damaged(path, _KIND) from None
 
 
 def write_info(path: Path, info: ModelInfo) -> None:
@@ -74,7 +70,7 @@ def _tree(path: Path) -> ElementTree.Element:
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read ({error.strerror}): check the path") from None
     except (ElementTree.ParseError, ValueError, LookupError):  # the latter two of encodings
-        raise ModelFileError(f"{path} is no OpenVINO model, or damaged: compile the model again") from None
+        raise damaged(path, _KIND) from None
     if tree.tag != "net":
         raise ModelFileError(f"{path} is no OpenVINO model: give a file that translatekit compile wrote")
     return tree
