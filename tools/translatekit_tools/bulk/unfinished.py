@@ -64,7 +64,9 @@ class Unfinished:
         self._note("finished", name)
 
     def _note(self, what: str, name: str) -> None:
-        with contextlib.suppress(StorageError):
+        with contextlib.suppress(OSError, StorageError):
+            if not self._is_open:  # what is about to be written makes the folder, and comes later
+                self._path.parent.mkdir(parents=True, exist_ok=True)
             self._log.append({what: name})
             self._is_open = True
 
