@@ -170,7 +170,9 @@ class EvaluateArguments(TypedDict, total=False):
     mask: str | None
     max_images: int | None
     metrics: Sequence[str] | str | None
+    protocol: str | None
     features: str | None
+    download: bool
     palette: str | None
     segmenter: str | None
     discriminator: bool

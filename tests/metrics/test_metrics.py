@@ -14,6 +14,7 @@ from translatekit.errors import OptionError, PluginError
 from translatekit.image_spec import ImageSpec, levels_spec
 from translatekit.interfaces import MetricImages
 from translatekit.metrics import better, find_metric, make_metric, metric_label, metric_names
+from translatekit.metrics.features import make_features
 from translatekit.metrics.pairs import (
     L1,
     PSNR,
@@ -23,7 +24,7 @@ from translatekit.metrics.pairs import (
     images_with_levels,
     measure_pairs,
 )
-from translatekit.metrics.sets import Features, fid, kid
+from translatekit.metrics.sets import fid, kid
 
 
 def images(count: int = 4, side: int = 32) -> torch.Tensor:
@@ -185,14 +186,15 @@ def test_ms_ssim_is_that_of_torchmetrics() -> None:
     torch.testing.assert_close(measured("ms_ssim", output, target), expected)
 
 
-def test_lpips_leaves_out_what_is_not_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_leaves_out_what_is_not_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torchvision
 
     from translatekit.metrics import pairs
 
     torch.manual_seed(0)
     network = torchvision.models.alexnet()  # of random weights: the arithmetic is the same
-    monkeypatch.setattr(pairs, "weights_file", lambda *args: None)
+    (tmp_path / "alexnet.pth").write_bytes(b"weights")
+    monkeypatch.setattr(pairs, "weights_file", lambda *args: tmp_path / "alexnet.pth")
     monkeypatch.setattr(torchvision.models, "alexnet", lambda **options: network)
     metric, target = make_metric("lpips"), images(2, 64)
     output = target.clone()
@@ -252,7 +254,7 @@ def test_features_take_gray_images_as_colour(tmp_path: Path) -> None:
 
     path = tmp_path / "weights.safetensors"
     save_file(timm.create_model("resnet10t").state_dict(), path)
-    features = Features(f"resnet10t,path={path}")
+    features = make_features(f"resnet10t,path={path}")
     gray = torch.rand(2, 1, 32, 32) * 2 - 1
     found = features(gray)
     assert found.shape == (2, 512)

@@ -15,6 +15,7 @@ from translatekit.image_spec import ImageSpec, levels_spec
 from translatekit.images.codec import ValueCodec
 from translatekit.interfaces import MetricImages, PairMetric
 from translatekit.metrics.weights import as_rgb, weights_file
+from translatekit.storage import hash_file
 
 PSNR_OF_EQUAL_IMAGES = 100.0
 
@@ -78,7 +79,8 @@ class LPIPS:
     """
 
     def __init__(self) -> None:
-        weights_file("lpips", "the AlexNet that LPIPS compares images by")
+        path = weights_file("lpips", "the AlexNet that LPIPS compares images by")
+        self.measured_by = {"network": "AlexNet of torchvision", "weights": hash_file(path, "sha256")}
         try:
             from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 

@@ -1,4 +1,4 @@
-"""How alike two sets of images are, without pairs: FID and KID, on the features of a trained network."""
+"""How alike two sets of images are, without pairs: FID and KID, on features."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from translatekit.errors import OptionError, TranslatekitError
+from translatekit.errors import OptionError
 from translatekit.interfaces import MetricImages
-from translatekit.metrics.weights import as_rgb, weights_file
 
 _KID_SUBSET = 1000
 
@@ -30,7 +29,7 @@ class FID:
             OptionError: there is no such model.
             TranslatekitError: its weights are not there.
         """
-        self.extractor = shared_extractor(features)
+        self.extractor, self.measured_by = shared_extractor(features)
 
     def __call__(self, real: Tensor, fake: Tensor) -> float:
         """The distance of features (N, D) and (M, D)."""
@@ -42,7 +41,7 @@ class KID:
 
     def __init__(self, *, features: str | None = None) -> None:
         """Make the metric: as `FID`."""
-        self.extractor = shared_extractor(features)
+        self.extractor, self.measured_by = shared_extractor(features)
 
     def __call__(self, real: Tensor, fake: Tensor) -> float:
         """The distance of features (N, D) and (M, D)."""
@@ -50,50 +49,18 @@ class KID:
 
 
 @lru_cache(maxsize=1)
-def shared_extractor(model: str | None) -> Callable[[MetricImages], Tensor]:
-    """From images to features (N, D), the same function for all metrics that compare by one model."""
-    network = Features(model)
+def shared_extractor(model: str | None) -> tuple[Callable[[MetricImages], Tensor], dict[str, str]]:
+    """From images to features (N, D), the same function for all metrics that compare by one model; and what it is."""
+    from translatekit.metrics.features import make_features
+
+    network = make_features(model)
 
     def extract(images: MetricImages) -> Tensor:
         values = images.normalized()
         features: Tensor = network.to(values.device)(values)
         return features
 
-    return extract
-
-
-class Features(nn.Module):
-    """What FID and KID compare images by: the pooled features of a trained network.
-
-    Args:
-        model: None for the Inception network that both papers use; or the name of a timm model, and after a comma
-            the file of its weights: ``resnet18,path=resnet18.safetensors``. Without a file the weights come from
-            Hugging Face's cache, or are downloaded to it. A timm model sees images at the size they have;
-            Inception sees them resized to 299 pixels a side.
-
-    Raises:
-        OptionError: timm has no such model, or it gives no features at every size.
-        MissingWeightsError: the weights of Inception are not there.
-        TranslatekitError: timm's weights cannot be had.
-    """
-
-    def __init__(self, model: str | None = None) -> None:
-        super().__init__()
-        self.name = model or "inception"
-        self._network: Any = _make_inception() if model is None else _make_backbone(model)
-        self._network.eval()
-        self._is_inception = model is None
-
-    @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """The features (N, D) of images (N, 1 or 3, H, W) in [-1, 1]."""
-        images = as_rgb(images.float(), "FID or KID").clamp(-1, 1)
-        if self._is_inception:
-            levels = ((images + 1) * 127.5).round().byte()
-            features: Tensor = self._network(levels)
-            return features.reshape(len(images), -1)
-        last: Tensor = self._network(images)[-1]
-        return last.mean((2, 3))
+    return extract, network.measured_by
 
 
 def fid(real: Tensor, fake: Tensor) -> float:
@@ -152,26 +119,3 @@ def _check_sets(real: Tensor, fake: Tensor, name: str) -> None:
         raise OptionError(
             f"{name} compares two sets of images and one has {min(len(real), len(fake))}: give at least 2 images"
         )
-
-
-def _make_inception() -> nn.Module:
-    path = weights_file("fid", "the Inception network that FID and KID compare images by")
-    try:
-        from torchmetrics.image.fid import NoTrainInceptionV3
-
-        return NoTrainInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(path))
-    except ImportError:
-        raise TranslatekitError(
-            "FID and KID need torch-fidelity, which is not installed: run pip install 'translatekit[evaluate]', "
-            "or pass --features with a timm model"
-        ) from None
-
-
-def _make_backbone(model: str) -> nn.Module:
-    from translatekit.backbones import Backbone
-
-    name, _, rest = model.partition(",")
-    key, _, path = rest.partition("=")
-    if rest and (key != "path" or not path):
-        raise OptionError(f"--features {model!r} is not understood: write resnet18,path=FILE or resnet18")
-    return Backbone(name, weights=path) if path else Backbone(name, pretrained=True)

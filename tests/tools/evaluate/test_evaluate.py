@@ -128,9 +128,10 @@ def test_checkpoints_are_compared_and_the_newest_is_the_model(run: Path, data: P
 def test_other_images_have_a_larger_distance_than_the_same(
     features: str,
 ) -> None:
-    from translatekit.metrics.sets import Features, fid, kid
+    from translatekit.metrics.features import make_features
+    from translatekit.metrics.sets import fid, kid
 
-    network = Features(features)
+    network = make_features(features)
     images = torch.rand(12, 3, 40, 40, generator=torch.Generator().manual_seed(0)) * 2 - 1
     real = network(images)
     for distance in (fid, kid):
@@ -176,12 +177,18 @@ def test_weights_that_are_missing_are_a_note_or_where_asked_for_an_error(
 ) -> None:
     without_weights(monkeypatch, tmp_path)
     evaluation = evaluate(run, data)
-    assert list(evaluation.models[0].metrics) == ["l1", "psnr", "ssim", "ms_ssim"]
-    assert evaluation.notes == [
-        "left out LPIPS: --metrics lpips says what it needs",
-        "left out FID and KID: --metrics fid says what they need",
-    ]
-    with pytest.raises(TranslatekitError, match=r"https://.*, or pass --features with a timm model"):
+    assert list(evaluation.models[0].metrics) == ["l1", "psnr", "ssim", "ms_ssim", "fid", "kid"]
+    left_out, features, biased = evaluation.notes
+    assert left_out == "left out LPIPS: --metrics lpips says what it needs"
+    assert (
+        "FID and KID are by translatekit's own features, since Inception's weights are not here" in features
+    )
+    assert re.match(
+        r"FID is biased upwards .* two halves of the 6 real images are [\d.]+ apart; KID is not", biased
+    )
+    with pytest.raises(
+        TranslatekitError, match=r"--download, or download it from https://.*; or pass --features own"
+    ):
         evaluate(run, data, metrics=("fid",))
     with pytest.raises(TranslatekitError, match=r"AlexNet.*download it from"):
         evaluate(run, data, metrics=("lpips",))
@@ -191,6 +198,7 @@ def test_lpips_is_nothing_for_equal_images_and_grows(tmp_path: Path, monkeypatch
     """With weights drawn at random: the network and its file format are the real ones."""
     import torchvision
 
+    from translatekit.metrics import weights
     from translatekit.metrics.pairs import LPIPS, images_with_levels
 
     without_weights(monkeypatch, tmp_path)
@@ -198,6 +206,7 @@ def test_lpips_is_nothing_for_equal_images_and_grows(tmp_path: Path, monkeypatch
     torch.manual_seed(0)
     state = torchvision.models.alexnet(weights=None).state_dict()
     torch.save(state, tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth")
+    monkeypatch.setattr(weights, "hash_prefix", lambda path: "")  # of these weights, which are others
     lpips = LPIPS()
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(1))

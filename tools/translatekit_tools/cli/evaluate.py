@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--compare",
     multiple=True,
     metavar="MODEL...",
-    help="Further models or checkpoints, measured on the same images.",
+    help="Further models or checkpoints, measured on the same images; or earlier figures, as --json printed them.",
     panel="Model",
     type=click.Path(),
 )
@@ -62,13 +62,15 @@ def evaluate(
     from rich.progress import Progress
 
     from translatekit_tools.evaluate import evaluate as start
+    from translatekit_tools.evaluate import is_result
 
     console = stderr()
     measuring = None
     if scale.on is not None:
         from translatekit_tools.scale.evaluate import measuring_on
 
-        measuring = measuring_on(scale, [model, *compare, *more], data, options, console.print)
+        models = [path for path in (model, *compare, *more) if not is_result(path)]
+        measuring = measuring_on(scale, models, data, options, console.print)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Measuring", total=None)
         evaluation = start(
@@ -105,7 +107,8 @@ def _print(evaluation: Evaluation) -> None:
     table.add_column(f"{evaluation.images} images")
     for model in evaluation.models:
         table.add_column(model.name)
-    for model in evaluation.models[1:]:
+    compared = [model for model in evaluation.models if model.differences]
+    for model in compared:
         table.add_column(f"{model.name} - {first.name}")
     for name in evaluation.names():
         cells = [
@@ -114,7 +117,7 @@ def _print(evaluation: Evaluation) -> None:
         ]
         cells += [
             " ".join(text_of(model.differences[name], signed=True)) if name in model.differences else ""
-            for model in evaluation.models[1:]
+            for model in compared
         ]
         table.add_row(evaluation.label(name), *cells)
     console.print(table)

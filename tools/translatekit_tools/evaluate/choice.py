@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 
 from translatekit.errors import OptionError, TranslatekitError
 from translatekit.interfaces import LabelMetric, MetricImages, PairMetric, SetMetric
 from translatekit.metrics import make_metric, metric_names, metric_specs
+from translatekit.metrics.weights import MissingWeightsError, has_weights
 from translatekit.registry import registry
 from translatekit.specs import MetricSpec
 from translatekit_tools.evaluate.options import EvaluateOptions
+from translatekit_tools.evaluate.protocols import PROTOCOLS
 
 
 @dataclass
@@ -24,9 +27,54 @@ class ChosenMetrics:
     labels: dict[str, LabelMetric] = field(default_factory=dict)
 
     @property
+    def measured_by(self) -> dict[str, dict[str, str]]:
+        """What each says that its figures depend on besides the images."""
+        every: dict[str, object] = {**self.pairs, **self.sets, **self.labels}
+        return {name: getattr(metric, "measured_by", {}) for name, metric in every.items()}
+
+    @property
     def extractors(self) -> dict[int, Callable[[MetricImages], Tensor]]:
         """What the metrics of sets look at images with, each once, by its identity."""
         return {id(metric.extractor): metric.extractor for metric in self.sets.values()}
+
+
+def by_protocol(options: EvaluateOptions) -> EvaluateOptions:
+    """The options with what the protocol says filled in.
+
+    Raises:
+        OptionError: an option says otherwise, or what the protocol needs is not given.
+    """
+    if options.protocol is None:
+        return options
+    (protocol,) = [one for one in PROTOCOLS if one.name == options.protocol]
+    decided: dict[str, Any] = {
+        "metrics": protocol.metrics,
+        "features": protocol.features,
+        "size": protocol.size,
+    }
+    for name, stated in list(decided.items()):
+        given = getattr(options, name)
+        if given is None or stated is None:
+            decided[name] = stated if given is None else given
+        elif name == "metrics" and set(given) <= set(stated):
+            decided[name] = given
+        elif given != stated:
+            words = ", ".join(stated) if name == "metrics" else stated
+            raise OptionError(
+                f"--protocol {protocol.name} measures with --{name} {words}: leave out --{name}, or the protocol"
+            )
+    if protocol.segmenter and options.segmenter is None:
+        raise OptionError(
+            f"--protocol {protocol.name} reads label maps from the outputs: pass --segmenter with a model from "
+            "photographs to label maps"
+        )
+    return replace(options, **decided)
+
+
+def with_features(options: EvaluateOptions) -> EvaluateOptions:
+    """Where nothing was asked for and Inception's weights are missing, sets are compared by what is always there."""
+    asked = options.features is not None or options.metrics is not None or options.download
+    return options if asked or has_weights("fid") else replace(options, features="own")
 
 
 def choose_metrics(
@@ -52,13 +100,12 @@ def choose_metrics(
         reason = _misfit(spec, paired, images, channels)
         if reason is None:
             try:
-                metric = make_metric(spec.name, features=options.features)
+                metric = _made(spec.name, options.features, options.download)
             except TranslatekitError as error:
-                if options.features is not None and spec.compares == "sets":
+                if spec.compares == "sets" and isinstance(error, MissingWeightsError):
+                    raise TranslatekitError(f"{error}; or pass --features own") from None
+                if options.metrics is not None or (options.features is not None and spec.compares == "sets"):
                     raise
-                if options.metrics is not None:
-                    more = ", or pass --features with a timm model" if spec.compares == "sets" else ""
-                    raise type(error)(f"{error}{more}") from None
                 lacking.setdefault(str(error), []).append(spec)
             else:
                 made: dict[str, object] = getattr(chosen, spec.compares)
@@ -75,6 +122,16 @@ def choose_metrics(
     return chosen
 
 
+def _made(name: str, features: str | None, download: bool) -> Any:
+    try:
+        return make_metric(name, features=features)
+    except MissingWeightsError as error:
+        if not download:
+            raise
+        error.download()
+        return make_metric(name, features=features)
+
+
 def _labels(specs: Iterable[MetricSpec]) -> str:
     return " and ".join(spec.label or spec.name for spec in specs)
 
@@ -84,7 +141,10 @@ def _wanted(names: Iterable[str] | None) -> list[MetricSpec]:
     every = metric_specs("pairs", "sets", "labels")
     if names is None:
         return every
-    specs = [registry("metric").get(name) for name in names]
+    chosen = list(names)
+    if "fid" in chosen and "kid" not in chosen:  # which is not biased where images are few
+        chosen.append("kid")
+    specs = [registry("metric").get(name) for name in chosen]
     scored = any(spec.compares == "labels" for spec in specs)
     return specs if scored else [*specs, *(spec for spec in every if spec.compares == "labels")]
 

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from translatekit.datasets.stored import Place
 from translatekit.errors import OptionError
 from translatekit.inference.predictor import Predictor
+from translatekit.interfaces import SetMetric
 from translatekit.requirements import VIDEO, require
+from translatekit_tools.evaluate.choice import by_protocol, with_features
 from translatekit_tools.evaluate.examples import choose_examples
 from translatekit_tools.evaluate.images import Images, choose_data, open_images
 from translatekit_tools.evaluate.models import display_names, open_predictor
 from translatekit_tools.evaluate.options import EvaluateOptions
 from translatekit_tools.evaluate.outputs import Measured, measure_one, real_features
-from translatekit_tools.evaluate.result import Evaluation, ModelResult
+from translatekit_tools.evaluate.protocols import described, digest
+from translatekit_tools.evaluate.result import Evaluation, ModelResult, read_earlier
 from translatekit_tools.evaluate.statistics import Bootstrap, around
 from translatekit_tools.evaluate.summary import summarize
 from translatekit_tools.evaluate.tools import Tools, choose_tools
+
+_MIN_HALF = 2  # images of which a distance can be told
+_OWN_FEATURES = (
+    "FID and KID are by translatekit's own features, since Inception's weights are not here: compare them with each "
+    "other, not with published ones, for which --protocol inception says what it needs"
+)
 
 
 @dataclass
@@ -50,6 +61,7 @@ class Setup:
         Raises:
             TranslatekitError: one of them is missing or does not fit.
         """
+        options, asked = with_features(by_protocol(options)), options.features
         predictors = [open_predictor(path, options) for path in paths]
         _check_directions(paths, predictors)
         notes: list[str] = []
@@ -58,6 +70,8 @@ class Setup:
         images = open_images(data, options, info)
         notes += [f"skipped {path}: {reason}" for path, reason in images.data.skipped]
         tools = choose_tools(options, images, data, info, notes)
+        if tools.metrics.sets and options.features == "own" and asked is None and options.protocol is None:
+            notes.append(_OWN_FEATURES)
         return cls(predictors, data, options, images, tools, notes)
 
     def measure(self, number: int, done: Callable[[int], None], some: slice | None = None) -> Measured:
@@ -92,21 +106,25 @@ def measure(
     options: EvaluateOptions,
     *,
     videos: Sequence[Path],
+    earlier: Sequence[Path] = (),
     progress: Callable[[int, int], None],
     measuring: Measuring = in_turn,
 ) -> Evaluation:
     """See `translatekit_tools.evaluate.evaluate`.
 
     Args:
+        earlier: results of other evaluations, whose figures are set beside these.
         measuring: what measures the models; by itself, this process does.
     """
     setup = Setup.of(paths, data, options)
     predictors, images, tools, notes = setup.predictors, setup.images, setup.tools, setup.notes
     data, options = setup.data, setup.options
     names = display_names(list(paths))
-    real = real_features(images, tools, options.batch_size)
+    real, targets = real_features(images, tools, options.batch_size)
     measured = measuring(setup, progress)
     notes += _left_out(measured[0])
+    if "fid" in tools.metrics.sets:
+        notes += _bias(tools.metrics.sets["fid"], real, options)
     results = [
         ModelResult(name, str(path), predictor.info.step)
         for name, path, predictor in zip(names, paths, predictors, strict=True)
@@ -122,16 +140,49 @@ def measure(
             for name, value in measure_video(predictor, video, notes).items():
                 key = name if len(videos) == 1 else f"{name} {video.name}"
                 result.metrics[key] = around(value, [])
+    protocol = {
+        "data": _name_of(data, options),
+        "split": options.split,
+        "images": len(images),
+        "size": options.size or predictors[0].info.size,
+        "inputs": digest(source for source, _ in measured[0].digests),
+        "targets": targets or digest(target for _, target in measured[0].digests),
+        **described(
+            options.protocol, tools.metrics.measured_by, resamples=options.resamples, seed=options.seed
+        ),
+    }
+    results += [
+        result for file in earlier for result in read_earlier(file, protocol, list(results[0].metrics))
+    ]
     examples = choose_examples(images, predictors, names, measured[0], options) if options.report else []
     return Evaluation(
-        data=(data.resolve() if isinstance(data, Path) else data).name if data else str(options.dataset),
+        data=protocol["data"],
         split=options.split,
         images=len(images),
         models=results,
         examples=examples,
         notes=list(dict.fromkeys(notes)),
+        protocol=protocol,
         unit=images.data.specs[images.target].unit,
     )
+
+
+def _name_of(data: Place | None, options: EvaluateOptions) -> str:
+    return (data.resolve() if isinstance(data, Path) else data).name if data else str(options.dataset)
+
+
+def _bias(metric: SetMetric, real: Mapping[int, Tensor], options: EvaluateOptions) -> list[str]:
+    """How far FID is from 0 for want of images."""
+    features = real[id(metric.extractor)]
+    if len(features) < 2 * _MIN_HALF:
+        return []
+    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(options.seed))
+    half, other = order.chunk(2)
+    floor = metric(features[half], features[other])
+    return [
+        f"FID is biased upwards where images are few: two halves of the {len(features)} real images are "
+        f"{floor:.3g} apart; KID is not"
+    ]
 
 
 def _left_out(measured: Measured) -> list[str]:

@@ -9,6 +9,7 @@ from translatekit.config import option
 from translatekit.metrics import metric_names
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Choices
 from translatekit.precision import Precision
+from translatekit_tools.evaluate.protocols import protocol_names
 
 
 def _metrics() -> list[str]:
@@ -48,11 +49,20 @@ class EvaluateOptions:
         "What to measure; all that can be had, when not given.",
         "Metrics",
     )
+    protocol: Annotated[str, Choices(protocol_names)] | None = option(
+        None,
+        "Measure by a stated procedure, so that figures can be set beside others by the same one.",
+        "Metrics",
+    )
     features: str | None = option(
         None,
-        "For metrics of features, such as fid: a timm model instead of Inception, such as resnet18,path=FILE.",
+        "For metrics of features, such as fid: own, inception, clean-fid, pytorch-fid, or a timm model such as "
+        "resnet18,path=FILE. Inception when not given, or own where its weights are missing.",
         "Metrics",
         metavar="MODEL",
+    )
+    download: bool = option(
+        False, "Download the weights that a metric needs where they are missing.", "Metrics"
     )
     palette: str | None = option(
         None, "The classes' colours; DATA/palette.json when not given.", "Metrics", metavar="FILE"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from translatekit.interfaces import MetricImages
 from translatekit.metrics.pairs import measure_pairs
 from translatekit_tools.evaluate.images import Images, Sample
 from translatekit_tools.evaluate.models import check_channels
+from translatekit_tools.evaluate.protocols import digest
 from translatekit_tools.evaluate.tools import Tools
 
 
@@ -35,12 +37,14 @@ class Measured:
         confusions: by what was compared, (N, classes, classes).
         features: (N, D).
         counted: of each image, the share of its pixels that count; empty where all do.
+        digests: of each image, those of its input and of its target with the pixels that count.
     """
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
     confusions: dict[str, np.ndarray] = field(default_factory=dict)
     features: dict[int, Tensor] = field(default_factory=dict)
     counted: list[float] = field(default_factory=list)
+    digests: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     @classmethod
     def joined(cls, parts: Sequence[Measured]) -> Measured:
@@ -50,6 +54,7 @@ class Measured:
             {name: np.concatenate([part.confusions[name] for part in parts]) for name in parts[0].confusions},
             {key: torch.cat([part.features[key] for part in parts]) for key in parts[0].features},
             [share for part in parts for share in part.counted],
+            [each for part in parts for each in part.digests],
         )
 
 
@@ -61,11 +66,12 @@ class _PendingImage:
     request: Request
 
 
-def real_features(images: Images, tools: Tools, batch_size: int) -> dict[int, Tensor]:
-    """The features of all real images, by their extractor."""
+def real_features(images: Images, tools: Tools, batch_size: int) -> tuple[dict[int, Tensor], str]:
+    """The features of all real images, by their extractor; and the digest of those that belong to no input."""
     found: dict[int, list[Tensor]] = {}
+    digests: list[bytes] = []
     if not tools.metrics.sets:
-        return {}
+        return {}, ""
     spec = images.data.specs[images.target]
     if images.paired:
         for samples in batched(images.items(), batch_size):
@@ -73,8 +79,9 @@ def real_features(images: Images, tools: Tools, batch_size: int) -> dict[int, Te
             _extract(_metric_images(targets, spec, tools.device, valid), tools, found)
     else:
         for targets in images.others(batch_size):
+            digests += map(_digest, targets)
             _extract(_metric_images(targets, spec, tools.device), tools, found)
-    return {key: torch.cat(parts) for key, parts in found.items()}
+    return {key: torch.cat(parts) for key, parts in found.items()}, digest(digests) if digests else ""
 
 
 def measure_one(
@@ -96,6 +103,7 @@ def measure_one(
     confusions: dict[str, list[np.ndarray]] = {}
     features: dict[int, list[Tensor]] = {}
     counted: list[float] = []
+    digests: list[tuple[bytes, bytes]] = []
     finished = 0
     spec = images.data.specs[images.target]
     asked = (_asked(predictor, sample) for sample in images.items())
@@ -110,6 +118,7 @@ def measure_one(
                 "pass the --dataset and --dataset-option it was trained with"
             )
         made = _metric_images(outputs, spec, tools.device, valid)
+        digests += [(_digest(one.source), _digest(one.target, one.valid)) for one in samples]
         if valid is not None:
             counted += valid.mean(axis=(1, 2)).tolist()
         if images.paired:
@@ -135,7 +144,18 @@ def measure_one(
         {name: np.concatenate(parts) for name, parts in confusions.items()},
         {key: torch.cat(parts) for key, parts in features.items()},
         counted,
+        digests,
     )
+
+
+def _digest(*arrays: np.ndarray | None) -> bytes:
+    """Of an image, and of what belongs to it."""
+    whole = blake2b(digest_size=16)
+    for array in arrays:
+        if array is not None:
+            whole.update(f"{array.dtype}{array.shape}".encode())
+            whole.update(np.ascontiguousarray(array).data)
+    return whole.digest()
 
 
 def _valid(samples: Sequence[Sample]) -> np.ndarray | None:

@@ -80,12 +80,13 @@ def _metrics(evaluation: Evaluation) -> list[Table]:
     if not names:
         return []
     head = ["metric", *(model.name for model in evaluation.models)]
-    head += [f"{model.name} - {evaluation.models[0].name}" for model in evaluation.models[1:]]
+    compared = [model for model in evaluation.models if model.differences]
+    head += [f"{model.name} - {evaluation.models[0].name}" for model in compared]
     rows = []
     for name in names:
         way = better(name)
         cells = [_cell(model.metrics.get(name)) for model in evaluation.models]
-        cells += [_cell(model.differences.get(name), signed=True) for model in evaluation.models[1:]]
+        cells += [_cell(model.differences.get(name), signed=True) for model in compared]
         rows.append([(evaluation.label(name), f"{way} is better" if way else ""), *cells])
     return [(head, rows)]
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from translatekit.errors import DataError
 from translatekit.metrics import metric_label
+from translatekit_tools.evaluate.protocols import check_alike
 from translatekit_tools.evaluate.statistics import Estimate
 
 
@@ -77,6 +82,7 @@ class Evaluation:
         examples: the best and worst for the first model.
         notes: what was left out, and why; one sentence each.
         unit: of the values of the images; empty where they have levels.
+        protocol: what the figures depend on besides the models.
     """
 
     data: str
@@ -86,6 +92,7 @@ class Evaluation:
     examples: list[Example] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unit: str = ""
+    protocol: dict[str, Any] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
         """What a metric is called in tables, with the unit where it is that of the images."""
@@ -120,7 +127,42 @@ class Evaluation:
                 for model in self.models
             ],
             "notes": self.notes,
+            "protocol": self.protocol,
         }
+
+
+def read_earlier(file: Path, protocol: Mapping[str, Any], names: Sequence[str]) -> list[ModelResult]:
+    """The figures of an earlier evaluation, from the file that ``--json`` wrote.
+
+    Args:
+        file: its path.
+        protocol: of this evaluation.
+        names: the metrics of this evaluation.
+
+    Raises:
+        DataError: the file is no such result.
+        OptionError: its figures were measured otherwise, and cannot be set beside these.
+    """
+    try:
+        found = json.loads(file.read_text())
+        there, models = found["protocol"], found["models"]
+        results = [
+            ModelResult(
+                f"{model['name']} in {file.name}",
+                str(model["path"]),
+                int(model["step"]),
+                {name: Estimate(**figure) for name, figure in model["metrics"].items() if name in names},
+            )
+            for model in models
+        ]
+        check_alike(
+            protocol, there, list(dict.fromkeys(name for one in results for name in one.metrics)), file.name
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{file} holds no evaluation ({type(error).__name__}: {error}): give a file that evaluate --json wrote"
+        ) from None
+    return results
 
 
 def _numbers(**values: float) -> dict[str, float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,7 @@ def _on_cluster(
     progress: Callable[[int, int], None],
 ) -> list[Measured]:
     assert scale.on is not None
+    opening = replace(opening, options=replace(opening.options, features=setup.options.features))
     parts = list(_parts(len(setup.predictors), len(setup.images), setup.options.batch_size))
     total, done = len(setup.images) * len(setup.predictors), 0
     answers: dict[_Part, _Answer] = {}
