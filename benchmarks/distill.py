@@ -14,13 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from machine import describe
+from torch import nn
 from translatekit_tools.distill.candidates import Bench, candidate_of
 from translatekit_tools.evaluate import evaluate
 
+from translatekit import load_network
+from translatekit.datasets import make_dataset
+from translatekit.interfaces import DataOptions
 from translatekit.model_file import find_model, read_info
 
 METRICS = ("l1", "psnr", "ssim")
+SHARES = (0.0, 0.001, 0.01, 0.1, 0.25, 0.5)
 
 
 def main() -> None:
@@ -50,12 +56,9 @@ def main() -> None:
         name, _, place = named.partition("=")
         path = find_model(place)
         header = read_info(path)
-        # each under a name of its own, since compiled files are named after it
-        copy = bench.folder / f"{name}.safetensors"
-        copy.write_bytes(path.read_bytes())
         item = candidate_of(header.generator, header.generator_options, own.options, arguments.size)
         say(f"timing {name}: {item.name}")
-        compiled = bench.time_file(copy, item)
+        compiled = bench.time_file(path, item)
         files.append(compiled[next(iter(bench.targets))])
         rows.append(
             {
@@ -107,6 +110,7 @@ def main() -> None:
             "multiplications": own.multiplications,
             "timings": teachers,
             "to_targets": {name: found.models[0].metrics[name].to_dict() for name in METRICS},
+            "channels": count_weak_channels(teacher, arguments.data, arguments.size),
         },
         "students": rows,
     }
@@ -115,6 +119,36 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(text + "\n")
     bench.close()
+
+
+@torch.no_grad()
+def count_weak_channels(model: Path, data: str, size: int, images: int = 4) -> dict[str, Any]:
+    """How many channels add next to nothing to what the next convolution sums up, so that they could be cut out.
+
+    A channel's share is its mean magnitude times the magnitude of the weights that it meets, over the mean of that of
+    the layer's channels: 0 is a dead one, 1 an average one.
+    """
+    network, info = load_network(model)
+    options = DataOptions(split="val", direction=info.direction, crop_size=size)
+    dataset = make_dataset(str(info.data["dataset"]), Path(data), options)
+    found: dict[str, torch.Tensor] = {}
+
+    def add(name: str, conv: Any, x: torch.Tensor) -> None:
+        weight = conv.weight.transpose(0, 1) if isinstance(conv, nn.ConvTranspose2d) else conv.weight
+        share = x.float().abs().mean((0, 2, 3)) * weight.abs().flatten(2).sum((0, 2))
+        found[name] = found.get(name, torch.zeros_like(share)) + share
+
+    for name, module in network.eval().named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.in_channels != info.in_channels:
+            module.register_forward_pre_hook(lambda conv, x, name=name: add(name, conv, x[0]))
+    for index in range(min(images, len(dataset))):
+        network(dataset[index]["input"][None])
+    shares = torch.cat([layer / layer.mean() for layer in found.values()])
+    return {
+        "all": len(shares),
+        "least": float(shares.min()),
+        "with_a_share_up_to": {str(limit): int((shares <= limit).sum()) for limit in SHARES},
+    }
 
 
 if __name__ == "__main__":

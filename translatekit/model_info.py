@@ -43,7 +43,7 @@ class ModelInfo:
         source: what it maps from.
         input, output: the images that a `Translator` takes and gives; the first says nothing where they are made from
             noise.
-        size: it was trained at, in pixels a side.
+        size: of the images it is made for, in pixels a side: it was trained at it, unless `trained_size` says otherwise.
         size_multiple: each side of an input must be a multiple of this, in pixels.
         norm_inference: batch normalization by ``running`` statistics, or by each image's own (``per_image``).
         direction: the name of this generator among those its method deploys, such as ``AtoB``.
@@ -79,6 +79,11 @@ class ModelInfo:
     distilled: dict[str, Any] = field(default_factory=dict)
     compiled: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def trained_size(self) -> int:
+        """Pixels a side of the images it was trained on, which a distilled model is timed and used at more of."""
+        return int(self.distilled.get("trained_size", self.size))
 
     @property
     def in_channels(self) -> int:
@@ -447,7 +452,10 @@ _RULES: dict[str, _Rule] = {
         lambda value: isinstance(value, str) and (not value or _DISTRIBUTION.fullmatch(value) is not None),
     ),
     "distilled": _object(
-        "an object of finite values, in which teacher and summary are texts", teacher=_TEXT, summary=_TEXT
+        "an object of finite values, in which teacher and summary are texts and trained_size a side",
+        teacher=_TEXT,
+        summary=_TEXT,
+        trained_size=_SIDE,
     ),
     "compiled": _object(
         "an object of finite values, in which backend and precision are texts, dtype is uint8 or float32, shapes sizes "

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from translatekit_tools.distill import distill
 from translatekit_tools.distill.driver import bytes_of, choose_inputs, seconds_of
+from translatekit_tools.distill.method import Distill
 from translatekit_tools.distill.options import CommandOptions
 
 import translatekit
@@ -157,6 +159,79 @@ def test_what_was_begun_is_gone_on_with(
     made = distill(out=out, resume=True)
     assert made.trained["steps"] == before.step
     assert (out / "verdict.json").is_file()
+
+
+def test_a_student_is_made_for_the_size_that_it_was_timed_at(teacher: Path, tmp_path: Path) -> None:
+    made = distill(
+        teacher,
+        out=tmp_path / "out",
+        student={"width": 2, "blocks": 1},
+        faster=1,
+        use_targets=False,
+        image_size=64,
+        **QUICK,
+    )
+    assert made.model is not None, made.summary
+    info = read_info(made.model)
+    assert (info.size, info.trained_size) == (64, 32)
+    assert "at 64x64" in info.distilled["summary"]
+
+
+def test_between_two_questions_a_student_learns_from_earlier_answers(teacher: Path, tmp_path: Path) -> None:
+    def learn(out: Path, **more: Any) -> tuple[Path, list[int]]:
+        asked: list[int] = []
+
+        def counted(self: Distill, x: torch.Tensor) -> Any:
+            asked.append(self._steps)
+            return ask(self, x)
+
+        ask = Distill._ask
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Distill, "_ask", counted)
+            return translatekit.train(**more, sample_every=100, output=str(out)), asked
+
+    options: dict[str, Any] = {
+        "method": "distill",
+        "dataset": "demo",
+        "dataset_options": {"count": 5},
+        "teacher": str(teacher / "model.safetensors"),
+        "generator_options": {"width": 2, "blocks": 1},
+        "teacher_every": 3,
+        "load_size": 32,
+        "crop_size": 32,
+        "validate_every": 0,
+        "precision": "fp32",
+        "epochs_decay": 0,
+    }
+    whole, asked = learn(tmp_path / "whole", **options, epochs=2)
+    assert asked[:4] == [1, 4, 7, 10]  # of ten steps; the rest are for the samples
+    first, _ = learn(tmp_path / "parts", **options, epochs=1)
+    translatekit.train(resume=first, epochs=2)
+    states = [load_file(run / "model.safetensors") for run in (whole, first)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.slow
+def test_what_costs_no_training_is_shown_beside(teacher: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    pytest.importorskip("nncf")
+    said: list[str] = []
+    quick = {**QUICK, "targets": ("openvino", "onnxruntime"), "precision": None}
+    made = distill(
+        teacher, out=tmp_path / "out", student={"width": 2, "blocks": 1}, faster=1, say=said.append, **quick
+    )
+    rows = {row.name: row for row in made.rows if row.kind == "compiled"}
+    assert "teacher, OpenVINO int8" in rows
+    student = next(row for row in made.rows if row.kind == "student")
+    assert student.to_teacher["psnr"].value < 60  # it is not the teacher, whose file has the same name
+    assert student.bytes < made.rows[0].bytes / 4
+    row = rows["teacher, OpenVINO int8"]
+    assert 15 < row.to_teacher["psnr"].value < 100
+    assert row.timings["openvino int8"].faster > 0
+    assert row.bytes > 0
+    assert "OpenVINO int8" in made.page.read_text()
+    assert "OpenVINO int8" in made.picture.read_text()
+    assert not [text for text in said if "onnxruntime in bf16" in text]  # which no CPU runs
 
 
 def test_how_a_folder_is_read(teacher: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import translatekit
-from translatekit.errors import OptionError, TranslatekitError, TranslatekitWarning
+from translatekit.errors import OptionError, PluginError, TranslatekitError, TranslatekitWarning
 from translatekit.interfaces import Translator
 from translatekit.model_file import read_info, save_model
 from translatekit.model_info import ModelInfo
@@ -148,6 +148,24 @@ def smaller_forms(info: ModelInfo, size: int, faster: float, most_bytes: int | N
     return [fitting[int(number * step)] for number in range(min(_MOST, len(fitting)))]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The teacher itself in another precision: what costs no training.
+
+    Attributes:
+        backend, precision: what runs it.
+        translator: the compiled teacher.
+        bytes: of its files.
+        psnr: how near its outputs are to those in fp32, in dB, as compiling it has measured.
+    """
+
+    backend: str
+    precision: str
+    translator: Translator
+    bytes: int
+    psnr: float
+
+
 class Bench:
     """The teacher and its candidates side by side in the runtimes that they are to be fast in.
 
@@ -174,11 +192,44 @@ class Bench:
             self.image = np.full(shape, 0.5 if kind is np.float32 else 128, kind)
         self.targets: dict[str, tuple[str, str]] = {}
         self.teachers: dict[str, tuple[Path, Translator, int]] = {}
+        self._numbers: dict[Path, int] = {}
+        self._psnr: dict[Path, float] = {}
+        self._slower: list[tuple[str, str, tuple[Path, Translator, int]]] = []
         for name in targets:
             backend = "onnxruntime" if name == "web" else name
             key, made = self._quickest(teacher, backend, precision)
             self.targets[key] = (backend, key.rpartition(" ")[2])
             self.teachers[key] = made
+        self._teacher = teacher
+
+    def choices(self, int8: bool) -> list[Choice]:
+        """The teacher in the precisions that it is not timed in: those that were slower, and int8 in OpenVINO.
+
+        Args:
+            int8: whether to compile that, which takes hundreds of images through the network.
+        """
+        found = list(self._slower)
+        if int8 and any(backend == "openvino" for backend, _ in self.targets.values()):
+            self._say("compiling the teacher for openvino in int8")
+            try:
+                found.append(("openvino", "int8", self._open(self._teacher, "openvino", "int8")))
+            except PluginError as error:  # what quantizes is not installed
+                self._say(f"int8 is left out: {error}")
+        return [
+            Choice(
+                backend=backend,
+                precision=precision,
+                translator=translator,
+                bytes=size,
+                psnr=self._psnr[file],
+            )
+            for backend, precision, (file, translator, size) in found
+            if file in self._psnr
+        ]
+
+    def key_of(self, backend: str) -> str:
+        """The runtime and precision that all are timed in, of a backend."""
+        return next(key for key, (name, _) in self.targets.items() if name == backend)
 
     def time(self, candidates: Sequence[Candidate], faster: float, enough: int) -> list[Candidate]:
         """Put the timings of candidates with random weights into them, until enough are fast enough.
@@ -224,7 +275,9 @@ class Bench:
         spec = registry("backend").get(backend)
         if path.suffix in spec.suffixes:
             return path, path.stat().st_size
-        out = self.folder / f"{path.stem}-{backend}-{precision}{spec.suffixes[0]}"
+        # runs all call their model the same, so that its name alone would be taken for the teacher's
+        number = self._numbers.setdefault(path.resolve(), len(self._numbers))
+        out = self.folder / f"{number}-{path.stem}-{backend}-{precision}{spec.suffixes[0]}"
         if out.exists():
             return out, sum(file.stat().st_size for file in out.parent.glob(f"{out.stem}.*"))
         check = self.folder / "check"
@@ -234,11 +287,13 @@ class Bench:
             check.mkdir()
             if self.image.dtype == np.uint8 and self.image.shape[-1] == 3:
                 (check / "drawn.png").write_bytes(encode_image(image_of(self.image[0]), ".png"))
-        named = str(check) if any(check.iterdir()) else None
+        # int8 is fitted to what it sees: to the images of the teacher's run, where they are at hand
+        named = str(check) if any(check.iterdir()) and precision != "int8" else None
         shapes: dict[str, Any] = {"shapes": f"{self._size}x{self._size}"} if backend == "tensorrt" else {}
         report = compile_model(
             path, out, precision=precision, check=named, tolerance=0.0, backend=backend, **shapes
         )
+        self._psnr[out] = float(report.parity["psnr"])
         return out, report.bytes
 
     def close(self) -> None:
@@ -258,10 +313,10 @@ class Bench:
         Raises:
             TranslatekitError: the backend is not installed, or runs it in no precision.
         """
-        best: tuple[float, str, tuple[Path, Translator, int]] | None = None
+        found: list[tuple[float, str, tuple[Path, Translator, int]]] = []
         usual = ("fp16",) if registry("backend").get(backend).devices == ("cuda",) else ("fp32", "bf16")
+        self._say(f"compiling the teacher for {backend}")
         for candidate in (precision,) if precision is not None else usual:
-            self._say(f"compiling the teacher for {backend} in {candidate}")
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error" if precision is None else "ignore", TranslatekitWarning)
@@ -274,9 +329,12 @@ class Bench:
             except TranslatekitWarning:
                 continue
             seconds = min(_seconds(made[1], self.image) for _ in range(2))
-            if best is None or seconds * _WORTH < best[0]:
-                best = seconds, candidate, made
-        assert best is not None
+            found.append((seconds, candidate, made))
+        best = found[0]
+        for other in found[1:]:
+            if other[0] * _WORTH < best[0]:
+                best = other
+        self._slower += [(backend, name, made) for _, name, made in found if name != best[1]]
         return f"{backend} {best[1]}", best[2]
 
     def side_by_side(self, teacher: Translator, student: Translator, size: int) -> Timing:

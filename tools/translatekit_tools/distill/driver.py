@@ -269,10 +269,12 @@ def _steps(inputs: Inputs, arguments: dict[str, Any], seconds: float, say: Say) 
     parts = build(config, fabric)
     parts.method.setup(fabric, partial(make_optimizer, options=config.options), lambda network: network)
     times = []
+    every = int(arguments["teacher_every"])  # of so many steps, one costs more
     for _ in range(_TIMED_STEPS + 1):
         start = time.perf_counter()
-        parts.method.step(fabric.to_device(first_batch(parts.data, config.options.batch_size)))
-        times.append(time.perf_counter() - start)
+        for _ in range(every):
+            parts.method.step(fabric.to_device(first_batch(parts.data, config.options.batch_size)))
+        times.append((time.perf_counter() - start) / every)
     steps = max(1, int(seconds / statistics.median(times[1:])))
     return steps, math.ceil(steps * config.options.batch_size / len(parts.data))
 

@@ -6,6 +6,7 @@ Compression", CVPR 2020, and Ren et al., "Online Multi-Granularity Distillation 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,11 @@ from translatekit.training.fabric import Fabric
 from translatekit.training.method import Method, accuracy
 from translatekit_tools.distill.options import DistillOptions
 
+_Asked = tuple[Mapping[str, Any], Tensor, dict[Any, Tensor]]  # images, the teacher's outputs and features
+
 _FEWEST_PIXELS = 4  # a side, of features that are compared
 _STAGES = 3  # of layers at one resolution, whose ends are compared
+_PLACES = 32  # a side, at which features are compared: of larger ones every second, third, ...
 
 
 class Distill(Method):
@@ -74,6 +78,8 @@ class Distill(Method):
             "D_fake": "discriminator",
         }
         self.layers: list[tuple[str, str]] = []
+        self._steps = 0
+        self._asked: deque[_Asked] = deque(maxlen=2 * options.teacher_every + 1)
 
     @staticmethod
     def image_specs(options: DistillOptions) -> Mapping[str, ImageSpec]:
@@ -114,9 +120,9 @@ class Distill(Method):
 
     def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:  # type: ignore[override]
         """One update of D, where there is one, then one of G."""
-        options, x = self.options, batch["input"]
-        asks = self.layers or options.lambda_output or options.lambda_ssim or not self.has_targets
-        taught, features = self._ask(x) if asks else (x, {})
+        options = self.options
+        batch, taught, features = self._next(batch)
+        x = batch["input"]
         with layer_outputs(self.unwrapped["G"], [own for own, _ in self.layers]) as inner:
             fake = self.networks["G"](x)
         losses: dict[str, Tensor] = {}
@@ -155,6 +161,29 @@ class Distill(Method):
         }
         return columns | ({"target": batch["target"]} if self.has_targets else {})
 
+    def extra_state(self) -> dict[str, Any]:
+        """The images that are learned from again; what the teacher makes of them it can be asked anew."""
+        return {"steps": self._steps, "asked": [dict(batch) for batch, _, _ in self._asked]}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take them back."""
+        self._steps = state["steps"]
+        self._asked.extend((batch, *self._ask(batch["input"])) for batch in state["asked"])
+
+    def _next(self, batch: Mapping[str, Any]) -> _Asked:
+        """What is learned from now: these images, or earlier ones that the teacher need not be asked about again."""
+        options, step = self.options, self._steps
+        self._steps += 1
+        if not (self.layers or options.lambda_output or options.lambda_ssim) and self.has_targets:
+            return batch, batch["input"], {}
+        if step % options.teacher_every:
+            return self._asked[step % len(self._asked)]
+        images = {key: batch[key] for key in ("input", "target")}
+        asked = images, *self._ask(images["input"])
+        if options.teacher_every > 1:
+            self._asked.append(asked)
+        return asked
+
     @torch.no_grad()
     def _ask(self, x: Tensor) -> tuple[Tensor, dict[Any, Tensor]]:
         """What the teacher makes of images, and what its layers give."""
@@ -163,14 +192,14 @@ class Distill(Method):
             layer_outputs(self.teacher, [other for _, other in self.layers]) as inner,
         ):
             taught = self.teacher(x)
-        return taught.float(), inner
+        return taught.float(), {name: _thinned(value).float().contiguous() for name, value in inner.items()}
 
     def _compare(self, own: Mapping[Any, Tensor], other: Mapping[Any, Tensor]) -> Tensor:
         """How far features are from the teacher's, as a share of these."""
-        adapted = self.networks["adaptors"]([own[student] for student, _ in self.layers])
+        adapted = self.networks["adaptors"]([_thinned(own[student]) for student, _ in self.layers])
         shares = []
         for (_, teacher), found in zip(self.layers, adapted, strict=True):
-            wanted = other[teacher].float()
+            wanted = other[teacher]
             shares.append(F.l1_loss(found.float(), wanted) / wanted.abs().mean().clamp(min=1e-6))
         return torch.stack(shares).mean()
 
@@ -197,6 +226,12 @@ class _Adaptors(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Features (N, C, H, W) with as many channels as the teacher's."""
         return [conv(value) for conv, value in zip(self.convolutions, features, strict=True)]
+
+
+def _thinned(features: Tensor) -> Tensor:
+    """Features (N, C, H, W) at about `_PLACES` places a side, evenly spread: neighbours say much the same."""
+    stride = max(1, min(features.shape[2:]) // _PLACES)
+    return features[:, :, ::stride, ::stride]
 
 
 @torch.no_grad()

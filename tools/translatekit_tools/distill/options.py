@@ -29,6 +29,13 @@ class LossOptions:
         _GROUP,
         minimum=0,
     )
+    teacher_every: int = option(
+        1,
+        "Ask the teacher in one step of so many, and learn in the others from what it has said lately.",
+        _GROUP,
+        minimum=1,
+        maximum=64,
+    )
     start: Literal["teacher", "random"] = option(
         "teacher",
         "The student's first weights: the teacher's most important channels, or random ones.",
@@ -97,6 +104,11 @@ class CommandOptions(LossOptions):
         "Student",
         minimum=1,
         maximum=LARGEST_SIDE,
+    )
+    int8: bool = option(
+        True,
+        "Also show the teacher in int8, where it is to be fast in OpenVINO and int8 is installed.",
+        "Student",
     )
     rounds: int = option(5, "Timings of each, taken in turn.", "Student", minimum=1)
 

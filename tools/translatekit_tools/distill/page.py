@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from translatekit.storage import write_atomically
 from translatekit.training.report.page import render
+from translatekit_tools.distill.candidates import Timing
 from translatekit_tools.distill.verdict import Distilled, Row
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 720, 360, 64, 48
@@ -51,7 +52,7 @@ def cells(row: Row, rows: Sequence[Row]) -> list[str]:
     """One line of the table, as text."""
     times = []
     for key in rows[0].timings:
-        timing = row.timings.get(key)
+        timing = timing_in(row, key)
         faster = "" if timing is None or row.kind == "teacher" else f" ({timing.faster:.1f}x)"
         times.append("" if timing is None else f"{timing.median * 1e3:.1f}{faster}")
     found = [row.name, f"{row.bytes / 1e6:.2f}", *times]
@@ -65,22 +66,29 @@ def cells(row: Row, rows: Sequence[Row]) -> list[str]:
     return found
 
 
+def timing_in(row: Row, key: str) -> Timing | None:
+    """How long a model takes in a runtime; of the teacher in another precision, in that one."""
+    runtime = key.rpartition(" ")[0]
+    others = (timing for name, timing in row.timings.items() if name.rpartition(" ")[0] == runtime)
+    return row.timings.get(key) or (next(others, None) if row.kind == "compiled" else None)
+
+
 def draw_pareto(rows: Sequence[Row], key: str) -> str:
     """Time (logarithmic) and quality of each model as an SVG; the area of a disc is the model's size.
 
-    Models whose quality was not measured stand on the lower edge; the teacher on the upper one.
+    Models whose quality was not measured stand on the lower edge; the teacher, in any precision, on the upper one.
 
     Args:
         rows: the models.
         key: of the timings.
     """
-    timed = [row for row in rows if key in row.timings]
-    quality = {row.name: row.to_teacher["psnr"].value for row in timed if "psnr" in row.to_teacher}
+    timed = [(row, timing) for row in rows if (timing := timing_in(row, key)) is not None]
+    quality = {row.name: row.to_teacher["psnr"].value for row, _ in timed if row.kind == "student"}
     low = math.floor(min(quality.values(), default=20.0)) - 2
     high = math.ceil(max(quality.values(), default=30.0)) + 3
-    times = [row.timings[key].median * 1e3 for row in timed]
+    times = [timing.median * 1e3 for _, timing in timed]
     first, last = math.log10(min(times) / 1.6), math.log10(max(times) * 1.6)
-    largest = max(row.bytes for row in timed)
+    largest = max(row.bytes for row, _ in timed)
 
     def across(milliseconds: float) -> float:
         return _LEFT + (math.log10(milliseconds) - first) / (last - first) * (_WIDTH - _LEFT - 24)
@@ -104,9 +112,9 @@ def draw_pareto(rows: Sequence[Row], key: str) -> str:
         )
     for value in range(low, high + 1, max(1, (high - low) // 6)):
         parts.append(f'<text x="{_LEFT - 8}" y="{up(value) + 4:.1f}" text-anchor="end">{value}</text>')
-    for row in timed:
-        x = across(row.timings[key].median * 1e3)
-        y = up(quality.get(row.name, low)) if row.kind != "teacher" else 24.0
+    for row, timing in timed:
+        x = across(timing.median * 1e3)
+        y = 24.0 if row.kind in ("teacher", "compiled") else up(quality.get(row.name, low))
         radius = max(3.0, 22 * math.sqrt(row.bytes / largest))
         color = _COLORS.get(row.kind, "#8c959f")
         parts.append(

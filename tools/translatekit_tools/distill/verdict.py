@@ -51,9 +51,9 @@ class Row:
     Attributes:
         name: what it is called.
         kind: ``teacher``, ``compiled`` (the teacher in another precision), ``student`` or ``timed`` (not trained).
-        bytes: of the weights in the precision that it computes in, half for a student.
+        bytes: of the weights in half precision, or of the compiled file of the teacher in another one.
         timings: by runtime and precision.
-        to_teacher: L1, PSNR and SSIM to the teacher's outputs.
+        to_teacher: L1, PSNR and SSIM to the teacher's outputs; of a compiled one, the PSNR to those in fp32.
         to_targets: the same to the targets, where there are any.
         difference: of the figures to the targets, from the teacher's.
         shortcomings: what was asked for and not reached; one sentence each.
@@ -120,6 +120,19 @@ def conclude(
     for name, (_, translator, compiled_bytes) in bench.teachers.items():
         first.timings[name] = replace(bench.side_by_side(translator, translator, compiled_bytes), faster=1.0)
     rows = [first]
+    for choice in bench.choices(options.int8):
+        timed = bench.side_by_side(
+            bench.teachers[bench.key_of(choice.backend)][1], choice.translator, choice.bytes
+        )
+        rows.append(
+            Row(
+                name=f"teacher, {_words(f'{choice.backend} {choice.precision}')}",
+                kind="compiled",
+                bytes=choice.bytes,
+                timings={f"{choice.backend} {choice.precision}": timed},
+                to_teacher={"psnr": Estimate(choice.psnr)},
+            )
+        )
     split, images = "", 0
     for item, run in runs:
         say(f"measuring {item.name}")
@@ -147,7 +160,7 @@ def conclude(
     if reached:
         model = out / "model.safetensors"
         run = runs[students.index(best)][1]
-        _write(model, run / "model.safetensors", teacher, best, summary, trained)
+        _write(model, run / "model.safetensors", teacher, best, summary, trained, measuring.size)
     made = Distilled(
         folder=out,
         model=model,
@@ -258,8 +271,9 @@ def _measure(files: Sequence[Path], measuring: Measuring, teacher: Path | None =
 
 
 def _write(
-    model: Path, trained: Path, teacher: Path, row: Row, summary: str, training: dict[str, Any]
+    model: Path, trained: Path, teacher: Path, row: Row, summary: str, training: dict[str, Any], size: int
 ) -> None:
+    """Write the student: made for the size that it was timed and measured at, whatever it was trained at."""
     info = read_info(trained)
     distilled = {
         "teacher": teacher.resolve().parent.name if teacher.stem == "model" else teacher.stem,
@@ -267,5 +281,6 @@ def _write(
         "summary": summary[:1000],
         "faster": {name: round(timing.faster, 2) for name, timing in row.timings.items()},
         "training": training,
+        "trained_size": info.size,
     }
-    save_model(model, load_file(trained), replace(info, distilled=distilled))
+    save_model(model, load_file(trained), replace(info, size=size, distilled=distilled))

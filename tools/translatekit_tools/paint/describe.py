@@ -67,7 +67,7 @@ def describe(
         mode = "photo" if palette is None else "paint"
     if mode == "paint" and not can_draw(info):
         raise OptionError(f"the model takes {info.input}, which cannot be drawn: leave out --mode paint")
-    trained = f"{info.method}, at {info.size}x{info.size} pixels"
+    trained = f"{info.method}, at {info.trained_size}x{info.trained_size} pixels"
     return {
         "name": name,
         "heading": "translatekit",

@@ -209,7 +209,7 @@ def _facts(info: ModelInfo, forms: Sequence[Form]) -> str:
         ("direction", info.direction),
         ("takes", str(info.input)),
         ("gives", str(info.output)),
-        ("trained at", f"{info.size} x {info.size} pixels"),
+        ("trained at", f"{info.trained_size} x {info.trained_size} pixels"),
         (
             "sizes",
             "any"
