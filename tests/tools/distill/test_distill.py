@@ -215,11 +215,8 @@ def test_between_two_questions_a_student_learns_from_earlier_answers(teacher: Pa
 def test_what_costs_no_training_is_shown_beside(teacher: Path, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     pytest.importorskip("nncf")
-    said: list[str] = []
-    quick = {**QUICK, "targets": ("openvino", "onnxruntime"), "precision": None}
-    made = distill(
-        teacher, out=tmp_path / "out", student={"width": 2, "blocks": 1}, faster=1, say=said.append, **quick
-    )
+    quick = {**QUICK, "targets": ("openvino",)}
+    made = distill(teacher, out=tmp_path / "out", student={"width": 2, "blocks": 1}, faster=1, **quick)
     rows = {row.name: row for row in made.rows if row.kind == "compiled"}
     assert "teacher, OpenVINO int8" in rows
     student = next(row for row in made.rows if row.kind == "student")
@@ -231,7 +228,6 @@ def test_what_costs_no_training_is_shown_beside(teacher: Path, tmp_path: Path) -
     assert row.bytes > 0
     assert "OpenVINO int8" in made.page.read_text()
     assert "OpenVINO int8" in made.picture.read_text()
-    assert not [text for text in said if "onnxruntime in bf16" in text]  # which no CPU runs
 
 
 def test_how_a_folder_is_read(teacher: Path, tmp_path: Path) -> None:
