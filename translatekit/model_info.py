@@ -43,7 +43,7 @@ class ModelInfo:
         source: what it maps from.
         input, output: the images that a `Translator` takes and gives; the first says nothing where they are made from
             noise.
-        size: of the images it is made for, in pixels a side: it was trained at it, unless `trained_size` says otherwise.
+        size: of the images it is made for, in pixels a side: it was trained at it, where `trained_size` is no other.
         size_multiple: each side of an input must be a multiple of this, in pixels.
         norm_inference: batch normalization by ``running`` statistics, or by each image's own (``per_image``).
         direction: the name of this generator among those its method deploys, such as ``AtoB``.
