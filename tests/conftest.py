@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import programs
 from tests.firefox import firefox as firefox
 from tests.hub import hub as hub
 from tests.hub import hub_server as hub_server
@@ -59,6 +62,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRANSLATEKIT_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked_programs(cache: Path) -> Iterator[None]:
+    """Where tests share processes, as in ``make test``, programs are forked; a single file of tests starts them."""
+    wanted = os.environ.get("TRANSLATEKIT_TEST_FORK", str(int("PYTEST_XDIST_WORKER" in os.environ)))
+    with programs.forked() if wanted == "1" and sys.platform == "linux" else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -203,7 +204,10 @@ for words in {[[str(word) for word in words] for words in commands]!r}:
     except SystemExit as end:
         assert not end.code, words
 """
-    done = run_python("-c", code, site=site, cwd=cwd)
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "commands.py")
+        script.write_text(code)
+        done = run_python(str(script), site=site, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -163,7 +163,7 @@ def test_a_signal_leaves_whole_files_and_says_how_to_go_on(
             image.load()
     rerun = stderr.partition("To go on: ")[2].strip()
     assert rerun == shlex.join(command(source, "-m", model, "-o", out))
-    result = subprocess.run(f"{rerun} --json", shell=True, capture_output=True, text=True, check=True)
+    result = subprocess.run([*shlex.split(rerun), "--json"], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout)["skipped"] == len(written)
 
 

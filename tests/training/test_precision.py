@@ -112,10 +112,12 @@ def test_processes_on_machines_of_two_kinds_do_not_mix_precisions(pairs: Path, t
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    program = tmp_path / "program.py"
+    program.write_text(ONE_OF_TWO)
     environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", ONE_OF_TWO, pairs, tmp_path / "run"],
+            [sys.executable, program, pairs, tmp_path / "run"],
             env={**environment, "LOCAL_RANK": rank},
             stdout=subprocess.PIPE,
             text=True,
