@@ -128,6 +128,17 @@ def _widened(value: Any) -> Any:
     return value.to(torch.float32) if isinstance(value, Tensor) and value.dtype == torch.float16 else value
 
 
+def _padded(x: Tensor, pad_type: str, pad: list[int] | None, value: float = 0.0) -> Tensor:
+    """An image, (N, C, H, W), with what is padded around it."""
+    if pad_type == "custom" and pad is not None:
+        return F.pad(x, [pad[2], pad[3], pad[0], pad[1]], value=value)
+    if pad_type == "valid":
+        return x
+    raise ModelFileError(
+        f"the model pads by {pad_type!r}, which only Core ML itself computes: compile it on macOS"
+    )
+
+
 def _conv(
     x: Tensor,
     weight: Tensor,
@@ -138,13 +149,7 @@ def _conv(
     groups: int,
     bias: Tensor | None = None,
 ) -> Tensor:
-    if pad_type == "custom":
-        x = F.pad(x, [pad[2], pad[3], pad[0], pad[1]])
-    elif pad_type != "valid":
-        raise ModelFileError(
-            f"the model pads by {pad_type!r}, which only Core ML itself computes: compile it on macOS"
-        )
-    return F.conv2d(x, weight, bias, strides, 0, dilations, groups)
+    return F.conv2d(_padded(x, pad_type, pad), weight, bias, strides, 0, dilations, groups)
 
 
 def _conv_transpose(
@@ -169,6 +174,40 @@ def _conv_transpose(
         )
     )
     return whole[:, :, top : top + height, left : left + width]
+
+
+def _max_pool(
+    x: Tensor,
+    kernel_sizes: list[int],
+    pad_type: str,
+    strides: list[int] | None = None,
+    pad: list[int] | None = None,
+    ceil_mode: bool = False,
+) -> Tensor:
+    return F.max_pool2d(
+        _padded(x, pad_type, pad, -torch.inf), kernel_sizes, strides or 1, ceil_mode=ceil_mode
+    )
+
+
+def _avg_pool(
+    x: Tensor,
+    kernel_sizes: list[int],
+    pad_type: str,
+    strides: list[int] | None = None,
+    pad: list[int] | None = None,
+    exclude_padding_from_average: bool = False,
+    ceil_mode: bool = False,
+) -> Tensor:
+    def pooled(image: Tensor) -> Tensor:
+        return F.avg_pool2d(image, kernel_sizes, strides or 1, ceil_mode=ceil_mode)
+
+    sums = pooled(_padded(x, pad_type, pad))
+    # The mean of what lies inside is that of all, over the share that lies inside.
+    return sums / pooled(_padded(torch.ones_like(x), pad_type, pad)) if exclude_padding_from_average else sums
+
+
+def _upsample(x: Tensor, scale_factor_height: float = 1, scale_factor_width: float = 1) -> Tensor:
+    return F.interpolate(x, scale_factor=(float(scale_factor_height), float(scale_factor_width)))
 
 
 def _pad(x: Tensor, pad: list[int], mode: str, constant_val: Tensor | None = None) -> Tensor:
@@ -217,6 +256,7 @@ def _concat(values: list[Tensor], axis: int, interleave: bool = False) -> Tensor
 
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "add": lambda x, y: x + y,
+    "avg_pool": _avg_pool,
     "batch_norm": _batch_norm,
     "cast": _cast,
     "clip": lambda x, alpha, beta: x.clamp(float(alpha), float(beta)),
@@ -227,6 +267,7 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "identity": lambda x: x,
     "instance_norm": _instance_norm,
     "leaky_relu": lambda x, alpha: F.leaky_relu(x, float(alpha)),
+    "max_pool": _max_pool,
     "mul": lambda x, y: x * y,
     "pad": _pad,
     "pow": lambda x, y: x**y,
@@ -242,5 +283,6 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "sub": lambda x, y: x - y,
     "tanh": lambda x: x.tanh(),
     "transpose": lambda x, perm: x.permute(perm),
+    "upsample_nearest_neighbor": _upsample,
 }
 """The operations, by the names and arguments that MIL gives them."""
