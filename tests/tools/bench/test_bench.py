@@ -17,6 +17,7 @@ from translatekit.model_file import save_model
 from translatekit.model_info import ModelInfo
 from translatekit.networks.resnet import ResNet
 from translatekit.precision import torch_speeds
+from translatekit.sizes import Size
 
 pytest.importorskip("onnxruntime")
 
@@ -113,7 +114,7 @@ def test_an_engine_is_not_built_to_be_measured_without_a_gpu(
 )
 def test_drawn_files_are_what_the_model_takes(tmp_path: Path, spec: ImageSpec) -> None:
     info = ModelInfo(method="test", generator="none", input=spec, size=32, size_multiple=8)
-    gather_files(tmp_path / "files", BenchOptions(images=3), 32, info)
+    gather_files(tmp_path / "files", BenchOptions(images=3), Size(32, 32), info)
     files = sorted((tmp_path / "files").iterdir())
     assert len(files) == 3
     for file in files:

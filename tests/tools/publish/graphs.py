@@ -17,15 +17,23 @@ PALETTE = [
 ]
 
 
-def write_graph(path: Path, spec: ImageSpec = RGB, **info: Any) -> Path:
-    """One convolution between instance normalizations, of RGB or gray; sides are multiples of 16."""
+def write_graph(path: Path, spec: ImageSpec = RGB, output: ImageSpec | None = None, **info: Any) -> Path:
+    """One convolution between instance normalizations; sides are multiples of 16.
+
+    Args:
+        path: the file to write.
+        spec: of the images that it takes, 8 bits a channel.
+        output: of those that it gives; the same when not given.
+        info: fields of the header.
+    """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
     from translatekit_tools.graphs.onnx_file import INPUT, OUTPUT, set_info
 
-    random, count = np.random.default_rng(0), spec.count
+    output = output or spec
+    random, count = np.random.default_rng(0), output.count
     constants = {
-        "weight": random.normal(0, 0.4, (count, count, 3, 3)).astype(np.float32),
+        "weight": random.normal(0, 0.4, (count, spec.count, 3, 3)).astype(np.float32),
         "half": np.full(1, 127.5, np.float32),
         "one": np.ones(1, np.float32),
         "scale": np.ones(count, np.float32),
@@ -50,13 +58,13 @@ def write_graph(path: Path, spec: ImageSpec = RGB, **info: Any) -> Path:
     ]
     nodes, last = [], ""
     for number, (operator, inputs, attributes) in enumerate(steps):
-        output = OUTPUT if number == len(steps) - 1 else f"value_{number}"
+        result = OUTPUT if number == len(steps) - 1 else f"value_{number}"
         names = inputs if number == 0 else [last, *inputs]
-        nodes.append(helper.make_node(operator, names, [output], name=output, **attributes))
-        last = output
+        nodes.append(helper.make_node(operator, names, [result], name=result, **attributes))
+        last = result
     ends = [
-        helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", "H", "W", count])
-        for name in (INPUT, OUTPUT)
+        helper.make_tensor_value_info(name, TensorProto.UINT8, ["N", "H", "W", channels])
+        for name, channels in ((INPUT, spec.count), (OUTPUT, count))
     ]
     tensors = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "small", ends[:1], ends[1:], tensors)
@@ -65,7 +73,7 @@ def write_graph(path: Path, spec: ImageSpec = RGB, **info: Any) -> Path:
         method="pix2pix",
         generator="resnet",
         input=spec,
-        output=spec,
+        output=output,
         size=64,
         size_multiple=16,
         **{"data": {"palette": PALETTE}, **info},

@@ -16,14 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from translatekit_tools.publish import publish
+from translatekit_tools.publish import Published, publish
+from translatekit_tools.publish.graph import not_on_webgpu
+from translatekit_tools.publish.runtime import open_runtime
 
 import translatekit
 from tests.firefox import Page
 from tests.pages import DESKTOP, PHONE
 from tests.tools.publish.graphs import write_graph
 from translatekit.errors import OptionError
-from translatekit.image_spec import GRAY
+from translatekit.image_spec import GRAY, RGB, ImageSpec, labels_spec
+from translatekit.images.preview import class_colours
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 pytest.importorskip("onnx", reason="onnx is not installed")
@@ -47,11 +50,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def site(model: Path, runtime: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published_site(model: Path, runtime: str, tmp_path_factory: pytest.TempPathFactory) -> Published:
     out = tmp_path_factory.mktemp("published") / "site"
     card = {"title": "Façades <b>&amp;</b>", "licence": "CC-BY-4.0", "description": 'Walls of "labels".'}
-    publish(model, out, web_runtime=runtime, check="no", **card)
-    return out
+    return publish(model, out, web_runtime=runtime, check="no", **card)
+
+
+@pytest.fixture(scope="module")
+def site(published_site: Published) -> Path:
+    return Path(published_site.path)
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +203,28 @@ def test_a_single_file_opens_from_the_disk_and_translates_pictures_of_any_size(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("spec", [GRAY, labels_spec((0, 1, 2))], ids=["gray", "labels"])
+def test_what_is_taken_and_what_is_given_may_be_of_two_kinds(
+    spec: ImageSpec, browser: Any, runtime: str, tmp_path: Path
+) -> None:
+    model = write_graph(tmp_path / "small.onnx", spec, RGB, data={})
+    publish(model, tmp_path / "site", mode="photo", web_runtime=runtime, webgpu=False, check="no")
+    random = np.random.default_rng(3)
+    if spec == GRAY:
+        shown = given = random.integers(0, 256, (32, 48, 3), np.uint8)
+    else:
+        given = random.integers(0, 3, (32, 48, 1), np.uint8)
+        shown = np.array(class_colours(spec), np.uint8)[given[..., 0]]
+    Image.fromarray(shown).save(tmp_path / "shown.png")
+    with served(tmp_path / "site") as address, opened(browser, address) as page:
+        with page.expect_file_chooser() as chooser:
+            page.click("#photo-open")
+        chooser.value.set_files(tmp_path / "shown.png")
+        page.wait_for_selector("#after[data-count]")
+        assert differ(pixels(page, "#after")[:, :, :3], translated(model, given)) <= 1
+
+
+@pytest.mark.slow
 def test_webgpu_gives_what_python_gives(browser: Any, site: Path, model: Path) -> None:
     """By Chromium's software renderer: the same shaders as on a GPU, slowly."""
     with served(site) as address, opened(browser, f"{address}?run=webgpu") as page:
@@ -262,6 +291,22 @@ def test_outputs_are_compared_in_a_browser_before_the_page_is_written(
     assert not list((tmp_path / "site").rglob("*asyncify*"))
 
 
+def test_all_runs_on_webgpu_or_is_named(
+    published_site: Published, model: Path, runtime: str, tmp_path: Path
+) -> None:
+    assert published_site.details["not_on_webgpu"] == []  # `Round`, which it lacks, is written otherwise
+    assert "With WebGPU, all of it runs on the GPU." in published_site.notes
+    assert not any("no Chromium" in note for note in published_site.notes)
+    import onnx
+
+    other = onnx.load(str(model))
+    (tanh,) = [node for node in other.graph.node if node.op_type == "Tanh"]
+    tanh.op_type = "Softsign"
+    onnx.save(other, str(tmp_path / "other.onnx"))
+    known = open_runtime(runtime, lambda *_: None)
+    assert not_on_webgpu(tmp_path / "other.onnx", known) == ["Round", "Softsign"]
+
+
 def test_what_is_published_is_the_paint_pages_own_code(site: Path, one_file: Path) -> None:
     page = Path(__file__).parents[3] / "tools/translatekit_tools/paint/page"
     for name in ("app.js", "painting.js", "photos.js", "style.css"):
@@ -272,8 +317,6 @@ def test_what_is_published_is_the_paint_pages_own_code(site: Path, one_file: Pat
 
 
 def test_a_model_of_what_no_browser_shows_is_refused(tmp_path: Path) -> None:
-    from translatekit.image_spec import ImageSpec
-
     scan = ImageSpec(
         channels=("ct",), meaning="values", levels=False, low=(-1000.0,), high=(1000.0,), unit="HU"
     )

@@ -149,6 +149,19 @@ def test_an_engine_is_served_as_far_as_it_was_built(published: Publish, tmp_path
     assert read_header(tmp_path / "maps.engine").flavour == "tensorrt"
 
 
+def test_directions_that_are_left_out_are_named(
+    run: Path, graph: Path, published: Publish, tmp_path: Path
+) -> None:
+    """Of a run that is compiled, as `translatekit compile` may have done for each direction."""
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for name in ("model.onnx", "model-BtoA.onnx"):
+        shutil.copy(graph, folder / name)
+    notes = published("triton", folder).notes
+    assert "The run has 2 directions, and this is AtoB: publish the other with --direction" in notes[-1]
+    assert not any("The run has" in note for note in published("triton", folder / "model.onnx", "one").notes)
+
+
 def test_what_triton_does_not_serve_is_refused(published: Publish, graph: Path) -> None:
     with pytest.raises(OptionError, match=r"one runtime, and --for names onnxruntime and openvino"):
         published("triton", runtimes=("onnxruntime", "openvino"))

@@ -16,6 +16,7 @@ from typing import Any
 
 from translatekit.errors import DataError, OptionError, TranslatekitError, TranslatekitWarning
 from translatekit.model_info import ModelInfo
+from translatekit.sizes import Size
 from translatekit_tools.bench.options import BenchOptions
 
 __all__ = ["BenchOptions", "Figure", "Row", "Worker", "bench", "compile_for", "gather_files"]
@@ -135,6 +136,7 @@ def bench(
     """
     from translatekit.model_file import find_model, read_any_info
     from translatekit.options import check_options
+    from translatekit_tools.compile.images import compiled_size
 
     given = {**options, **({} if data is None else {"data": str(data)})}
     checked = BenchOptions(**check_options(BenchOptions, given, "bench()"))
@@ -144,7 +146,8 @@ def bench(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="translatekit-bench-")))
         files = folder / "files"
-        gather_files(files, checked, info.size, info)
+        size = compiled_size(info, info.compiled.get("shapes", "any")) or Size(info.size, info.size)
+        gather_files(files, checked, size, info)
         rows = []
         workers: list[tuple[Row, Worker]] = []
         for backend, precision, named in _candidates(path, checked.only):
@@ -253,13 +256,13 @@ def compile_for(
     return out, dict(report.parity)
 
 
-def gather_files(folder: Path, options: BenchOptions, size: int, info: ModelInfo | None = None) -> None:
+def gather_files(folder: Path, options: BenchOptions, size: Size, info: ModelInfo | None = None) -> None:
     """Put as many files into a new folder as are to be translated; links to the user's, or drawn ones.
 
     Args:
         folder: is made.
         options: how many, and where the user's are.
-        size: of drawn ones, in pixels a side.
+        size: of drawn ones: that of the model, or one that it was compiled for.
         info: of the model. Drawn ones are JPEG where it takes RGB or gray of 8 bits, else arrays of what it takes.
 
     Raises:
@@ -279,7 +282,11 @@ def gather_files(folder: Path, options: BenchOptions, size: int, info: ModelInfo
         from translatekit.images import encode_image, image_of
         from translatekit_tools.bench.images import draw
 
-        drawn = [encode_image(image_of(pixels), ".jpg") for pixels in draw(min(options.images, 32), size)]
+        height, width = size.height, size.width
+        drawn = [
+            encode_image(image_of(pixels[:height, :width]), ".jpg")
+            for pixels in draw(min(options.images, 32), max(size))
+        ]
         for index in range(options.images):
             (folder / f"{index:05d}.jpg").write_bytes(drawn[index % len(drawn)])
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,4 +65,11 @@ def publish(
         checked,
         progress or (lambda text, share: None),
     )
+    if others and checked.kind != "hub":  # which holds them all
+        names = [read_any_info(other).direction for other in others]
+        note = (
+            f"The run has {len(names) + 1} directions, and this is {subject.info.direction}: publish "
+            f"{' and '.join(f'the other with --direction {name}' for name in names)}"
+        )
+        published = replace(published, notes=(*published.notes, note))
     return published

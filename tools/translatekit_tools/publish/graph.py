@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from translatekit_tools.publish.runtime import Runtime
 
 CHECK_IMAGES = 2
+_HALF = "translatekit_half"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ def make_graph(model: Model, folder: Path, precision: str, progress: Progress) -
             )
         path = halved
     translator = load(path, "cpu", None)
-    return Graph(path, info, images, [translator(image[None])[0] for image in images])
+    expected = [translator(image[None])[0] for image in images]
+    return Graph(_without_round(path, folder / "page.onnx"), info, images, expected)
 
 
 def not_on_webgpu(graph: Path, runtime: Runtime) -> list[str]:
@@ -104,6 +106,32 @@ def not_on_webgpu(graph: Path, runtime: Runtime) -> list[str]:
         return any(low <= since <= high for low, high in known.get(name, []))
 
     return sorted(name for name in computed if not is_there(name))
+
+
+def _without_round(graph: Path, out: Path) -> Path:
+    """The graph with ``Round``, which WebGPU does not have, as ``Floor`` of half more, which it has.
+
+    Else the runtime would bring what is not yet rounded to the CPU, and back. Values halfway between two levels go up,
+    where ``Round`` takes the even one.
+    """
+    import onnx
+
+    model = onnx.load(str(graph))
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type != "Round":
+            nodes.append(node)
+            continue
+        more = f"{node.output[0]}_half_more"
+        nodes.append(onnx.helper.make_node("Add", [node.input[0], _HALF], [more], name=more))
+        nodes.append(onnx.helper.make_node("Floor", [more], node.output, name=node.name))
+    if len(nodes) == len(model.graph.node):
+        return graph
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(onnx.helper.make_tensor(_HALF, onnx.TensorProto.FLOAT, [], [0.5]))
+    onnx.save(model, str(out))
+    return out
 
 
 def _foreign_operators(graph: Path) -> list[str]:

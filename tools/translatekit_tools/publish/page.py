@@ -102,7 +102,7 @@ def _publish(
             "not_on_webgpu": on_cpu,
             "builds": list(builds),
         },
-        notes=_notes(out, transfer, len(weights), checked, made is None),
+        notes=_notes(out, transfer, len(weights), checked, on_cpu, options),
     )
 
 
@@ -115,8 +115,8 @@ def _check_specs(model: Model) -> None:
     for side, spec in (("takes", model.info.input), ("gives", model.info.output)):
         if not (spec.shown or (spec.meaning == "labels" and spec.count == 1)):
             raise OptionError(
-                f"{model.path} {side} {spec}, which no browser shows: only models of photographs, gray and maps of "
-                "classes can be published --as page"
+                f"{model.path} {side} {spec}, which no browser shows: models of photographs, gray and maps of classes "
+                "can be published --as page, all others --as hub, triton or docker"
             )
 
 
@@ -137,7 +137,7 @@ def _builds(
     for provider, name in chosen.items():
         build = BUILDS[name]
         places = {"script": build.bundle if single else build.script, "binary": build.binary}
-        if not single:
+        if not options.single:
             places["glue"] = build.glue
         described: dict[str, Any] = {}
         for part, source in places.items():
@@ -244,20 +244,32 @@ def _transfer(site: dict[str, bytes], builds: dict[str, dict[str, Any]]) -> int:
 
 
 def _notes(
-    out: Path, transfer: int, weights: int, checked: dict[str, Any] | None, single: bool
+    out: Path,
+    transfer: int,
+    weights: int,
+    checked: dict[str, Any] | None,
+    on_cpu: list[str] | None,
+    options: PublishOptions,
 ) -> tuple[str, ...]:
     notes = [
         f"A visitor loads {transfer / 1e6:.1f} MB: {weights / 1e6:.1f} MB of them are the model, the rest is nearly "
         "all the runtime."
     ]
     if checked is None:
-        notes.append("There is no Chromium or Firefox here, so the page was not compared with Python.")
+        why = "as --check no asks" if options.check == "no" else "since there is no Chromium or Firefox here"
+        notes.append(f"Its outputs were not compared with Python's in a browser, {why}.")
     else:
         notes.append(
             f"In {checked['browser']} its outputs differ from Python's by at most {checked['max_error']} of 255; "
             f"{checked['seconds']:.3f} s an image of {checked['size']} on {checked['threads']} threads."
         )
-    if not single:
+    if on_cpu is not None:
+        notes.append(
+            f"With WebGPU, all runs on the GPU but {', '.join(on_cpu)}, which it does not have."
+            if on_cpu
+            else "With WebGPU, all of it runs on the GPU."
+        )
+    if not options.single:
         notes.append(
             f"Look at it: python -m http.server --directory {out}; then copy it to any host of static files, by https."
         )

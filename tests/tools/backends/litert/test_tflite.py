@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from translatekit_tools.backends.litert import tflite_file
+from translatekit_tools.bench import bench
 from translatekit_tools.compile import compile_model
 from translatekit_tools.compile.images import compiled_size
+from translatekit_tools.evaluate import evaluate
 
 import translatekit
 from tests.tools.compile.conftest import save_small
@@ -79,6 +81,28 @@ def test_run_uses_it_without_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "XNNPACK" not in done.stderr
     assert len(list((tmp_path / "out").glob("*.png"))) == 2
+
+
+def test_evaluate_measures_it_as_the_network(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("torchmetrics")
+    folder = tmp_path / "pairs/val"
+    folder.mkdir(parents=True)
+    for number, pair in enumerate(images(2, 16, 32)):
+        (folder / f"{number}.png").write_bytes(encode_image(image_of(pair), ".png"))
+    data, names = tmp_path / "pairs", ("l1", "psnr")
+    made = evaluate(FILE, data, compare=[TRAINED], dataset="aligned", size=16, metrics=names, device="cpu")
+    one, other = (model.metrics for model in made.models)
+    for name in names:
+        assert one[name].value == pytest.approx(other[name].value, abs=0.01)
+
+
+def test_bench_times_it_on_the_runtime_that_runs_it() -> None:
+    pytest.importorskip("ai_edge_litert")
+    (row,) = bench(FILE, images=1, rounds=1)
+    assert (row.backend, row.precision, row.problem) == ("litert", "fp32", None)
+    assert row.alone is not None
+    assert row.alone.median > 0
 
 
 def test_devices_and_precisions_that_it_has_not_are_refused() -> None:
