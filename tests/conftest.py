@@ -72,6 +72,19 @@ def forked_programs(cache: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def loggers_stay_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever is logged while testing goes to files of this session; no service is spoken to."""
+    folder = tmp_path_factory.mktemp("logged")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_ERROR_REPORTING", "false")
+        patch.setenv("TRACKIO_DIR", str(folder / "trackio"))
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium, or a skip where there is none; its asyncio loop ends with the module's tests."""

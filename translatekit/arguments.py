@@ -56,6 +56,8 @@ class TrainArguments(TypedDict, total=False):
     max_steps: int | None
     output: str | Path | None
     log_every: int
+    log_to: Sequence[str] | str | None
+    log_options: Mapping[str, Any]
     sample_every: int | None
     checkpoint_every: int | None
     checkpoint_minutes: float

@@ -12,6 +12,7 @@ from translatekit.specs import (
     DiscriminatorSpec,
     FormatSpec,
     GeneratorSpec,
+    LoggerSpec,
     LossSpec,
     MetricSpec,
 )
@@ -458,6 +459,17 @@ def register_metrics() -> Iterable[MetricSpec]:
             maximum=1,
             perfect=1.0,
         )
+
+
+@hookimpl
+def register_loggers() -> Iterable[LoggerSpec]:
+    """Loggers of the core."""
+    yield LoggerSpec(
+        name="tensorboard",
+        target="translatekit.training.loggers.tensorboard:TensorBoard",
+        summary="event files in the run's folder: tensorboard --logdir runs",
+        requires=of_extra("train", "torch", "tensorboard"),
+    )
 
 
 @hookimpl

@@ -85,6 +85,11 @@ def _metrics_of_validations() -> list[str]:
     return [spec.name for spec in specs if spec.compares in ("pairs", "sets")]
 
 
+def _loggers() -> list[str]:
+    """The installed loggers."""
+    return registry("logger").names()
+
+
 @dataclass(kw_only=True)
 class TrainOptions:
     """Everything a training run can be told that does not depend on the method."""
@@ -262,6 +267,18 @@ class TrainOptions:
         flags=("-o", "--output"),
     )
     log_every: int = option(50, "Steps between lines of the log.", "Output", minimum=1)
+    log_to: tuple[Annotated[str, Choices(_loggers)], ...] | None = option(
+        ("tensorboard",),
+        "Where figures and samples go beside the run's folder, with commas, or none.",
+        "Output",
+    )
+    log_options: dict[str, Any] = option(
+        {},
+        "An option of those loggers that have it, or of one: mlflow.uri=...",
+        "Output",
+        flags=("--log-option",),
+        metavar="KEY=VALUE",
+    )
     sample_every: int | None = option(
         None, "Steps between sample grids; every epoch when not given.", "Output", minimum=1
     )

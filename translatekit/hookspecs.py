@@ -24,6 +24,7 @@ from translatekit.specs import (
     DiscriminatorSpec,
     FormatSpec,
     GeneratorSpec,
+    LoggerSpec,
     LossSpec,
     MethodSpec,
     MetricSpec,
@@ -139,6 +140,18 @@ def register_formats() -> Iterable[FormatSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
+def register_loggers() -> Iterable[LoggerSpec]:  # type: ignore[empty-body]
+    """Where a training's figures and samples go beside the run's folder.
+
+    Called when a logger is looked up by name, and to list them. Example::
+
+        @hookimpl
+        def register_loggers():
+            yield LoggerSpec(name="mine", target="mynets.log:Mine", summary="My server of experiments")
+    """
+
+
+@hookspec
 def register_commands() -> Iterable[CommandSpec]:  # type: ignore[empty-body]
     """Commands of the ``translatekit`` program.
 
@@ -160,5 +173,6 @@ HOOKS: dict[str, str] = {
     "metric": "register_metrics",
     "backend": "register_backends",
     "format": "register_formats",
+    "logger": "register_loggers",
     "command": "register_commands",
 }

@@ -403,6 +403,63 @@ class VideoMetric(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedRun:
+    """What a logger is told of a run before anything of it is logged.
+
+    Attributes:
+        folder: of the run.
+        own: a folder in it for files of the logger's, which need not be there yet.
+        name: of the run, for people.
+        options: all of them, resolved, by name; those of networks as ``generator_options.depth``.
+        step: how many steps are done: 0 of a new run.
+        key: what the logger's `Logger.key` was when the run was last trained; None for a new one.
+    """
+
+    folder: Path
+    own: Path
+    name: str
+    options: Mapping[str, bool | int | float | str]
+    step: int = 0
+    key: str | None = None
+
+
+Outcome = Literal["finished", "stopped", "failed"]
+"""How a training ends: at its end, because it was asked to, or by an error."""
+
+
+class Logger(Protocol):
+    """Takes a training's figures and samples. Its constructor takes its options as annotated keyword arguments.
+
+    The constructor imports what the logger needs and refuses, with an `OptionError`, what the user can mend; it
+    connects to nothing. All else is called one after the other in a thread of the logger's own, so that it may take its
+    time. What raises an error is said once and tried again a few times; the training goes on meanwhile.
+
+    Attributes:
+        key: after `start`, by what the run is found again when it is resumed; None where its folder is enough.
+        where: after `start`, where people look at the run; None where there is nothing to say.
+    """
+
+    key: str | None
+    where: str | None
+
+    def start(self, run: LoggedRun) -> None:
+        """Begin a run, or go on with the one of ``run.key``."""
+        ...
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Log figures, such as ``loss/G_L1``, which may be infinite or NaN. Steps never fall within a session."""
+        ...
+
+    def image(self, step: int, name: str, file: Path) -> None:
+        """Log an image, a PNG file that stays where it is."""
+        ...
+
+    def finish(self, outcome: Outcome) -> None:
+        """End the session. Model files, samples and the page of the run are written by then."""
+        ...
+
+
 class Translator(Protocol):
     """A loaded model, ready to translate arrays of images.
 

@@ -19,6 +19,7 @@ from translatekit.specs import (
     DiscriminatorSpec,
     FormatSpec,
     GeneratorSpec,
+    LoggerSpec,
     LossSpec,
     MethodSpec,
     MetricSpec,
@@ -114,6 +115,8 @@ def registry(kind: Literal["metric"]) -> Registry[MetricSpec]: ...
 def registry(kind: Literal["backend"]) -> Registry[BackendSpec]: ...
 @overload
 def registry(kind: Literal["format"]) -> Registry[FormatSpec]: ...
+@overload
+def registry(kind: Literal["logger"]) -> Registry[LoggerSpec]: ...
 @overload
 def registry(kind: Literal["command"]) -> Registry[CommandSpec]: ...
 @overload

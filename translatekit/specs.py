@@ -394,6 +394,13 @@ class FormatSpec(Spec):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoggerSpec(Spec):
+    """A logger: a class whose keyword arguments are its options (see `translatekit.interfaces.Logger`)."""
+
+    kind: ClassVar[str] = "logger"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSpec(Spec):
     """A command of the ``translatekit`` program: a click command.
 
@@ -457,6 +464,7 @@ SPEC_TYPES: dict[str, type[Spec]] = {
         MetricSpec,
         BackendSpec,
         FormatSpec,
+        LoggerSpec,
         CommandSpec,
     )
 }

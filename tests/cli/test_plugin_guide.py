@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pluggy
+import pytest
 
 from translatekit import hookspecs
 from translatekit.cli.template import template_files
 from translatekit.hookspecs import HOOKS
 from translatekit.plugins import Plugin, Plugins
 from translatekit.registry import Registry
-from translatekit.specs import SPEC_TYPES
-from translatekit.testing import contracts_of
+from translatekit.specs import SPEC_TYPES, LoggerSpec
+from translatekit.testing import Contract, Subject, contracts_of
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL))
@@ -39,7 +41,7 @@ def test_every_contract_is_listed_once() -> None:
 
 
 def test_its_other_hooks_can_be_registered() -> None:
-    (source,) = [block for block in BLOCKS if block not in FILES.values()]
+    source, _ = [block for block in BLOCKS if block not in FILES.values()]
     module = ModuleType("mynets")
     exec(compile(source, "docs/plugins.md", "exec"), vars(module))
     manager = pluggy.PluginManager(hookspecs.PROJECT)
@@ -50,3 +52,14 @@ def test_its_other_hooks_can_be_registered() -> None:
     offered = {kind for kind in HOOKS if Registry(kind, plugins).names()}
     assert plugins.broken == []
     assert offered == set(HOOKS) - {"generator"}
+
+
+@pytest.mark.parametrize("contract", contracts_of("logger"), ids=lambda contract: contract.name)
+def test_the_logger_that_it_shows_keeps_the_contracts(
+    contract: Contract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, source = [block for block in BLOCKS if block not in FILES.values()]
+    module = ModuleType("table_of_the_guide")
+    exec(compile(source, "docs/plugins.md", "exec"), vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    contract.run(Subject(spec=LoggerSpec(name="table", target="table_of_the_guide:Table", summary="")))

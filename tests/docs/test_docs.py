@@ -154,6 +154,9 @@ def test_all_is_what_needs_no_gpu() -> None:
         "tensorrt-rtx",
         "pycuda",
         "litert-compile",  # brings JAX, and pins packages that others need newer
+        "mlflow",
+        "trackio",
+        "wandb",
         "ray",  # a quarter of a gigabyte for what few have
     }
 

@@ -314,6 +314,39 @@ def register_methods():
     yield spec(MethodSpec, "Method_", "misfit", options="bad_things:Options", data="unpaired",
                generator="sound", discriminator="patch", dataset="aligned", defaults=(("epoch", 3),))
 
+class Quiet:
+    key = where = None
+    def __init__(self): pass
+    def start(self, run): pass
+    def scalars(self, step, values): pass
+    def image(self, step, name, file): pass
+    def finish(self, outcome): pass
+
+class Eager(Quiet):
+    key = "made by the constructor"
+
+class Loud(Quiet):
+    def finish(self, outcome):
+        print("bye")
+
+class Narrow(Quiet):
+    def scalars(self, step, values):
+        for name in values:
+            name.encode("ascii")
+
+class Anew(Quiet):
+    def start(self, run):
+        self.key = str(run.folder) + str(run.step)
+
+class NeverFails(Quiet):
+    def finish(self, outcome):
+        {"finished": 0, "stopped": 1}[outcome]
+
+@hookimpl
+def register_loggers():
+    for name in ("Quiet", "Eager", "Loud", "Narrow", "Anew", "NeverFails"):
+        yield spec(LoggerSpec, name)
+
 @hookimpl
 def register_commands():
     for name in ("mute", "heavy", "Sound"):
@@ -368,6 +401,7 @@ def broken(kind: str, name: str, only: str | None = None) -> dict[str, str]:
     [
         ("generator", "sound"),
         ("metric", "figure"),
+        ("logger", "quiet"),
         ("discriminator", "sound_d"),
         ("dataset", "data"),
         ("dataset", "drawn"),
@@ -400,6 +434,11 @@ def test_the_sound_ones_break_nothing(kind: str, name: str) -> None:
         ("generator", "forgetful", "model_file", "another output after it was saved and loaded"),
         ("generator", "untraceable", "export", "cannot be exported to ONNX"),
         ("generator", "halting", "features", "there is no layer 'conv.weight'"),
+        ("logger", "eager", "quiet_start", "has the key 'made by the constructor' before it is started"),
+        ("logger", "loud", "records", "prints 'bye' to stdout"),
+        ("logger", "narrow", "records", "raised UnicodeEncodeError"),
+        ("logger", "anew", "resumes", "was to go on with the run of the key"),
+        ("logger", "neverfails", "failures", "raised KeyError: 'failed'"),
         ("metric", "ofthebatch", "order", "when its images come in another order and in other batches"),
         ("metric", "total", "figures", "gives () for 6 images, not one value for each"),
         ("metric", "beyond", "figures", "outside of its range 0 to 2"),

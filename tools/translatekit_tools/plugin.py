@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from translatekit.hookspecs import hookimpl
 from translatekit.requirements import NETWORKS, TRAINING, VIDEO, of_extra
-from translatekit.specs import BackendSpec, CommandSpec, DatasetSpec, MethodSpec, MetricSpec
+from translatekit.specs import BackendSpec, CommandSpec, DatasetSpec, LoggerSpec, MethodSpec, MetricSpec
 
 _PREPARING = of_extra("prepare", "cv2", "imagehash", "sklearn")
 
@@ -102,6 +102,29 @@ def register_metrics() -> Iterable[MetricSpec]:
         minimum=0,
         maximum=1,
         requires=VIDEO,
+    )
+
+
+@hookimpl
+def register_loggers() -> Iterable[LoggerSpec]:
+    """Where runs are kept beside their folders."""
+    yield LoggerSpec(
+        name="mlflow",
+        target="translatekit_tools.loggers.mlflow:MLflow",
+        summary="MLflow: a tracking server, or a database on this machine",
+        requires=of_extra("mlflow", "mlflow"),
+    )
+    yield LoggerSpec(
+        name="wandb",
+        target="translatekit_tools.loggers.wandb:WandB",
+        summary="Weights & Biases, online or offline (mode=offline)",
+        requires=of_extra("wandb", "wandb"),
+    )
+    yield LoggerSpec(
+        name="trackio",
+        target="translatekit_tools.loggers.trackio:Trackio",
+        summary="Trackio: on this machine, or in a Hugging Face Space",
+        requires=of_extra("trackio", "trackio"),
     )
 
 

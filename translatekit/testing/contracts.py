@@ -103,5 +103,6 @@ _MODULES = {
     "metric": "metrics",
     "backend": "backends",
     "format": "formats",
+    "logger": "loggers",
     "command": "commands",
 }

@@ -140,6 +140,17 @@ class FormatContract(ContractSuite):
         self.check(contract)
 
 
+class LoggerContract(ContractSuite):
+    """Every logger keeps these."""
+
+    kind = "logger"
+
+    @_each("logger")
+    def test_contract(self, contract: Contract) -> None:
+        """The logger keeps the contract."""
+        self.check(contract)
+
+
 class CommandContract(ContractSuite):
     """Every command keeps these."""
 

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
+from shutil import rmtree
 
 import torch
 
 from translatekit.errors import OptionError, TrainingError, TranslatekitError
 from translatekit.networks.layers import SidesError
 from translatekit.storage import held, write_atomically
+from translatekit.training.loggers import KEYS
 from translatekit.training.losses import LossError
 from translatekit.training.progress import Report
+from translatekit.training.remote import OWN_FILES
 from translatekit.training.state import Training
 
 _PATIENCE = 10.0  # seconds, while the readers of a run that was killed end
@@ -82,6 +85,8 @@ def removing_if_refused(training: Training) -> Iterator[None]:
             for name in ("config.toml", "metrics.jsonl", "index.html", "events.out.tfevents.*"):
                 for path in folder.glob(name):
                     path.unlink()
+            (folder / KEYS).unlink(missing_ok=True)
+            rmtree(folder / OWN_FILES, ignore_errors=True)
             with suppress(OSError):  # somebody else has put something there
                 for path in made:
                     path.rmdir()

@@ -13,11 +13,12 @@ from rich.columns import Columns
 from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
-from torch.utils.tensorboard import SummaryWriter
 
+from translatekit.errors import Stopped
 from translatekit.storage import write_atomically
 from translatekit.terminal import stderr
 from translatekit.training.diagnosis import read_entries
+from translatekit.training.loggers import Loggers, make_loggers, options_of
 from translatekit.training.report.page import write_index
 
 if TYPE_CHECKING:
@@ -84,20 +85,31 @@ def make_report(training: Training, plan: Plan) -> Report:
     """Rank 0 reports."""
     if not training.fabric.is_global_zero:
         return Report()
-    return Reporter(training.folder, plan.total, training.progress.step, plan.epochs)
+    folder, step = training.folder, training.progress.step
+    loggers = Loggers(
+        make_loggers(training.options),
+        folder,
+        name=Path(training.keeper.place).name,
+        options=options_of(training.config),
+        step=step,
+    )
+    return Reporter(folder, plan.total, step, plan.epochs, loggers)
 
 
 class Reporter(Report):
-    """Writes metrics.jsonl, TensorBoard events, the page and the terminal.
+    """Writes metrics.jsonl, the page and the terminal, and tells the loggers.
 
     Args:
         folder: the run's.
         total_steps: of the whole run.
         done_steps: those of the run that were done before it was resumed.
         epochs: of the whole run.
+        loggers: where figures and samples go beside; none where it is None.
     """
 
-    def __init__(self, folder: Path, total_steps: int, done_steps: int, epochs: int) -> None:
+    def __init__(
+        self, folder: Path, total_steps: int, done_steps: int, epochs: int, loggers: Loggers | None = None
+    ) -> None:
         self.console = stderr()
         self.folder = folder
         self.epochs = epochs
@@ -106,7 +118,7 @@ class Reporter(Report):
         earlier = [seconds for seconds in times if isinstance(seconds, (int, float))]
         self._clock_start = time.monotonic() - max(earlier, default=0.0)
         self._metrics = log.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder), purge_step=done_steps + 1 if done_steps else None)
+        self._loggers = loggers or Loggers({}, folder, name=folder.name, options={}, step=done_steps)
         self._progress: Progress | None = None
         if self.console.is_terminal:
             self._progress = LossesBelow(
@@ -126,6 +138,7 @@ class Reporter(Report):
     def __enter__(self) -> Reporter:
         if self._progress:
             self._progress.start()
+        self._loggers.begin(self.say)
         return self
 
     def __exit__(
@@ -134,7 +147,9 @@ class Reporter(Report):
         if self._progress:
             self._progress.stop()
         self._metrics.close()
-        self._board.close()
+        self._loggers.finish(
+            "finished" if error is None else "stopped" if isinstance(error, Stopped) else "failed"
+        )
 
     def say(self, text: str) -> None:
         """A sentence for the user, which breaks between words."""
@@ -164,9 +179,16 @@ class Reporter(Report):
             lr=lr,
             images_per_second=rate,
         )
-        self._scalars("loss", losses, step)
-        self._scalars("accuracy", accuracy, step)
-        self._scalars("speed", {"lr": lr, "images_per_second": rate}, step)
+        speed = {"lr": lr, "images_per_second": rate}
+        self._loggers.scalars(
+            step,
+            {
+                **_named("loss", losses),
+                **_named("accuracy", accuracy),
+                **_named("speed", speed),
+                "epoch": epoch,
+            },
+        )
         texts = [f"{name} {value:.3f}" for name, value in losses.items()]
         if self._progress:
             self._progress.update(self._task, rate=rate, losses=texts)
@@ -186,21 +208,20 @@ class Reporter(Report):
             metrics=dict(metrics),
             **({"unit": unit} if unit else {}),
         )
-        self._scalars("validation", metrics, step)
+        self._loggers.scalars(step, _named("validation", metrics))
         text = " ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self.say(f"epoch {epoch + 1}/{self.epochs} validation: {text}")
 
     def samples(self, step: int, epoch: int, grid: Any, diversity: Mapping[str, float]) -> None:
         """Keep a grid of sample images (a PIL image), and log how unlike each other the outputs are."""
-        import numpy as np
-
         folder = self.folder / "samples"
         folder.mkdir(exist_ok=True)
-        grid.save(folder / f"step-{step:08d}.png")
-        self._board.add_image("samples", np.asarray(grid), step, dataformats="HWC")
+        file = folder / f"step-{step:08d}.png"
+        grid.save(file)
+        self._loggers.image(step, "samples", file)
         if diversity:
             self._write(kind="samples", step=step, epoch=epoch, diversity=dict(diversity))
-            self._scalars("diversity", diversity, step)
+            self._loggers.scalars(step, _named("diversity", diversity))
 
     def roles(self, step: int, epoch: int, roles: Mapping[str, str]) -> None:
         """Note what the losses are, where the method says so."""
@@ -220,15 +241,15 @@ class Reporter(Report):
         """Bring ``index.html`` up to date."""
         write_index(self.folder)
 
-    def _scalars(self, family: str, values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            self._board.add_scalar(f"{family}/{name}", value, step)
-
     def _write(self, **entry: Any) -> None:
         # Of training, the time between two sessions left out: the pages draw curves over it.
         entry["seconds"] = round(time.monotonic() - self._clock_start, 3)
         self._metrics.write(json.dumps(entry) + "\n")
         self._metrics.flush()
+
+
+def _named(family: str, values: Mapping[str, float]) -> dict[str, float]:
+    return {f"{family}/{name}": value for name, value in values.items()}
 
 
 def _clock(seconds: float) -> str:

@@ -35,6 +35,7 @@ from translatekit.storage import (
 _IDENTITY = "run.json"  # tells one run from another that had the same address
 _UNSENT = "unsent"  # lies in the local copy while the store lacks what the training ended with
 _CHECKPOINTS = "checkpoints"
+OWN_FILES = "loggers"  # a folder in the run's where loggers may keep files
 _LOGS = (".jsonl", ".html", ".toml", ".json")
 _PAUSE = 30.0  # seconds between two attempts to write what the store did not take
 
@@ -221,7 +222,9 @@ class RemoteRun(Keeper):
                 known = path.stat()
                 stamp = (known.st_size, known.st_mtime_ns)
                 if self._written.get(name) != stamp:
-                    growing = path.suffix in _LOGS or "tfevents" in path.name
+                    growing = (
+                        path.suffix in _LOGS or "tfevents" in path.name or name.startswith(f"{OWN_FILES}/")
+                    )
                     self._sink.commit(name, path.read_bytes() if growing else path)
                     self._written[name] = stamp
         if checkpoint:

@@ -40,6 +40,7 @@ from translatekit.training.batches import first_batch, make_batches, use_channel
 from translatekit.training.checkpoint import gather_ranks
 from translatekit.training.discriminators import DiffAugment, discriminators_of, normalize_spectrally
 from translatekit.training.fabric import DDPStrategy, Fabric
+from translatekit.training.loggers import check_loggers
 from translatekit.training.losses import LossLog
 from translatekit.training.method import trains
 from translatekit.training.processes import launched_processes
@@ -292,6 +293,7 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
         DataError: the images are missing, unmatched or too few.
     """
     options = config.options
+    check_loggers(options)
     data = _open_data(config, "train")
     _resolve_values(options, data)
     validation, validator = _open_validation(config, data.specs)

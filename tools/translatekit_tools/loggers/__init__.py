@@ -1,0 +1,1 @@
+"""Loggers of other projects: MLflow, Weights & Biases, Trackio."""
