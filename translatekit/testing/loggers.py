@@ -128,8 +128,8 @@ def _session(
         not printed.getvalue().strip(),
         f"{subject} prints {printed.getvalue().strip()[:100]!r} to stdout: say it on stderr, or not at all",
     )
-    key: str | None = logger.key
-    return key
+    found: str | None = logger.key
+    return found
 
 
 def _in_a_thread(subject: Subject, work: Callable[[], None]) -> None:
