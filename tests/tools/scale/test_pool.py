@@ -18,6 +18,7 @@ from translatekit_tools.scale.nodes import same_versions
 from translatekit_tools.scale.options import Workers
 from translatekit_tools.scale.pool import Pool, Work
 
+from tests.tools.scale.conftest import STORE
 from tests.tools.scale.work import Answer, Sleeping
 from translatekit.errors import DataError, OptionError, PluginError, TranslatekitError
 
@@ -196,11 +197,19 @@ def test_a_node_that_is_lost_takes_its_blocks_elsewhere(nodes: Any, cluster: Clu
     assert pool.repeated <= 2 * 8
 
 
-def test_rows_are_no_objects_of_the_store(cluster: Cluster) -> None:
+def test_what_the_store_has_no_room_for_is_an_error_with_a_remedy(cluster: Cluster) -> None:
+    with pytest.raises(
+        OptionError, match=r"no room .*\(Local disk is full\): free space on the disk of /tmp/ray"
+    ):
+        pool_of(cluster, work_of(Sleeping(log="x" * 2 * STORE)))
+    assert dict(pool_of(cluster, work_of(Sleeping())).run(range(4))).keys() == {0, 1, 2, 3}
+
+
+def test_rows_are_no_objects_of_the_store(nodes: Any, cluster: Cluster) -> None:
     from ray._private.internal_api import node_stats
 
-    # Nodes that other tests removed are listed, too, and refuse connections.
-    node = next(node for node in cluster.ray.nodes() if node["Alive"])
+    # Nodes that other tests removed are listed, too, for a while as alive ones, and refuse connections.
+    (node,) = (node for node in cluster.ray.nodes() if node["NodeID"] == nodes.head_node.node_id)
 
     def used() -> int:
         stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"])

@@ -134,7 +134,7 @@ class Pool(Generic[T, R]):
             self._remote = remote.options(
                 num_cpus=demand.cpus, num_gpus=demand.gpus, max_restarts=0, max_task_retries=0
             )
-            self._opening = ray.put(work.opening)
+            self._opening = self._sent(work.opening)
             self._members: list[_Member] = []
             self._calls: dict[Any, _Member] = {}
             self._attempts: Counter[Hashable] = Counter()
@@ -180,6 +180,30 @@ class Pool(Generic[T, R]):
         finally:
             listing.close()
             self._close()
+
+    def _sent(self, opening: Opening) -> Any:
+        """Send every node what it begins with, a model most of all, once.
+
+        Raises:
+            OptionError: there is no room for it.
+        """
+        try:
+            return self._ray.put(opening)
+        except self._full() as error:
+            raise self._no_room(error) from None
+
+    def _full(self) -> tuple[type[Exception], ...]:
+        """What Ray raises where a node's object store has no room, and its disk none for what would be moved there."""
+        from ray.exceptions import ObjectStoreFullError, OutOfDiskError
+
+        return ObjectStoreFullError, OutOfDiskError
+
+    def _no_room(self, error: Exception) -> OptionError:
+        return OptionError(
+            f"{self._cluster.name} has no room for what is sent to its workers, such as the model "
+            f"({str(error).strip().splitlines()[0].rstrip('.')}): free space on the disk of /tmp/ray, to which Ray "
+            "moves nothing once it is 95 % full, or start Ray with a larger --object-store-memory"
+        )
 
     def _grow(self, waiting: int) -> None:
         """Start as many workers as there are blocks that wait for one, within the bounds and what there is room for."""
@@ -297,6 +321,8 @@ class Pool(Generic[T, R]):
             raise PluginError(
                 f"a worker cannot begin ({last}): install on its node what is installed here"
             ) from error
+        if isinstance(error, self._full()):
+            raise self._no_room(error) from None
         self._members.remove(member)
         self._calls = {call: each for call, each in self._calls.items() if each is not member}
         with contextlib.suppress(Exception):

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
@@ -20,6 +21,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from translatekit.errors import DataError
+from translatekit.inference.stages import background
 from translatekit_tools.bulk.addresses import STANDARD, RawFrames
 from translatekit_tools.bulk.split import Place
 from translatekit_tools.bulk.tracks import EVERYTHING, Selection
@@ -32,6 +34,11 @@ RGB, UNSPECIFIED = 0, 2
 _HD_HEIGHT = 720
 _SHORT_SECONDS, _SHORT_SHARE = 0.5, 0.02  # by how much a video may end before its header says
 _MAX_UNTIMED, _MAX_UNTIMED_PIXELS = 64, 2**26  # frames that are kept until the first one with a time stamp
+_AHEAD = 2  # frames that are decoded before they are converted
+_CONCEALING = ("h264", "mpeg4", "rv30", "rv40")
+"""Decoders that conceal damage and mark the frame. With a thread a frame, FFmpeg may give one out before the thread
+that decodes it has come to its end, and the mark is lost; with a thread a slice, H.264's decoder makes none."""
+
 MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -213,6 +220,7 @@ class VideoReader:
         self._from: int | None = None
         self._copied: list[Any] = []
         self._first: Iterator[Any] | None = None
+        self._decoded: Generator[Any, None, None] | None = None
         self._skip_damaged, self._deinterlace, self._tone_map = skip_damaged, deinterlace, tone_map
         self._tone_mapper: _Filter | None = None
         self._first_seconds = 0.0
@@ -248,6 +256,8 @@ class VideoReader:
         if self._tracks:
             self._copied = self.selection.copied_streams(self._container)
         stream.thread_type = "AUTO"
+        if stream.codec_context.name in _CONCEALING:
+            stream.codec_context.thread_count = 1  # the frames are converted beside it, which takes as long
         self._decoder = _decoder_with_alpha(stream) or stream.codec_context
 
     def _opened(self) -> Any:
@@ -284,6 +294,8 @@ class VideoReader:
     def close(self) -> None:
         """Close the file."""
         self.stop()
+        if self._decoded is not None:  # its thread reads the file
+            self._decoded.close()
         self._container.close()
 
     def _describe(self, first: Any) -> VideoInfo:
@@ -475,9 +487,10 @@ class VideoReader:
         info = self.info
         default = max(1, round(1 / (info.rate * info.time_base)))
         self.damaged = []
-        with explained(self.path, self._address):
+        source = self._deinterlaced() if place is None else self._decoded_from(place)
+        self._decoded = background(source, _AHEAD, self.stop)
+        with explained(self.path, self._address), closing(self._decoded) as decoded:
             last = None if place is None else place.before
-            decoded = self._deinterlaced() if place is None else self._decoded_from(place)
             for number, raw in enumerate(decoded, 0 if place is None else place.number):
                 pts = raw.pts
                 if pts is None:  # AVI says when a frame is decoded, and not when it is shown
