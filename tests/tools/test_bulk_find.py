@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from translatekit_tools.bulk import translate
 from translatekit_tools.bulk.find import Job, find_jobs
 from translatekit_tools.bulk.manifest import Entry
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.walk import LeftOut
 
+from tests.tools.test_bulk import Identity
 from translatekit.errors import DataError, OptionError
+from translatekit.model_info import ModelInfo
 
 
 @pytest.fixture
@@ -350,3 +353,73 @@ def test_links_that_lead_nowhere_are_named_and_stop_nothing(photos: Path, tmp_pa
     (photos / "gone.png").symlink_to("missing.png")
     names = [source.name for source, _ in plan(photos, out=tmp_path / "out")]
     assert names == ["a.jpg", "b.png", "gone.png", "c.gif"]
+
+
+class Black(Identity):
+    """Makes every image black."""
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        return np.zeros_like(batch)
+
+
+BLACK = Black(ModelInfo(method="test", generator="unet", size_multiple=4))
+
+
+@pytest.fixture
+def linked(tmp_path: Path) -> Path:
+    """A folder of ``photos``, whose subfolders ``x`` and ``y`` hold an ``a.png`` each, and a folder ``out``."""
+    for name in "xy":
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4), (ord(name), 0, 0)).save(tmp_path / f"photos/{name}/a.png")
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("target", ["photos/x", "photos/y"])
+def test_no_link_in_the_output_folder_lets_an_output_replace_an_input(linked: Path, target: str) -> None:
+    """Not even by force, and whichever input it is; another image may be written there."""
+    (linked / "out/x").symlink_to(linked / target)
+    before = {path: path.read_bytes() for path in (linked / "photos").rglob("*.png")}
+    for force in (False, True):
+        summary = translate(linked / "photos", BLACK, linked / "out", force=force)
+        ((source, reason),) = summary.failed
+        assert Path(source) == linked / "photos/x/a.png"
+        assert "would overwrite a file in" in reason or "is not what an earlier run wrote there" in reason
+    assert {path: path.read_bytes() for path in before} == before
+    assert (linked / "out/y/a.png").is_file()
+
+
+def test_one_folder_by_two_names_lets_no_output_replace_an_input(
+    linked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where letters are not told apart by their case: the real path is not the same."""
+    (linked / "PHOTOS").symlink_to("photos")
+    real = os.path.realpath
+    monkeypatch.setattr(
+        os.path, "realpath", lambda path, **_: str(path) if "PHOTOS" in str(path) else real(path)
+    )
+    jobs = list(find_jobs([linked / "photos"], linked / "PHOTOS", RunOptions(force=True)))
+    assert [job.problem is not None and "inputs are in" in job.problem for job in jobs] == [True, True]
+    jobs = list(find_jobs([linked / "photos"], linked / "PHOTOS", RunOptions(suffix="-x")))
+    assert [job.problem for job in jobs] == [None, None]
+
+
+def test_two_folders_of_outputs_that_are_one_by_a_link_are_refused(linked: Path) -> None:
+    (linked / "out/y").mkdir()
+    (linked / "out/x").symlink_to("y")
+    for _ in range(2):
+        summary = translate(linked / "photos", BLACK, linked / "out", force=True)
+        ((source, reason),) = summary.failed
+        assert "where other outputs go: remove the link" in reason
+        assert Path(source) == linked / "photos/y/a.png"
+
+
+def test_a_link_to_another_disk_is_written_through_again_and_again(linked: Path) -> None:
+    (linked / "elsewhere").mkdir()
+    (linked / "out/x").symlink_to(linked / "elsewhere")
+    for _ in range(2):
+        assert translate(linked / "photos", BLACK, linked / "out", force=True).failed == []
+    assert (linked / "elsewhere/a.png").is_file()
+    (linked / "elsewhere/a.png").unlink()
+    (linked / "elsewhere/a.png").write_bytes(b"somebody's own")
+    assert len(translate(linked / "photos", BLACK, linked / "out").failed) == 1

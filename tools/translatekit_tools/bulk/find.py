@@ -30,6 +30,7 @@ from translatekit_tools.bulk.kinds import (
     is_animation,
     kind_of,
 )
+from translatekit_tools.bulk.links import OutputFolders
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, manifest_name
 from translatekit_tools.bulk.naming import DEFAULT_SUFFIX, Names
 from translatekit_tools.bulk.options import RunOptions
@@ -267,6 +268,7 @@ class _Finder:
         self._out, self._options, self._left_out = out, options, left_out
         self._names = Names(options)
         self._manifests: dict[Path, Manifest] = {}
+        self._outputs: dict[Path, OutputFolders] = {}
 
     def all_of(self, inputs: Sequence[str | Path]) -> list[Job]:
         """The jobs of any inputs, which may have to do with each other."""
@@ -289,7 +291,15 @@ class _Finder:
         walk = self._walk()
         for folder in folders:
             for names, found in self._files(folder, walk):
-                yield from self._with_one_output_each(names, found)
+                yield from map(self._behind_links, self._with_one_output_each(names, found))
+
+    def _behind_links(self, job: Job) -> Job:
+        """A job, with what is wrong with where links lead to."""
+        if (folders := self._outputs.get(job.manifest.folder)) is None:
+            folders = self._outputs[job.manifest.folder] = OutputFolders(job.manifest)
+        if job.problem is None:
+            job.problem = folders.problem(job.source, job.output)
+        return job
 
     def _with_one_output_each(self, names: list[str], found: Callable[[str], _Found]) -> Iterator[Job]:
         """The jobs of one folder's files, sorted by name; those of one output as alternatives of the first."""

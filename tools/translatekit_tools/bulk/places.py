@@ -13,6 +13,7 @@ from translatekit.storage import Item, Sink, Source, is_uri, open_sink, open_sou
 from translatekit_tools.bulk.addresses import STANDARD
 from translatekit_tools.bulk.find import Job, Stored, clash
 from translatekit_tools.bulk.kinds import is_animation
+from translatekit_tools.bulk.links import OutputFolders
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, manifest_name
 from translatekit_tools.bulk.naming import NO_IMAGES, Names
 from translatekit_tools.bulk.options import RunOptions
@@ -196,35 +197,42 @@ class PlaceJobs:
     total: int = 0
 
     def __iter__(self) -> Iterator[Job]:
+        folders = OutputFolders(self.manifest)
         for text in self.inputs:
             source = open_source(text if is_uri(text) else Path(text).expanduser())
             below = f"{source.uri.rstrip('/').rpartition('/')[2]}/" if len(self.inputs) > 1 else ""
             is_empty = True
             for found in Listing(source, self.options, self.sink, self.left_out):
                 is_empty = False
-                yield job_of(source, found, self.manifest, below)
+                yield job_of(source, found, self.manifest, folders, below)
             if is_empty and self.options.shard is None:
                 raise DataError(
                     f"{source.uri} holds no images and no videos that can be read: check the address"
                 )
 
 
-def job_of(source: Source, found: Found, manifest: Manifest, below: str = "") -> Job:
+def job_of(source: Source, found: Found, manifest: Manifest, folders: OutputFolders, below: str = "") -> Job:
     """What is to be done with an object.
 
     Args:
         source: that it is in.
         found: it.
         manifest: of the outputs.
+        folders: of the outputs, where these are files of this machine.
         below: what the name of its output begins with.
     """
     item, output = found.item, below + found.output
     is_local, is_local_output = source.path is not None, manifest.is_local
+    path = Path(source.uri_of(item)) if is_local else Path(item.name)
+    made = manifest.folder / output if is_local_output else Path(output)
+    problem = found.problem
+    if problem is None and is_local and is_local_output:
+        problem = folders.problem(path, made)
     return Job(
-        source=Path(source.uri_of(item)) if is_local else Path(item.name),
-        output=manifest.folder / output if is_local_output else Path(output),
+        source=path,
+        output=made,
         manifest=manifest,
-        problem=found.problem,
+        problem=problem,
         origin=None if is_local else Stored(source, item.name, item.size, item.stamp),
         target=None if is_local_output else Stored(manifest.sink, output),
         item=item,

@@ -14,6 +14,7 @@ from translatekit.interfaces import Translator
 from translatekit.model_file import find_model
 from translatekit.storage import Item, open_sink, open_source
 from translatekit_tools.bulk.find import Job
+from translatekit_tools.bulk.links import OutputFolders
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest
 from translatekit_tools.bulk.naming import Names
 from translatekit_tools.bulk.options import RunOptions
@@ -83,6 +84,7 @@ class Worker:
         self._source, self._names = open_source(source), Names(options)
         place = open_sink(sink)
         self._manifest = Manifest(place.path or place, manifest_name)
+        self._folders = OutputFolders(self._manifest)
         if isinstance(model, str | Path):
             model_file, translator = find_model(model, options.direction, best=options.best), None
         else:
@@ -154,7 +156,7 @@ class Worker:
             found = Found(item, output_name(self._names, self._source, item.name))
         except TranslatekitError as error:
             found = Found(item, item.name, str(error))
-        return job_of(self._source, found, self._manifest)
+        return job_of(self._source, found, self._manifest, self._folders)
 
     def _row(self, task: Task) -> Row:
         assert task.outcome is not None
