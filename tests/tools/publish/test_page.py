@@ -24,9 +24,11 @@ import translatekit
 from tests.firefox import Page
 from tests.pages import DESKTOP, PHONE
 from tests.tools.publish.graphs import write_graph
-from translatekit.errors import OptionError
+from translatekit.errors import OptionError, TranslatekitError
 from translatekit.image_spec import GRAY, RGB, ImageSpec, labels_spec
 from translatekit.images.preview import class_colours
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 pytest.importorskip("onnx", reason="onnx is not installed")
@@ -322,6 +324,11 @@ def test_a_model_of_what_no_browser_shows_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(OptionError, match="which no browser shows"):
         publish(write_graph(tmp_path / "scan.onnx", scan, data={}), tmp_path / "site")
+    noise = tmp_path / "noise.safetensors"
+    save_model(noise, {}, ModelInfo(method="cgan", generator="dcgan", source="latent"))
+    for kind in ("page", "hub", "triton", "docker"):
+        with pytest.raises(TranslatekitError, match="draws images from noise and translates none: "):
+            publish(noise, tmp_path / "site", kind=kind)
     with pytest.raises(OptionError, match=r"--single, -o names a file such as model\.html"):
         publish(write_graph(tmp_path / "rgb.onnx"), tmp_path / "site", single=True)
     assert not (tmp_path / "site").exists()

@@ -110,7 +110,8 @@ def _check_specs(model: Model) -> None:
     """See that a browser can show what the model takes and gives."""
     if model.info.source != "image":
         raise ModelFileError(
-            f"{model.path} draws images from noise and translates none: nothing can be published"
+            f"{model.path} draws images from noise and translates none: make some with translatekit sample, and "
+            "show those"
         )
     for side, spec in (("takes", model.info.input), ("gives", model.info.output)):
         if not (spec.shown or (spec.meaning == "labels" and spec.count == 1)):
