@@ -36,7 +36,13 @@ CLASSES = {
     "CompileArguments": (CompileOptions, "Of `translatekit.compile`."),
     "EvaluateArguments": (EvaluateOptions, "Of `translatekit.evaluate`."),
 }
-_PARSED = {"Shard": "str", "Size": "int | str | tuple[int, int]", "Memory": "float | str"}
+_PARSED = {
+    "Augment": "str",
+    "Fold": "str | tuple[int, int]",
+    "Shard": "str",
+    "Size": "int | str | tuple[int, int]",
+    "Memory": "float | str",
+}
 """What the API takes for fields that are parsed."""
 
 _PLACES = {"output"}

@@ -25,6 +25,8 @@ class TrainArguments(TypedDict, total=False):
     load_size: int | None
     crop_size: int
     flip: bool
+    augment: str | None
+    fold: str | tuple[int, int] | None
     strict: bool
     generator: str | None
     generator_options: Mapping[str, Any]
@@ -166,6 +168,7 @@ class EvaluateArguments(TypedDict, total=False):
     """Of `translatekit.evaluate`."""
 
     split: str
+    fold: str | tuple[int, int] | None
     dataset: str | None
     dataset_options: Mapping[str, Any]
     size: int | None

@@ -105,6 +105,7 @@ def register_datasets() -> Iterable[DatasetSpec]:
         summary="pairs: side by side in one file, or folders A and B matched by name",
         provides="paired",
         stores=True,
+        folds=True,
     )
     yield DatasetSpec(
         name="unaligned",
@@ -112,6 +113,7 @@ def register_datasets() -> Iterable[DatasetSpec]:
         summary="two unpaired sets: trainA and trainB",
         provides="unpaired",
         stores=True,
+        folds=True,
     )
     yield DatasetSpec(
         name="labelled",
@@ -119,6 +121,7 @@ def register_datasets() -> Iterable[DatasetSpec]:
         summary="images by class: a folder a class, or MNIST's idx files",
         provides="labelled",
         stores=True,
+        folds=True,
     )
     yield DatasetSpec(
         name="colorization",
@@ -127,6 +130,7 @@ def register_datasets() -> Iterable[DatasetSpec]:
         summary="colour images in; learns gray to RGB, or L to ab (mode=rgb or lab)",
         provides="paired",
         stores=True,
+        folds=True,
     )
     yield DatasetSpec(
         name="single",
@@ -135,6 +139,7 @@ def register_datasets() -> Iterable[DatasetSpec]:
         summary="one folder of images, which are input and target alike",
         provides="paired",
         stores=True,
+        folds=True,
     )
     yield DatasetSpec(
         name="demo",

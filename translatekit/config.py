@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 
+from translatekit.augmentation import Augment, Fold
 from translatekit.errors import OptionError, TrainingError, TranslatekitError
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Bounds, Choices, Pattern, check_options, written
 from translatekit.precision import TrainPrecision
@@ -148,6 +149,19 @@ class TrainOptions:
         256, "Train on random crops of this many pixels a side.", "Data", minimum=1, maximum=LARGEST_SIDE
     )
     flip: bool = option(True, "Mirror left to right, half the time.", "Data")
+    augment: Augment | None = option(
+        None,
+        "Further random changes of training images, the same geometry for both of a pair: rotate=15 (degrees), "
+        "scale=0.9..1.1, elastic=0.03 (of a side), color=0.2, or color_A=0.2 for one side alone.",
+        "Data",
+        metavar="KEY=VALUE,...",
+    )
+    fold: Fold | None = option(
+        None,
+        "Leave the second of five parts out of the training images, say, and validate on it: 2/5.",
+        "Data",
+        metavar="NUMBER/COUNT",
+    )
     strict: bool = option(False, "Stop at the first unreadable file instead of skipping it.", "Data")
 
     # networks
@@ -555,6 +569,11 @@ def _check_data(method: MethodSpec, options: TrainOptions, data: str | Path | No
                 "pass it to run for the way back, or swap the two folders"
             )
         raise OptionError(f"dataset {dataset.name!r} has one direction only: leave out --direction BtoA")
+    if options.fold is not None and not dataset.folds:
+        raise OptionError(
+            f"dataset {dataset.name!r} cannot leave a part of its images out: leave out --fold {options.fold}, or make "
+            "the parts by translatekit prepare split"
+        )
 
 
 def _merge_network_defaults(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from translatekit.augmentation import Augment, Fold
 from translatekit.image_spec import ImageSpec
 from translatekit.types import Cache, Direction, SliceAxis
 
@@ -115,6 +116,10 @@ class DataOptions:
         valid: whether items of pairs say which pixels count, as ``valid`` (1, H, W) bool: those that have a value in
             both files. Others are in no metric.
         masks: a folder of masks that lie beside the images; what is 0 there doesn't count either.
+        augment: further random changes of training images; None for none.
+        fold: the part of the training images that is left out of them; it is what another split then holds. None leaves
+            none out.
+        random: whether images are cropped, flipped and changed at random; None where the split decides.
         specs: what the images are, by their key in an item, where that is known already: of a validation split as of
             the training images, or as a model takes and gives them. Takes the place of `range` and `labels`.
     """
@@ -134,7 +139,20 @@ class DataOptions:
     slice_axis: SliceAxis = "axial"
     valid: bool = False
     masks: Path | None = None
+    augment: Augment | None = None
+    fold: Fold | None = None
+    random: bool | None = None
     specs: Mapping[str, ImageSpec] = field(default_factory=dict)
+
+    @property
+    def at_random(self) -> bool:
+        """Whether images are cropped and changed at random."""
+        return self.split == "train" if self.random is None else self.random
+
+    @property
+    def read_split(self) -> str:
+        """The split whose folder is read: of folds, all lie in that of ``train``."""
+        return self.split if self.fold is None else "train"
 
 
 class Dataset(Protocol):

@@ -146,6 +146,8 @@ class DatasetSpec(Spec):
             is named for it is refused. One that reads by another dataset says None, and takes what that takes.
         stores: whether its folder may lie in an archive or an object store. It then gets a
             `translatekit.datasets.stored.StoredPath`, which is used like a `pathlib.Path`.
+        folds: whether ``--fold`` leaves a part of its training images out, as `DataOptions.fold` says: one that reads
+            them by `translatekit.datasets.base.Samples` from the folder of `DataOptions.read_split` does.
         directed: whether ``--direction`` says which side of its pairs is the input. Only pairs can have two.
     """
 
@@ -154,6 +156,7 @@ class DatasetSpec(Spec):
     provides: DataKind = "paired"
     folder: bool | None = True
     stores: bool = False
+    folds: bool = False
     directed: bool = True
 
     def check_folder(self, folder: object) -> None:

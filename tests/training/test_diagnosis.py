@@ -27,6 +27,7 @@ NAMES = (
     "learning rate too high",
     "discriminator too strong",
     "discriminator too weak",
+    "memorizing discriminator",
     "overfitting",
 )
 
@@ -169,6 +170,20 @@ def test_validation_that_worsens_while_training_improves_is_overfitting() -> Non
     assert "0.3" in trouble.text
     worsening = log(G_L1=lambda t: 20 + 15 * t)
     assert "overfitting" not in names([*worsening, *validations(0.5, 0.3, 0.35, 0.38, 0.41, 0.44)])
+
+
+def test_a_discriminator_that_does_not_know_held_out_images_memorizes() -> None:
+    def looks(*shares: float) -> list[Entry]:
+        return [
+            {"kind": "memorization", "step": 100 * number, "epoch": number, "shares": {"D": share}}
+            for number, share in enumerate(shares, 1)
+        ]
+
+    (trouble,) = diagnose(looks(0.1, 0.6, 0.7, 0.8))
+    assert (trouble.name, trouble.step, trouble.first) == ("memorizing discriminator", 400, True)
+    assert "by 80 % of the way" in trouble.text
+    assert not diagnose(looks(0.6, 0.7, 0.8, 0.9))[0].first, "it has been said"
+    assert not diagnose(looks(0.9, 0.9, 0.2, 0.9))
 
 
 @pytest.mark.parametrize("level", [lambda t: 10 + 60 * t, lambda t: 5 + 60 * (int(t * 60) % 2)])

@@ -87,7 +87,7 @@ class Aligned(BaseDataset):
             self._samples = self._sampled(shards, self._decode_halves, self._size_of_half)
             return
         root = checked_root(root, "aligned")
-        sides = None if layout == "side_by_side" else find_sides(root, options.split, b)
+        sides = None if layout == "side_by_side" else find_sides(root, options.read_split, b)
         if sides is not None:
             found = matched(*sides, series=options.slices is not None)
             pairs = expand(found, options.slices, options.slice_axis)
@@ -99,9 +99,9 @@ class Aligned(BaseDataset):
                 f"{root} has no folders {options.split}/A and {options.split}/B: put the two sides there, "
                 "under equal names"
             )
-        files = [(path,) for path in find_split(root, options.split, _LAYOUT.format(root))]
+        files = [(path,) for path in find_split(root, options.read_split, _LAYOUT.format(root))]
         if layout == "auto":
-            _check_side_by_side(root, options.split, files)
+            _check_side_by_side(root, options.read_split, files)
         whole = [path for (path,) in files]
         self._choose_specs(whole, whole, in_channels, out_channels)
         self._samples = self._sampled(files, self._decode_halves, self._size_of_half)
@@ -116,8 +116,8 @@ class Aligned(BaseDataset):
         names, (source, target, *valid), _ = self._samples[index]
         geometry = draw_geometry(rng, self.options, source.shape[:2])
         item = {
-            "input": self.tensor("input", geometry(source)),
-            "target": self.tensor("target", geometry(target)),
+            "input": self.tensor("input", source, geometry),
+            "target": self.tensor("target", target, geometry),
             "name": names[0],
         }
         if valid:
@@ -191,7 +191,7 @@ class Aligned(BaseDataset):
         return height, _half(files[0], width)
 
     def _check_sizes(self, files: Files, a: tuple[int, int], b: tuple[int, int]) -> None:
-        if a != b and self.options.split == "train" and self.options.load_size is None:
+        if a != b and self.options.at_random and self.options.load_size is None:
             raise DataError(
                 f"{files[0]} and {files[1]} are not of one size ({a[1]}x{a[0]} and {b[1]}x{b[0]}): "
                 "pass --load-size to resize both"

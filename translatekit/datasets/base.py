@@ -11,8 +11,10 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 import torch
 
+from translatekit.augmentation import Augment
 from translatekit.datasets.cache import DiskCache, Loaded
 from translatekit.datasets.classes import decide_labels, parse_labels
+from translatekit.datasets.folds import part_of
 from translatekit.datasets.layouts import listed
 from translatekit.datasets.ranges import decide_bounds, far_values, parse_ranges
 from translatekit.datasets.remarks import find_remarks
@@ -28,7 +30,7 @@ from translatekit.datasets.slices import (
     with_slices,
 )
 from translatekit.datasets.stored import Stored
-from translatekit.datasets.transforms import check_sizes, item_rng, loaded, to_tensor
+from translatekit.datasets.transforms import Geometry, check_sizes, item_rng, loaded, to_tensor
 from translatekit.errors import DataError
 from translatekit.image_spec import MAX_CHANNELS, ImageSpec, levels_spec
 from translatekit.images import Image, UnreadableImageError, fit_image
@@ -70,6 +72,7 @@ class BaseDataset:
         self.remarks: list[str] = []
         self.epoch = 0
         self.sides: dict[str, ImageSpec] = {}
+        self.side_of: dict[str, str] = {}  # by the key of an image in an item
         self._codecs: dict[str, ValueCodec] = {}
 
     def choose_spec(self, key: str, side: str, files: Sequence[File], channels: int | None) -> ImageSpec:
@@ -97,6 +100,7 @@ class BaseDataset:
         if any(isinstance(file, Slice) for file in files[:1]):
             spec = replace(spec, slice_axis=self.options.slice_axis)
         self.sides[side] = spec
+        self.side_of[key] = side
         if key != "input" and not spec.levels and not spec.clip and self.options.split == "train":
             some = files[:: max(1, len(files) // _LOOKED_AT)]
             remark = far_values(spec, [read_values(file, spec) for file in some])
@@ -128,9 +132,19 @@ class BaseDataset:
             raise DataError(f"--range does not fit {files[0].parent}, which holds {found}: {error}") from None
         return spec
 
-    def tensor(self, key: str, pixels: np.ndarray) -> torch.Tensor:
-        """Pixels (H, W, C) of an image's spec as the network's (C', H, W), float32."""
+    def tensor(self, key: str, pixels: np.ndarray, geometry: Geometry | None = None) -> torch.Tensor:
+        """Pixels (H, W, C) of an image's spec as the network's (C', H, W), float32.
+
+        Args:
+            key: of the image in an item.
+            pixels: of all of it, where there is a geometry.
+            geometry: what becomes of the images of this item.
+        """
         spec = self.specs[key]
+        if geometry is not None:
+            augment = self.options.augment or Augment()
+            pixels = geometry(pixels, nearest=spec.meaning == "labels")
+            pixels = geometry.recolored(pixels, spec, augment.color_of(self.side_of.get(key)))
         if spec.levels and spec.codec == "linear":
             return to_tensor(pixels)
         if key not in self._codecs:
@@ -197,23 +211,21 @@ class Samples:
         self._decode, self._specs, self._label = decode, specs, label
         self._options, self._skipped = options, skipped
         self._kept: list[Loaded] | None = None
+        if options.fold is not None:
+            files = part_of(files, options.fold, held_out=options.split != "train")
         self._disk = DiskCache(specs, options) if options.cache == "disk" and not options.masks else None
         self.files = files
         if options.cache == "memory":
             self.files, self._kept = self._readable(files, self._load)
         elif isinstance(files, ShardSamples):
             height, width = files.set.smallest
-            if (
-                options.split == "train"
-                and options.load_size is None
-                and min(height, width) < options.crop_size
-            ):
+            if options.at_random and options.load_size is None and min(height, width) < options.crop_size:
                 raise too_small(
                     options.crop_size, [f"{files.source.uri}, down to {width}x{height}"], " or more"
                 )
         elif is_local(files[0][0]):
             self.files, sizes = self._readable(files, size)
-            if options.split == "train" and options.load_size is None:
+            if options.at_random and options.load_size is None:
                 self._check_crop(sizes)
         if not len(self.files):
             raise DataError(
@@ -258,7 +270,7 @@ class Samples:
             if self._disk is not None:
                 self._disk.put(files, sample)
         height, width = sample.images[0].shape[:2]
-        if self._options.split == "train" and min(height, width) < self._options.crop_size:
+        if self._options.at_random and min(height, width) < self._options.crop_size:
             raise too_small(self._options.crop_size, [f"{files[0]} ({width}x{height})"])
         return sample
 

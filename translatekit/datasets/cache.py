@@ -57,7 +57,7 @@ class DiskCache:
                 f"--cache disk has no folder to write to: set {VARIABLE} to one, or pass --cache memory"
             )
         self._folder, self._count = folder, len(specs)
-        side = options.load_size if options.split == "train" else options.crop_size
+        side = options.load_size if options.at_random else options.crop_size
         self._recipe = [
             *(
                 __version__,

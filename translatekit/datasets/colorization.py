@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from translatekit.augmentation import Augment
 from translatekit.datasets.base import BaseDataset, Samples, decode_one, file_size
 from translatekit.datasets.layouts import checked_root, find_split
 from translatekit.datasets.shards import open_shards
@@ -47,7 +48,9 @@ class Colorization(BaseDataset):
             files, self.order = shards, shards.order
         else:
             root = checked_root(root, "colorization")
-            files = [(path,) for path in find_split(root, options.split, f"colour images into {root}/train")]
+            files = [
+                (path,) for path in find_split(root, options.read_split, f"colour images into {root}/train")
+            ]
         self._samples = Samples(
             files,
             partial(decode_one, RGB),
@@ -66,7 +69,9 @@ class Colorization(BaseDataset):
         """``input`` (1, H, W) and ``target`` (3 or 2, H, W), float32 in [-1, 1], and ``name``."""
         rng = self.rng(index)
         (name,), (pixels,), _ = self._samples[index]
-        rgb = draw_geometry(rng, self.options, pixels.shape[:2])(pixels)
+        geometry = draw_geometry(rng, self.options, pixels.shape[:2])
+        augment = self.options.augment or Augment()
+        rgb = geometry.recolored(geometry(pixels), RGB, augment.color)
         gray = to_gray(rgb)
         if self.specs["input"].codec == "linear":
             source, target = to_tensor(gray), to_tensor(rgb)

@@ -16,7 +16,7 @@ from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import RGB, ImageSpec, labels_spec
 from translatekit.images import encode_image, image_of
 from translatekit.images.labels import fit_labels
-from translatekit.interfaces import DataOptions
+from translatekit.interfaces import SIDES, DataOptions
 from translatekit.options import LARGEST_SEED, Bounds
 
 __all__ = ["PALETTE", "Demo", "draw_facade", "write_demo"]
@@ -51,6 +51,7 @@ class Demo(BaseDataset):
     ) -> None:
         super().__init__(options)
         labels = "input" if options.direction == "AtoB" else "target"
+        self.side_of = dict(zip(("input", "target"), SIDES[options.direction], strict=True))
         self.sides = {"A": _label_spec(options, labels), "B": RGB}
         self.specs = dict(
             zip(
@@ -64,7 +65,7 @@ class Demo(BaseDataset):
         }
         self._count = count if options.split == "train" else max(1, count // 10)
         self._seeds = _facade_seeds(options.split, self._count, data_seed)
-        self._size = (options.load_size if options.split == "train" else None) or options.crop_size
+        self._size = (options.load_size if options.at_random else None) or options.crop_size
         self._drawn: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         if options.cache == "memory":
             for index in range(self._count):
@@ -81,8 +82,8 @@ class Demo(BaseDataset):
         geometry = draw_geometry(rng, replace(self.options, flip=False), label.shape[:2])
         source, target = (label, picture) if self.options.direction == "AtoB" else (picture, label)
         return {
-            "input": self.tensor("input", geometry(source)),
-            "target": self.tensor("target", geometry(target)),
+            "input": self.tensor("input", source, geometry),
+            "target": self.tensor("target", target, geometry),
             "name": _name(index),
         }
 

@@ -87,7 +87,7 @@ class Labelled(BaseDataset):
         rng = self.rng(index)
         name, label, pixels = self._source[index]
         geometry = draw_geometry(rng, self.options, pixels.shape[:2])
-        return {"image": self.tensor("image", geometry(pixels)), "label": label, "name": name}
+        return {"image": self.tensor("image", pixels, geometry), "label": label, "name": name}
 
 
 class _Files:
@@ -132,7 +132,7 @@ class _Files:
 
 def _of_folders(root: Place, data: BaseDataset, channels: int | None) -> _Files:
     """Images in a folder for each class."""
-    folder, class_names = class_folders(root, data.options.split)
+    folder, class_names = class_folders(root, data.options.read_split)
     labels = {
         path: label
         for label, name in enumerate(class_names)
@@ -148,6 +148,11 @@ class _Idx:
     """MNIST's files."""
 
     def __init__(self, root: Place, options: DataOptions, channels: int | None) -> None:
+        if options.fold is not None:
+            raise DataError(
+                f"--fold {options.fold} needs folders of images, and {root} holds MNIST's idx files, with a test set "
+                "of their own: leave it out"
+            )
         self._prefix = "train" if options.split == "train" else "t10k"
         if options.split != "train" and not any(root.glob("t10k-images*")):
             raise missing_split(root, options.split)
@@ -217,7 +222,7 @@ def _fitted(images: np.ndarray, options: DataOptions) -> np.ndarray:
     Raises:
         DataError: they are smaller than the crop, and not to be resized.
     """
-    side = options.load_size if options.split == "train" else options.crop_size
+    side = options.load_size if options.at_random else options.crop_size
     height, width = images.shape[1:]
     if side is None:
         if min(height, width) < options.crop_size:

@@ -43,10 +43,11 @@ class Single(BaseDataset):
             files, self.order = shards, shards.order
         else:
             root = checked_root(root, "single")
-            found = find_split(root, options.split, f"images into {root}/train")
+            found = find_split(root, options.read_split, f"images into {root}/train")
             files = expand([(path,) for path in found], options.slices, options.slice_axis)
         spec = self.choose_spec("target", "image", Side(files, 0), channels)
         self.specs = {"input": spec, "target": spec}
+        self.side_of["input"] = "image"
         self._samples = Samples(
             files,
             partial(decode_one, spec),
@@ -65,5 +66,5 @@ class Single(BaseDataset):
         """``input`` and ``target``, (C, H, W) float32 in [-1, 1], equal, and ``name``."""
         rng = self.rng(index)
         (name,), (pixels,), _ = self._samples[index]
-        image = self.tensor("input", draw_geometry(rng, self.options, pixels.shape[:2])(pixels))
+        image = self.tensor("input", pixels, draw_geometry(rng, self.options, pixels.shape[:2]))
         return {"input": image, "target": image.clone(), "name": name}

@@ -63,8 +63,8 @@ class Unaligned(BaseDataset):
             self.order = max(a, b_shards, key=len).order
             return
         root = checked_root(root, "unaligned")
-        sides = find_sides(root, options.split, b)
-        if sides is None and options.split != "train":
+        sides = find_sides(root, options.read_split, b)
+        if sides is None and options.read_split != "train":
             raise missing_split(root, options.split)
         if sides is None:
             raise _no_sides(root)
@@ -85,12 +85,12 @@ class Unaligned(BaseDataset):
         """``A`` and ``B``, (C, H, W) float32 in [-1, 1], each cropped by itself; ``name_A``, ``name_B``."""
         rng = self.rng(index)
         draw = int(rng.integers(len(self._b)))
-        partner = draw if self.options.split == "train" else index % len(self._b)
+        partner = draw if self.options.at_random else index % len(self._b)
         (name_a,), (a,), _ = self._a[index % len(self._a)]
         (name_b,), (b,), _ = self._b[partner]
         return {
-            "A": self.tensor("A", draw_geometry(rng, self.options, a.shape[:2])(a)),
-            "B": self.tensor("B", draw_geometry(rng, self.options, b.shape[:2])(b)),
+            "A": self.tensor("A", a, draw_geometry(rng, self.options, a.shape[:2])),
+            "B": self.tensor("B", b, draw_geometry(rng, self.options, b.shape[:2])),
             "name_A": name_a,
             "name_B": name_b,
         }

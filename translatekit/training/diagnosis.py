@@ -25,6 +25,11 @@ _COLLAPSED = 0.1  # diversity: spread of the outputs, as a share of that of real
 _DEAD = 0.002
 _FIRST_STEPS = 50  # until then, outputs are nearly alike in healthy runs as well
 _STANDSTILL = 3  # equal validations in a row
+MEMORIZATION = "memorizing discriminator"
+"""The trouble that is said as soon as it is seen."""
+
+_MEMORIZED = 0.5  # how far verdicts on held-out images fall towards those on generated ones
+_MEMORIZING = 3  # looks in a row
 _WORSE = 1.1  # validation L1 against its best
 _SWING = 0.5  # mean change from line to line, as a share of the mean
 _GROWTH = 2.0
@@ -45,11 +50,13 @@ class Trouble:
         name: what it is called in ``docs/troubleshooting.md``.
         step: up to which it was seen.
         text: a sentence that says what was seen and what to try.
+        first: whether it is seen for the first time at this step, as far as that is known.
     """
 
     name: str
     step: int
     text: str
+    first: bool = False
 
     def __str__(self) -> str:
         """The name and the sentence."""
@@ -102,6 +109,7 @@ def diagnose(entries: Iterable[Entry]) -> list[Trouble]:
         *(list(_generators_without_variety(log)) or _standstill(log)),
         *_unsteady(train, roles),
         *_discriminators(train, roles),
+        *_memorizing(log),
         *_overfitting(train, roles, [entry for entry in log if entry["kind"] == "validation"]),
     ]
     return found
@@ -215,6 +223,25 @@ def _discriminators(train: Sequence[Entry], roles: _Roles) -> Iterator[Trouble]:
                 f"{whose} did no better than guessing ({100 * right:.0f} % right, {span}): if the samples "
                 "do not look real, try a larger one (-D layers=3 -D width=64), or a lighter reconstruction loss",
             )
+
+
+def _memorizing(log: Sequence[Entry]) -> Iterator[Trouble]:
+    looks = [(entry["step"], _numbers(entry, "shares")) for entry in log if entry["kind"] == "memorization"]
+    for name in looks[-1][1] if looks else ():
+        last = [shares.get(name, 0.0) for _, shares in looks]
+        if len(last) < _MEMORIZING or min(last[-_MEMORIZING:]) < _MEMORIZED:
+            continue
+        step = looks[-1][0]
+        before = last[-_MEMORIZING - 1 : -_MEMORIZING]
+        yield Trouble(
+            MEMORIZATION,
+            step,
+            f"{name} takes real images that it has not seen for generated ones, by {100 * last[-1]:.0f} % of the way "
+            f"(step {step}): it knows its training images by heart, so try --diff-augment color,translation,cutout, "
+            "--augment, more images, or a smaller one",
+            first=not before or before[0] < _MEMORIZED,
+        )
+        return
 
 
 def _overfitting(train: Sequence[Entry], roles: _Roles, validations: Sequence[Entry]) -> Iterator[Trouble]:

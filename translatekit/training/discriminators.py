@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 from translatekit.errors import OptionError
 from translatekit.interfaces import Method
+from translatekit.networks.layers import SpectralConv2d
 from translatekit.types import AugmentKind
 
 _SHIFT = 1 / 8  # of a side, at most
@@ -49,7 +51,10 @@ def normalize_spectrally(method: Method) -> None:
             "--spectral-norm is for convolutions and linear layers of a discriminator, and there are none: leave it out"
         )
     for layer in layers:
-        spectral_norm(layer)
+        if not isinstance(layer, SpectralConv2d) and not is_parametrized(
+            layer, "weight"
+        ):  # those are already
+            spectral_norm(layer)
 
 
 class DiffAugment:

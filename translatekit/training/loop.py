@@ -36,7 +36,7 @@ from translatekit.training.setup import (
 from translatekit.training.signals import Stop, stop_on_signal
 from translatekit.training.start import take_weights
 from translatekit.training.state import Training
-from translatekit.training.validation import validate
+from translatekit.training.validation import look_at_discriminators, validate
 
 
 def run(
@@ -142,6 +142,7 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
             last = progress.step == plan.total
             if options.validate_every and (last or progress.epoch % options.validate_every == 0):
                 validate(training, report)
+                look_at_discriminators(training, report)
             _, due = agree(fabric, 0, saving.due or progress.step == 1)
             if due or last or training.out_of_patience or progress.step % plan.checkpoint_every == 0:
                 save(training)

@@ -68,6 +68,9 @@ class Report:
     def samples(self, step: int, epoch: int, grid: Any, diversity: Mapping[str, float]) -> None:
         """Keep a grid of sample images (a PIL image), and log how unlike each other the outputs are."""
 
+    def memorization(self, step: int, epoch: int, shares: Mapping[str, float]) -> None:
+        """Log how far the discriminators have memorized their images."""
+
     def roles(self, step: int, epoch: int, roles: Mapping[str, str]) -> None:
         """Note what the losses are, for what is said of a run's troubles."""
 
@@ -222,6 +225,11 @@ class Reporter(Report):
         if diversity:
             self._write(kind="samples", step=step, epoch=epoch, diversity=dict(diversity))
             self._loggers.scalars(step, _named("diversity", diversity))
+
+    def memorization(self, step: int, epoch: int, shares: Mapping[str, float]) -> None:
+        """Log how far the discriminators have memorized their images."""
+        self._write(kind="memorization", step=step, epoch=epoch, shares=dict(shares))
+        self._scalars("memorization", shares, step)
 
     def roles(self, step: int, epoch: int, roles: Mapping[str, str]) -> None:
         """Note what the losses are, where the method says so."""

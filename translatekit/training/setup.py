@@ -25,7 +25,7 @@ from translatekit.datasets.layouts import MissingSplitError
 from translatekit.datasets.palette import PaletteClass, palette_of
 from translatekit.datasets.ranges import ranges_text
 from translatekit.datasets.stored import place_of
-from translatekit.errors import OptionError, TrainingError
+from translatekit.errors import OptionError, TrainingError, TranslatekitError
 from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import DataOptions, Dataset, Method
 from translatekit.metrics import metric_names
@@ -276,6 +276,7 @@ class Parts:
         data, validation, validator: see `translatekit.training.state.Training`.
         method: with its networks.
         augment: what changes what its discriminators see.
+        held_out: see `translatekit.training.state.Training`.
     """
 
     data: Dataset
@@ -283,6 +284,7 @@ class Parts:
     validator: Validator | None
     method: Method
     augment: DiffAugment | None = None
+    held_out: Dataset | None = None
 
 
 def build(config: RunConfig, fabric: Fabric) -> Parts:
@@ -296,6 +298,7 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
     check_loggers(options)
     data = _open_data(config, "train")
     _resolve_values(options, data)
+    _check_colors(options, data)
     validation, validator = _open_validation(config, data.specs)
     make_batches(data, options, fabric)
     torch.manual_seed(options.seed)  # every process starts from the same weights
@@ -309,7 +312,7 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
         channels = {data.specs[deployed.target].network_channels for deployed in method.deployed().values()}
         augment = DiffAugment(options.diff_augment, options.seed, channels)
         augment.attach(method)
-    return Parts(data, validation, validator, method, augment)
+    return Parts(data, validation, validator, method, augment, _open_held_out(config, data, method))
 
 
 def _synchronize_batchnorm(method: Method) -> None:
@@ -400,6 +403,7 @@ def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric, keepe
         LossLog(fabric, folder, options.precision),
         keeper,
         augment=parts.augment,
+        held_out=parts.held_out,
         ema=ema,
         validator=parts.validator,
         notes=list(parts.validator.notes) if parts.validator else [],
@@ -466,6 +470,37 @@ def _resolve_values(options: TrainOptions, data: Dataset) -> None:
         )
 
 
+def _open_held_out(config: RunConfig, data: Dataset, method: Method) -> Dataset | None:
+    """Validation images, cropped and changed as training images are; None where there are none, or no discriminator."""
+    if not config.options.validate_every or not discriminators_of(method):
+        return None
+    with suppress(
+        TranslatekitError
+    ):  # such as images that are too small for the crop, which a validation resizes
+        return _open_data(config, "val", data.specs, random=True)
+    return None
+
+
+def _check_colors(options: TrainOptions, data: Dataset) -> None:
+    """Refuse changes of colours that would change nothing.
+
+    Raises:
+        OptionError: of a side that there is not, or of label maps.
+    """
+    sides: Mapping[str, ImageSpec] = getattr(data, "sides", {})
+    for side in "AB":
+        own = None if options.augment is None else getattr(options.augment, f"color_{side.lower()}")
+        if own and side not in getattr(data, "side_of", {}).values():
+            raise OptionError(
+                f"the dataset {options.dataset!r} has no side {side}: pass --augment color={own:g}"
+            )
+        if own and side in sides and sides[side].meaning == "labels":
+            raise OptionError(
+                f"the images of {side} are label maps, whose numbers are no colours: leave out color_{side} in "
+                "--augment"
+            )
+
+
 def _open_validation(
     config: RunConfig, specs: Mapping[str, ImageSpec]
 ) -> tuple[Dataset | None, Validator | None]:
@@ -492,7 +527,9 @@ def _open_validation(
     return validation, Validator(options.best_by, kind == "paired", options.features)
 
 
-def _open_data(config: RunConfig, split: str, specs: Mapping[str, ImageSpec] | None = None) -> Dataset:
+def _open_data(
+    config: RunConfig, split: str, specs: Mapping[str, ImageSpec] | None = None, random: bool | None = None
+) -> Dataset:
     options = config.options
     name = str(options.dataset)
     spec = registry("dataset").get(name)
@@ -509,14 +546,17 @@ def _open_data(config: RunConfig, split: str, specs: Mapping[str, ImageSpec] | N
         crop_size=options.crop_size,
         flip=options.flip,
         seed=options.seed,
-        cache=options.cache,
+        cache="none" if random else options.cache,  # of which few are looked at
         strict=options.strict,
         range=options.range,
         unit=options.unit or "",
         labels=options.labels,
         slices=options.slices,
         slice_axis=options.slice_axis,
-        valid=split != "train",
+        valid=split != "train" and not random,
+        augment=options.augment,
+        fold=options.fold,
+        random=random,
         specs=specs or _known_specs(config),
     )
     return make_dataset(name, config.data, data_options, options.dataset_options)

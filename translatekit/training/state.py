@@ -42,6 +42,7 @@ class Training:
 
     Attributes:
         augment: what changes what the discriminators see; None where nothing does.
+        held_out: images that are not trained on, as the training would see them, on which discriminators are looked at.
         ema: the exponential moving averages of the deployed generators, by their names; empty where none are kept.
         losses: since the last line of the log.
         keeper: what keeps the folder elsewhere, where the run's place is an address.
@@ -60,6 +61,7 @@ class Training:
     keeper: Keeper
     progress: Progress = field(default_factory=Progress)
     augment: DiffAugment | None = None
+    held_out: Dataset | None = None
     ema: dict[str, AveragedModel] = field(default_factory=dict)
     validator: Validator | None = None
     metrics: dict[str, float] = field(default_factory=dict)

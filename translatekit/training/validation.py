@@ -11,6 +11,8 @@ from torch.utils.data import DataLoader
 
 from translatekit.interfaces import Deployed
 from translatekit.training.batches import collate
+from translatekit.training.diagnosis import MEMORIZATION, diagnose_run
+from translatekit.training.memorization import memorization
 from translatekit.training.progress import Report
 from translatekit.training.saving import save_models
 from translatekit.training.state import Training
@@ -41,6 +43,19 @@ def validate(training: Training, report: Report) -> None:
             progress.best, progress.since_best = validator.score(training.metrics), 0
             save_models(training, "best")
     progress.best, progress.since_best = training.fabric.broadcast((progress.best, progress.since_best))
+
+
+def look_at_discriminators(training: Training, report: Report) -> None:
+    """Log how far the discriminators have memorized their images, and say when one has."""
+    if not training.fabric.is_global_zero:
+        return
+    progress = training.progress
+    if shares := memorization(training):
+        epoch = progress.epoch - (progress.images == 0)
+        report.memorization(progress.step, epoch, shares)
+        for trouble in diagnose_run(training.folder):
+            if trouble.name == MEMORIZATION and trouble.first:
+                report.event(progress.step, epoch, str(trouble))
 
 
 @torch.no_grad()

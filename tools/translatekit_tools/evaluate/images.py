@@ -126,8 +126,12 @@ def choose_data(
             root = place_of(config.data)
             if not root.is_dir():
                 raise DataError(f"the run's data, {root}, are not there any more: name their folder as DATA")
-        options = replace(options, dataset_options={**own, **options.dataset_options})
-        notes.append(f"measured on the run's own data, {config.data or name}")
+        fold = options.fold or (config.options.fold if name == trained_on else None)
+        options = replace(options, dataset_options={**own, **options.dataset_options}, fold=fold)
+        notes.append(
+            f"measured on the run's own data, {config.data or name}"
+            + (f", of which it has left fold {fold} out" if fold is not None else "")
+        )
     if root is None and (name is None or datasets.get(name).folder):
         raise DataError(f"{model} does not say where its images lie: name a folder of images as DATA")
     return None if root is None or name is None else _readable(root, name), replace(options, dataset=name)
@@ -153,6 +157,10 @@ def open_images(root: Place | None, options: EvaluateOptions, info: ModelInfo) -
         raise OptionError(
             f"the dataset {name!r} gives images by class and nothing to translate them to: pass another --dataset"
         )
+    if options.fold is not None and not spec.folds:
+        raise OptionError(
+            f"the dataset {name!r} has no folds: leave out --fold {options.fold}, or pass another --dataset"
+        )
     masks = None if options.mask is None else Path(options.mask).expanduser()
     if masks is not None and spec.provides != "paired":
         raise OptionError(
@@ -177,6 +185,7 @@ def open_images(root: Place | None, options: EvaluateOptions, info: ModelInfo) -
         slice_axis=info.input.slice_axis,
         valid=paired,
         masks=masks,
+        fold=options.fold,
         specs=specs,
     )
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from translatekit.augmentation import Fold
 from translatekit.config import option
 from translatekit.metrics import metric_names
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Choices
@@ -22,6 +23,12 @@ class EvaluateOptions:
     """What an evaluation can be told."""
 
     split: str = option("val", "Which images of DATA: train, val or test.", "Data")
+    fold: Fold | None = option(
+        None,
+        "Take the part of the training images that a run with this --fold has left out, as a run's own data are taken.",
+        "Data",
+        metavar="NUMBER/COUNT",
+    )
     dataset: str | None = option(
         None, "How DATA is laid out; as the model was trained, when not given.", "Data"
     )

@@ -39,6 +39,7 @@ TRAINING = (
     Family(name="loss", title="Losses"),
     Family(name="accuracy", title="Discriminator accuracy", bounds=(0.0, 1.0)),
     Family(name="diversity", title="Diversity of outputs", floor=0.0),
+    Family(name="memorization", title="Memorization by discriminators", floor=0.0),
     Family(name="speed", title="Images a second", floor=0.0),
     Family(name="rate", title="Learning rate", floor=0.0),
 )

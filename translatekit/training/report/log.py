@@ -100,6 +100,9 @@ def _read_entry(log: Log, entry: Mapping[str, Any], step: int) -> None:
     elif entry["kind"] == "samples":
         for name, value in entry.get("diversity", {}).items():
             log.add("diversity", name, entry, value, smooth=False)
+    elif entry["kind"] == "memorization":
+        for name, value in entry.get("shares", {}).items():
+            log.add("memorization", name, entry, value, smooth=False)
     elif entry["kind"] == "failure":
         log.events.append((step, f"{entry['loss']} became {entry['value']}: the run ended"))
     elif entry["kind"] == "validation":
