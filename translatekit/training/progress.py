@@ -229,7 +229,7 @@ class Reporter(Report):
     def memorization(self, step: int, epoch: int, shares: Mapping[str, float]) -> None:
         """Log how far the discriminators have memorized their images."""
         self._write(kind="memorization", step=step, epoch=epoch, shares=dict(shares))
-        self._scalars("memorization", shares, step)
+        self._loggers.scalars(step, _named("memorization", shares))
 
     def roles(self, step: int, epoch: int, roles: Mapping[str, str]) -> None:
         """Note what the losses are, where the method says so."""
