@@ -86,6 +86,8 @@ def test_a_run_tells_its_loggers_all_that_it_logs(pairs: Path, tmp_path: Path, r
             logged.append((entry["step"], {f"validation/{k}": v for k, v in entry["metrics"].items()}))
         elif entry["kind"] == "samples":
             logged.append((entry["step"], {f"diversity/{k}": v for k, v in entry["diversity"].items()}))
+        elif entry["kind"] == "memorization":
+            logged.append((entry["step"], {f"memorization/{k}": v for k, v in entry["shares"].items()}))
     assert recorder.values == logged
     assert {step for step, _ in logged} == {3, 6, 8}
     assert recorder.images == [(8, "samples", run / "samples" / "step-00000008.png")]
