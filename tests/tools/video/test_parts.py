@@ -130,7 +130,7 @@ def check(folder: Path, model: Path, tmp_path: Path, least: int = 2, **options: 
 
 
 STEADY = {"codec": "mjpeg"}
-"""An encoder that makes the same bytes of the same frames every time; libx264's threads do not always."""
+"""An encoder whose bytes do not depend on how many threads it has, as those of libx264 do."""
 
 SPLIT = [
     name
