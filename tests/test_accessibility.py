@@ -172,3 +172,35 @@ def test_the_index_of_a_demo(look: Look, tmp_path: Path) -> None:
         commands={"Paint": "translatekit paint runs/demo"},
     )
     look((tmp_path / "index.html").as_uri(), "main")
+
+
+def test_the_page_of_a_study(look: Look, tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from translatekit_tools.tune.page import write_page
+
+    space = {"lr": FloatDistribution(1e-5, 1e-2, log=True), "flip": CategoricalDistribution([True, False])}
+    trials = []
+    for number in range(6):
+        failed = number == 5
+        trial = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
+            value=None if failed else 0.5 / (number + 1),
+            params={"lr": 1e-5 * 3**number, "flip": number % 2 == 0},
+            distributions=space,
+            intermediate_values={1: 0.6, 2: 0.5 / (number + 1)},
+            user_attrs={"error": "the loss D is nan at step 7 <b>"} if failed else {},
+        )
+        trial.number = number
+        trials.append(trial)
+    write_page(
+        tmp_path / "index.html",
+        method="pix2pix",
+        data="facades",
+        metric="l1",
+        lower_is_better=True,
+        trials=trials,
+        importance={"lr": 0.8, "flip": 0.2},
+        space="lr = {low = 1e-5}",
+    )
+    look((tmp_path / "index.html").as_uri(), ".plot canvas", click("summary"))

@@ -188,6 +188,7 @@ def test_the_rest_works_without_them() -> None:
         "sample",
         "train",
         "train-on",
+        "tune",
         "watch",
     }
     assert all(thing["missing"] for kind in ("generator", "method") for thing in things[kind])

@@ -191,6 +191,13 @@ def register_commands() -> Iterable[CommandSpec]:
         requires=(*TRAINING, *of_extra("evaluate", "torchmetrics")),
     )
     yield CommandSpec(
+        name="tune",
+        target="translatekit_tools.cli.tune:tune",
+        summary="search for training options: many short runs, compared by their validations",
+        api="translatekit_tools.tune:tune",
+        requires=(*TRAINING, *of_extra("tune", "optuna")),
+    )
+    yield CommandSpec(
         name="import",
         target="translatekit_tools.cli.import_checkpoint:import_checkpoint",
         summary="turn a .pth checkpoint of the reference implementation into a model file",

@@ -48,7 +48,11 @@ def announce_end(training: Training, report: Report, plan: Plan) -> None:
     progress, folder = training.progress, training.folder
     why = ""
     if progress.step < plan.total:
-        why = f" after {progress.since_best} validations without a better one"
+        why = (
+            ", given up"
+            if training.given_up
+            else f" after {progress.since_best} validations without a better one"
+        )
     report.event(progress.step, progress.epoch, f"finished{why}: {training.keeper.place}/model.safetensors")
     for trouble in diagnose_run(folder):
         report.say(str(trouble))

@@ -35,7 +35,7 @@ from translatekit.training.setup import (
 )
 from translatekit.training.signals import Stop, stop_on_signal
 from translatekit.training.start import take_weights
-from translatekit.training.state import Training
+from translatekit.training.state import Judge, Training
 from translatekit.training.validation import look_at_discriminators, validate
 
 
@@ -47,8 +47,9 @@ def run(
     resume: str | Path | None,
     given: Mapping[str, Any],
     autoresume: bool = False,
+    judge: Judge | None = None,
 ) -> Path:
-    """See `translatekit.training.train`."""
+    """See `translatekit.training.train`; `judge` says after each validation whether to go on."""
     resolved, folder, goes_on = resolve(method, data, config, resume, given, autoresume)
     # Subnormal numbers appear in Adam's moments and slow a CPU down many times; threads inherit this setting.
     torch.set_flush_denormal(True)
@@ -69,6 +70,7 @@ def run(
         keeper = make_keeper(place, folder, options.keep_checkpoints, fabric.global_rank)
         training = prepare(parts, resolved, folder, fabric, keeper)
         training.notes[:0] = notes
+        training.judge = judge
         with nullcontext() if goes_on else removing_if_refused(training), alone_in_its_folder(training):
             if goes_on:
                 restore(training)
@@ -96,7 +98,7 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
         if fabric.is_global_zero:  # the others have a report that says nothing
             loader.say = report.say
         stop.between_steps = True
-        while progress.step < plan.total and not training.out_of_patience:
+        while progress.step < plan.total and not training.ends_early:
             # data
             training.data.set_epoch(progress.epoch)
             batches.start(progress.epoch, seen=progress.images)
@@ -144,7 +146,7 @@ def loop(training: Training, processes: Processes, stop: Stop) -> None:
                 validate(training, report)
                 look_at_discriminators(training, report)
             _, due = agree(fabric, 0, saving.due or progress.step == 1)
-            if due or last or training.out_of_patience or progress.step % plan.checkpoint_every == 0:
+            if due or last or training.ends_early or progress.step % plan.checkpoint_every == 0:
                 save(training)
                 saving.start()
             report.page()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +37,10 @@ class Progress:
     since_best: int = 0
 
 
+Judge = Callable[[int, Mapping[str, float]], bool]
+"""Of the epochs that are done and the figures of a validation, whether a run is to go on."""
+
+
 @dataclass
 class Training:
     """A run in progress: everything the loop works with.
@@ -49,6 +54,8 @@ class Training:
         metrics: of the last validation.
         notes: what the user is told at the start.
         palettes: the colours of each deployed generator's inputs.
+        judge: is asked after each validation whether the run is to go on; None where nobody is.
+        given_up: whether it said no.
     """
 
     folder: Path
@@ -67,11 +74,18 @@ class Training:
     metrics: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     palettes: dict[str, list[PaletteClass]] = field(default_factory=dict)
+    judge: Judge | None = None
+    given_up: bool = False
 
     @property
     def options(self) -> TrainOptions:
         """The general options."""
         return self.config.options
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether it is not worth going on."""
+        return self.given_up or self.out_of_patience
 
     @property
     def out_of_patience(self) -> bool:

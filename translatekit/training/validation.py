@@ -42,7 +42,11 @@ def validate(training: Training, report: Report) -> None:
         if validator.score(training.metrics) < progress.best:
             progress.best, progress.since_best = validator.score(training.metrics), 0
             save_models(training, "best")
-    progress.best, progress.since_best = training.fabric.broadcast((progress.best, progress.since_best))
+        if training.judge is not None:
+            training.given_up = not training.judge(epoch + 1, training.metrics)
+    progress.best, progress.since_best, training.given_up = training.fabric.broadcast(
+        (progress.best, progress.since_best, training.given_up)
+    )
 
 
 def look_at_discriminators(training: Training, report: Report) -> None:

@@ -54,12 +54,14 @@ class Chart:
         curves: at least one, each with points.
         family: says how the vertical axis is drawn.
         wide: takes the whole width of the page.
+        axis: what the places of the points count.
     """
 
     title: str
     curves: Sequence[Series]
     family: Family
     wide: bool = False
+    axis: str = "step"
 
     def color(self, number: int) -> int:
         """The number of a curve's colour."""
@@ -83,6 +85,7 @@ class Chart:
             "bounds": bounds,
             "floor": self.family.floor,
             "log": bounds is None and apart,
+            "axis": self.axis,
             "series": [self._series(number, curve) for number, curve in enumerate(self.curves)],
         }
 

@@ -120,7 +120,7 @@ function options(plot, lines, bounds, logarithmic) {
     axes: [
       {
         ...axis, grid: { show: false }, border: { show: true, stroke: () => color("--quiet"), width: 1 },
-        size: 24, space: 70, label: overTime() ? "time of training" : "step", labelFont: FONT, labelSize: 18,
+        size: 24, space: 70, label: overTime() ? "time of training" : chart.axis, labelFont: FONT, labelSize: 18,
         values: (_, places) => places.map(overTime() ? duration : count), incrs: overTime() ? SECONDS : WHOLE,
       },
       {
@@ -192,7 +192,7 @@ function tell(plot, left) {
   }
   const head = document.createElement("div");
   const after = place.seconds === undefined ? "" : `, ${duration(place.seconds)}`;
-  head.textContent = `step ${Math.round(place.step).toLocaleString("en")}${after}`;
+  head.textContent = `${plot.chart.axis} ${Math.round(place.step).toLocaleString("en")}${after}`;
   tip.replaceChildren(head, ...lines);
   const x = plot.drawing.over.offsetLeft + left;
   const beside = x + 10 + tip.offsetWidth <= plot.clientWidth ? x + 10 : x - 10 - tip.offsetWidth;
