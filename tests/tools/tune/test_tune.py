@@ -196,7 +196,7 @@ def test_a_trial_is_worked_on_by_one_living_process(tmp_path: Path) -> None:
         assert (first, second, other) == (True, False, True)
     code = (
         "import os, sys; from pathlib import Path; from translatekit_tools.tune.claims import claimed\n"
-        "claimed(Path(sys.argv[1]), 3).__enter__(); os._exit(0)"
+        "claim = claimed(Path(sys.argv[1]), 3); claim.__enter__(); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert (tmp_path / "0003.json").exists()  # of a process that has died
