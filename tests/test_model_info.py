@@ -214,7 +214,7 @@ def test_every_field_has_a_rule() -> None:
 def test_metadata_of_other_programs_stand_beside_ours(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    metadata = {"format": "pt", "translatekit": json.dumps(dataclasses.asdict(INFO)), "modelspec.title": "x"}
+    metadata = {"format": "pt", "translatekit": INFO.to_json(), "modelspec.title": "x"}
     save_file({"a": torch.zeros(2)}, tmp_path / "x.safetensors", metadata)
     assert read_info(tmp_path / "x.safetensors") == INFO
 
@@ -246,7 +246,7 @@ ENTRY = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
 def test_tensors_lie_one_behind_the_other(
     tmp_path: Path, entries: dict[str, Any], size: int, words: str
 ) -> None:
-    metadata = {"translatekit": json.dumps(dataclasses.asdict(INFO))}
+    metadata = {"translatekit": INFO.to_json()}
     header = json.dumps({"__metadata__": metadata, **entries}).encode()
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))

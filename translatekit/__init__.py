@@ -36,6 +36,7 @@ def open(  # noqa: A001 - translatekit.open, as one says Image.open
     tile: int | None = None,
     overlap: int | None = None,
     batch_size: int | None = None,
+    passes: int | None = None,
 ) -> Predictor:
     """Open a model, ready to translate images of any size: arrays, Pillow images and files.
 
@@ -52,6 +53,7 @@ def open(  # noqa: A001 - translatekit.open, as one says Image.open
         tile: side of the overlapping tiles, in pixels, that larger images are translated in; None for whole images.
         overlap: pixels that tiles overlap by; a quarter of the tile when not given.
         batch_size: images of one shape at once; by device and shape when not given.
+        passes: how many are run for an image, by a model that takes several; as it was trained when not given.
 
     Returns:
         A `translatekit.inference.predictor.Predictor`: its ``translate`` takes an image, its ``translate_many`` any
@@ -65,7 +67,14 @@ def open(  # noqa: A001 - translatekit.open, as one says Image.open
     from translatekit.inference.predictor import Predictor
     from translatekit.options import check_options
 
-    how = {"fit": fit, "size": size, "tile": tile, "overlap": overlap, "batch_size": batch_size}
+    how = {
+        "fit": fit,
+        "size": size,
+        "tile": tile,
+        "overlap": overlap,
+        "batch_size": batch_size,
+        "passes": passes,
+    }
     checked = check_options(Predictor, how, "open()", skip=("translator",))
     return Predictor(load(model, device, precision, direction, backend), **checked)
 
@@ -100,6 +109,7 @@ def load(
     Warns:
         TranslatekitWarning: the precision is slow on this machine.
     """
+    from translatekit.inference.passes import whole_translator
     from translatekit.model_file import find_model
     from translatekit.precision import requested_precision
     from translatekit.registry import choose_backend
@@ -107,7 +117,7 @@ def load(
     path = find_model(path, direction)
     asked = requested_precision(precision, "load()")
     translator: Translator = choose_backend(path, backend).load()(path, device, asked)
-    return translator
+    return whole_translator(translator)
 
 
 def load_network(path: str | Path, direction: str | None = None) -> tuple[nn.Module, ModelInfo]:

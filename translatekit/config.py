@@ -80,6 +80,28 @@ def with_default(options: type[Any], name: str, default: Any) -> Any:
     return field(default=default, metadata=known.metadata)
 
 
+@dataclass(kw_only=True)
+class PatchOptions:
+    """How patches are compared by `translatekit.training.contrast.PatchContrast`: a base for options of methods."""
+
+    patches: int = option(256, "Places of an image that are compared, at each layer.", "Patches", minimum=2)
+    temperature: float = option(0.07, "Divides the similarities of patches.", "Patches", exclusive_minimum=0)
+    hard_negatives: float = option(
+        0.0,
+        "How much more the patches count that are more alike to the one compared, as the exponent of their "
+        "weights; 0 for all alike.",
+        "Patches",
+        minimum=0,
+        maximum=100,
+    )
+    layers: str | None = option(
+        None,
+        "Layers of the generator whose features are compared, by name or number, with commas; 'input' is the "
+        "image itself. When not given, the input and four layers up to the middle.",
+        "Patches",
+    )
+
+
 def _metrics_of_validations() -> list[str]:
     """The metrics that a validation can measure."""
     specs = (entry.spec for entry in registry("metric").entries())

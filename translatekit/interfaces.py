@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch import nn
 
+    from translatekit.bridge import Bridge
     from translatekit.image_spec import ImageSpec
     from translatekit.model_info import ModelInfo
 
@@ -212,8 +213,14 @@ class NetworkFactory(Protocol):
     @property
     def discriminator_name(self) -> str | None: ...  # noqa: D102
 
-    def generator(self, **arguments: Any) -> nn.Module:
-        """The chosen generator; `arguments` are those that are not the user's, such as ``in_channels``."""
+    def generator(self, *, conditions: tuple[str, ...] = (), **arguments: Any) -> nn.Module:
+        """The chosen generator.
+
+        Args:
+            conditions: what the method gives it beside the image's channels, in planes of their own behind them. A
+                generator that wants others is refused; see `translatekit.specs.GeneratorSpec`.
+            arguments: those that are not the user's, such as ``in_channels``, in which conditions are not counted.
+        """
         ...
 
     def discriminator(self, **arguments: Any) -> nn.Module:
@@ -240,11 +247,15 @@ class Deployed:
         network: one of the method's own, made by the factory, so that a model file can describe it.
         input: the key of the images in a batch that it takes, such as ``input`` or ``A``; None where it takes none.
         target: the key of those that its outputs are to be like, such as ``target`` or ``B``.
+        bridge: of a network that is run several times for one image, what leads from each pass to the next. It then
+            takes the planes of `translatekit.bridge.CONDITIONS` beside the channels of a place on the way. None for
+            one that is run once.
     """
 
     network: nn.Module
     input: str | None
     target: str
+    bridge: Bridge | None = None
 
 
 class MakeOptimizer(Protocol):

@@ -147,7 +147,9 @@ def _check_places(path: Path, tensors: Mapping[str, tuple[StoredTensor, int, int
 
 
 def read_any_info(path: str | Path) -> ModelInfo:
-    """The header of a model file of any installed backend, the model itself left unread.
+    """The header of a model file of any installed backend, as the model is used; the model itself is left unread.
+
+    Of one that takes several passes, this is `ModelInfo.whole`.
 
     Raises:
         ModelFileError: the file is missing, damaged, or not one of ours.
@@ -158,8 +160,8 @@ def read_any_info(path: str | Path) -> ModelInfo:
     for spec in backends_of(path.suffix):
         if path.suffix in spec.suffixes and spec.reader is not None:
             info: ModelInfo = spec.load_reader()(path)
-            return info
-    return read_info(path)
+            return info.whole
+    return read_info(path).whole
 
 
 def find_not_finite(state: Mapping[str, Tensor]) -> str | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from translatekit.bridge import Bridge
 from translatekit.errors import ModelFileError
 from translatekit.image_spec import RGB, ImageSpec, specs_of_8_bits
 from translatekit.types import Color, NormInference
@@ -54,6 +55,8 @@ class ModelInfo:
         package: the distribution to install that offers the generator; empty where an older version wrote the file.
         versions: of translatekit, torch and the packages that made it, by name.
         distilled: of a small model that learned from a large one: of which, how much faster it is, how good.
+        bridge: of a model that takes several passes for one image; `input` and `output` are then those of one pass, and
+            `whole` is the header of all of them. None for any other.
         compiled: of a compiled file: backend, precision, dtype of its ends, shapes, versions and the parity with the
             model in fp32.
         format: of this header, as this version writes it.
@@ -77,6 +80,7 @@ class ModelInfo:
     package: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     distilled: dict[str, Any] = field(default_factory=dict)
+    bridge: Bridge | None = None
     compiled: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -97,10 +101,21 @@ class ModelInfo:
         """Channels that the network gives."""
         return self.output.network_channels
 
+    @property
+    def whole(self) -> ModelInfo:
+        """The header of the model as it is used: with the images at both ends of its bridge, where it has one."""
+        if self.bridge is None:
+            return self
+        return dataclasses.replace(self, input=self.bridge.input, output=self.bridge.output)
+
     def to_fields(self) -> dict[str, Any]:
         """The header as JSON has it."""
         fields = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         fields |= {"input": self.input.to_fields(), "output": self.output.to_fields()}
+        if self.bridge is None:
+            del fields["bridge"]
+        else:
+            fields["bridge"] = self.bridge.to_fields()
         if self.source == "latent":
             del fields["input"]
         else:
@@ -160,9 +175,10 @@ class ModelInfo:
             checked = check_fields(fields, names, required)
             specs = _specs_of_format_1(checked) if first else _specs(checked)
             _check_specs(specs, checked)
+            bridge = _bridge(checked, specs)
         except ValueError as error:
             raise not_understood(origin, error) from None
-        kept = {name: value for name, value in checked.items() if name in known}
+        kept = {name: value for name, value in checked.items() if name in known} | {"bridge": bridge}
         return cls(**{**kept, **specs, "classes": tuple(checked.get("classes", ())), "format": FORMAT})
 
 
@@ -287,6 +303,26 @@ def _check_specs(specs: Mapping[str, ImageSpec], fields: Mapping[str, Any]) -> N
         )
     if out.meaning == "labels" and out.count > 1:
         raise ValueError("its output has the edges of instances, which no network gives")
+
+
+def _bridge(fields: Mapping[str, Any], specs: Mapping[str, ImageSpec]) -> Bridge | None:
+    """The bridge that a header names, if it names one.
+
+    Raises:
+        ValueError: it is none, or of other images than a pass takes and gives.
+    """
+    if "bridge" not in fields:
+        return None
+    try:
+        bridge = Bridge.from_fields(fields["bridge"])
+    except ValueError as error:
+        raise ValueError(f"its bridge is none, since {error}") from None
+    for name, spec in (("input", bridge.pass_input), ("output", bridge.pass_output)):
+        if specs[name] != spec:
+            raise ValueError(
+                f"its {name}, {specs[name]!s:.200}, is not that of a pass of its bridge, {spec!s:.200}"
+            )
+    return bridge
 
 
 def _specs_of_format_1(fields: Mapping[str, Any]) -> dict[str, ImageSpec]:
@@ -457,6 +493,7 @@ _RULES: dict[str, _Rule] = {
         summary=_TEXT,
         trained_size=_SIDE,
     ),
+    "bridge": _OBJECT,
     "compiled": _object(
         "an object of finite values, in which backend and precision are texts, dtype is uint8 or float32, shapes sizes "
         "and parity an object",

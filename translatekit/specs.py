@@ -84,6 +84,8 @@ class GeneratorSpec(Spec):
             The loaded network's own attribute of this name holds for the options it was made with.
         source: what it maps from: an ``"image"``, or a ``"latent"`` vector (with a label where there
             are any).
+        conditions: the names of the last of its `in_channels`, which are no part of the image but say how to make it,
+            such as ``("time", "noise")``. Only methods that give it just these can train it.
         students: ``"package.module:function"``, from a network's options to an iterator of those of smaller ones of
             its family, which ``translatekit distill`` chooses among; None where it offers none. A network with a method
             ``start_from(teacher)`` starts with weights of the larger one.
@@ -93,6 +95,7 @@ class GeneratorSpec(Spec):
     kind_requires: ClassVar[tuple[str, ...]] = NETWORKS
     size_multiple: int = 1
     source: Literal["image", "latent"] = "image"
+    conditions: tuple[str, ...] = ()
     students: str | None = None
 
     def load_students(self) -> Any:

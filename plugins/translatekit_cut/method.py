@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from translatekit.errors import OptionError
 from translatekit.interfaces import SIDES, Dataset, Deployed, NetworkFactory
 from translatekit.losses import make_loss
-from translatekit.networks.features import Layer, feature_layers, inner_features
 from translatekit.training.accumulation import Update, Updates
+from translatekit.training.contrast import PatchContrast
 from translatekit.training.method import Method, accuracy
-from translatekit_cut.heads import Heads, at_places, draw_places, patch_nce
 from translatekit_cut.options import CUTOptions
-
-INPUT = "input"
 
 
 class CUT(Method):
@@ -52,17 +49,11 @@ class CUT(Method):
         )
         self.options, self.factory = options, networks
         self.adversarial = make_loss(options.adversarial, "adversarial")
-        self.with_input, self.layers = _layers(options.layers, self.unwrapped["G"])
+        self.contrast = PatchContrast(self, "G", "H", options)
 
     def begin(self, batch: Mapping[str, Any]) -> None:
         """Make a head for each layer, of as many channels as the layer gives."""
-        G = self.unwrapped["G"]
-        training = G.training
-        with torch.no_grad():
-            maps = inner_features(G.eval(), self.layers, batch[self.x])
-        G.train(training)
-        channels = [batch[self.x].shape[1]] * self.with_input + [tensor.shape[1] for tensor in maps]
-        self.add_network("H", self.factory.initialize(Heads(channels)))
+        self.add_network("H", self.factory.initialize(self.contrast.make_heads(batch[self.x])))
 
     def updates(self, batch: Mapping[str, Any]) -> Updates:
         """One update of D, then one of G and H together."""
@@ -82,7 +73,7 @@ class CUT(Method):
 
         with self.frozen("D"):
             losses = {"G_GAN": self.adversarial.generator(D(fake_y))}
-            nce = self._contrast(output, real, mirrored)
+            nce = self.contrast(output, real, parts=2 if self.options.lambda_y else 1, mirrored=mirrored)
             losses["NCE"] = self.options.lambda_x * nce[0]
             if self.options.lambda_y:
                 losses["NCE_Y"] = self.options.lambda_y * nce[1]
@@ -99,50 +90,3 @@ class CUT(Method):
         """The input and its translation; an image of the other side and its own, which is to leave it as it is."""
         G, x, y = self.networks["G"], self.x, self.y
         return {x: batch[x], f"{x} to {y}": G(batch[x]), y: batch[y], f"{y} to {y}": G(batch[y])}
-
-    def _contrast(self, output: Tensor, real: Tensor, mirrored: bool) -> list[Tensor]:
-        """The contrastive loss between outputs and what they were made of, of X and, if wanted, of Y."""
-        with torch.no_grad():
-            of_real = self._features(real)
-        of_output = self._features(output)
-        if mirrored:
-            of_output = [tensor.flip(-1) for tensor in of_output]
-        places = draw_places(of_real, self.options.patches)
-        chosen = [
-            torch.cat(pair)
-            for pair in zip(at_places(of_output, places), at_places(of_real, places), strict=True)
-        ]
-        vectors = [tensor.chunk(2) for tensor in self.networks["H"](chosen)]
-        temperature, hard = self.options.temperature, self.options.hard_negatives
-        parts = 2 if self.options.lambda_y else 1
-        losses = [
-            [
-                patch_nce(q, k.detach(), temperature, hard)
-                for q, k in zip(queries.chunk(parts), keys.chunk(parts), strict=True)
-            ]
-            for queries, keys in vectors
-        ]
-        return [torch.stack(of_layers).mean() for of_layers in zip(*losses, strict=True)]
-
-    def _features(self, images: Tensor) -> list[Tensor]:
-        return [images] * self.with_input + self.features("G", self.layers, images)
-
-
-def _layers(text: str | None, network: nn.Module) -> tuple[bool, Sequence[Layer]]:
-    """Whether the image itself is compared, and the layers whose features are.
-
-    Without a choice, the layers at one, two, three and four eighths of the way. Of `resnet` with 9 blocks these are the
-    paper's: both strided convolutions, the first and the fifth residual block (appendix A).
-    """
-    if text is None:
-        names = feature_layers(network)
-        return True, list(dict.fromkeys(names[len(names) * eighths // 8] for eighths in (1, 2, 3, 4)))
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    layers: list[Layer] = [
-        int(word) if word.lstrip("-").isdecimal() else word for word in words if word != INPUT
-    ]
-    if not layers:
-        raise OptionError(
-            f"--layers {text} names no layer of the generator: choose among {', '.join(feature_layers(network))}"
-        )
-    return INPUT in words, layers

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from translatekit.config import option, with_default
+from translatekit.config import PatchOptions, option, with_default
 
 
 @dataclass(kw_only=True)
-class CUTOptions:
+class CUTOptions(PatchOptions):
     """What CUT can be told (section 3 and appendix A of the paper)."""
 
     adversarial: str = option("lsgan", "The adversarial loss, by name.", "CUT")
@@ -29,22 +29,6 @@ class CUTOptions:
     )
     flip_equivariance: bool = option(
         False, "Mirror the inputs half the time, and hold the output to the input as it was.", "CUT"
-    )
-    patches: int = option(256, "Places of an image that are compared, at each layer.", "CUT", minimum=2)
-    temperature: float = option(0.07, "Divides the similarities of patches.", "CUT", exclusive_minimum=0)
-    hard_negatives: float = option(
-        0.0,
-        "How much more the patches count that are more alike to the one compared, as the exponent of their "
-        "weights; 0 for all alike.",
-        "CUT",
-        minimum=0,
-        maximum=100,
-    )
-    layers: str | None = option(
-        None,
-        "Layers of the generator whose features are compared, by name or number, with commas; 'input' is the "
-        "image itself. When not given, the input and four layers up to the middle.",
-        "CUT",
     )
 
 

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor, nn
-from translatekit_cut.heads import patch_nce
 
 import translatekit
 from translatekit.config import RunConfig
 from translatekit.errors import OptionError
 from translatekit.image_spec import levels_spec
 from translatekit.interfaces import DataOptions
+from translatekit.losses.contrastive import patch_nce
 from translatekit.networks import Networks
 from translatekit.networks.features import feature_layers
 from translatekit.networks.resnet import ResNet
@@ -154,9 +154,9 @@ def test_six_steps_are_those_of_a_plain_loop(name: str) -> None:
 
 def test_the_layers_of_the_paper_are_those_of_its_generator() -> None:
     method = make("cut", generator_options={"width": 2, "blocks": 9})
-    assert method.with_input
-    assert method.layers == ["encoder.1.0", "encoder.2.0", "blocks.0", "blocks.4"]
-    assert set(method.layers) <= set(feature_layers(method.unwrapped["G"]))
+    assert method.contrast.with_input
+    assert method.contrast.layers == ["encoder.1.0", "encoder.2.0", "blocks.0", "blocks.4"]
+    assert set(method.contrast.layers) <= set(feature_layers(method.unwrapped["G"]))
 
 
 @pytest.mark.parametrize("generator", ["unet", "resnet"])
@@ -166,7 +166,7 @@ def test_any_generator_has_layers_to_compare(generator: str) -> None:
     before = [parameter.clone() for parameter in method.unwrapped["H"].parameters()]
     method.step(images(1))
     after = list(method.unwrapped["H"].parameters())
-    assert len(method.layers) == 4
+    assert len(method.contrast.layers) == 4
     assert not all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
 
 

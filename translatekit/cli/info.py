@@ -39,6 +39,8 @@ def info(model: str, direction: str | None, as_json: bool) -> None:
     table.add_column()
     table.add_row("file", f"{printable(name)} ({path.stat().st_size / 1e6:.1f} MB)")
     header |= {name: str(getattr(described, name)) for name in ("input", "output") if name in header}
+    if described.bridge is not None:
+        header["bridge"] = f"{described.bridge.steps} passes, noise of variance {described.bridge.tau:g}"
     for name, value in header.items():
         if value not in ({}, (), []):
             table.add_row(name.replace("_", " "), _shown(value))

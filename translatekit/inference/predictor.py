@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
 
 import numpy as np
 
+from translatekit.bridge import MAX_STEPS
 from translatekit.image_spec import ImageSpec
 from translatekit.images import Image, resize
 from translatekit.images.image import rescaled, to_levels
 from translatekit.inference.batching import R, Request, by_shape, translate_batches
 from translatekit.inference.geometry import Fit, crop_centre, fit_pixels
 from translatekit.inference.inputs import ConvertedInput, convert_input
+from translatekit.inference.passes import with_passes, with_tiles
 from translatekit.inference.stages import Pause, ordered_map
-from translatekit.inference.tiles import TiledTranslator
 from translatekit.interfaces import Translator
 from translatekit.options import LARGEST_SIDE, Bounds
 from translatekit.sizes import Size
@@ -60,6 +61,7 @@ class Predictor:
         tile: Annotated[int, Bounds(minimum=1, maximum=LARGEST_SIDE)] | None = None,
         overlap: Annotated[int, Bounds(minimum=0, maximum=LARGEST_SIDE)] | None = None,
         batch_size: Annotated[int, Bounds(minimum=1, maximum=4096)] | None = None,
+        passes: Annotated[int, Bounds(minimum=1, maximum=MAX_STEPS)] | None = None,
     ) -> None:
         """Wrap a translator.
 
@@ -72,11 +74,13 @@ class Predictor:
             tile: side of the overlapping tiles, in pixels, that larger images are translated in; None for whole ones.
             overlap: pixels that tiles overlap by; a quarter of the tile when not given.
             batch_size: images of one shape at once; by device and shape when not given.
+            passes: how many are run for an image, by a model that takes several; as it was trained when not given.
 
         Raises:
-            OptionError: the tiles do not fit the network.
+            OptionError: the tiles do not fit the network, or the model does not take so many passes.
         """
-        self.translator = translator if tile is None else TiledTranslator(translator, tile, overlap)
+        translator = with_passes(translator, passes)
+        self.translator = translator if tile is None else with_tiles(translator, tile, overlap)
         self.info = translator.info
         self.device = str(getattr(translator, "device", "cpu"))
         self.fit = fit

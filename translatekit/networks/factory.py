@@ -80,13 +80,35 @@ class Networks:
     init: Init = "normal"
     init_gain: float = 0.02
 
-    def generator(self, **arguments: Any) -> nn.Module:
-        """A new generator; `arguments` are those that are not the user's, such as ``in_channels``.
+    def generator(self, *, conditions: tuple[str, ...] = (), **arguments: Any) -> nn.Module:
+        """A new generator; see `translatekit.interfaces.NetworkFactory.generator`.
 
         Raises:
-            OptionError: an option does not fit.
+            OptionError: an option does not fit, or the generator takes other conditions.
         """
+        self._check_conditions(conditions)
+        if conditions:
+            arguments["in_channels"] += len(conditions)
         return self.initialize(make_generator(self.generator_name, self.generator_options, **arguments))
+
+    def _check_conditions(self, given: tuple[str, ...]) -> None:
+        """Refuse a generator that takes others than it is given: channels of an image would be taken for them.
+
+        Raises:
+            OptionError: it does.
+        """
+        taken = registry("generator").get(self.generator_name).conditions
+        if taken == given:
+            return
+        fitting = [
+            entry.spec.name
+            for entry in registry("generator").entries()
+            if entry.spec.conditions == given and entry.spec.source == "image"
+        ]
+        raise OptionError(
+            f"the generator {self.generator_name!r} takes {_listed(taken)} beside the image, and this method gives it "
+            f"{_listed(given)}: pass --generator {' or '.join(fitting)}"
+        )
 
     def discriminator(self, **arguments: Any) -> nn.Module:
         """A new discriminator.
@@ -107,3 +129,7 @@ class Networks:
         """The network, its weights initialized as the user asked."""
         init_weights(network, self.init, self.init_gain)
         return network
+
+
+def _listed(conditions: tuple[str, ...]) -> str:
+    return " and ".join(conditions) or "nothing"

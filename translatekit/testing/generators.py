@@ -79,7 +79,8 @@ def any_multiple(subject: Subject) -> None:
         _check_shape(subject, other, _inputs(subject, other, 1, 3), 3)
         return
     multiple = int(network.size_multiple)  # type: ignore[arg-type]
-    _check_shape(subject, network, (images(1, 3, side, side + multiple),), 3)
+    wide = images(1, 3 + len(subject.spec.conditions), side, side + multiple)
+    _check_shape(subject, network, (wide,), 3)
 
 
 def output_range(subject: Subject) -> None:
@@ -214,9 +215,10 @@ def _make(subject: Subject, given: Mapping[str, Any] | None = None, **changed: i
     torch.manual_seed(0)
     arguments = _arguments(subject)
     changed = {name: value for name, value in changed.items() if name in arguments}
-    return make_generator(
-        subject.spec.name, subject.options if given is None else given, **{**arguments, **changed}
-    )
+    arguments = {**arguments, **changed}
+    if subject.spec.source == "image":
+        arguments["in_channels"] += len(subject.spec.conditions)
+    return make_generator(subject.spec.name, subject.options if given is None else given, **arguments)
 
 
 def _info(subject: Subject, network: nn.Module) -> ModelInfo:
@@ -241,7 +243,7 @@ def _side(subject: Subject, network: nn.Module) -> int:
 
 def _inputs(subject: Subject, network: nn.Module, count: int, channels: int) -> tuple[Tensor, ...]:
     if subject.spec.source == "image":
-        return (images(count, channels, _side(subject, network)),)
+        return (images(count, channels + len(subject.spec.conditions), _side(subject, network)),)
     generator = torch.Generator().manual_seed(0)
     return torch.randn(count, LATENT_SIZE, generator=generator), torch.arange(count) % NUM_CLASSES
 

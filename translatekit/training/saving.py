@@ -76,14 +76,17 @@ def describe(training: Training, name: str, deployed: Deployed, direction: str) 
     entry = registry("generator").entry(str(options.generator))
     generator, package = entry.spec, entry.plugin
     sides = {"input": deployed.input, "target": deployed.target}
-    target = specs[deployed.target]
+    target, bridge = specs[deployed.target], deployed.bridge
+    taken = RGB if deployed.input is None else specs[deployed.input]
+    made = target if target.slices == 1 else middle_slice(target)
     return ModelInfo(
         method=config.method,
         generator=generator.name,
         generator_options=arguments,
         source=generator.source,
-        input=RGB if deployed.input is None else specs[deployed.input],
-        output=target if target.slices == 1 else middle_slice(target),
+        input=taken if bridge is None else bridge.pass_input,
+        output=made if bridge is None else bridge.pass_output,
+        bridge=bridge,
         size=options.crop_size,
         size_multiple=int(deployed.network.size_multiple),  # type: ignore[arg-type]
         norm_inference=options.norm_inference,

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from translatekit.interfaces import Deployed
+from translatekit.networks.passes import InPasses
 from translatekit.training.batches import collate
 from translatekit.training.diagnosis import MEMORIZATION, diagnose_run
 from translatekit.training.memorization import memorization
@@ -26,8 +27,10 @@ def validate(training: Training, report: Report) -> None:
     if training.validation is None or validator is None:
         return
     if training.fabric.is_global_zero:
-        network = next(iter(training.generators().values()))
         main: Deployed = next(iter(training.method.deployed().values()))
+        network = next(iter(training.generators().values()))
+        if main.bridge is not None:
+            network = InPasses(network, main.bridge)
         images: Any = training.validation
         loader: DataLoader[Any] = DataLoader(
             images, batch_size=VALIDATION_BATCH, collate_fn=collate, generator=torch.Generator()

@@ -168,6 +168,7 @@ def bench(
                     precision=precision,
                     files=str(files),
                     batch_size=checked.batch_size,
+                    passes=checked.passes,
                 )
                 row.load_seconds, row.notes = loaded["load_seconds"], tuple(loaded["notes"])
                 if row.notes and not named:

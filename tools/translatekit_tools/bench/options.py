@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from translatekit.bridge import MAX_STEPS
 from translatekit.config import option
 
 
@@ -24,6 +25,13 @@ class BenchOptions:
         metavar="BACKEND[:PRECISION],...",
     )
     direction: str | None = option(None, "Which generator of a run's folder, such as BtoA.", "What")
+    passes: int | None = option(
+        None,
+        "Passes for an image, of a model that takes several; as many as it was trained for when not given.",
+        "What",
+        minimum=1,
+        maximum=MAX_STEPS,
+    )
     rounds: int = option(3, "Measurements of each, taken in turn.", "What", minimum=1)
     batch_size: int | None = option(
         None, "Images at once; what `run` would choose when not given.", "Hardware", minimum=1, maximum=4096

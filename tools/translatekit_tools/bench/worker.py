@@ -51,15 +51,17 @@ class Measurement:
 
     def __init__(self, request: dict[str, Any]) -> None:
         import translatekit
+        from translatekit.inference.passes import with_passes
 
         if request["model"].endswith(".safetensors") and request["precision"] == "bf16":
             torch_speeds()  # measures once, which is no part of opening a model
         start = time.perf_counter()
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", TranslatekitWarning)
-            self.translator = translatekit.load(
+            loaded = translatekit.load(
                 request["model"], request["device"], request["precision"], backend=request["backend"]
             )
+            self.translator = with_passes(loaded, request.get("passes"))
         self.load_seconds = time.perf_counter() - start
         self.notes = [str(item.message) for item in said if issubclass(item.category, TranslatekitWarning)]
         self.files = Path(request["files"])

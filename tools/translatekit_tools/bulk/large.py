@@ -248,6 +248,11 @@ def _check(source: Path, out: Path, header: Header, predictor: Predictor, option
     for name, value, wanted in (("--size", options.size, None), ("--fit", options.fit, "pad")):
         if value != wanted:
             raise DataError(f"{size}, where {name} {value} would need all of them at once: leave it out")
+    if predictor.info.bridge is not None:
+        raise DataError(
+            f"{size}, and the model takes several passes, each over the whole image: make it smaller with --size, or "
+            "cut it with translatekit prepare"
+        )
     if predictor.info.input.slices > 1:
         raise DataError(
             f"{source} is one image, and the model takes {predictor.info.input.slices} neighbouring slices of a "

@@ -41,6 +41,7 @@ def make_predictor(translator: Translator, options: RunOptions) -> Predictor:
         tile=options.tile,
         overlap=options.overlap,
         batch_size=options.batch_size,
+        passes=options.passes,
     )
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from translatekit.bridge import MAX_STEPS
 from translatekit.config import option
 from translatekit.errors import OptionError
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE
@@ -78,12 +79,22 @@ class RunOptions:
     best: bool = option(False, "Use the run's best.safetensors instead of its newest weights.", "Model")
     noise: int | None = option(
         None,
-        "Draw the network's noise, such as dropout or a style, from this seed.",
+        "Draw noise from this seed, such as dropout, a style, or that of a model of several passes.",
         "Model",
         metavar="SEED",
         result=True,
         minimum=0,
         maximum=LARGEST_SEED,
+    )
+
+    passes: int | None = option(
+        None,
+        "Passes for an image, of a model that takes several and refines its output in each; as many as it was trained "
+        "for when not given.",
+        "Model",
+        result=True,
+        minimum=1,
+        maximum=MAX_STEPS,
     )
 
     size: Size | None = option(

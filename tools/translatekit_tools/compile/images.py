@@ -11,6 +11,7 @@ from translatekit.errors import DataError
 from translatekit.image_spec import ImageSpec
 from translatekit.images import UnreadableImageError, fit_image, is_image, read_image, resize, to_uint8
 from translatekit.inference.geometry import fit_pixels
+from translatekit.inference.passes import sample_passes
 from translatekit.model_info import ModelInfo
 from translatekit.sizes import Size
 
@@ -23,6 +24,8 @@ def sample_images(
 ) -> tuple[list[np.ndarray], str]:
     """Images (H, W, C) of ``info.input`` of sizes that the model takes, and where they are from.
 
+    Of a model of several passes, they are what single passes are given.
+
     Args:
         folder: of the user's images; None for those of the run that `model` lies in, else drawn ones.
         model: the model file.
@@ -34,6 +37,7 @@ def sample_images(
     Raises:
         DataError: there is no such folder, or it holds no image that can be read.
     """
+    bridge, info = info.bridge, info.whole
     if folder is not None:
         path = find_folder(folder)
         files = sorted(f for f in path.rglob("*") if is_image(f) and f.is_file())
@@ -46,7 +50,10 @@ def sample_images(
         found = list(drawn_images(info, count))
         drawn = "facades" if info.input.shown else "class maps" if info.input.ids else "values"
         origin = f"drawn {drawn}, since the run's own images are not at hand: pass --check DIR"
-    return [_as_dtype(_fit(pixels, info, size), info.input, dtype) for pixels in found], origin
+    fitted = [_fit(pixels, info, size) for pixels in found]
+    if bridge is not None:
+        return sample_passes(fitted, bridge), origin
+    return [_as_dtype(pixels, info.input, dtype) for pixels in fitted], origin
 
 
 def compiled_size(info: ModelInfo, shapes: object) -> Size | None:

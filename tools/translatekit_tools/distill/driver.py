@@ -24,7 +24,7 @@ from translatekit.training import train
 from translatekit.training.batches import first_batch
 from translatekit.training.setup import build, make_fabric, make_optimizer, resolve, resolve_precision
 from translatekit_tools.distill.candidates import Bench, Candidate, candidate_of, choose, smaller_forms
-from translatekit_tools.distill.options import CommandOptions, LossOptions
+from translatekit_tools.distill.options import CommandOptions, LossOptions, check_passes
 from translatekit_tools.distill.page import write_page
 from translatekit_tools.distill.verdict import Distilled, Measuring, conclude
 from translatekit_tools.evaluate.models import run_of
@@ -309,6 +309,7 @@ def _check_teacher(path: Path) -> ModelInfo:
         raise OptionError(
             f"{path} draws images from noise, and a student learns to translate: give a translator"
         )
+    check_passes(path, info)
     return info
 
 

@@ -26,7 +26,7 @@ from translatekit.storage import hash_file, is_uri, local_copy
 from translatekit.training.checkpoint import load_checkpoint
 from translatekit.training.fabric import Fabric
 from translatekit.training.method import Method, accuracy
-from translatekit_tools.distill.options import DistillOptions
+from translatekit_tools.distill.options import DistillOptions, check_passes
 
 _Asked = tuple[Mapping[str, Any], Tensor, dict[Any, Tensor]]  # images, the teacher's outputs and features
 
@@ -51,6 +51,7 @@ class Distill(Method):
         path = local_copy(options.teacher)
         _check_hash(path, options)
         self.teacher, info = load_network(path)
+        check_passes(options.teacher, info)
         x, y = (data.specs[key].network_channels for key in ("input", "target"))
         if (x, y) != (info.in_channels, info.out_channels):
             raise OptionError(
@@ -87,6 +88,7 @@ class Distill(Method):
         if not options.teacher:
             return {}
         info = read_info(local_copy(options.teacher))
+        check_passes(options.teacher, info)
         return {"input": info.input, "target": info.output}
 
     def begin(self, batch: Mapping[str, Any]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from translatekit.config import option
+from translatekit.errors import OptionError
+from translatekit.model_info import ModelInfo
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Pattern
 
 _GROUP = "Distillation"
@@ -138,3 +140,16 @@ class CommandOptions(LossOptions):
     lr: float = option(1e-3, "Adam's learning rate.", "Training", exclusive_minimum=0)
     seed: int = option(0, "Decides all that is random.", "Training", minimum=0, maximum=LARGEST_SEED)
     direction: str | None = option(None, "Which generator of a run's folder, such as BtoA.", "Data")
+
+
+def check_passes(teacher: object, info: ModelInfo) -> None:
+    """Refuse a teacher that takes several passes: its network alone makes no translation.
+
+    Raises:
+        OptionError: it does.
+    """
+    if info.bridge is not None:
+        raise OptionError(
+            f"{teacher} takes several passes for an image, and a student learns from the network of one: run it with "
+            "translatekit run, and train pix2pix on what it was given and made"
+        )

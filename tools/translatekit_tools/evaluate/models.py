@@ -10,6 +10,7 @@ import numpy as np
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError
+from translatekit.inference.passes import whole_translator
 from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
@@ -30,12 +31,12 @@ def open_predictor(path: Path, options: EvaluateOptions) -> Predictor:
         ModelFileError: it is missing or damaged.
     """
     if path.suffix == ".pt" and path.parent.name == "checkpoints":
-        translator: Translator = _from_checkpoint(path, options)
+        translator: Translator = whole_translator(_from_checkpoint(path, options))
     else:
         translator = translatekit.load(
             path, options.device, options.precision, options.direction, options.backend
         )
-    return Predictor(translator, batch_size=options.batch_size)
+    return Predictor(translator, batch_size=options.batch_size, passes=options.passes)
 
 
 def check_channels(images: np.ndarray, info: ModelInfo) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from translatekit.augmentation import Fold
+from translatekit.bridge import MAX_STEPS
 from translatekit.config import option
 from translatekit.metrics import metric_names
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Choices
@@ -99,6 +100,13 @@ class EvaluateOptions:
     device: str = option("auto", "auto, cpu, cuda or cuda:1.", "Model")
     precision: Precision = option(
         "auto", "Numbers to compute with; auto is what a compiled file was made for, and else fp32.", "Model"
+    )
+    passes: int | None = option(
+        None,
+        "Passes for an image, of a model that takes several; as many as it was trained for when not given.",
+        "Model",
+        minimum=1,
+        maximum=MAX_STEPS,
     )
     batch_size: int = option(8, "Images at a time.", "Model", minimum=1, maximum=4096)
 

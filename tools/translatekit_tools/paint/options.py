@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from translatekit.bridge import MAX_STEPS
 from translatekit.config import option
 from translatekit.options import Pattern
 from translatekit.precision import Precision
@@ -18,6 +19,13 @@ class PaintOptions:
         None, "Which generator of a run's folder, such as BtoA; its main one when not given.", "Model"
     )
     best: bool = option(False, "Use the run's best.safetensors instead of its newest weights.", "Model")
+    passes: int | None = option(
+        None,
+        "Passes for an image, of a model that takes several; as many as it was trained for when not given.",
+        "Model",
+        minimum=1,
+        maximum=MAX_STEPS,
+    )
 
     palette: str | None = option(
         None,

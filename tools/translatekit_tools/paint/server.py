@@ -35,6 +35,7 @@ from translatekit.errors import DataError, OptionError, PluginError, Translateki
 from translatekit.image_spec import ImageSpec
 from translatekit.images import Image, encode_image, fit_image, image_of, read_image, read_levels, read_size
 from translatekit.images.preview import preview
+from translatekit.inference.passes import with_passes
 from translatekit.model_file import name_of
 from translatekit_tools.bulk.model import open_model
 from translatekit_tools.bulk.options import RunOptions
@@ -428,7 +429,7 @@ def choose_token(options: PaintOptions, is_local: bool) -> str | None:
 def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limits) -> LoadedModel:
     """Open a model file for the page."""
     run_options = RunOptions(direction=direction, device=options.device, precision=options.precision)
-    batcher = Batcher(lambda: open_model(file, run_options), options.batch_size)
+    batcher = Batcher(lambda: with_passes(open_model(file, run_options), options.passes), options.batch_size)
     info = batcher.predictor.info
     palette = find_palette(file, info, None if options.palette is None else Path(options.palette))
     description = describe_served(batcher, name_of(file), palette, options.mode, limits)

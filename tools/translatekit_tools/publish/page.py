@@ -113,6 +113,11 @@ def _check_specs(model: Model) -> None:
             f"{model.path} draws images from noise and translates none: make some with translatekit sample, and "
             "show those"
         )
+    if model.info.bridge is not None:
+        raise OptionError(
+            f"{model.path} takes several passes for an image, and a page runs one: publish it --as docker, which "
+            "serves a page, or --as hub"
+        )
     for side, spec in (("takes", model.info.input), ("gives", model.info.output)):
         if not (spec.shown or (spec.meaning == "labels" and spec.count == 1)):
             raise OptionError(

@@ -66,6 +66,10 @@ def publish(model: Model, out: Path | None, options: PublishOptions, progress: P
         raise OptionError(
             f"Triton runs no models of {backend}: pass --for with one of {', '.join(_RUNTIMES)}"
         )
+    if model.info.bridge is not None:
+        raise OptionError(
+            f"{model.path} takes several passes for an image, and Triton runs one: publish it --as docker or --as hub"
+        )
     name = _name(model, options)
     folder = out / name
     with new_folder(folder, "triton", CONFIG, options.force) as made:

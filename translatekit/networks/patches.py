@@ -1,4 +1,7 @@
-"""What the contrastive loss is computed in: places of feature maps, through a small network for each layer."""
+"""Places of feature maps as vectors to compare: what contrastive losses are computed in.
+
+Park et al., "Contrastive Learning for Unpaired Image-to-Image Translation", ECCV 2020.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Heads(nn.Module):
+class PatchHeads(nn.Module):
     """For each layer two linear layers, which make unit vectors of features (section 3.2 of the paper)."""
 
     def __init__(self, channels: Sequence[int], size: int = 256) -> None:
@@ -40,30 +43,3 @@ def draw_places(features: Sequence[Tensor], count: int) -> list[Tensor]:
 def at_places(features: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
     """What feature maps (N, C, H, W) hold at places: (N, P, C) each."""
     return [tensor.flatten(2)[:, :, chosen].mT for tensor, chosen in zip(features, places, strict=True)]
-
-
-def patch_nce(query: Tensor, key: Tensor, temperature: float, hard_negatives: float = 0.0) -> Tensor:
-    """The contrastive loss that ties each place of the output to its own of the input (equation 3 of the paper).
-
-    Args:
-        query: unit vectors (N, P, size) of places of the outputs.
-        key: those of the same places of the inputs. A place's own is its positive, the others of its image are its
-            negatives.
-        temperature: divides the similarities.
-        hard_negatives: beta; with more than 0, a negative of similarity s has a weight in proportion to exp(beta s),
-            with a mean of 1 (Robinson et al., 2021, "Contrastive Learning with Hard Negative Samples", section 3.1,
-            by similarities without the temperature).
-
-    Returns:
-        A scalar.
-    """
-    similarity = query @ key.mT
-    logits = similarity / temperature
-    count = similarity.shape[-1]
-    if hard_negatives:
-        own = torch.eye(count, dtype=torch.bool, device=query.device)
-        scores = (hard_negatives * similarity.detach()).masked_fill(own, -torch.inf)
-        weights = F.log_softmax(scores, dim=-1) + torch.log(scores.new_tensor(count - 1.0))
-        logits = logits + weights.masked_fill(own, 0.0)
-    own_places = torch.arange(count, device=query.device).expand(len(query), count)
-    return F.cross_entropy(logits.flatten(0, 1), own_places.flatten())
