@@ -4,59 +4,31 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor, nn
 
 import translatekit
-from translatekit.config import RunConfig
 from translatekit.errors import OptionError
 from translatekit.image_spec import levels_spec
-from translatekit.interfaces import DataOptions
 from translatekit.losses.contrastive import patch_nce
-from translatekit.networks import Networks
 from translatekit.networks.features import feature_layers
 from translatekit.networks.resnet import ResNet
-from translatekit.registry import registry
+from translatekit.testing import make_method
 
 LR, BETAS, PATCHES, TEMPERATURE = 2e-4, (0.5, 0.999), 5, 0.07
 
 
 def make(name: str, channels: tuple[int, int] = (3, 3), **given: Any) -> Any:
-    """The method, set up on the CPU, with small networks."""
-    options = {
-        "generator_options": {"width": 4, "blocks": 5},
-        "discriminator_options": {"width": 4},
-        "patches": PATCHES,
-        **given,
-    }
-    config = RunConfig.resolve(name, "data", options)
-    factory = Networks(
-        generator_name=str(config.options.generator),
-        generator_options=config.options.generator_options,
-        discriminator_name=config.options.discriminator,
-        discriminator_options=config.options.discriminator_options,
-    )
-    data = SimpleNamespace(
-        specs={"A": levels_spec(channels[0]), "B": levels_spec(channels[1])},
-        options=DataOptions(crop_size=32, direction=config.options.direction),
-    )
-    torch.manual_seed(0)
-    method = registry("method").load(name)(config.method_options, factory, data)
-    method.begin(images(0))
-    method.setup(
-        Fabric(accelerator="cpu", devices=1),
-        lambda parameters: torch.optim.Adam(parameters, lr=LR, betas=BETAS),
-        lambda network: network,
-    )
-    return method
+    """The method with small networks."""
+    specs = {"A": levels_spec(channels[0]), "B": levels_spec(channels[1])}
+    options = {"generator_options": {"width": 4, "blocks": 5}, "discriminator_options": {"width": 4}}
+    return make_method(name, images(0), specs=specs, **{**options, "patches": PATCHES, **given})
 
 
 def images(seed: int) -> dict[str, Tensor]:

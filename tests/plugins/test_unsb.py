@@ -8,29 +8,24 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor, nn
 
 import translatekit
 from translatekit.bridge import Bridge
-from translatekit.config import RunConfig
 from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.image_spec import GRAY, RGB, ImageSpec, levels_spec
 from translatekit.images.codec import ValueCodec
 from translatekit.inference.passes import from_network, network_noise, to_network, way_noise
-from translatekit.interfaces import DataOptions
 from translatekit.model_file import read_info
 from translatekit.model_info import ModelInfo
 from translatekit.networks import Networks
-from translatekit.registry import registry
-from translatekit.testing import DiscriminatorContract, GeneratorContract, MethodContract
+from translatekit.testing import make_method
 
 LR, BETAS, PATCHES, TEMPERATURE, STEPS, TAU = 2e-4, (0.5, 0.999), 5, 0.07, 3, 0.1
 SMALL: dict[str, Any] = {
@@ -42,48 +37,10 @@ SMALL: dict[str, Any] = {
 }
 
 
-class TestBridgeResNet(GeneratorContract):
-    name = "bridge-resnet"
-    options = {"width": 4, "blocks": 2}
-
-
-class TestConditionalPatchGAN(DiscriminatorContract):
-    name = "conditional-patch"
-    options = {"width": 4, "layers": 2}
-
-
-class TestUNSB(MethodContract):
-    name = "unsb"
-    options = {"patches": 8}
-    generator_options = {"width": 4, "blocks": 2}
-    discriminator_options = {"width": 4, "layers": 2}
-    size = 32
-
-
 def make(specs: tuple[ImageSpec, ImageSpec] = (RGB, RGB), **given: Any) -> Any:
-    """The method, set up on the CPU, with small networks."""
-    config = RunConfig.resolve("unsb", "data", {**SMALL, **given})
-    factory = Networks(
-        generator_name=str(config.options.generator),
-        generator_options=config.options.generator_options,
-        discriminator_name=config.options.discriminator,
-        discriminator_options=config.options.discriminator_options,
-        init="xavier",
-        init_gain=1.0,
-    )
-    data = SimpleNamespace(
-        specs=dict(zip("AB", specs, strict=True)),
-        options=DataOptions(crop_size=32, direction=config.options.direction),
-    )
-    torch.manual_seed(0)
-    method = registry("method").load("unsb")(config.method_options, factory, data)
-    method.begin(images(0))
-    method.setup(
-        Fabric(accelerator="cpu", devices=1),
-        lambda parameters: torch.optim.Adam(parameters, lr=LR, betas=BETAS),
-        lambda network: network,
-    )
-    return method
+    """The method with small networks, whose weights are large enough to tell pairs apart."""
+    specs_by_side = dict(zip("AB", specs, strict=True))
+    return make_method("unsb", images(0), specs=specs_by_side, **{**SMALL, "init_gain": 1.0, **given})
 
 
 def images(seed: int) -> dict[str, Tensor]:
@@ -275,7 +232,7 @@ TRAINING: dict[str, Any] = {
     "crop_size": 32,
     "epochs": 3,
     "epochs_decay": 0,
-    "save_every": 1,
+    "checkpoint_every": 1,
     "precision": "fp32",
 }
 

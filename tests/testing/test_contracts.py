@@ -72,6 +72,14 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
         }
         for name in ("cut", "fastcut")
     },
+    ("method", "unsb"): {
+        "options": {"patches": 16, "steps": 2},
+        "generator_options": {"width": 4, "blocks": 2},
+        "discriminator_options": {"width": 4, "layers": 2},
+        "size": 32,
+    },
+    ("generator", "bridge-resnet"): {"options": {"width": 4, "blocks": 2}},
+    ("discriminator", "conditional-patch"): {"options": {"width": 4}},
 }
 
 EVERYTHING = [

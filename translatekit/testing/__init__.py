@@ -7,7 +7,8 @@ In a plugin's tests::
     class TestTiny(GeneratorContract):
         name = "tiny"
 
-``translatekit plugins check tiny`` runs the same contracts without pytest.
+``translatekit plugins check tiny`` runs the same contracts without pytest. `make_method` is for what no contract can
+know: whether a method's steps are those of its paper.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from translatekit.testing.contracts import Contract, ContractError, NotApplicableError, Subject, contracts_of
 
 if TYPE_CHECKING:
+    from translatekit.testing.methods import make_method
     from translatekit.testing.suite import (
         BackendContract,
         CommandContract,
@@ -48,13 +50,18 @@ __all__ = [
     "NotApplicableError",
     "Subject",
     "contracts_of",
+    "make_method",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """The suites, imported when they are asked for: they alone need pytest."""
+    """What needs pytest or torch, imported when it is asked for."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "make_method":
+        from translatekit.testing import methods
+
+        return methods.make_method
     from translatekit.testing import suite
 
     return getattr(suite, name)

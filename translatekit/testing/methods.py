@@ -7,6 +7,8 @@ import io
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from translatekit.config import RunConfig, TrainOptions
-from translatekit.image_spec import RGB
+from translatekit.image_spec import RGB, ImageSpec, levels_spec
 from translatekit.interfaces import DataOptions, Deployed, Method
 from translatekit.networks.factory import Networks, make_generator
 from translatekit.registry import registry
@@ -24,6 +26,7 @@ from translatekit.testing.networks import check_finite, images
 from translatekit.training.discriminators import discriminators_of
 from translatekit.training.fabric import Fabric
 from translatekit.training.method import trains
+from translatekit.training.setup import make_optimizer
 
 NUM_CLASSES = 10
 BATCH = 2
@@ -181,7 +184,7 @@ class _Data:
     skipped: list[tuple[Path, str]] = []
 
     def __init__(self, kind: str, side: int) -> None:
-        self.specs = dict.fromkeys(IMAGE_KEYS[kind], RGB)
+        self.specs: dict[str, ImageSpec] = dict.fromkeys(IMAGE_KEYS[kind], RGB)
         self.class_names = tuple(str(label) for label in range(NUM_CLASSES)) if kind == "labelled" else ()
         self.options = DataOptions(crop_size=side)
 
@@ -198,27 +201,63 @@ def _settings(subject: Subject) -> TrainOptions:
     return options
 
 
+def make_method(
+    name: str,
+    batch: Mapping[str, Any],
+    *,
+    specs: Mapping[str, ImageSpec] | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> Any:
+    """A method on the CPU in fp32, its weights just drawn, for tests that compare its steps with a plain loop.
+
+    Args:
+        name: it must be registered.
+        batch: what it is begun with, as its dataset would give it: images (N, C, H, W), square, by their keys.
+        specs: what the images are; levels of 8 bits when not given.
+        seed: of the weights.
+        options: of a training with it, as `translatekit.train` takes them.
+
+    Returns:
+        A `translatekit.interfaces.Method`, whose ``step`` takes such batches and whose ``unwrapped`` has its networks.
+
+    Raises:
+        OptionError: an option does not fit.
+    """
+    spec = registry("method").get(name)
+    keys = IMAGE_KEYS[spec.data]
+    config = RunConfig.resolve(name, "data", options)
+    data = _Data(spec.data, batch[keys[0]].shape[-1])
+    data.specs = dict(specs or {key: levels_spec(batch[key].shape[1]) for key in keys})
+    data.options = replace(data.options, direction=config.options.direction)
+    return _set_up(spec, config.options, config.method_options, data, batch, seed)
+
+
 def _make(subject: Subject, seed: int = 0) -> Method:
-    torch.manual_seed(seed)
     settings = _settings(subject)
-    factory = Networks(
-        generator_name=subject.spec.generator,
-        generator_options=settings.generator_options,
-        discriminator_name=subject.spec.discriminator,
-        discriminator_options=settings.discriminator_options,
-    )
+    settings.generator, settings.discriminator = subject.spec.generator, subject.spec.discriminator
     options = subject.spec.load_options()(**subject.options)
     data = _Data(subject.spec.data, settings.crop_size)
-    method: Method = subject.spec.load()(options, factory, data)
-    method.begin(_batch(subject))
-    method.setup(Fabric(accelerator="cpu", devices=1), _adam, lambda network: network)
+    return _set_up(subject.spec, settings, options, data, _batch(subject), seed)
+
+
+def _set_up(
+    spec: Any, settings: TrainOptions, options: Any, data: _Data, batch: Mapping[str, Any], seed: int
+) -> Method:
+    torch.manual_seed(seed)
+    factory = Networks(
+        generator_name=str(settings.generator),
+        generator_options=settings.generator_options,
+        discriminator_name=settings.discriminator,
+        discriminator_options=settings.discriminator_options,
+        init=settings.init,
+        init_gain=settings.init_gain,
+    )
+    method: Method = spec.load()(options, factory, data)
+    method.begin(batch)
+    optimizer = partial(make_optimizer, options=settings)
+    method.setup(Fabric(accelerator="cpu", devices=1), optimizer, lambda network: network)
     return method
-
-
-def _adam(
-    parameters: Any, *, lr: float | None = None, betas: tuple[float, float] | None = None
-) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=lr or 2e-4, betas=betas or (0.5, 0.999))
 
 
 def _batch(subject: Subject, seed: int = 0) -> dict[str, Any]:
