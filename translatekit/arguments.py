@@ -83,6 +83,7 @@ class TranslateArguments(TypedDict, total=False):
     direction: str | None
     best: bool
     noise: int | None
+    passes: int | None
     size: int | str | tuple[int, int] | None
     fit: Literal["pad", "resize", "crop"]
     tile: int | None
@@ -187,6 +188,7 @@ class EvaluateArguments(TypedDict, total=False):
     backend: str | None
     device: str
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
+    passes: int | None
     batch_size: int
     report: str | None
     examples: int

@@ -30,7 +30,7 @@ class SPADE(Method):
 
     def __init__(self, options: SPADEOptions, networks: NetworkFactory, data: Dataset) -> None:
         x, y = (data.specs[key].network_channels for key in ("input", "target"))
-        style: dict[str, int] = {"style_size": options.style_size} if options.style_encoder else {}
+        style: dict[str, Any] = {"style_size": options.style_size} if options.style_encoder else {}
         if style and "style_size" not in _arguments(networks.generator_name):
             raise OptionError(
                 f"the generator {networks.generator_name!r} takes no style: leave out --style-encoder, or pass "

@@ -169,6 +169,7 @@ class ConditionalPatchGAN(PatchGAN):
         layers: Layers = 3,
         width: Width = 64,
         norm: Norm = "batch",
+        spectral: bool = False,
     ) -> None:
         """Make the network.
 
@@ -178,8 +179,9 @@ class ConditionalPatchGAN(PatchGAN):
             layers: convolutions of stride 2; two of stride 1 follow them.
             width: channels of the first layer; they double with each up to 8 times this.
             norm: normalization of all but the first and the last layer.
+            spectral: divide the weights of all layers by their largest singular values.
         """
-        super().__init__(in_channels + num_classes, layers=layers, width=width, norm=norm)
+        super().__init__(in_channels + num_classes, layers=layers, width=width, norm=norm, spectral=spectral)
         self.num_classes = num_classes
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
