@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import signal
@@ -422,6 +423,35 @@ def test_models_and_checkpoints_are_evaluated_with_so_many_passes(run: Path) -> 
     for path in (run, checkpoint):
         predictor = open_predictor(path, EvaluateOptions(passes=2, device="cpu"))
         assert close(predictor.translate(image), by_definition(run, image, 2))
+
+
+def test_bench_and_paint_run_so_many_passes(run: Path, tmp_path: Path) -> None:
+    from translatekit_tools.bench.worker import Measurement
+    from translatekit_tools.paint.options import PaintOptions
+    from translatekit_tools.paint.server import Limits, _open
+
+    model = run / "model.safetensors"
+    request = {"model": str(model), "device": "cpu", "precision": "fp32", "backend": "torch"}
+    measured = Measurement({**request, "files": str(tmp_path), "batch_size": 1, "passes": 2})
+    image = picture(3)
+    assert close(measured.translator(image[None])[0], by_definition(run, image, 2))
+
+    async def paint() -> np.ndarray:
+        served = _open(model, None, PaintOptions(passes=2, device="cpu"), Limits(10**6, 10**6, 1))
+        async with served.batcher as batcher:
+            return (await batcher.translate(image)).pixels
+
+    assert close(asyncio.run(paint()), by_definition(run, image, 2))
+
+
+def test_an_image_larger_than_the_memory_is_refused(run: Path, tmp_path: Path) -> None:
+    from translatekit_tools.bulk import large
+    from translatekit_tools.bulk.options import RunOptions
+
+    header = SimpleNamespace(width=99_999, height=99_999)
+    predictor: Any = translatekit.open(run)
+    with pytest.raises(DataError, match="the model takes several passes, each over the whole image"):
+        large._check(tmp_path / "a.tif", tmp_path / "b.tif", header, predictor, RunOptions())  # type: ignore[arg-type]
 
 
 def test_a_page_and_triton_are_refused_which_run_one_pass(run: Path, tmp_path: Path) -> None:
