@@ -62,7 +62,8 @@ class UNSB(Method):
                 "E": networks.discriminator(in_channels=4 * channels, num_classes=options.steps),
             }
         )
-        self.unwrapped["E"].judges = False  # it estimates, and plays against nobody
+        # it estimates, and plays against nobody
+        self.unwrapped["E"].judges = False  # type: ignore[assignment]
         self.options, self.factory = options, networks
         self.adversarial = make_loss(options.adversarial, "adversarial")
         self.contrast = PatchContrast(self, "G", "H", options, _at_the_beginning)
