@@ -101,6 +101,7 @@ def test_a_space_has_ranges_lists_and_values(space: Path) -> None:
         ("[generator_options]\ndepth = {low = 0, high = 6}", "option 'depth' must be a whole number"),
         ('best_by = ["l1", "psnr"]', "best_by cannot be searched"),
         ("lr = [0.1, 0.2]\nvalidate_every = 0", "give validate_every 1 or more"),
+        ('lr = [0.1, 0.2]\ndevices = "2"', "a trial trains on one device: leave devices out"),
         ('lr = [0.1, 0.2]\noutput = "x"', "output is no option of a space"),
     ],
 )

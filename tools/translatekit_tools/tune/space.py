@@ -142,8 +142,12 @@ def check_space(space: Space, method: str, data: str | None) -> str:
                 check_options(registry(kind).load(name), options[group], f"{kind} {name!r}")
     if "best_by" in space.searched:
         raise OptionError("best_by cannot be searched, since trials are compared by it: give it one value")
-    if {"output", "log_options.name"} & {*space.searched, *space.fixed}:
+    if "output" in {*space.searched, *space.fixed}:
         raise OptionError("output is no option of a space: the folder of a trial lies in the study's")
+    if "devices" in {*space.searched, *space.fixed} and str(space.fixed.get("devices")) != "1":
+        raise OptionError(
+            "a trial trains on one device: leave devices out of the space, and start the same command once for each"
+        )
     if config.options.validate_every == 0:
         raise OptionError(
             "trials are compared by their validations: give validate_every 1 or more in the space"
