@@ -14,6 +14,7 @@ from PIL import Image
 
 import translatekit
 from tests.fakes import run_program, run_python
+from tests.hub import Hub, hub_environment
 from tests.stores import Proxy
 from translatekit.cli import program
 from translatekit.model_file import save_model
@@ -165,6 +166,45 @@ def test_every_command_with_the_other_stores(
     assert b"<html" in place.read("pages/x.html")
     invoke("prepare", "resize", f"{place.uri}/photos", "-o", f"{place.uri}/small", "--size", "16")
     assert Image.open(io.BytesIO(place.read("small/0.png"))).size == (16, 16)
+
+
+ON_THE_HUB = """
+import json, sys
+from click.testing import CliRunner
+import translatekit
+from tests.training.conftest import TINY
+from translatekit.cli import program
+
+for arguments in json.loads(sys.argv[1]):
+    result = CliRunner().invoke(program, arguments, catch_exceptions=False)
+    print(json.dumps([result.exit_code, result.output]))
+translatekit.train("pix2pix", "hf://datasets/user/pairs", output=sys.argv[2], **TINY, max_steps=2)
+"""
+
+
+def test_every_command_with_the_hub(hub: str, models: Path, tmp_path: Path) -> None:
+    """``run``, ``evaluate``, ``compile`` and ``train`` read their model or images from there."""
+    pairs = {f"{split}/{number}.png": png(number, 64) for split in ("train", "val") for number in range(3)}
+    photos = {f"{number}.png": png(number) for number in range(3)}
+    model = {"model.safetensors": (models / "model.safetensors").read_bytes()}
+    Hub.reset({"models/user/x": model, "datasets/user/pairs": pairs, "datasets/user/photos": photos})
+    commands = [
+        ["run", "hf://datasets/user/photos", "--model", "hf://user/x", "-o", str(tmp_path / "out")],
+        ["evaluate", "hf://user/x", "hf://datasets/user/pairs", "--json", "--metrics", "psnr"],
+        ["compile", "hf://user/x", "-o", str(tmp_path / "x.onnx")],
+    ]
+    for command in commands[:2]:
+        command += ["--device", "cpu"]
+    environment = {"TRANSLATEKIT_CACHE": str(tmp_path / "cache"), **hub_environment(hub, tmp_path / "hf")}
+    result = run_python("-c", ON_THE_HUB, json.dumps(commands), str(tmp_path / "run"), **environment)
+    assert result.returncode == 0, result.stderr[-3000:]
+    ran, evaluated, compiled = (json.loads(line) for line in result.stdout.splitlines()[:3])
+    assert ran[0] == evaluated[0] == compiled[0] == 0, result.stdout
+    assert "Translated 3" in ran[1]
+    assert '"images": 3' in evaluated[1]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == sorted(photos)
+    assert (tmp_path / "x.onnx").is_file()
+    assert (tmp_path / "run/model.safetensors").is_file()
 
 
 def test_collecting_what_was_never_run_says_so(models: Path, tmp_path: Path) -> None:

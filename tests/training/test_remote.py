@@ -88,6 +88,24 @@ def test_a_run_lies_in_the_store_whole_and_goes_on_from_there(
     assert_equal(train(resume=tmp_path / "copy"), whole)
 
 
+@pytest.mark.parametrize("store", ["az", "gs"])
+def test_images_and_run_lie_in_the_other_stores(
+    store: str, pairs: Path, whole: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """With a share of the requests failing, on one machine and then on another."""
+    proxy: Proxy = request.getfixturevalue(store)
+    address = f"{store}://bucket/{uuid.uuid4().hex}"
+    data = open_sink(f"{address}/data")
+    for path in pairs.rglob("*.png"):
+        data.commit(path.relative_to(pairs).as_posix(), path)
+    proxy.share = 0.05
+    train("pix2pix", data.uri, output=f"{address}/run", **SHORT, max_steps=10)
+    shutil.rmtree(working_folder(f"{address}/run"))
+    train(resume=f"{address}/run", max_steps=None)
+    assert proxy.failed.total() > 0
+    assert_equal(downloaded(f"{address}/run", tmp_path / "copy"), whole)
+
+
 def test_a_checkpoint_whose_last_object_is_missing_does_not_count(
     pairs: Path, whole: Path, address: str, tmp_path: Path
 ) -> None:
