@@ -25,6 +25,7 @@ PACKAGES = {
     "translatekit_cyclegan",
     "translatekit_cut",
     "translatekit_spade",
+    "translatekit_stackgan",
     "translatekit_cgan",
     "translatekit_tools",
 }

@@ -60,7 +60,8 @@ def option(
             refuse what lies outside.
         exclusive_minimum, exclusive_maximum: the same, these excluded.
         metadata: ``flags``, the flags where they are not ``--field-name``; ``metavar``; ``multiple`` where a tuple's
-            flag may be given several times.
+            flag may be given several times; ``address`` of a method's option that names a file or folder, which a run
+            then keeps as an absolute path.
     """
     bounds = Bounds(
         minimum=minimum,
@@ -429,6 +430,9 @@ class RunConfig:
                 f"{owner}: epochs and epochs_decay are both 0, so nothing would be trained: pass --epochs 1 or more"
             )
         method_options = own_type(**check_options(own_type, own, owner))
+        for item in fields(own_type):
+            if item.metadata.get("address") and getattr(method_options, item.name) is not None:
+                setattr(method_options, item.name, data_address(getattr(method_options, item.name)))
         return cls(
             method=method,
             data=None if data is None else data_address(data),

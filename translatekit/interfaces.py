@@ -38,7 +38,8 @@ class Generator(Protocol):
     Its constructor takes ``in_channels: int`` and ``out_channels: int`` and, as annotated keyword arguments with
     defaults and a docstring, the options that ``-G key=value`` sets. A generator whose descriptor says
     ``source="latent"`` takes ``latent_size``, ``num_classes``, ``out_channels`` and ``size`` instead, and its
-    forward takes latent vectors (N, latent_size) and, if ``num_classes`` > 0, labels (N,).
+    forward takes latent vectors (N, latent_size) and, if ``num_classes`` > 0, labels (N,). One that can be conditioned
+    on texts has an option ``embedding_size``; if that is > 0, it takes their embeddings (N, embedding_size) instead.
 
     Attributes:
         size_multiple: each side of the input must be a multiple of this, in pixels.
@@ -174,6 +175,9 @@ class Dataset(Protocol):
 
     One whose images are best read in an order of its own may have ``order(seed, epoch, first)``, an iterator of arrays
     of indexes from a place in the epoch on, each index once an epoch; else an epoch shuffles them all.
+
+    One whose images are described by texts may have ``embedding_size`` above 0; its items then hold ``embedding``,
+    (embedding_size,), float32.
 
     One that knows what the colours of its label maps mean may have ``palettes`` as well: lists of `PaletteClass` by
     the key of an image in an item. Models, the painting page and reports take the names from there.

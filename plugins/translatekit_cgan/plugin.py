@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from translatekit.hookspecs import hookimpl
-from translatekit.requirements import NETWORKS
-from translatekit.specs import CommandSpec, DiscriminatorSpec, GeneratorSpec, MethodSpec
+from translatekit.specs import DiscriminatorSpec, GeneratorSpec, MethodSpec
 
 
 @hookimpl
@@ -52,16 +51,4 @@ def register_discriminators() -> Iterable[DiscriminatorSpec]:
         target="translatekit_cgan.networks:DCGANDiscriminator",
         summary="strided convolutions over an image and its label's planes",
         conditional=True,
-    )
-
-
-@hookimpl
-def register_commands() -> Iterable[CommandSpec]:
-    """Drawing from a trained model."""
-    yield CommandSpec(
-        name="sample",
-        target="translatekit_cgan.cli:sample",
-        summary="draw new images from a cgan model",
-        api="translatekit_cgan.sample:sample",
-        requires=NETWORKS,
     )

@@ -138,7 +138,7 @@ class SPADEGenerator(nn.Module):
         check_sides(labels, "spade", self.size_multiple, smallest=2 * self.size_multiple)
         maps = [labels]
         for _ in self.blocks[1:]:
-            maps.append(maps[-1][:, :, ::2, ::2])
+            maps.append(maps[-1][..., ::2, ::2])
         if self.noise is None:
             x = self.start(maps[-1])
         else:

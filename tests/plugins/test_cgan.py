@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from translatekit_cgan.networks import DCGANDiscriminator, DCGANGenerator
-from translatekit_cgan.sample import GAP, sample
+from translatekit_tools.sample import GAP, sample
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError, OptionError

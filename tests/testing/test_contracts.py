@@ -33,6 +33,8 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
     ("generator", "spade"): {
         "options": {"width": "4", "upsamplings": "3", "hidden": "8", "style_size": "6", "style": "1"}
     },
+    ("generator", "stackgan"): {"options": {"width": "2", "condition_size": "4", "blocks": "1"}},
+    ("discriminator", "stackgan"): {"options": {"width": "4", "condition_size": "4"}},
     ("generator", "timm_unet"): {"options": {"encoder": "resnet10t", "width": "4"}},
     ("discriminator", "patch"): {"options": {"width": "8"}},
     ("discriminator", "image"): {"options": {"width": "4"}},
@@ -52,6 +54,12 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
         "generator_options": {"width": 2, "upsamplings": 3, "hidden": 8},
         "discriminator_options": {"width": 4, "layers": 1},
         "size": 64,
+    },
+    ("method", "stackgan"): {
+        "options": {"latent_size": 8},
+        "generator_options": {"width": 2, "condition_size": 4},
+        "discriminator_options": {"width": 4, "condition_size": 4},
+        "size": 16,
     },
     ("method", "cyclegan"): {
         "generator_options": {"width": 2, "blocks": 6},

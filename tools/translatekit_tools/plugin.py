@@ -223,6 +223,13 @@ def register_commands() -> Iterable[CommandSpec]:
         api="translatekit_tools.publish:publish",
     )
     yield CommandSpec(
+        name="sample",
+        target="translatekit_tools.cli.sample:sample",
+        summary="draw new images from a model that makes them from noise, by class or by text",
+        api="translatekit_tools.sample:sample",
+        requires=NETWORKS,
+    )
+    yield CommandSpec(
         name="watch",
         target="translatekit_tools.cli.watch:watch",
         summary="follow runs in a page: curves, samples, and what is wrong with them",

@@ -61,6 +61,7 @@ class BaseDataset:
 
     specs: Mapping[str, ImageSpec]
     class_names: tuple[str, ...] = ()
+    embedding_size: int = 0
     palettes: Mapping[str, list[PaletteClass]] = {}
     order: Callable[[int, int, int], Iterator[np.ndarray]] | None = None
     sliced: tuple[str, ...] = ()  # the keys of images that may be several neighbouring slices of a volume

@@ -13,8 +13,10 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
+import torch
 
 from translatekit.datasets.base import BaseDataset, ChannelCount, Samples, Side, decode_one, file_size
+from translatekit.datasets.embeddings import Embeddings, open_embeddings
 from translatekit.datasets.layouts import (
     checked_root,
     find_images,
@@ -49,6 +51,8 @@ class Labelled(BaseDataset):
         root: the folder.
         options: how images are read.
         channels: 3 for RGB, 1 for gray; None for what the first images are.
+        embeddings: of the texts that describe the images, in `root` or elsewhere: see
+            `translatekit.datasets.embeddings.Embeddings`.
 
     Raises:
         MissingSplitError: the folder has images, but none for this split.
@@ -60,15 +64,18 @@ class Labelled(BaseDataset):
         root: Place | None,
         options: DataOptions,
         channels: ChannelCount = None,
+        embeddings: str | None = None,
     ) -> None:
         super().__init__(options)
         self._source: _Files | _Idx
+        self._embeddings: Embeddings | None = None
         shards = open_shards(root, ("labelled",), "labelled", options)
         if shards is not None:
             self.order = shards.order
             self._source = _Files(shards, shards.classes, self, channels, attrgetter("label"))
             self.class_names = shards.classes
             self.specs = {"image": self._source.spec}
+            self._describe(embeddings, None)
             return
         root = checked_root(root, "labelled")
         if any(root.glob("*-idx3-ubyte*")):
@@ -77,17 +84,27 @@ class Labelled(BaseDataset):
             self._source = _of_folders(root, self, channels)
         self.class_names = self._source.class_names
         self.specs = {"image": self._source.spec}
+        self._describe(embeddings, root)
+
+    def _describe(self, embeddings: str | None, root: Place | None) -> None:
+        if embeddings is not None:
+            self._embeddings = open_embeddings(embeddings, root, self.class_names)
+            self.embedding_size = self._embeddings.size
 
     def __len__(self) -> int:
         """Images."""
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """``image`` (C, H, W) float32 in [-1, 1], ``label`` (an int) and ``name``."""
+        """``image`` (C, H, W) float32 in [-1, 1], ``label`` (an int) and ``name``; ``embedding`` (D,) where wanted."""
         rng = self.rng(index)
         name, label, pixels = self._source[index]
         geometry = draw_geometry(rng, self.options, pixels.shape[:2])
-        return {"image": self.tensor("image", pixels, geometry), "label": label, "name": name}
+        item = {"image": self.tensor("image", pixels, geometry), "label": label, "name": name}
+        if self._embeddings is not None:
+            vector = self._embeddings(label, name, rng if self.options.split == "train" else None)
+            item["embedding"] = torch.from_numpy(vector)
+        return item
 
 
 class _Files:

@@ -47,8 +47,9 @@ class ValueCodec(nn.Module):
         # Cast first: TensorRT has uint8 only at the ends of a graph, directly beside a cast.
         images = batch.to(torch.float32).permute(0, 3, 1, 2)
         if self.spec.codec == "onehot":
-            classes = (images[:, :1] == self.ids).to(torch.float32)
-            return classes if self.spec.count == 1 else torch.cat([classes, images[:, 1:]], dim=1)
+            if self.spec.count == 1:  # no slice of all there is, which Core ML's converter does not know
+                return (images == self.ids).to(torch.float32)
+            return torch.cat([(images[:, :1] == self.ids).to(torch.float32), images[:, 1:]], dim=1)
         if self.spec.levels and batch.dtype == torch.uint8:
             images = images / 255.0
         if self.spec.codec == "lab":

@@ -21,7 +21,15 @@ from translatekit.options import closest
 from translatekit.training.checkpoint import newest_checkpoint
 from translatekit.training.method import trains
 
-_OF_THE_RUN = {"in_channels", "out_channels", "latent_size", "num_classes", "size", "style_size"}
+_OF_THE_RUN = {
+    "in_channels",
+    "out_channels",
+    "latent_size",
+    "num_classes",
+    "size",
+    "style_size",
+    "embedding_size",
+}
 _NAMED = 3  # weights that a sentence names
 
 

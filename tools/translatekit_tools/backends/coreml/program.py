@@ -254,6 +254,27 @@ def _concat(values: list[Tensor], axis: int, interleave: bool = False) -> Tensor
     return torch.cat(values, axis)
 
 
+def _slice(
+    x: Tensor,
+    begin: list[int],
+    end: list[int],
+    stride: list[int] | None = None,
+    begin_mask: list[bool] | None = None,
+    end_mask: list[bool] | None = None,
+) -> Tensor:
+    axes = range(x.ndim)
+    return x[
+        tuple(
+            slice(
+                None if begin_mask and begin_mask[axis] else begin[axis],
+                None if end_mask and end_mask[axis] else end[axis],
+                stride[axis] if stride else 1,
+            )
+            for axis in axes
+        )
+    ]
+
+
 OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "add": lambda x, y: x + y,
     "avg_pool": _avg_pool,
@@ -264,6 +285,7 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "conv": _conv,
     "conv_transpose": _conv_transpose,
     "crop": _crop,
+    "equal": lambda x, y: x == y,
     "identity": lambda x: x,
     "instance_norm": _instance_norm,
     "leaky_relu": lambda x, alpha: F.leaky_relu(x, float(alpha)),
@@ -278,6 +300,7 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "rsqrt": lambda x, epsilon: (x + float(epsilon)).rsqrt(),
     "sigmoid": lambda x: x.sigmoid(),
     "silu": lambda x: F.silu(x),
+    "slice_by_index": _slice,
     "sqrt": lambda x: x.sqrt(),
     "square": lambda x: x.square(),
     "sub": lambda x, y: x - y,

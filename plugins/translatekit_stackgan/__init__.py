@@ -1,0 +1,1 @@
+"""StackGAN (Zhang et al., 2017) as a translatekit plugin."""
