@@ -37,9 +37,15 @@ def main() -> None:
     parser.add_argument("students", nargs="*", metavar="NAME=MODEL", help="what is compared with it")
     parser.add_argument("--for", dest="targets", default="openvino,onnxruntime", help="backends")
     parser.add_argument("--size", type=int, default=256, help="pixels a side")
+    parser.add_argument("--split", default="val", help="of the data, that quality is measured on")
     parser.add_argument("--rounds", type=int, default=5, help="timings of each, in turn")
     parser.add_argument(
         "--images", type=int, default=100, help="validation images that quality is measured on"
+    )
+    parser.add_argument(
+        "--sets",
+        action="store_true",
+        help="of unpaired data: compare by KID and FID of translatekit's features",
     )
     parser.add_argument("--note", action="append", default=[], help="a sentence to keep with the figures")
     parser.add_argument("--json", type=Path, help="where to write the figures")
@@ -75,13 +81,16 @@ def main() -> None:
     shared: dict[str, Any] = {
         "metrics": METRICS,
         "max_images": arguments.images,
+        "split": arguments.split,
         "batch_size": 1,
         "size": arguments.size,
     }
-    found = evaluate(files[0], arguments.data, compare=files[1:], **shared)
+    measures = ("kid", "fid") if arguments.sets else METRICS
+    of_sets = {"metrics": measures, "features": "own"} if arguments.sets else {}
+    found = evaluate(files[0], arguments.data, compare=files[1:], **shared | of_sets)
     for row, model in zip(rows, found.models[1:], strict=True):
-        row["to_targets"] = {name: model.metrics[name].to_dict() for name in METRICS}
-        row["difference_to_teacher"] = {name: model.differences[name].to_dict() for name in METRICS}
+        row["to_targets"] = {name: model.metrics[name].to_dict() for name in measures}
+        row["difference_to_teacher"] = {name: model.differences[name].to_dict() for name in measures}
     say("measuring nearness to the teacher")
     taught = {"teacher": str(files[0]), "images": str(info.data.get("dataset", "aligned"))}
     if len(files) > 1:
@@ -109,8 +118,8 @@ def main() -> None:
             "parameters": own.parameters,
             "multiplications": own.multiplications,
             "timings": teachers,
-            "to_targets": {name: found.models[0].metrics[name].to_dict() for name in METRICS},
-            "channels": count_weak_channels(teacher, arguments.data, arguments.size),
+            "to_targets": {name: found.models[0].metrics[name].to_dict() for name in measures},
+            "channels": count_weak_channels(teacher, arguments.data, arguments.split, arguments.size),
         },
         "students": rows,
     }
@@ -122,14 +131,14 @@ def main() -> None:
 
 
 @torch.no_grad()
-def count_weak_channels(model: Path, data: str, size: int, images: int = 4) -> dict[str, Any]:
+def count_weak_channels(model: Path, data: str, split: str, size: int, images: int = 4) -> dict[str, Any]:
     """How many channels add next to nothing to what the next convolution sums up, so that they could be cut out.
 
     A channel's share is its mean magnitude times the magnitude of the weights that it meets, over the mean of that of
     the layer's channels: 0 is a dead one, 1 an average one.
     """
     network, info = load_network(model)
-    options = DataOptions(split="val", direction=info.direction, crop_size=size)
+    options = DataOptions(split=split, direction=info.direction, crop_size=size)
     dataset = make_dataset(str(info.data["dataset"]), Path(data), options)
     found: dict[str, torch.Tensor] = {}
 
@@ -142,7 +151,8 @@ def count_weak_channels(model: Path, data: str, size: int, images: int = 4) -> d
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.in_channels != info.in_channels:
             module.register_forward_pre_hook(lambda conv, x, name=name: add(name, conv, x[0]))
     for index in range(min(images, len(dataset))):
-        network(dataset[index]["input"][None])
+        item = dataset[index]
+        network(item.get("input", item.get(info.direction[0]))[None])
     shares = torch.cat([layer / layer.mean() for layer in found.values()])
     return {
         "all": len(shares),

@@ -157,6 +157,7 @@ def _train(
     options = {
         "teacher": str(teacher),
         "steps": arguments.steps,
+        "teacher_every": 1,
         "dataset": "aligned",
         "direction": info.direction,
         "generator": info.generator,

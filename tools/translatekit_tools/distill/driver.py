@@ -76,7 +76,7 @@ def run(
     teacher = find_model(model, options.direction)
     info = _check_teacher(teacher)
     inputs = choose_inputs(teacher, info, data, options)
-    say(_how_read(inputs))
+    say(_how_read(inputs, options))
     if not resume:
         _check_folder(out)
     bench = Bench(
@@ -182,13 +182,17 @@ def choose_inputs(teacher: Path, info: ModelInfo, data: str | Path | None, optio
     return Inputs(root=root, dataset=dataset, options=own, targets=targets)
 
 
-def _how_read(inputs: Inputs) -> str:
+def _how_read(inputs: Inputs, options: CommandOptions) -> str:
     where = inputs.root or "the images that the model was trained on"
     if inputs.dataset == "single":
         return f"learning from the inputs in {where}, without targets"
-    return (
-        f"learning from {where}, read as {inputs.dataset}, {'with' if inputs.targets else 'without'} targets"
-    )
+    if not inputs.targets:
+        targets = "without targets"
+    elif options.lambda_target or options.lambda_gan:
+        targets = "with targets"
+    else:
+        targets = "with targets to be measured by"
+    return f"learning from {where}, read as {inputs.dataset}, {targets}"
 
 
 def _select(

@@ -23,7 +23,7 @@ class LossOptions:
         5.0, "Weight of the features inside, at each resolution; 0 leaves them out.", _GROUP, minimum=0
     )
     lambda_target: float = option(
-        50.0, "Weight of L1 to the targets, where the data have any.", _GROUP, minimum=0
+        0.0, "Weight of L1 to the targets, where the data have any; 0 leaves it out.", _GROUP, minimum=0
     )
     lambda_gan: float = option(
         0.0,
@@ -32,7 +32,7 @@ class LossOptions:
         minimum=0,
     )
     teacher_every: int = option(
-        1,
+        4,
         "Ask the teacher in one step of so many, and learn in the others from what it has said lately.",
         _GROUP,
         minimum=1,
