@@ -153,7 +153,9 @@ def test_networks_that_do_not_fit_are_refused_with_those_that_do(labelled: Path,
         OptionError, match="generator 'unet' takes images: pass --generator with one of dcgan"
     ):
         translatekit.train("cgan", labelled, **TINY | {"generator": "unet"}, output=str(tmp_path / "a"))
-    with pytest.raises(OptionError, match="'patch' takes no labels: pass --discriminator with one of dcgan"):
+    with pytest.raises(
+        OptionError, match=r"'patch' takes no labels: pass --discriminator with one of .*dcgan"
+    ):
         translatekit.train("cgan", labelled, **TINY | {"discriminator": "patch"}, output=str(tmp_path / "b"))
 
 
