@@ -26,6 +26,7 @@ PACKAGES = {
     "translatekit_cut",
     "translatekit_spade",
     "translatekit_stackgan",
+    "translatekit_unsb",
     "translatekit_cgan",
     "translatekit_tools",
 }
