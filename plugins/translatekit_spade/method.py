@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from translatekit.errors import OptionError
-from translatekit.interfaces import Dataset, Deployed, MakeOptimizer, NetworkFactory
+from translatekit.interfaces import Dataset, Deployed, NetworkFactory
 from translatekit.losses import make_loss
 from translatekit.losses.scales import OverScales, feature_matching
 from translatekit.networks.scales import MultiScale, activations
@@ -53,13 +53,6 @@ class SPADE(Method):
             "G_perceptual": "reconstruction",
         }
         self.matched = activations(D)
-
-    def make_optimizers(self, make: MakeOptimizer) -> dict[str, torch.optim.Optimizer]:
-        """The discriminator's rate is a multiple of the others' (Heusel et al., 2017)."""
-        optimizers = super().make_optimizers(make)
-        for group in optimizers["D"].param_groups:
-            group["lr"] *= self.options.discriminator_rate
-        return optimizers
 
     def updates(self, batch: Mapping[str, Any]) -> Updates:
         """One update of D, then one of G, and of E with it."""

@@ -19,12 +19,6 @@ class SPADEOptions:
         minimum=1,
         maximum=8,
     )
-    discriminator_rate: float = option(
-        4.0,
-        "The discriminator's learning rate, as a multiple of the generator's --lr.",
-        "SPADE",
-        exclusive_minimum=0,
-    )
     lambda_features: float = option(
         10.0, "Weight of the matching of the discriminator's features; 0 leaves it out.", "SPADE", minimum=0
     )

@@ -32,9 +32,11 @@ def register_methods() -> Iterable[MethodSpec]:
         discriminator="patch",
         dataset="aligned",
         defaults=(
-            ("discriminator_options", {"norm": "instance", "spectral": True}),
+            ("discriminator_options", {"norm": "instance"}),
+            ("spectral_norm", True),
             ("init", "xavier"),
             ("lr", 1e-4),
+            ("lr_discriminator", 4e-4),
             ("beta1", 0.0),
         ),
     )

@@ -169,7 +169,6 @@ class ConditionalPatchGAN(PatchGAN):
         layers: Layers = 3,
         width: Width = 64,
         norm: Norm = "batch",
-        spectral: bool = False,
     ) -> None:
         """Make the network.
 
@@ -179,9 +178,8 @@ class ConditionalPatchGAN(PatchGAN):
             layers: convolutions of stride 2; two of stride 1 follow them.
             width: channels of the first layer; they double with each up to 8 times this.
             norm: normalization of all but the first and the last layer.
-            spectral: divide the weights of all layers by their largest singular values.
         """
-        super().__init__(in_channels + num_classes, layers=layers, width=width, norm=norm, spectral=spectral)
+        super().__init__(in_channels + num_classes, layers=layers, width=width, norm=norm)
         self.num_classes = num_classes
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:

