@@ -56,7 +56,7 @@ def _parameters_of(item: pytest.Item) -> list[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The user's cache folder for the time of the tests, of this process and those that it starts."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
@@ -65,7 +65,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def forked_programs(cache: Path) -> Iterator[None]:
+def forked_programs(users_cache: Path) -> Iterator[None]:
     """Where tests share processes, as in ``make test``, programs are forked; a single file of tests starts them."""
     wanted = os.environ.get("TRANSLATEKIT_TEST_FORK", str(int("PYTEST_XDIST_WORKER" in os.environ)))
     with programs.forked() if wanted == "1" and sys.platform == "linux" else contextlib.nullcontext():

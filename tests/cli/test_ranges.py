@@ -276,7 +276,7 @@ def test_a_training_of_no_epochs_is_refused() -> None:
 
 PARTS = [
     pytest.param(kind, entry.spec, id=f"{kind} {entry.spec.name}")
-    for kind in ("generator", "discriminator", "loss", "dataset", "metric")
+    for kind in ("generator", "discriminator", "loss", "dataset", "metric", "logger")
     for entry in registry(kind).entries()
     if not entry.spec.missing()
 ]
@@ -309,6 +309,7 @@ def test_every_kind_with_options_is_tried() -> None:
         "loss",
         "dataset",
         "metric",
+        "logger",
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import resource
 import struct
@@ -27,7 +26,7 @@ CHANNELS = {"in_channels": 3, "out_channels": 3}
 
 def write(path: Path, state: dict[str, torch.Tensor], info: ModelInfo, **changes: Any) -> Path:
     """A file of weights of any kind under a header of any kind."""
-    save_file(state, path, {"translatekit": json.dumps({**dataclasses.asdict(info), **changes})})
+    save_file(state, path, {"translatekit": json.dumps({**json.loads(info.to_json()), **changes})})
     return path
 
 

@@ -27,7 +27,11 @@ LR, BETAS, PATCHES, TEMPERATURE = 2e-4, (0.5, 0.999), 5, 0.07
 def make(name: str, channels: tuple[int, int] = (3, 3), **given: Any) -> Any:
     """The method with small networks."""
     specs = {"A": levels_spec(channels[0]), "B": levels_spec(channels[1])}
-    options = {"generator_options": {"width": 4, "blocks": 5}, "discriminator_options": {"width": 4}}
+    options = {
+        "generator_options": {"width": 4, "blocks": 5},
+        "discriminator_options": {"width": 4},
+        "init_gain": 1.0,
+    }
     return make_method(name, images(0), specs=specs, **{**options, "patches": PATCHES, **given})
 
 
@@ -42,7 +46,9 @@ class PlainCUT:
     def __init__(self, G: ResNet, D: nn.Module, heads: nn.ModuleList, fast: bool) -> None:
         self.G, self.D, self.heads, self.fast = G, D, heads, fast
         self.lambda_x, self.lambda_y = (10.0, 0.0) if fast else (1.0, 1.0)
-        self.optimizers = [torch.optim.Adam(net.parameters(), lr=LR, betas=BETAS) for net in (G, D, heads)]
+        self.optimizers = [
+            torch.optim.Adam(net.parameters(), lr=LR, betas=BETAS, fused=True) for net in (G, D, heads)
+        ]
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """The image, what both strided convolutions give, and what the first and the third of 5 blocks give."""

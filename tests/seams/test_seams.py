@@ -239,9 +239,7 @@ except OptionError as error:
     print(error)
 """
     done = run_python("-c", code, site=site)
-    assert done.stdout.strip() == "likeness has no discriminator: leave out --discriminator and -D", (
-        done.stderr
-    )
+    assert done.stdout.strip() == "likeness has no discriminator: leave out -D", done.stderr
 
 
 def test_the_contract_suite_knows_it(site: Path) -> None:

@@ -74,10 +74,6 @@ def light_options(subject: Subject) -> None:
 def step(subject: Subject) -> None:
     """A step gives finite named losses and changes every network that has weights to train."""
     method = _make(subject)
-    require(
-        subject.spec.discriminator is None or bool(discriminators_of(method)),
-        f"{subject} has not made its discriminator by the factory it was given: call networks.discriminator()",
-    )
     before = _copy(method)
     losses = method.step(_batch(subject))
     require(
@@ -93,6 +89,10 @@ def step(subject: Subject) -> None:
     for name, parameters in _copy(method).items():
         changed = any(not torch.equal(old, new) for old, new in zip(before[name], parameters, strict=True))
         require(changed, f"a step of {subject} leaves the network {name} as it was: step its optimizer")
+    require(
+        subject.spec.discriminator is None or bool(discriminators_of(method)),
+        f"{subject} has not made its discriminator by the factory it was given: call networks.discriminator()",
+    )
 
 
 def deployed(subject: Subject) -> None:
