@@ -20,6 +20,7 @@ from PIL import Image
 from translatekit_tools.bulk import Result, devices, translate
 from translatekit_tools.bulk.devices import devices_of
 
+from tests.programs import NAME
 from tests.tools.bulk.models import inverting_model
 from translatekit.errors import OptionError
 from translatekit.storage import hash_file
@@ -46,6 +47,11 @@ def expected(model: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
     out = tmp_path_factory.mktemp("whole")
     translate(photos, model, out, device="cpu")
     return hashes(out)
+
+
+def workers_of(process: int) -> list[psutil.Process]:
+    """The processes that one has started; what it was forked with, in tests, is none of them."""
+    return [child for child in psutil.Process(process).children() if child.name() != NAME]
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -100,7 +106,7 @@ def test_what_a_dead_process_was_at_is_done_by_the_others(
 ) -> None:
     process = started(photos, model, tmp_path / "out", "--json")
     wait_for(lambda: len(hashes(tmp_path / "out")) > 10)
-    children = psutil.Process(process.pid).children()
+    children = workers_of(process.pid)
     assert len(children) == 2
     children[0].kill()
     out, err = process.communicate()
@@ -116,7 +122,7 @@ def test_where_all_die_it_says_so_and_a_second_run_goes_on(
 ) -> None:
     process = started(photos, model, tmp_path / "out")
     wait_for(lambda: len(hashes(tmp_path / "out")) > 10)
-    for child in psutil.Process(process.pid).children():
+    for child in workers_of(process.pid):
         child.kill()
     _, err = process.communicate()
     assert process.returncode == 1
@@ -134,7 +140,7 @@ def test_when_it_is_stopped_no_process_is_left_and_all_files_are_whole(
 ) -> None:
     process = started(photos, model, tmp_path / "out")
     wait_for(lambda: len(hashes(tmp_path / "out")) > 10)
-    children = psutil.Process(process.pid).children()
+    children = workers_of(process.pid)
     os.kill(process.pid, number)
     process.communicate()
     assert process.returncode == (130 if number == signal.SIGINT else -number)
