@@ -78,6 +78,7 @@ def loggers_stay_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
     folder = tmp_path_factory.mktemp("logged")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", str(folder / "artifacts"))  # which is ./mlruns otherwise
         patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("WANDB_ERROR_REPORTING", "false")

@@ -53,8 +53,11 @@ def validate(training: Training, report: Report) -> None:
 
 
 def look_at_discriminators(training: Training, report: Report) -> None:
-    """Log how far the discriminators have memorized their images, and say when one has."""
-    if not training.fabric.is_global_zero:
+    """Log how far the discriminators have memorized their images, and say when one has.
+
+    Not where several processes train: whole updates are looked at, in which all of them would have to take part.
+    """
+    if training.fabric.world_size > 1:
         return
     progress = training.progress
     if shares := memorization(training):

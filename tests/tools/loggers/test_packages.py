@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         log_options={"upload": "model"},
         **options,
     )
+    time.sleep(1.1)  # wandb names the files of a session by the second
     return train(resume=folder, max_steps=6)
 
 

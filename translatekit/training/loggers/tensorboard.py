@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,9 +19,11 @@ class TensorBoard:
         from torch.utils import tensorboard
 
         self._make = tensorboard.SummaryWriter
+        self._usual = threading.excepthook
 
     def start(self, run: LoggedRun) -> None:
         """Open a file; what an earlier session logged beyond the step that it goes on from is not shown."""
+        threading.excepthook = self._of_thread
         self._writer = self._make(str(run.folder), purge_step=run.step + 1 if run.step else None)
         if not run.step:
             rows = "\n".join(f"| {name} | {value} |" for name, value in run.options.items())
@@ -41,4 +44,15 @@ class TensorBoard:
 
     def finish(self, outcome: Outcome) -> None:
         """Close the file."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        finally:
+            threading.excepthook = self._usual
+
+    def _of_thread(self, failure: threading.ExceptHookArgs) -> None:
+        """Leave it to the next record to say that the thread which writes could not: there it is one sentence."""
+        if not (
+            isinstance(failure.exc_value, OSError)
+            and type(failure.thread).__module__.startswith("tensorboard.")
+        ):
+            self._usual(failure)
