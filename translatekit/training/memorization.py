@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from translatekit.interfaces import Dataset
 from translatekit.training.batches import collate
 from translatekit.training.discriminators import discriminators_of
-from translatekit.training.method import Method, trains
+from translatekit.training.method import Method
 from translatekit.training.state import Training
 
 _IMAGES = 8  # of each kind: passes that take a few per cent of an epoch of some hundred
@@ -140,9 +140,6 @@ def _undisturbed(method: Method, device: torch.device) -> Iterator[None]:
     devices = [device] if device.type == "cuda" else []
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices))
-        for network in method.unwrapped:
-            if trains(method.unwrapped[network]):
-                stack.enter_context(method.fabric.no_backward_sync(method.networks[network]))
         try:
             yield
         finally:
