@@ -43,6 +43,13 @@ class ConditioningAugmentation(nn.Module):
         return mean + torch.exp(log_variance / 2) * torch.randn_like(mean), mean, log_variance
 
 
+def _augmentation(num_classes: int, embedding_size: int, size: int) -> ConditioningAugmentation | None:
+    """What a stage makes of labels or embeddings; None where images have neither."""
+    return (
+        ConditioningAugmentation(num_classes, embedding_size, size) if num_classes or embedding_size else None
+    )
+
+
 class StageOne(nn.Module):
     """From noise and a condition to a small image: a map of 4x4 pixels, doubled until it has the size."""
 
@@ -58,10 +65,8 @@ class StageOne(nn.Module):
     ) -> None:
         """Make it; the arguments are those of `StackGANGenerator`."""
         super().__init__()
-        conditional = bool(num_classes or embedding_size)
-        self.augment = (
-            ConditioningAugmentation(num_classes, embedding_size, condition_size) if conditional else None
-        )
+        self.augment = _augmentation(num_classes, embedding_size, condition_size)
+        conditional = self.augment is not None
         doublings = _doublings(_START, size)
         widest = width * min(_WIDEST, 2**doublings)
         self.start = nn.Sequential(
@@ -97,10 +102,8 @@ class StageTwo(nn.Module):
     ) -> None:
         """Make it for images of `sizes[0]` pixels a side to `sizes[1]`; the rest as of `StackGANGenerator`."""
         super().__init__()
-        conditional = bool(num_classes or embedding_size)
-        self.augment = (
-            ConditioningAugmentation(num_classes, embedding_size, condition_size) if conditional else None
-        )
+        self.augment = _augmentation(num_classes, embedding_size, condition_size)
+        conditional = self.augment is not None
         middle = 4 * width
         self.encoder = nn.Sequential(
             _conv3(out_channels, width, True),
