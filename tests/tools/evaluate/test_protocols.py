@@ -78,11 +78,14 @@ def test_earlier_figures_stand_beside_new_ones(
         *("--compare", str(earlier), "--report", str(report), "--json"),
     )
     assert status == 0
-    first, other = json.loads(capsys.readouterr().out)["models"]
+    found = json.loads(capsys.readouterr().out)
+    (first, other), first_protocol = found["models"], found["protocol"]
     assert other["name"] == f"{first['name']} in earlier.json"
     assert other["metrics"] == first["metrics"]
     assert other["differences"] == {}
     assert "in earlier.json" in report.read_text()
+    weights = first_protocol["metrics"]["kid"]["weights"][:8]
+    assert f"KID by translatekit&#39;s own features; weights {weights}" in report.read_text()
 
 
 @pytest.mark.parametrize(
