@@ -87,9 +87,13 @@ class Proxy:
             protocol_version = "HTTP/1.1"
 
             def handle_any(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                length = int(self.headers.get("Content-Length", 0))
+                body = self.rfile.read(length)
                 if self.headers.get("Transfer-Encoding") == "chunked":
                     body = _chunks(self.rfile)
+                elif len(body) < length:  # whoever sent it is dead: no server takes half of an upload
+                    self.close_connection = True
+                    return
                 failure = proxy._next(self.command, self.path)
                 if failure == "refused":
                     text = b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"

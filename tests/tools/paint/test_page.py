@@ -323,6 +323,7 @@ def test_an_image_is_opened_and_snapped_to_the_palette(screen: Screen, tmp_path:
     for snaps, wanted in ((True, colors[classes]), (False, noisy)):
         if not snaps:
             screen.keys("m")
+        screen.settle()
         with screen.page.expect_file_chooser() as chooser:
             screen.page.click("#open")
         before = screen.translations
