@@ -232,6 +232,8 @@ class BackendSpec(Spec):
         compiler: ``"package.module:function"``, what writes such files from trained models; None where nothing
             does. A `translatekit.interfaces.Compiler`.
         compiler_requires: what the compiler needs beside, as `requires` has it.
+        compiler_options: of the options of ``compile`` that only some backends have (such as ``"shapes"``), those that
+            this compiler looks at: the others are refused. None for all of them.
         reader: ``"package.module:function"``, from a file's path to its `translatekit.model_info.ModelInfo`, without
             loading the model.
         writer: ``"package.module:function"`` of a path and a `ModelInfo`, which puts it into a compiled file.
@@ -249,6 +251,7 @@ class BackendSpec(Spec):
     devices: tuple[str, ...] = ("cpu",)
     compiler: str | None = None
     compiler_requires: tuple[str, ...] = ()
+    compiler_options: tuple[str, ...] | None = None
     reader: str | None = None
     writer: str | None = None
     checker: str | None = None

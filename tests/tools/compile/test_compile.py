@@ -338,6 +338,23 @@ class TestRefusals:
             compile_model(models["unet running"], tmp_path / "model.xml", precision="int8", **folders)
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize(
+        ("suffix", "options", "said"),
+        [
+            (".onnx", {"shapes": "64x64"}, "--shapes changes nothing for onnxruntime, only for .*tensorrt"),
+            (".xml", {"batch": "4"}, "--batch changes nothing for openvino, only for tensorrt"),
+            (".tflite", {"timing_cache": "a.cache"}, "--timing-cache changes nothing for litert"),
+            (".onnx", {"calibrate": "."}, "--calibrate changes nothing for onnxruntime, only for "),
+            (".xml", {"calibrate": "."}, "changes nothing in fp32: pass --precision int8 too"),
+        ],
+    )
+    def test_an_option_that_would_change_nothing(
+        self, models: dict[str, Path], tmp_path: Path, suffix: str, options: dict[str, str], said: str
+    ) -> None:
+        with pytest.raises(OptionError, match=said):
+            compile_model(models["unet running"], tmp_path / f"model{suffix}", **options)
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
     def test_another_precision_than_the_files(self, suffix: str, compiled: Compiled) -> None:
         with pytest.raises(OptionError, match="was compiled for fp32, not bf16"):

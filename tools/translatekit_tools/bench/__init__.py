@@ -253,7 +253,7 @@ def compile_for(
 
         return path, dict(read_any_info(path).compiled.get("parity", {}))
     out = folder / f"{backend}-{precision}{spec.suffixes[0]}"
-    report = compile_model(path, out, precision=precision, check=str(files), calibrate=str(files))
+    report = compile_model(path, out, precision=precision, check=str(files))
     return out, dict(report.parity)
 
 

@@ -12,6 +12,7 @@ from translatekit.interfaces import Progress
 
 if TYPE_CHECKING:
     from translatekit.specs import BackendSpec
+    from translatekit_tools.backends.options import CompileOptions
 
 __all__ = ["CompileReport", "compile_model"]
 
@@ -81,6 +82,7 @@ def compile_model(
     checked = CompileOptions(**check_options(CompileOptions, options, "compile_model()"))
     out = Path(out).expanduser()
     spec = find_backend(out, checked.backend)
+    _refuse_unused(spec, checked)
     if not checked.force:
         _refuse_existing([out])
     for named in filter(None, (checked.check, checked.calibrate)):
@@ -194,6 +196,27 @@ def find_backend(out: Path, name: str | None = None) -> BackendSpec:
     raise OptionError(
         f"nothing is compiled to {out.suffix or out.name!r}: let the output end in one of {known}"
     )
+
+
+def _refuse_unused(spec: BackendSpec, options: CompileOptions) -> None:
+    """Refuse what was asked for and would change nothing."""
+    from translatekit.errors import OptionError
+    from translatekit.registry import registry
+    from translatekit_tools.backends.options import CompileOptions
+
+    others = [entry.spec for entry in registry("backend").entries()]
+    own = {name for other in others for name in other.compiler_options or ()}
+    for name in sorted(own - {*(own if spec.compiler_options is None else spec.compiler_options)}):
+        if getattr(options, name) != getattr(CompileOptions(), name):
+            takers = ", ".join(other.name for other in others if name in (other.compiler_options or ()))
+            raise OptionError(
+                f"--{name.replace('_', '-')} changes nothing for {spec.name}, only for {takers}: leave it out"
+            )
+    if options.calibrate is not None and options.precision != "int8":
+        raise OptionError(
+            f"--calibrate measures ranges for int8 and changes nothing in {options.precision}: "
+            "pass --precision int8 too, or leave it out"
+        )
 
 
 def _move(made: Path, out: Path) -> None:
