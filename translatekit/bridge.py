@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from translatekit.errors import OptionError
@@ -22,23 +23,24 @@ MAX_STEPS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bridge:
-    """The way from an image to its translation, in steps of equal length; the network foresees the end from each place.
+    """The way from an image to its translation, in steps; the network foresees the end from each place.
 
     Attributes:
-        steps: how many it has; as many passes at most are run for an image.
+        times: when each step begins, rising from 0; the last one ends at 1.
         tau: the variance of the noise on the way, in network values.
         input, output: the images at both ends, as they are given and taken; the header's own `input` and `output` are
             those of one pass.
     """
 
-    steps: int
+    times: tuple[float, ...]
     tau: float
     input: ImageSpec
     output: ImageSpec
 
-    def time(self, step: int) -> float:
-        """Where a step begins, in [0, 1)."""
-        return step / self.steps
+    @property
+    def steps(self) -> int:
+        """How many it has; as many passes at most are run for an image."""
+        return len(self.times)
 
     def move(self, step: int) -> tuple[float, float]:
         """How a step leads on from where it begins (section 4.1 of the paper).
@@ -47,8 +49,9 @@ class Bridge:
             The share s of what the network foresees in the next place, (1 - s) being that of the present one; and the
             standard deviation of the noise that is added.
         """
-        share = 1 / (self.steps - step)
-        return share, (share * (1 - share) * self.tau * (1 - self.time(step))) ** 0.5
+        begin, end = (*self.times, 1.0)[step : step + 2]
+        share = (end - begin) / (1 - begin)
+        return share, (share * (1 - share) * self.tau * (1 - begin)) ** 0.5
 
     def next_place(self, step: int, place: Any, end: Any, noise: Any) -> Any:
         """Where a step ends.
@@ -88,7 +91,7 @@ class Bridge:
     def to_fields(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
-            "steps": self.steps,
+            "times": list(self.times),
             "tau": self.tau,
             "input": self.input.to_fields(),
             "output": self.output.to_fields(),
@@ -101,13 +104,13 @@ class Bridge:
         Raises:
             ValueError: the first thing that is wrong, in words.
         """
-        names = {"steps", "tau", "input", "output"}
+        names = {"times", "tau", "input", "output"}
         if given.keys() != names:
             odd = sorted(given.keys() ^ names)[0]
             raise ValueError(f"it has {'an unknown' if odd in given else 'no'} {odd!r:.80}")
-        steps, tau = given["steps"], given["tau"]
-        if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
-            raise ValueError(f"its steps cannot be {steps!r:.80}")
+        times, tau = given["times"], given["tau"]
+        if not _rises(times):
+            raise ValueError(f"its times cannot be {times!r:.80}")
         if type(tau) not in (int, float) or not 0 <= tau <= 1e6:
             raise ValueError(f"its tau cannot be {tau!r:.80}")
         specs = {}
@@ -115,7 +118,7 @@ class Bridge:
             if not isinstance(given[name], dict):
                 raise ValueError(f"its {name} cannot be {given[name]!r:.80}")
             specs[name] = ImageSpec.from_fields(given[name])
-        bridge = cls(steps=steps, tau=float(tau), **specs)
+        bridge = cls(times=tuple(map(float, times)), tau=float(tau), **specs)
         bridge.check()
         return bridge
 
@@ -135,6 +138,17 @@ class Bridge:
                 f"the images on the way are mixtures of both ends, which have {self.input.count} and "
                 f"{self.output.count} channels"
             )
+
+
+def _rises(times: Any) -> bool:
+    """Whether these are times of steps, from 0 and below 1."""
+    if not isinstance(times, list) or not 1 <= len(times) <= MAX_STEPS:
+        return False
+    return (
+        all(type(time) in (int, float) for time in times)
+        and times[0] == 0
+        and all(one < other for one, other in pairwise([*times, 1]))
+    )
 
 
 def _in_network_values(channels: tuple[str, ...]) -> ImageSpec:

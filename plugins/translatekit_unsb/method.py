@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -29,9 +30,9 @@ class UNSB(Method):
         L_Adv(i) + lambda_SB L_SB(i) + lambda_Reg L_Reg(i)
 
     L_Adv plays against D, which is told the step. L_SB(i) = tau (|x_t - x_1|^2 - (1 - t) H(x_t, x_1)), a mean over
-    values, makes the way short and its ends varied. The entropy H is the mutual information of the pair
-    with itself, which the network E estimates. L_Reg is CUT's contrastive loss between x_0 and x_1, whose heads H are
-    trained with G.
+    values, makes the way short and its ends varied; the authors' code weighs the entropy by 1 - i/T instead, T being
+    the number of steps. The entropy H is the mutual information of the pair with itself, which the network E
+    estimates. L_Reg is CUT's contrastive loss between x_0 and x_1, whose heads H are trained with G.
     """
 
     loss_roles = {
@@ -45,7 +46,10 @@ class UNSB(Method):
     def __init__(self, options: UNSBOptions, networks: NetworkFactory, data: Dataset) -> None:
         self.x, self.y = SIDES[data.options.direction]
         self.bridge = Bridge(
-            steps=options.steps, tau=options.tau, input=data.specs[self.x], output=data.specs[self.y]
+            times=harmonic_times(options.steps),
+            tau=options.tau,
+            input=data.specs[self.x],
+            output=data.specs[self.y],
         )
         try:
             self.bridge.check()
@@ -102,7 +106,7 @@ class UNSB(Method):
             together, apart = _pairs(place_x, end_x)
             entropy, _ = mutual_information(E(together, labels=label), E(apart, labels=label))
             distance = (place_x - end_x).square().mean()
-            left = 1 - self.bridge.time(step)
+            left = 1 - self.bridge.times[step]
             losses["SB"] = options.lambda_sb * options.tau * (distance - left * entropy)
             if options.lambda_reg:
                 parts = 2 if options.identity else 1
@@ -139,8 +143,20 @@ class UNSB(Method):
 
     def _foresee(self, place: Tensor, step: int, G: Any) -> Tensor:
         noise = torch.randn_like(place[:, :1])
-        end: Tensor = G(pass_input(place, self.bridge.time(step), noise))
+        end: Tensor = G(pass_input(place, self.bridge.times[step], noise))
         return end
+
+
+def harmonic_times(steps: int) -> tuple[float, ...]:
+    """When each step of the way begins; the last one ends at 1.
+
+    As in the code that the paper's authors published: the first step leads half of the way, and those behind it grow
+    shorter, in proportion to 1, 1/2, 1/3 and so on.
+    """
+    if steps == 1:
+        return (0.0,)
+    *gone, whole = accumulate((1 / number for number in range(1, steps)), initial=0.0)
+    return (0.0, *(0.5 + 0.5 * length / whole for length in gone))
 
 
 def mutual_information(together: Tensor, apart: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,7 @@ from translatekit.networks import Networks
 from translatekit.testing import make_method
 
 LR, BETAS, PATCHES, TEMPERATURE, STEPS, TAU = 2e-4, (0.5, 0.999), 5, 0.07, 3, 0.1
+TIMES = (0.0, 1 / 2, 5 / 6)  # of three steps, by the authors' formula
 SMALL: dict[str, Any] = {
     "generator_options": {"width": 4, "blocks": 2},
     "discriminator_options": {"width": 4, "layers": 2},
@@ -67,7 +69,7 @@ class PlainUNSB:
 
     def way(self, x: Tensor, i: int) -> tuple[Tensor, Tensor]:
         """Where the way of a batch has led at t_i, and where it ends as is seen from there."""
-        t = [j / STEPS for j in range(STEPS + 1)]
+        t = [*TIMES, 1.0]
         with torch.no_grad():
             for j in range(i):
                 z = torch.randn(len(x), 1, 32, 32)
@@ -139,7 +141,7 @@ class PlainUNSB:
 
         gan = torch.cat([(self.judge(self.D, image, i) - 1) ** 2 for image in end]).mean()
         entropy, _ = self.information(place, end, i)
-        sb = TAU * ((place - end) ** 2).mean() - TAU * (1 - i / STEPS) * entropy
+        sb = TAU * ((place - end) ** 2).mean() - TAU * (1 - TIMES[i]) * entropy
         sizes = [feature.shape[1] * feature.shape[2] for feature in self.encode(x[0])]
         places = [torch.randperm(size)[:PATCHES].tolist() for size in sizes]
         nce, nce_y = self.nce(end, x, places) / 2, self.nce(end_y, y, places) / 2
@@ -185,11 +187,24 @@ def test_mutual_information_is_that_of_gaussians() -> None:
 
 
 def test_the_last_step_of_a_bridge_ends_where_the_network_foresees() -> None:
-    bridge = Bridge(steps=4, tau=0.5, input=RGB, output=RGB)
+    bridge = Bridge(times=(0.0, 0.25, 0.5, 0.7), tau=0.5, input=RGB, output=RGB)
     assert bridge.move(3) == (1.0, 0.0)
     share, deviation = bridge.move(1)  # from 1/4 to 1/2: a third of what is left
     assert share == pytest.approx(1 / 3)
     assert deviation**2 == pytest.approx(1 / 3 * 2 / 3 * 0.5 * 0.75)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 40])
+def test_steps_are_as_long_as_those_of_the_authors(steps: int) -> None:
+    from translatekit_unsb.method import harmonic_times
+
+    def harmonic(count: int) -> Fraction:
+        return sum((Fraction(1, number) for number in range(1, count + 1)), Fraction(0))
+
+    half = Fraction(1, 2)
+    later = [half + half * harmonic(k) / harmonic(steps - 1) for k in range(steps - 1)]
+    assert harmonic_times(steps) == pytest.approx([float(time) for time in (0, *later)], abs=1e-12)
+    Bridge.from_fields(Bridge(times=harmonic_times(steps), tau=0.1, input=RGB, output=RGB).to_fields())
 
 
 @pytest.mark.parametrize(
@@ -261,10 +276,11 @@ def by_definition(run: Path, image: np.ndarray, passes: int, seed: int = 0) -> n
     with torch.no_grad():
         for step in range(passes):
             z = torch.from_numpy(network_noise(seed, step, height, width))[None, None]
-            end = network(torch.cat([place, torch.full_like(z, step / STEPS), z], dim=1))
+            end = network(torch.cat([place, torch.full_like(z, TIMES[step]), z], dim=1))
             drawn = torch.from_numpy(way_noise(seed, step, height, width, 3)).permute(2, 0, 1)
-            s = 1 / (STEPS - step)
-            place = s * end + (1 - s) * place + (s * (1 - s) * TAU * (1 - step / STEPS)) ** 0.5 * drawn
+            left, length = 1 - TIMES[step], (*TIMES, 1.0)[step + 1] - TIMES[step]
+            s = length / left
+            place = s * end + (1 - s) * place + (length * (1 - s) * TAU) ** 0.5 * drawn
     levels = ((end[0] + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return levels.permute(1, 2, 0).numpy()
 
@@ -278,15 +294,18 @@ def test_its_header_is_of_a_pass_in_the_file_and_of_the_images_for_people(run: P
     inner, whole = read_info(run / "model.safetensors"), translatekit.read_info(run)
     assert inner.input.channels == ("red", "green", "blue", "time", "noise")
     assert (whole.input, whole.output) == (RGB, RGB)
-    assert whole.bridge == Bridge(steps=STEPS, tau=TAU, input=RGB, output=RGB)
+    assert whole.bridge == Bridge(times=pytest.approx(TIMES), tau=TAU, input=RGB, output=RGB)
     assert ModelInfo.from_json(inner.to_json(), "x") == inner
 
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("steps", 0, "its steps cannot be 0"),
-        ("steps", True, "its steps cannot be True"),
+        ("times", [], r"its times cannot be \[\]"),
+        ("times", [0, True], r"its times cannot be \[0, True\]"),
+        ("times", [0, 0.5, 0.5], "its times cannot be"),
+        ("times", [0.1, 0.5], "its times cannot be"),
+        ("times", [0, 1], "its times cannot be"),
         ("tau", -1.0, "its tau cannot be -1"),
         ("input", {"channels": ["gray"], "meaning": "gray"}, "1 and 3 channels"),
         ("more", 1, "an unknown 'more'"),
@@ -301,7 +320,9 @@ def test_a_header_with_no_bridge_is_refused(run: Path, field: str, value: Any, w
 
 def test_a_header_of_another_pass_is_refused(run: Path) -> None:
     fields = json.loads(read_info(run / "model.safetensors").to_json())
-    fields["bridge"] = Bridge(steps=2, tau=0.1, input=levels_spec(2), output=levels_spec(2)).to_fields()
+    fields["bridge"] = Bridge(
+        times=(0.0, 0.5), tau=0.1, input=levels_spec(2), output=levels_spec(2)
+    ).to_fields()
     with pytest.raises(ModelFileError, match="is not that of a pass of its bridge"):
         ModelInfo.from_fields(fields, "x")
 

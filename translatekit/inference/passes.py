@@ -126,7 +126,7 @@ class PassesTranslator:
         def foresee(place: np.ndarray, step: int) -> np.ndarray:
             taken = np.empty((*place.shape[:3], place.shape[3] + 2), np.float32)
             taken[..., :-2] = place
-            taken[..., -2] = bridge.time(step)
+            taken[..., -2] = bridge.times[step]
             taken[..., -1] = network_noise(seed, step, height, width)
             return self.one(taken)
 
@@ -209,7 +209,7 @@ def sample_passes(images: list[np.ndarray], bridge: Bridge) -> list[np.ndarray]:
     made = []
     for number, image in enumerate(images):
         step, (height, width, channels) = number % bridge.steps, image.shape
-        time = bridge.time(step)
+        time = bridge.times[step]
         deviation = (bridge.tau * time * (1 - time)) ** 0.5
         place = to_network(image, bridge.input) + deviation * way_noise(number, step, height, width, channels)
         noise = network_noise(number, step, height, width)[:, :, None]

@@ -36,7 +36,7 @@ class InPasses(nn.Module):
 
         def foresee(place: Tensor, step: int) -> Tensor:
             noise = torch.from_numpy(network_noise(self._seed, step, height, width))
-            end: Tensor = self.network(pass_input(place, self.bridge.time(step), noise[None, None]))
+            end: Tensor = self.network(pass_input(place, self.bridge.times[step], noise[None, None]))
             return end
 
         def noise(step: int) -> Any:
