@@ -1,15 +1,20 @@
 """Every method on every kind of data for the same time: figures with their protocol, size, speed, and pictures.
 
-    python benchmarks/methods.py --facades path/to/facades --monet2photo path/to/monet2photo --minutes 15 \\
-        --work runs/methods --json benchmarks/results/methods.json
+    python benchmarks/methods.py --facades path/to/facades --monet2photo path/to/monet2photo --mnist path/to/mnist \\
+        --minutes 15 --work runs/methods --json benchmarks/results/methods.json
 
-Each method trains by its own command at small settings until its minutes are over, one after the other. It is stopped
-as a user would stop it, and measured as it is then. What a folder of an earlier call holds is not trained again.
+Each method trains by its own command at small settings until it has used its minutes of the processor, one after the
+other. It is stopped as a user would stop it, and measured as it is then. What a folder of an earlier call holds is not
+trained again. ``--held`` names pairs that nothing was trained on, for those that the facades trained.
+
+Methods that draw from noise are measured by what is drawn: the share that a classifier of real digits reads as the
+class that was asked for.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import statistics
@@ -21,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from machine import describe
 from PIL import Image
+from stackgan import read_samples, train_classifier
 from translatekit_tools.compile import compile_model
 from translatekit_tools.evaluate import evaluate
 
@@ -46,6 +53,8 @@ class Task:
         drawn: whether the data is drawn, and no folder.
         reader: the options of a network that reads label maps from photographs, for the FCN score; None where there
             are none.
+        times: as many of the minutes as it is given.
+        options: of `evaluate`.
     """
 
     name: str
@@ -53,6 +62,7 @@ class Task:
     entries: dict[str, tuple[str, ...]]
     drawn: bool = False
     reader: tuple[str, ...] | None = None
+    times: float = 1
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -60,18 +70,27 @@ PAIRED = {
     "pix2pix, unet": ("pix2pix", *UNET),
     "pix2pix, resnet": ("pix2pix", "--generator", "resnet", *RESNET),
     "pix2pixhd": ("pix2pixhd", "-G", "width=16", "-D", "width=32"),
+    "spade": ("spade", "-G", "width=16", "-G", "upsamplings=5", "-G", "hidden=32", "-D", "width=32"),
 }
 UNPAIRED = {
     "cyclegan": ("cyclegan", *RESNET),
     "cut": ("cut", *RESNET),
     "fastcut": ("fastcut", *RESNET),
+    "unsb": ("unsb", "-G", "blocks=6", "-G", "width=32", "-D", "width=32"),
+}
+DIGIT = 32
+DIGITS = ("--load-size", str(DIGIT), "--crop-size", str(DIGIT), "--no-flip", "--batch-size", "64")
+DRAWING = {
+    "cgan": ("cgan", *DIGITS, "-G", "width=16", "-D", "width=16"),
+    "stackgan, stage I": ("stackgan", *DIGITS, "-G", "width=16", "-D", "width=16", "-D", "condition_size=32"),
 }
 TASKS = (
     Task("drawn", "AtoB", PAIRED, drawn=True, reader=("pix2pix", *UNET, "--direction", "BtoA")),
     Task("facades", "BtoA", PAIRED, reader=("pix2pix", *UNET, "--direction", "AtoB")),
-    Task("monet2photo", "AtoB", UNPAIRED, options={"split": "test"}),
+    Task("monet2photo", "AtoB", UNPAIRED, times=2, options={"split": "test"}),
+    Task("mnist", "", DRAWING),
 )
-FIGURES = ("l1", "ssim", "kid", "fid", "fcn_pixel_accuracy", "fcn_mean_iou")
+FIGURES = ("l1", "ssim", "kid", "fid", "fcn_pixel_accuracy", "fcn_mean_iou", "held l1", "read right")
 
 
 def main() -> None:
@@ -81,7 +100,11 @@ def main() -> None:
     )
     parser.add_argument("--facades", type=Path, help="the folder of the facades")
     parser.add_argument("--monet2photo", type=Path, help="the folder of monet2photo")
-    parser.add_argument("--minutes", type=float, default=15, help="that each trains for")
+    parser.add_argument("--mnist", type=Path, help="the folder of MNIST's four files")
+    parser.add_argument("--held", type=Path, help="a folder of facades that nothing is trained on")
+    parser.add_argument(
+        "--minutes", type=float, default=15, help="of the processor that each trains for; twice that unpaired"
+    )
     parser.add_argument("--work", type=Path, default=Path("runs/methods"), help="where the runs go")
     parser.add_argument("--only", action="append", help="a task, or a task/row; may be repeated")
     parser.add_argument("--json", type=Path, required=True)
@@ -103,12 +126,15 @@ def main() -> None:
         runs = {row: train(task, data, task.entries[row], row, arguments) for row in rows}
         reader = None if task.reader is None else train(task, data, task.reader, "reader", arguments)
         for row, run in runs.items():
-            measured = measure(task, data, run, reader)
+            if task.entries is DRAWING:
+                measured = measure_drawn(data, run)
+            else:
+                measured = measure(task, data, run, reader, arguments.held if reader else None)
             kept = [one for one in found["rows"] if (one["data"], one["method"]) != (task.name, row)]
-            entry = {"data": task.name, "method": row, "minutes": arguments.minutes, **measured}
+            entry = {"data": task.name, "method": row, "minutes": task.times * arguments.minutes, **measured}
             found = {"machine": describe(), "rows": [*kept, entry]}
             arguments.json.write_text(json.dumps(found, indent=1) + "\n")
-        if arguments.pictures:
+        if arguments.pictures and task.entries is not DRAWING:
             draw(task, data, runs, arguments.pictures / f"methods-{task.name}.png")
     print(table(found["rows"]))
 
@@ -123,25 +149,51 @@ def train(
         return run
     method, *options = entry
     direction = (
-        () if "--direction" in options or task.entries is UNPAIRED else ("--direction", task.direction)
+        () if "--direction" in options or task.entries is not PAIRED else ("--direction", task.direction)
     )
     command = [sys.executable, "-m", "translatekit", "train", method, *([] if data is None else [str(data)])]
     command += [*SMALL, *options, *direction, "-o", str(run)]
     print(" ".join(command), file=sys.stderr, flush=True)
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        code = process.wait(60 * arguments.minutes)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGTERM)
-        code = process.wait()
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    seconds = 0.0
+    while process.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            seconds = processor_seconds(process)
+        if seconds > 60 * task.times * arguments.minutes:
+            process.send_signal(signal.SIGTERM)
+            break
+        time.sleep(1)
+    code = process.wait()
     if not (run / "model.safetensors").is_file() and not list(run.glob("model*.safetensors")):
         raise SystemExit(f"{' '.join(command)} ended with {code} and left no model")
-    done.write_text(f"{time.perf_counter() - start:.1f}\n")
+    done.write_text(f"{seconds:.1f}\n")
     return run
 
 
-def measure(task: Task, data: Path | None, run: Path, reader: Path | None) -> dict[str, Any]:
+def processor_seconds(process: psutil.Process) -> float:
+    """What a process and those that it has started have used."""
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
+
+
+def measure_drawn(data: Path, run: Path) -> dict[str, Any]:
+    """The same of a model that draws digits."""
+    model = find_model(run)
+    classifier, accuracy = train_classifier(data, DIGIT)
+    right = read_samples(run, classifier)
+    return {
+        "steps": read_info(model).step,
+        "seconds": float((run / "seconds.txt").read_text()),
+        "bytes": model.stat().st_size,
+        "milliseconds": None,
+        "figures": {"read right": {"value": right, "low": None, "high": None}},
+        "protocol": f"50 samples of each class; the classifier reads {accuracy:.1%} of MNIST's test images right",
+    }
+
+
+def measure(
+    task: Task, data: Path | None, run: Path, reader: Path | None, held: Path | None
+) -> dict[str, Any]:
     """Figures, size and speed of what a run has learnt."""
     model = find_model(run)
     info = read_info(model)
@@ -154,11 +206,15 @@ def measure(task: Task, data: Path | None, run: Path, reader: Path | None) -> di
         options["segmenter"] = str(reader)
     evaluation = evaluate(run, data, **options)
     (result,) = evaluation.models
+    figures = {name: figure.to_dict() for name, figure in result.metrics.items()}
+    if held is not None and not task.drawn:
+        (other,) = evaluate(run, held, direction=task.direction, metrics=("l1",)).models
+        figures["held l1"] = other.metrics["l1"].to_dict()
     compiled = run / "model.onnx"
     if not compiled.is_file():
         compile_model(run, compiled, direction=options["direction"])
     translator = translatekit.load(compiled)
-    batch = np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE, len(info.input.channels)), np.uint8)
+    batch = np.random.default_rng(0).integers(0, 256, (1, SIDE, SIDE, translator.info.input.count), np.uint8)
     times = []
     for _ in range(30):
         start = time.perf_counter()
@@ -169,7 +225,7 @@ def measure(task: Task, data: Path | None, run: Path, reader: Path | None) -> di
         "seconds": float((run / "seconds.txt").read_text()),
         "bytes": model.stat().st_size,
         "milliseconds": 1000 * statistics.median(times[5:]),
-        "figures": {name: figure.to_dict() for name, figure in result.metrics.items()},
+        "figures": figures,
         "images": evaluation.images,
         "protocol": evaluation.protocol,
     }
@@ -201,14 +257,15 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| --- | --- | --- | " + "--- | " * len(FIGURES) + "--- | --- |",
     ]
     for row in rows:
-        cells = []
+        cells: list[str] = []
         for name in FIGURES:
             figure = row["figures"].get(name)
             low, high = (None, None) if figure is None else (figure["low"], figure["high"])
             text = "" if figure is None else f"{figure['value']:.3g}"
             cells.append(text if low is None else f"{text} [{low:.3g}, {high:.3g}]")
         head = [row["data"], row["method"], f"{row['steps']:,}"]
-        tail = [f"{row['bytes'] / 1e6:.1f}", f"{row['milliseconds']:.0f}"]
+        speed = row["milliseconds"]
+        tail = [f"{row['bytes'] / 1e6:.1f}", "" if speed is None else f"{speed:.0f}"]
         lines.append("| " + " | ".join([*head, *cells, *tail]) + " |")
     return "\n".join(lines)
 

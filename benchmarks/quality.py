@@ -293,7 +293,7 @@ def draw(curves: dict[str, list[dict[str, float]]], real: float, path: Path) -> 
             pen.text((at(tick, low)[0] - 10, bottom + 6), f"{tick:.0f} s", fill="black")
         pen.line((*at(0, line), *at(longest, line)), fill="#cc4444")
         said = "the reference's after 16 epochs" if key == "l1" else "real photographs"
-        pen.text((right - 190, at(0, line)[1] + (3 if key == "l1" else -14)), said, fill="#cc4444")
+        pen.text((panel * width + 300, 16), f"red line: {said}", fill="#cc4444")
         for name, curve in curves.items():
             points = [at(point["seconds"], point[key]) for point in curve]
             pen.line(points, fill=inks[name], width=2)
