@@ -4,7 +4,8 @@
 
 All are trained in one process on the same crops in the same order, and the teacher is asked once for all of them, so
 that a difference is one of what was learned from. What a step costs is the processor's time of each student's own,
-with the teacher's beside it.
+with the teacher's beside it. A student whose teacher is trained beside it has a copy of the teacher to itself, whose
+steps are among its own.
 """
 
 from __future__ import annotations
@@ -56,10 +57,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "output, discriminator": NONE | OUTPUT | GAN,
     "output, targets": NONE | OUTPUT | TARGET,
     "output, SSIM, features": NONE | INNER,
+    "output, SSIM, features, discriminator": NONE | INNER | GAN,
+    "output, SSIM, channel means of features": NONE | INNER,
+    "output, SSIM, features, a second teacher": NONE | INNER,
+    "output, SSIM, features, the teacher training alongside": NONE | INNER | {"train_teacher": True},
     "output, SSIM, features, targets": NONE | INNER | TARGET,
     "output, SSIM, features, targets, random start": NONE | INNER | TARGET | RANDOM,
 }
 METRICS = ("l1", "psnr", "ssim")
+TRAINED = "teacher-trained-on"
 
 
 @dataclass
@@ -85,19 +91,33 @@ class Shared:
     def __init__(self, students: Mapping[str, Student]) -> None:
         self.milliseconds: list[float] = []
         self._asking = max(
-            (student.method for student in students.values()), key=lambda item: len(item.layers)
+            (student.method for student in students.values() if student.method.training is None),
+            key=lambda item: len(item.layers),
         )
         self._ask = self._asking._ask
-        self._answer: tuple[Tensor, dict[Any, Tensor]]
+        self._answer: tuple[list[Tensor], dict[Any, Tensor]]
         for student in students.values():
-            student.method.teacher = self._asking.teacher
-            student.method._ask = lambda x: self._answer  # type: ignore[method-assign]
+            if student.method.training is None:
+                student.method.teacher = self._asking.teacher
+                student.method._ask = partial(self._answered, student.method)  # type: ignore[method-assign]
 
     def ask(self, x: Tensor) -> None:
         """Ask it about a batch."""
         start = time.process_time()
         self._answer = self._ask(x)
         self.milliseconds.append(1e3 * (time.process_time() - start))
+
+    @torch.no_grad()
+    def _answered(self, method: Distill, x: Tensor) -> tuple[list[Tensor], dict[Any, Tensor]]:
+        """What it has said, and what a student's further teachers say."""
+        taught, features = self._answer
+        with method.fabric.autocast():
+            return [*taught, *(other(x).float() for other in method.others)], features
+
+
+def _pooled(features: Mapping[Any, Tensor]) -> dict[Any, Tensor]:
+    """The mean of each channel, as OMGD compares features."""
+    return {name: value.mean((2, 3), keepdim=True) for name, value in features.items()}
 
 
 def main() -> None:
@@ -106,6 +126,7 @@ def main() -> None:
     parser.add_argument("teacher", help="a run's folder or a model file")
     parser.add_argument("data", help="a folder of pairs, as the teacher was trained on")
     parser.add_argument("-S", "--student", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--also", help="the second teacher; without one, no student has it")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--load-size", type=int, default=286)
     parser.add_argument("--crop-size", type=int, default=128)
@@ -114,7 +135,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="pixels a side that quality is measured at")
     parser.add_argument("--images", type=int, default=100, help="validation images")
     parser.add_argument("--answers", help="the teacher compiled, to measure nearness with; it itself else")
-    parser.add_argument("--features", help="a timm model for KID, such as resnet18,path=FILE")
+    parser.add_argument("--features", help="what KID and FID compare by, such as own")
     parser.add_argument("--only", action="append", help="a variant by name; all else")
     parser.add_argument("--work", type=Path, required=True, help="a folder for the students")
     parser.add_argument("--note", action="append", default=[], help="a sentence to keep with the figures")
@@ -125,11 +146,17 @@ def main() -> None:
     teacher = find_model(arguments.teacher)
     arguments.work.mkdir(parents=True, exist_ok=True)
     wanted = {name: VARIANTS[name] for name in arguments.only or VARIANTS}
+    if arguments.also is None:
+        wanted = {name: losses for name, losses in wanted.items() if "second teacher" not in name}
     trained = arguments.work / "trained.json"
     if not trained.is_file():
         trained.write_text(json.dumps(_train(arguments, teacher, wanted)))
     costs = json.loads(trained.read_text())
     files = [arguments.work / f"{_slug(name)}.safetensors" for name in wanted]
+    trained_on = arguments.work / f"{TRAINED}.safetensors"
+    if trained_on.is_file():
+        files.append(trained_on)
+        wanted[TRAINED] = {}
     result = {
         "machine": describe(),
         "notes": arguments.note,
@@ -138,11 +165,12 @@ def main() -> None:
         "size": arguments.size,
         "lr": arguments.lr,
         "steps": costs["steps"],
+        "second_teacher": None if arguments.also is None else read_info(arguments.also).generator_options,
         "asking_the_teacher_ms": costs["teacher"],
         **_measure(arguments, teacher, files, list(wanted)),
     }
     for row in result["students"]:
-        row |= costs["students"][row["name"]]
+        row |= costs["students"].get(row["name"], {})
     text = json.dumps(result, indent=1)
     print(text)
     if arguments.json:
@@ -171,7 +199,9 @@ def _train(
     }
     students: dict[str, Student] = {}
     for name, losses in wanted.items():
-        config, _, _ = resolve("distill", arguments.data, None, None, {**options, **losses, "output": None})
+        also = {"teacher_also": (arguments.also,)} if "second teacher" in name else {}
+        given = {**options, **losses, **also, "output": None}
+        config, _, _ = resolve("distill", arguments.data, None, None, given)
         resolve_precision(config.options)
         fabric = make_fabric(config.options)
         parts = build(config, fabric)
@@ -180,6 +210,11 @@ def _train(
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
         assert isinstance(parts.method, Distill)
+        if "channel means" in name:
+            compare = parts.method._compare
+            parts.method._compare = (  # type: ignore[method-assign]
+                lambda own, other, compare=compare: compare(_pooled(own), _pooled(other))
+            )
         students[name] = Student(parts.method)
     shared = Shared(students)
     batches = make_batches(parts.data, config.options, fabric)
@@ -214,6 +249,9 @@ def _train(
             step=step,
         )
         save_model(arguments.work / f"{_slug(name)}.safetensors", network.state_dict(), header)
+        if student.method.training is not None:
+            header = replace(info, step=info.step + step)
+            save_model(arguments.work / f"{TRAINED}.safetensors", student.method.teacher.state_dict(), header)
     return {
         "steps": step,
         "teacher": statistics.median(shared.milliseconds),
@@ -244,7 +282,7 @@ def _measure(arguments: argparse.Namespace, teacher: Path, files: list[Path], na
         "size": arguments.size,
         "batch_size": 1,
     }
-    sets = {"metrics": (*METRICS, "kid"), "features": arguments.features} if arguments.features else {}
+    sets = {"metrics": (*METRICS, "kid", "fid"), "features": arguments.features} if arguments.features else {}
     print("measuring against the targets", file=sys.stderr, flush=True)
     found = evaluate(answers, arguments.data, compare=files, **{"metrics": METRICS, **common, **sets})
     print("measuring against the teacher", file=sys.stderr, flush=True)
@@ -258,7 +296,7 @@ def _measure(arguments: argparse.Namespace, teacher: Path, files: list[Path], na
         metrics=METRICS,
         **common,
     )
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, against, close in zip(names, found.models[1:], near.models, strict=True):
         rows.append(
             {
@@ -268,6 +306,16 @@ def _measure(arguments: argparse.Namespace, teacher: Path, files: list[Path], na
                 "to_teacher_outputs": {key: item.to_dict() for key, item in close.metrics.items()},
             }
         )
+    if files[-1].stem == TRAINED:
+        (row,) = (row for row in rows if "alongside" in row["name"])
+        trained = {"teacher": str(files[-1]), "images": "aligned"}
+        own = files[[item["name"] for item in rows].index(row["name"])]
+        near = evaluate(
+            own, arguments.data, dataset="taught", dataset_options=trained, metrics=METRICS, **common
+        )
+        row["to_trained_teacher_outputs"] = {
+            key: item.to_dict() for key, item in near.models[0].metrics.items()
+        }
     return {
         "images": found.images,
         "teacher": {key: item.to_dict() for key, item in found.models[0].metrics.items()},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from translatekit.datasets.slices import middle_slice
 from translatekit.errors import TrainingError
@@ -24,6 +26,7 @@ from translatekit.training.checkpoint import (
     save_checkpoint,
     set_random_state,
 )
+from translatekit.training.fabric import Fabric
 from translatekit.training.progress import truncate_log
 from translatekit.training.state import Progress, Training
 from translatekit.version import __version__
@@ -146,6 +149,26 @@ def load_networks(method: Method, state: dict[str, Any], run: Path) -> None:
         raise _other_networks(run, error) from None
 
 
+def load_method(
+    method: Method, averages: Mapping[str, AveragedModel], state: dict[str, Any], fabric: Fabric, run: Path
+) -> None:
+    """Put all that a checkpoint holds of a method into it, which is on its device, and into its generators' averages.
+
+    Raises:
+        TrainingError: it is of other networks.
+    """
+    load_networks(method, state, run)
+    try:
+        for name, optimizer in method.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        for name, average in averages.items():
+            average.load_state_dict(state["ema"][name])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise _other_networks(run, error) from None
+    ranks = state["ranks"]
+    method.load_extra_state(fabric.to_device(ranks[fabric.global_rank % len(ranks)]["extra"]))
+
+
 def _load(training: Training, state: dict[str, Any]) -> None:
     fabric, method, ranks = training.fabric, training.method, state["ranks"]
     if state.get("images", len(training.data)) != len(training.data):
@@ -154,16 +177,11 @@ def _load(training: Training, state: dict[str, Any]) -> None:
             "put them as they were, or start again with "
             f"--config {quote(str(training.folder / 'config.toml'))}"
         )
-    load_networks(method, state, training.folder)
+    load_method(method, training.ema, state, fabric, training.folder)
     try:
-        for name, optimizer in method.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        for name, average in training.ema.items():
-            average.load_state_dict(state["ema"][name])
         fabric.strategy.precision.load_state_dict(state["precision"])
     except (RuntimeError, KeyError, ValueError) as error:
         raise _other_networks(training.folder, error) from None
-    method.load_extra_state(fabric.to_device(ranks[fabric.global_rank % len(ranks)]["extra"]))
     training.progress = Progress(**state["progress"])
     training.metrics = state["metrics"]
     training.losses.checked = state.get("losses", [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -16,7 +16,6 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel
 
 from translatekit.config import RunConfig, TrainOptions, data_address, holds_run, read_toml, run_config
 from translatekit.datasets import make_dataset
@@ -35,7 +34,7 @@ from translatekit.precision import FABRIC, choose_for_training, torch_slowness, 
 from translatekit.registry import registry
 from translatekit.storage import TEMPORARY, is_uri, shown
 from translatekit.training.accumulation import Recomputed
-from translatekit.training.averaging import ramped_average
+from translatekit.training.averaging import averages_of
 from translatekit.training.batches import first_batch, make_batches, use_channels_last
 from translatekit.training.checkpoint import gather_ranks
 from translatekit.training.discriminators import DiffAugment, discriminators_of, normalize_spectrally
@@ -302,6 +301,17 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
     validation, validator = _open_validation(config, data.specs)
     make_batches(data, options, fabric)
     torch.manual_seed(options.seed)  # every process starts from the same weights
+    method, augment = make_equipped(config, data)
+    return Parts(data, validation, validator, method, augment, _open_held_out(config, data, method))
+
+
+def make_equipped(config: RunConfig, data: Dataset) -> tuple[Method, DiffAugment | None]:
+    """The method of a run with all that the run's options make of its networks; and what changes what is judged.
+
+    Raises:
+        OptionError: an option does not fit.
+    """
+    options = config.options
     method = make_method(config, data)
     for deployed in method.deployed().values():
         set_norm_inference(deployed.network, options.norm_inference)
@@ -312,7 +322,7 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
         channels = {data.specs[deployed.target].network_channels for deployed in method.deployed().values()}
         augment = DiffAugment(options.diff_augment, options.seed, channels)
         augment.attach(method)
-    return Parts(data, validation, validator, method, augment, _open_held_out(config, data, method))
+    return method, augment
 
 
 def _synchronize_batchnorm(method: Method) -> None:
@@ -374,25 +384,9 @@ def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric, keepe
     options, method = config.options, parts.method
     if parts.augment is not None:
         parts.augment.rank = fabric.global_rank
-    judging = {id(item) for network in discriminators_of(method) for item in network.parameters()}
-    if options.lr_discriminator is not None and not judging:
-        raise OptionError(f"{config.method} has made no discriminator: leave out --lr-discriminator")
-    method.setup(
-        fabric,
-        functools.partial(make_optimizer, options=options, judging=judging),
-        functools.partial(wrap_network, options=options, device=fabric.device),
-    )
-    for optimizer in method.optimizers.values():
-        for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])  # which the schedule starts from
+    wrap = functools.partial(wrap_network, options=options, device=fabric.device)
+    set_up(method, config, fabric, wrap)
     torch.manual_seed(options.seed + 1 + fabric.global_rank)  # each process draws noise of its own
-    ema = {}
-    if options.ema is not None:
-        average = ramped_average(options.ema)
-        ema = {
-            name: AveragedModel(deployed.network, multi_avg_fn=average)
-            for name, deployed in method.deployed().items()
-        }
     return Training(
         folder,
         config,
@@ -404,11 +398,26 @@ def prepare(parts: Parts, config: RunConfig, folder: Path, fabric: Fabric, keepe
         keeper,
         augment=parts.augment,
         held_out=parts.held_out,
-        ema=ema,
+        ema=averages_of(method, options.ema),
         validator=parts.validator,
         notes=list(parts.validator.notes) if parts.validator else [],
         palettes=_palettes(config, parts) if fabric.is_global_zero else {},
     )
+
+
+def set_up(method: Method, config: RunConfig, fabric: Fabric, wrap: Callable[[nn.Module], Any]) -> None:
+    """Put a method's networks on their device, with optimizers as a run's options say; every process must call this.
+
+    Raises:
+        OptionError: an option of the optimizers does not fit.
+    """
+    judging = {id(item) for network in discriminators_of(method) for item in network.parameters()}
+    if config.options.lr_discriminator is not None and not judging:
+        raise OptionError(f"{config.method} has made no discriminator: leave out --lr-discriminator")
+    method.setup(fabric, functools.partial(make_optimizer, options=config.options, judging=judging), wrap)
+    for optimizer in method.optimizers.values():
+        for group in optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])  # which the schedule starts from
 
 
 def agree_on_precision(fabric: Fabric, precision: str) -> None:

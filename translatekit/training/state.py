@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from translatekit.config import RunConfig, TrainOptions
 from translatekit.datasets.palette import PaletteClass
 from translatekit.interfaces import Dataset, Method
+from translatekit.training.averaging import update_averages
 from translatekit.training.discriminators import DiffAugment
 from translatekit.training.fabric import Fabric
 from translatekit.training.losses import LossLog
@@ -107,6 +108,4 @@ class Training:
 
     def average(self) -> None:
         """Bring the moving averages up to date, after a step."""
-        if self.ema:
-            for name, deployed in self.method.deployed().items():
-                self.ema[name].update_parameters(deployed.network)
+        update_averages(self.ema, self.method)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,22 @@ from translatekit_tools.distill import distill
 from translatekit_tools.distill.driver import bytes_of, choose_inputs, seconds_of
 from translatekit_tools.distill.method import Distill
 from translatekit_tools.distill.options import CommandOptions
+from translatekit_tools.evaluate import evaluate
 
 import translatekit
 from tests.fakes import run_here
+from translatekit.config import RunConfig
 from translatekit.datasets.demo import write_demo
-from translatekit.errors import OptionError
-from translatekit.model_file import read_info
+from translatekit.errors import OptionError, TranslatekitError
+from translatekit.image_spec import RGB, levels_spec
+from translatekit.model_file import read_info, save_model
+from translatekit.model_info import ModelInfo
+from translatekit.networks.factory import make_generator
+from translatekit.storage import hash_file
+from translatekit.training.batches import collate
+from translatekit.training.continued import ContinuedRun
+from translatekit.training.sampling import EpochBatches
+from translatekit.training.setup import build, make_fabric
 
 QUICK: dict[str, Any] = {
     "budget": "2s",
@@ -260,3 +271,290 @@ def test_mistakes_are_named(teacher: Path, tmp_path: Path) -> None:
         distill(out=tmp_path / "out", resume=True)
     with pytest.raises(OptionError, match="distill learns from a trained model: name it with --teacher"):
         translatekit.train("distill", None, dataset="demo", output=str(tmp_path / "run"))
+
+
+ALONE: dict[str, Any] = {
+    "method": "distill",
+    "generator_options": {"width": 2, "blocks": 1},
+    "load_size": 32,
+    "crop_size": 32,
+    "validate_every": 0,
+    "precision": "fp32",
+    "epochs_decay": 0,
+    "sample_every": 100,
+}
+
+
+def checkpoint(run: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(sorted((run / "checkpoints").glob("*.pt"))[-1], weights_only=True)
+    return state
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def deeper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the same task with more blocks, narrower, its weights drawn at random."""
+    return drawn(tmp_path_factory.mktemp("deeper") / "deeper.safetensors")
+
+
+def drawn(path: Path, channels: int = 3) -> Path:
+    torch.manual_seed(5)
+    network = make_generator("resnet", {"width": 2, "blocks": 3}, in_channels=channels, out_channels=3)
+    header = ModelInfo(
+        method="pix2pix",
+        generator="resnet",
+        generator_options=network.arguments,
+        size=32,
+        size_multiple=4,
+        input=RGB if channels == 3 else levels_spec(channels),
+    )
+    save_model(path, network.state_dict(), header)
+    return path
+
+
+def test_a_further_teachers_outputs_count_as_much(teacher: Path, deeper: Path, tmp_path: Path) -> None:
+    """With the outputs alone, a student of teachers A and B has the mean of its losses to A and to B."""
+    first = str(teacher / "model.safetensors")
+    losses = []
+    for number, (one, also) in enumerate(((first, ()), (str(deeper), ()), (first, (str(deeper),)))):
+        run = translatekit.train(
+            **ALONE,
+            dataset="demo",
+            dataset_options={"count": 4},
+            teacher=one,
+            teacher_also=also,
+            start="random",
+            lambda_features=0.0,
+            max_steps=1,
+            output=str(tmp_path / str(number)),
+        )
+        lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+        losses.append(next(line["losses"] for line in lines if line["kind"] == "train"))
+    for name in ("G_output", "G_SSIM"):
+        assert losses[0][name] != pytest.approx(losses[1][name], rel=1e-3)
+        mean = (losses[0][name] + losses[1][name]) / 2
+        assert losses[2][name] == pytest.approx(mean, rel=1e-5)
+
+
+def test_no_other_teacher_is_gone_on_with(teacher: Path, deeper: Path, tmp_path: Path) -> None:
+    also = tmp_path / "also.safetensors"
+    shutil.copy(deeper, also)
+    run = translatekit.train(
+        **ALONE,
+        dataset="demo",
+        dataset_options={"count": 4},
+        teacher=str(teacher / "model.safetensors"),
+        teacher_also=(str(also),),
+        epochs=1,
+        output=str(tmp_path / "run"),
+    )
+    shutil.copy(teacher / "model.safetensors", also)
+    with pytest.raises(OptionError, match=r"also\.safetensors is not the teacher any more"):
+        translatekit.train(resume=run, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def unpaired(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of a tiny CycleGAN with averaged weights, and its images."""
+    folder = tmp_path_factory.mktemp("unpaired")
+    for side in ("trainA", "trainB"):
+        write_demo(folder / side, count=4, size=32)
+        for path in list((folder / side).rglob("*.*")):
+            path.rename(folder / side / f"{path.parent.name}-{path.name}")
+    run = translatekit.train(
+        "cyclegan",
+        folder,
+        generator_options={"width": 4, "blocks": 2},
+        discriminator_options={"width": 4, "layers": 1},
+        pool_size=4,
+        ema=0.9,
+        load_size=32,
+        crop_size=32,
+        epochs=1,
+        epochs_decay=0,
+        max_steps=3,
+        precision="fp32",
+        output=str(folder / "run"),
+    )
+    return run, folder
+
+
+@pytest.mark.parametrize("kind", ["paired", "unpaired"])
+def test_a_teacher_that_is_trained_goes_on_as_it_would_alone_and_resumes_exactly(
+    kind: str, teacher: Path, unpaired: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run, data = (teacher, None) if kind == "paired" else unpaired
+    before = contents(run)
+    options: dict[str, Any] = {**ALONE, "data": data, "train_teacher": True}
+    options["teacher"] = str(run / "model.safetensors")
+    if kind == "paired":
+        options |= {"dataset": "demo", "dataset_options": {"count": 4}}
+    else:
+        images = {"teacher": options["teacher"], "images": "unaligned", "answers": False}
+        options |= {"dataset": "taught", "dataset_options": images}
+    whole = translatekit.train(**options, epochs=2, output=str(tmp_path / "whole"))
+    parts = translatekit.train(**options, epochs=1, output=str(tmp_path / "parts"))
+    begun = checkpoint(parts)["networks"]
+    translatekit.train(resume=parts, epochs=2)
+
+    assert contents(run) == before
+    states = [checkpoint(folder) for folder in (whole, parts)]
+    assert_same(states[0]["networks"], states[1]["networks"])
+    assert_same(states[0]["optimizers"], states[1]["optimizers"])
+    assert_same(states[0]["ranks"][0]["extra"], states[1]["ranks"][0]["extra"])
+    models = [load_file(folder / "model.safetensors") for folder in (whole, parts)]
+    assert_same(models[0], models[1])
+
+    first = load_file(run / "model.safetensors")
+    trained = states[0]["networks"]["teacher"]
+    assert first.keys() == trained.keys() == begun["teacher"].keys()
+    for state in (first, begun["teacher"]):
+        assert any(not torch.equal(state[name], trained[name]) for name in trained)
+    parts_of_it = {name for name in states[0]["networks"] if name.startswith("teacher")}
+    assert parts_of_it == (
+        {"teacher", "teacher.D"}
+        if kind == "paired"
+        else {
+            "teacher",
+            *(f"teacher.{name}" for name in ("AtoB", "BtoA", "D_A", "D_B", "BtoA averaged")),
+        }
+    )
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Bit for bit."""
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert_same(one[name], other[name])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for item, twin in zip(one, other, strict=True):
+            assert_same(item, twin)
+    else:
+        assert one == other
+
+
+def test_a_trained_teacher_does_the_steps_of_its_own_run(teacher: Path, tmp_path: Path) -> None:
+    """On the same images at the same rate, what it becomes is what its run would have become."""
+    run = tmp_path / "run"
+    shutil.copytree(teacher, run)
+    out = translatekit.train(
+        **ALONE,
+        dataset="demo",
+        dataset_options={"count": 6},
+        teacher=str(run / "model.safetensors"),
+        train_teacher=True,
+        seed=0,
+        epochs=1,
+        output=str(tmp_path / "out"),
+    )
+    resumed = RunConfig.from_toml(run / "config.toml")
+    fabric = make_fabric(resumed.options)
+    data = build(resumed, fabric).data
+    alone = ContinuedRun(run, data)
+    alone.setup(fabric, lambda network: network)
+    batches = EpochBatches(len(data), 1, 0, 0, 1, 1, None)
+    data.set_epoch(0)
+    batches.start(0, seen=0)
+    for number, (index,) in enumerate(batches):
+        alone.step(collate([data[index]]), number)
+    assert_same(dict(alone.generator("AtoB").state_dict()), checkpoint(out)["networks"]["teacher"])
+    assert not (out / "model-teacher.safetensors").exists()
+
+
+def test_the_verdict_is_by_what_the_teacher_has_become(teacher: Path, deeper: Path, tmp_path: Path) -> None:
+    before = contents(teacher)
+    made = distill(
+        teacher,
+        out=tmp_path / "out",
+        student={"width": 2, "blocks": 1},
+        faster=1,
+        train_teacher=True,
+        teacher_also=(str(deeper),),
+        **QUICK,
+    )
+    assert contents(teacher) == before
+    steps = made.trained["steps"]
+    assert made.rows[0].name == f"teacher after {steps} more steps"
+    assert f"dB from its teacher's outputs after {steps} more steps" in made.summary
+    assert made.trained["teacher_also"] == ["deeper"]
+    final = tmp_path / "out" / "teacher.safetensors"
+    run = next((tmp_path / "out" / "students").iterdir())
+    assert_same(load_file(final), dict(checkpoint(run)["networks"]["teacher"]))
+    assert read_info(final).step == read_info(teacher / "model.safetensors").step + steps
+    found = evaluate(
+        final,
+        None,
+        compare=[run / "model.safetensors"],
+        dataset="demo",
+        dataset_options={"count": 6},
+        size=32,
+        metrics=("l1",),
+        max_images=4,
+        split="val",
+    )
+    assert made.rows[0].to_targets["l1"].value == pytest.approx(found.models[0].metrics["l1"].value)
+    if made.model is not None:
+        distilled = read_info(made.model).distilled
+        assert (distilled["teacher"], distilled["teacher_hash"]) == ("run", hash_file(final))
+
+
+def test_a_teacher_that_cannot_be_trained_is_refused_before_anything_is_timed(
+    teacher: Path, deeper: Path, tmp_path: Path
+) -> None:
+    inputs, _ = write_demo(tmp_path / "data", count=4, size=32)
+    run = tmp_path / "run"
+    shutil.copytree(teacher, run)
+    cases: list[tuple[dict[str, Any], str]] = [
+        (
+            {"model": deeper, "data": inputs},
+            r"deeper\.safetensors lies in none with a checkpoint: give the run's",
+        ),
+        (
+            {"model": run, "data": inputs},
+            "pix2pix, which needs inputs with targets: give DATA as the teacher",
+        ),
+        ({"model": run, "use_targets": False}, "pix2pix, which needs inputs with targets"),
+        (
+            {"model": run, "teacher_every": 4},
+            "--teacher-every 4 learns from what the teacher has said before",
+        ),
+        ({"model": run, "students": 2}, "--train-teacher with --students 2 would train another teacher"),
+    ]
+    for options, sentence in cases:
+        with pytest.raises(OptionError, match=sentence):
+            distill(**{"out": tmp_path / "out", "train_teacher": True, **QUICK, **options})
+    shutil.copy(deeper, run / "best.safetensors")
+    with pytest.raises(
+        OptionError, match=r"at step 6, and that file is of step 0: give .*model\.safetensors"
+    ):
+        distill(run / "best.safetensors", out=tmp_path / "out", train_teacher=True, **QUICK)
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace('method = "pix2pix"', 'method = "pix2pox"'))
+    with pytest.raises(TranslatekitError, match="there is no method named 'pix2pox'"):
+        distill(run, inputs, out=tmp_path / "out", train_teacher=True, **QUICK)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_further_teacher_that_does_something_else_is_refused(teacher: Path, tmp_path: Path) -> None:
+    gray = drawn(tmp_path / "gray.safetensors", channels=1)
+    with pytest.raises(
+        OptionError, match=r"gray\.safetensors makes .* give --teacher-also a model of the same task"
+    ):
+        distill(teacher, out=tmp_path / "out", teacher_also=(str(gray),), **QUICK)
+    large = tmp_path / "large.safetensors"
+    network = make_generator("unet", {"width": 2, "depth": 6}, in_channels=3, out_channels=3)
+    header = ModelInfo(
+        method="pix2pix", generator="unet", generator_options=network.arguments, size=64, size_multiple=64
+    )
+    save_model(large, network.state_dict(), header)
+    with pytest.raises(
+        OptionError, match="multiples of 64, and the student is trained on crops of 32: pass --crop-size 64"
+    ):
+        distill(teacher, out=tmp_path / "out", teacher_also=(str(large),), **QUICK)

@@ -202,6 +202,16 @@ class Bench:
             self.teachers[key] = made
         self._teacher = teacher
 
+    def exchange_teacher(self, teacher: Path) -> None:
+        """Put another state of the teacher in its place, compiled for the same runtimes in the same precisions."""
+        self._teacher = teacher
+        for key, (backend, precision) in self.targets.items():
+            self.teachers[key] = self._open(teacher, backend, precision)
+        self._slower = [
+            (backend, precision, self._open(teacher, backend, precision))
+            for backend, precision, _ in self._slower
+        ]
+
     def choices(self, int8: bool) -> list[Choice]:
         """The teacher in the precisions that it is not timed in: those that were slower, and int8 in OpenVINO.
 

@@ -15,7 +15,7 @@ from translatekit.datasets.base import BaseDataset
 from translatekit.errors import OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.images.codec import ValueCodec
-from translatekit.interfaces import DataOptions
+from translatekit.interfaces import DataOptions, Dataset
 from translatekit.model_file import find_model, read_any_info
 
 
@@ -30,6 +30,10 @@ class Taught(BaseDataset):
         teacher: a model file of any backend.
         images: the dataset that gives the inputs; ``single`` reads a folder of images.
         answers: whether the training images have targets; else these are black, and only other splits have some.
+
+    Attributes:
+        unpaired: the other dataset where it is unpaired: items then hold all that its do, which the teacher's own
+            training wants; else None.
 
     Raises:
         OptionError: there is no teacher, or the dataset has no image that it takes.
@@ -55,8 +59,11 @@ class Taught(BaseDataset):
         self._translator: Any = None
         plain = make_dataset(images, root, replace(options, specs={}, valid=False))
         self._source, target = sides_of(plain, info)
-        specs = {self._source: info.input} | ({target: info.input} if images == "single" else {})
+        specs = {self._source: info.input}
+        if images == "single" or "A" in plain.specs:
+            specs[target] = info.input if images == "single" else info.output
         self._images = make_dataset(images, root, replace(options, specs=specs, valid=False))
+        self.unpaired: Dataset | None = self._images if "A" in plain.specs else None
         self.specs = {"input": info.input, "target": info.output}
         self.skipped, self.remarks = self._images.skipped, self._images.remarks  # type: ignore[assignment]
         self._name = "name" if "name" in self._images[0] else f"name_{self._source}"
@@ -85,7 +92,8 @@ class Taught(BaseDataset):
             y = self.tensor("target", self._translate(x))
         else:
             y = torch.zeros(out.network_channels, *x.shape[1:])
-        return {"input": x, "target": y, "name": str(item[self._name])}
+        own = {"input": x, "target": y, "name": str(item[self._name])}
+        return own if self.unpaired is None else {**item, **own}
 
     def _translate(self, x: torch.Tensor) -> np.ndarray:
         if self._translator is None:

@@ -24,9 +24,16 @@ from translatekit.training import train
 from translatekit.training.batches import first_batch
 from translatekit.training.setup import build, make_fabric, make_optimizer, resolve, resolve_precision
 from translatekit_tools.distill.candidates import Bench, Candidate, candidate_of, choose, smaller_forms
-from translatekit_tools.distill.options import CommandOptions, LossOptions, check_passes
+from translatekit_tools.distill.method import save_trained_teacher
+from translatekit_tools.distill.options import (
+    CommandOptions,
+    LossOptions,
+    check_own_training,
+    check_passes,
+    check_same_task,
+)
 from translatekit_tools.distill.page import write_page
-from translatekit_tools.distill.verdict import Distilled, Measuring, conclude
+from translatekit_tools.distill.verdict import Distilled, Measuring, conclude, name_of
 from translatekit_tools.evaluate.models import run_of
 
 _PLAN = "distill.json"
@@ -75,7 +82,13 @@ def run(
     _check(options)
     teacher = find_model(model, options.direction)
     info = _check_teacher(teacher)
+    options.teacher_also = tuple(
+        str(_further_teacher(name, teacher, info, options)) for name in options.teacher_also
+    )
     inputs = choose_inputs(teacher, info, data, options)
+    if options.train_teacher:
+        unpaired = registry("dataset").get(inputs.dataset).provides == "unpaired"
+        check_own_training(teacher, info, "paired" if inputs.targets else "unpaired" if unpaired else None)
     say(_how_read(inputs, options))
     if not resume:
         _check_folder(out)
@@ -84,8 +97,9 @@ def run(
     )
     try:
         if resume:
-            if plan["teacher_hash"] != hash_file(teacher):
-                raise OptionError(f"{teacher} is another model than {out} was begun with: put that back")
+            for path, known in zip(_teachers(teacher, options), plan["teacher_hashes"], strict=True):
+                if hash_file(path) != known:
+                    raise OptionError(f"{path} is another model than {out} was begun with: put that back")
             candidates = [_candidate(item) for item in plan["candidates"]]
             chosen = [item for item in candidates if item.chosen]
             steps, epochs = plan["steps"], plan["epochs"]
@@ -106,9 +120,14 @@ def run(
                 )
             )
         seconds = time.perf_counter() - start
+        final = teacher
+        if options.train_teacher:
+            final = save_trained_teacher(runs[0][1], teacher, out / "teacher.safetensors")
+            bench.exchange_teacher(final)
         made = conclude(
             out,
             teacher,
+            final,
             candidates,
             runs,
             bench,
@@ -127,6 +146,8 @@ def run(
                 "steps": steps,
                 "batch_size": options.batch_size,
                 "budget": options.budget,
+                "teacher_also": [name_of(Path(path)) for path in options.teacher_also],
+                "train_teacher": options.train_teacher,
             },
             say=say,
         )
@@ -224,7 +245,7 @@ def _training(
 ) -> dict[str, Any]:
     """The options of the run that trains a student."""
     config = RunConfig.of_model(teacher)
-    crop = options.crop_size or (info.size if config is None else config.options.crop_size)
+    crop = _crop_size(teacher, info, options)
     load = options.load_size or (config.options.load_size if config is not None else None) or crop
     losses = {name: getattr(options, name) for name in LossOptions.__dataclass_fields__}
     own: dict[str, Any] = dict(inputs.options)
@@ -242,6 +263,7 @@ def _training(
     return {
         **losses,
         **judge,
+        "teacher_every": options.asks_every(),
         "teacher": str(teacher.resolve()),
         "steps": steps,
         "dataset": inputs.dataset if inputs.targets else "taught",
@@ -262,6 +284,11 @@ def _training(
         "log_every": max(1, min(50, steps // 20)),
         "validate_every": 0,
     }
+
+
+def _crop_size(teacher: Path, info: ModelInfo, options: CommandOptions) -> int:
+    config = RunConfig.of_model(teacher)
+    return options.crop_size or (info.size if config is None else config.options.crop_size)
 
 
 def _steps(inputs: Inputs, arguments: dict[str, Any], seconds: float, say: Say) -> tuple[int, int]:
@@ -301,6 +328,34 @@ def _check(options: CommandOptions) -> None:
     for name in options.targets:
         if name not in (*known, "web"):
             raise OptionError(f"--for {name} is no backend: choose from {', '.join([*known, 'web'])}")
+    options.asks_every()
+    if options.train_teacher and options.students > 1:
+        raise OptionError(
+            f"--train-teacher with --students {options.students} would train another teacher for each: leave out one "
+            "of the two"
+        )
+
+
+def _further_teacher(name: str, teacher: Path, info: ModelInfo, options: CommandOptions) -> Path:
+    """The model file of a further teacher.
+
+    Raises:
+        OptionError: it is none to learn from, or does something else than the teacher.
+    """
+    path = find_model(name, options.direction).resolve()
+    other = _check_teacher(path)
+    check_same_task(teacher, info, path, other)
+    crop = _crop_size(teacher, info, options)
+    if crop % other.size_multiple:
+        raise OptionError(
+            f"{path} takes sides that are multiples of {other.size_multiple}, and the student is trained on crops of "
+            f"{crop}: pass --crop-size {math.ceil(crop / other.size_multiple) * other.size_multiple}"
+        )
+    return path
+
+
+def _teachers(teacher: Path, options: CommandOptions) -> list[Path]:
+    return [teacher, *map(Path, options.teacher_also)]
 
 
 def _check_teacher(path: Path) -> ModelInfo:
@@ -345,7 +400,7 @@ def _write_plan(
     plan = {
         "model": model,
         "data": None if data is None else str(Path(data).resolve()),
-        "teacher_hash": hash_file(teacher),
+        "teacher_hashes": [hash_file(path) for path in _teachers(teacher, options)],
         "options": {name: written(value) for name, value in asdict(options).items()},
         "steps": steps,
         "epochs": epochs,
@@ -359,7 +414,7 @@ def _read_plan(out: Path) -> dict[str, Any]:
         plan: dict[str, Any] = json.loads((out / _PLAN).read_bytes())
         return {
             name: plan[name]
-            for name in ("model", "data", "teacher_hash", "options", "steps", "epochs", "candidates")
+            for name in ("model", "data", "teacher_hashes", "options", "steps", "epochs", "candidates")
         }
     except (OSError, ValueError, KeyError):
         raise OptionError(f"{out} holds no distillation to go on with: begin one without --resume") from None

@@ -7,7 +7,8 @@ Compression", CVPR 2020, and Ren et al., "Online Multi-Granularity Distillation 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,28 @@ from translatekit.errors import OptionError, TranslatekitError
 from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import Dataset, Deployed, MakeOptimizer, NetworkFactory
 from translatekit.losses import make_loss
-from translatekit.model_file import read_info
+from translatekit.model_file import read_info, save_model
 from translatekit.networks.features import feature_layers, layer_outputs
 from translatekit.networks.loading import load_network
 from translatekit.storage import hash_file, is_uri, local_copy
 from translatekit.training.checkpoint import load_checkpoint
+from translatekit.training.continued import ContinuedRun
 from translatekit.training.fabric import Fabric
 from translatekit.training.method import Method, accuracy
-from translatekit_tools.distill.options import DistillOptions, check_passes
+from translatekit.version import __version__
+from translatekit_tools.distill.options import (
+    DistillOptions,
+    check_own_training,
+    check_passes,
+    check_same_task,
+)
 
-_Asked = tuple[Mapping[str, Any], Tensor, dict[Any, Tensor]]  # images, the teacher's outputs and features
+TEACHER = "teacher"
+"""The name of a teacher that is trained among the networks of a distillation, and the beginning of its other parts'."""
+
+_Asked = tuple[
+    Mapping[str, Any], list[Tensor], dict[Any, Tensor]
+]  # images, outputs by teacher, the first's features
 
 _FEWEST_PIXELS = 4  # a side, of features that are compared
 _STAGES = 3  # of layers at one resolution, whose ends are compared
@@ -42,24 +55,35 @@ class Distill(Method):
            + lambda_target |G(x) - y| + lambda_gan GAN(D, G)
 
     where g and t are features inside of both at the same resolutions, and each A is a convolution 1x1 that is learned.
+
+    Of several teachers, the outputs of all are learned from, their losses averaged, and the features of the first:
+    multi-granularity, where one of them is wider than the student and the other deeper (Ren et al., section 3.2). A
+    teacher whose own training goes on does a step before it is asked (section 3.1).
     """
 
     def __init__(self, options: DistillOptions, networks: NetworkFactory, data: Dataset) -> None:
         if not options.teacher:
             raise OptionError("distill learns from a trained model: name it with --teacher")
         self.options = options
-        path = local_copy(options.teacher)
-        _check_hash(path, options)
-        self.teacher, info = load_network(path)
-        check_passes(options.teacher, info)
+        every = options.asks_every()
         x, y = (data.specs[key].network_channels for key in ("input", "target"))
+        student = networks.generator(in_channels=x, out_channels=y)  # first: no teacher changes what is drawn
+        paths = [local_copy(name) for name in (options.teacher, *options.teacher_also)]
+        _check_hash(paths, options)
+        self.teacher, info = load_network(paths[0])
+        check_passes(options.teacher, info)
+        self.others: list[nn.Module] = []
+        for name, path in zip(options.teacher_also, paths[1:], strict=True):
+            network, other = load_network(path)
+            check_same_task(options.teacher, info, name, other)
+            self.others.append(network)
         if (x, y) != (info.in_channels, info.out_channels):
             raise OptionError(
                 f"the teacher {options.teacher} makes {info.output} of {info.input}, and the images are "
                 f"{data.specs['input']} and {data.specs['target']}: pass the --dataset it was trained with"
             )
-        self.teacher.eval().requires_grad_(False)
-        student = networks.generator(in_channels=x, out_channels=y)
+        for network in (self.teacher, *self.others):
+            network.eval().requires_grad_(False)
         if options.start == "teacher" and type(student) is type(self.teacher):
             start_from: Callable[[nn.Module], None] | None = getattr(student, "start_from", None)
             if start_from is not None:
@@ -79,8 +103,20 @@ class Distill(Method):
             "D_fake": "discriminator",
         }
         self.layers: list[tuple[str, str]] = []
+        self.training: ContinuedRun | None = None
+        if options.train_teacher:
+            own = data if self.has_targets else getattr(data, "unpaired", None)
+            check_own_training(
+                paths[0], info, "paired" if self.has_targets else None if own is None else "unpaired"
+            )
+            self.training = ContinuedRun(paths[0].parent, own or data)
+            self.loss_roles |= {
+                _teachers(name): role for name, role in self.training.method.loss_roles.items()
+            }
+        self._direction = info.direction
         self._steps = 0
-        self._asked: deque[_Asked] = deque(maxlen=2 * options.teacher_every + 1)
+        self._every = every
+        self._asked: deque[_Asked] = deque(maxlen=2 * every + 1)
 
     @staticmethod
     def image_specs(options: DistillOptions) -> Mapping[str, ImageSpec]:
@@ -111,31 +147,51 @@ class Distill(Method):
         return optimizers
 
     def setup(self, fabric: Fabric, make_optimizer: MakeOptimizer, wrap: Callable[[nn.Module], Any]) -> None:
-        """Also put the teacher on the device: it is none of the networks, so that no checkpoint holds it."""
+        """Also put the teachers on the device; the networks of one that is trained are among those of checkpoints."""
         super().setup(fabric, make_optimizer, wrap)
-        self.teacher = fabric.to_device(self.teacher)
+        self.others = [fabric.to_device(network) for network in self.others]
+        if self.training is None:
+            self.teacher = fabric.to_device(self.teacher)
+            return
+        self.training.setup(fabric, wrap)
+        self.teacher = self.training.generator(self._direction)
+        for name, network in self.training.networks.items():
+            key = TEACHER if network is self.teacher else f"{TEACHER}.{name}"
+            self.unwrapped[key] = network
+            self.networks[key] = self.training.method.networks.get(name, network)
+        for name, optimizer in self.training.method.optimizers.items():
+            self.optimizers[f"{TEACHER}.{name}"] = optimizer
 
     def learning_rate_factor(self, optimizer: str, step: int, epoch: int) -> float | None:
         """Of a run of a known length: full for the first half of it, then falling linearly to zero."""
+        if self.training is not None and optimizer.startswith(f"{TEACHER}."):
+            name = optimizer.removeprefix(f"{TEACHER}.")
+            factor = self.training.learning_rate_factor(name, step, epoch)
+            if factor is not None:
+                return factor
         steps = self.options.steps
         return None if steps is None else min(1.0, max(0.0, 2 * (1 - step / steps)))
 
     def step(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:  # type: ignore[override]
-        """One update of D, where there is one, then one of G."""
+        """A step of the teacher, where it is trained; one update of D, where there is one; then one of G."""
         options = self.options
+        trained: dict[str, Tensor] = {}
+        if self.training is not None:
+            losses = self.training.step(batch, self._steps)
+            trained = {_teachers(name): loss for name, loss in losses.items()}
         batch, taught, features = self._next(batch)
         x = batch["input"]
         with layer_outputs(self.unwrapped["G"], [own for own, _ in self.layers]) as inner:
             fake = self.networks["G"](x)
-        losses: dict[str, Tensor] = {}
+        losses = {}
         judged: dict[str, Tensor] = {}
         if "D" in self.networks:
-            real = batch["target"] if self.has_targets else taught
+            real = batch["target"] if self.has_targets else taught[0]
             judged = self._update_discriminator(x, real, fake)
         if options.lambda_output:
-            losses["G_output"] = options.lambda_output * F.l1_loss(fake, taught)
+            losses["G_output"] = options.lambda_output * _mean(F.l1_loss(fake, wanted) for wanted in taught)
         if options.lambda_ssim:
-            losses["G_SSIM"] = options.lambda_ssim * (1 - _ssim(fake, taught))
+            losses["G_SSIM"] = options.lambda_ssim * (1 - _mean(_ssim(fake, wanted) for wanted in taught))
         if self.layers:
             losses["G_features"] = options.lambda_features * self._compare(inner, features)
         if self.has_targets and options.lambda_target:
@@ -147,29 +203,34 @@ class Distill(Method):
                 self.update(torch.stack(list(losses.values())).sum(), "G")
         else:
             self.update(torch.stack(list(losses.values())).sum(), "G")
-        return {name: loss.detach() for name, loss in losses.items()} | judged
+        return {name: loss.detach() for name, loss in losses.items()} | judged | trained
 
     def deployed(self) -> dict[str, Deployed]:
         """The student."""
         return {"G": Deployed(self.unwrapped["G"], input="input", target="target")}
 
     def samples(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Input, the student's output and the teacher's, and the target where there is one."""
+        """Input, the student's output and each teacher's, and the target where there is one."""
         taught, _ = self._ask(batch["input"])
         columns = {
             "input": batch["input"],
             "output": self.networks["G"](batch["input"]),
-            "teacher": taught,
+            **{
+                f"teacher {number + 1}" if number else "teacher": image for number, image in enumerate(taught)
+            },
         }
         return columns | ({"target": batch["target"]} if self.has_targets else {})
 
     def extra_state(self) -> dict[str, Any]:
         """The images that are learned from again; what the teacher makes of them it can be asked anew."""
-        return {"steps": self._steps, "asked": [dict(batch) for batch, _, _ in self._asked]}
+        own = {"steps": self._steps, "asked": [dict(batch) for batch, _, _ in self._asked]}
+        return own if self.training is None else {**own, TEACHER: self.training.extra_state()}
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take them back."""
         self._steps = state["steps"]
+        if self.training is not None:
+            self.training.load_extra_state(state[TEACHER])
         self._asked.extend((batch, *self._ask(batch["input"])) for batch in state["asked"])
 
     def _next(self, batch: Mapping[str, Any]) -> _Asked:
@@ -177,24 +238,27 @@ class Distill(Method):
         options, step = self.options, self._steps
         self._steps += 1
         if not (self.layers or options.lambda_output or options.lambda_ssim) and self.has_targets:
-            return batch, batch["input"], {}
-        if step % options.teacher_every:
+            return batch, [batch["input"]], {}
+        if step % self._every:
             return self._asked[step % len(self._asked)]
         images = {key: batch[key] for key in ("input", "target")}
         asked = images, *self._ask(images["input"])
-        if options.teacher_every > 1:
+        if self._every > 1:
             self._asked.append(asked)
         return asked
 
     @torch.no_grad()
-    def _ask(self, x: Tensor) -> tuple[Tensor, dict[Any, Tensor]]:
-        """What the teacher makes of images, and what its layers give."""
+    def _ask(self, x: Tensor) -> tuple[list[Tensor], dict[Any, Tensor]]:
+        """What each teacher makes of images, and what the first one's layers give."""
+        trains = self.teacher.training  # as one does whose own training goes on
+        self.teacher.eval()
         with (
             self.fabric.autocast(),
             layer_outputs(self.teacher, [other for _, other in self.layers]) as inner,
         ):
-            taught = self.teacher(x)
-        return taught.float(), {name: _thinned(value).float().contiguous() for name, value in inner.items()}
+            taught = [network(x).float() for network in (self.teacher, *self.others)]
+        self.teacher.train(trains)
+        return taught, {name: _thinned(value).float().contiguous() for name, value in inner.items()}
 
     def _compare(self, own: Mapping[Any, Tensor], other: Mapping[Any, Tensor]) -> Tensor:
         """How far features are from the teacher's, as a share of these."""
@@ -228,6 +292,16 @@ class _Adaptors(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Features (N, C, H, W) with as many channels as the teacher's."""
         return [conv(value) for conv, value in zip(self.convolutions, features, strict=True)]
+
+
+def _teachers(name: str) -> str:
+    """What a loss or an accuracy of the teacher's own training is called beside the student's."""
+    kind = "accuracy_"
+    return f"{kind}teacher_{name[len(kind) :]}" if name.startswith(kind) else f"teacher_{name}"
+
+
+def _mean(values: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(values)).mean()
 
 
 def _thinned(features: Tensor) -> Tensor:
@@ -296,19 +370,43 @@ def _ssim(output: Tensor, target: Tensor) -> Tensor:
     return value
 
 
-def _check_hash(path: Path, options: DistillOptions) -> None:
-    """See that the teacher is the one that the run was started with.
+def _check_hash(paths: Sequence[Path], options: DistillOptions) -> None:
+    """See that the teachers are those that the run was started with.
 
     Raises:
-        OptionError: it is another.
+        OptionError: one is another.
     """
-    found = hash_file(path)
-    if options.teacher_hash not in (None, found):
-        raise OptionError(
-            f"{options.teacher} is not the teacher any more that this student was learning from: put that back, or "
-            "start anew"
-        )
-    options.teacher_hash = found
+    found = [hash_file(path) for path in paths]
+    known = found if options.teacher_hash is None else options.teacher_hash.split(",")
+    for name, own, other in zip((options.teacher, *options.teacher_also), found, known, strict=True):
+        if own != other:
+            raise OptionError(
+                f"{name} is not the teacher any more that this student was learning from: put that back, or start anew"
+            )
+    options.teacher_hash = ",".join(found)
+
+
+def save_trained_teacher(run: Path, teacher: Path, out: Path) -> Path:
+    """Write what has become of a teacher that was trained beside its student.
+
+    Args:
+        run: the student's.
+        teacher: the model file that the teacher started from.
+        out: the model file to write.
+
+    Returns:
+        `out`.
+    """
+    state = load_checkpoint(run / "checkpoints")
+    info = read_info(teacher)
+    header = replace(
+        info,
+        step=info.step + state["progress"]["step"],
+        metrics={},
+        versions={**info.versions, "translatekit": __version__, "torch": torch.__version__},
+    )
+    save_model(out, state["networks"][TEACHER], header)
+    return out
 
 
 def _discriminator(networks: NetworkFactory, x: int, y: int, teacher: str) -> tuple[nn.Module, bool]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from translatekit.config import option
+from translatekit.config import RunConfig, option
 from translatekit.errors import OptionError
 from translatekit.model_info import ModelInfo
 from translatekit.options import LARGEST_SEED, LARGEST_SIDE, Pattern
+from translatekit.registry import registry
+from translatekit.specs import DataKind
 
 _GROUP = "Distillation"
 
@@ -31,18 +34,45 @@ class LossOptions:
         _GROUP,
         minimum=0,
     )
-    teacher_every: int = option(
-        4,
-        "Ask the teacher in one step of so many, and learn in the others from what it has said lately.",
+    teacher_every: int | None = option(
+        None,
+        "Ask the teacher in one step of so many, and learn in the others from what it has said lately; 4 when not "
+        "given, and 1 with --train-teacher.",
         _GROUP,
         minimum=1,
         maximum=64,
+    )
+    teacher_also: tuple[str, ...] = option(
+        (),
+        "A further teacher of the same task, such as a deeper and narrower one, whose outputs count as much.",
+        _GROUP,
+        metavar="MODEL",
+        multiple=True,
+    )
+    train_teacher: bool = option(
+        False,
+        "Go on with the teacher's own training, a step for each of the student's (online distillation); its run stays "
+        "as it is.",
+        _GROUP,
     )
     start: Literal["teacher", "random"] = option(
         "teacher",
         "The student's first weights: the teacher's most important channels, or random ones.",
         _GROUP,
     )
+
+    def asks_every(self) -> int:
+        """In one step of how many the teacher is asked.
+
+        Raises:
+            OptionError: less than always, of a teacher that changes.
+        """
+        if self.train_teacher and self.teacher_every not in (None, 1):
+            raise OptionError(
+                f"--teacher-every {self.teacher_every} learns from what the teacher has said before, and with "
+                "--train-teacher it says something else after each step: leave out one of the two"
+            )
+        return self.teacher_every or (1 if self.train_teacher else 4)
 
 
 @dataclass(kw_only=True)
@@ -53,7 +83,9 @@ class DistillOptions(LossOptions):
         None, "The trained model to learn from, a .safetensors file.", _GROUP, metavar="FILE"
     )
     teacher_hash: str | None = option(
-        None, "Of that file; noted down, so that no other is gone on with.", _GROUP
+        None,
+        "Of that file and those of the further teachers; noted down, so that no others are gone on with.",
+        _GROUP,
     )
     adversarial: str = option("vanilla", "The adversarial loss, by name.", _GROUP)
     steps: int | None = option(
@@ -152,4 +184,52 @@ def check_passes(teacher: object, info: ModelInfo) -> None:
         raise OptionError(
             f"{teacher} takes several passes for an image, and a student learns from the network of one: run it with "
             "translatekit run, and train pix2pix on what it was given and made"
+        )
+
+
+def check_same_task(teacher: object, info: ModelInfo, other: object, other_info: ModelInfo) -> None:
+    """Refuse a further teacher that does something else.
+
+    Raises:
+        OptionError: it takes or makes other images.
+    """
+    check_passes(other, other_info)
+    if (other_info.input, other_info.output) != (info.input, info.output):
+        raise OptionError(
+            f"{other} makes {other_info.output} of {other_info.input}, and the teacher {teacher} makes {info.output} "
+            f"of {info.input}: give --teacher-also a model of the same task"
+        )
+
+
+def check_own_training(teacher: Path, info: ModelInfo, given: DataKind | None) -> None:
+    """Refuse to go on with the training of a teacher where that cannot be.
+
+    Args:
+        teacher: its model file.
+        info: its header.
+        given: what kind of images there is to train on; None for inputs alone.
+
+    Raises:
+        OptionError: it lies in no run, not in its run's last state, or its method trains on other images.
+        PluginError: its method is not installed.
+    """
+    folder = teacher.parent
+    steps = sorted(int(path.stem[5:]) for path in folder.glob("checkpoints/step-*.pt"))
+    if not (folder / "config.toml").is_file() or not steps:
+        raise OptionError(
+            f"--train-teacher goes on with the run that trained the teacher, and {teacher} lies in none with a "
+            "checkpoint: give the run's folder, or leave out --train-teacher"
+        )
+    if info.step != steps[-1]:
+        raise OptionError(
+            f"--train-teacher goes on with the run of {teacher} at step {steps[-1]}, and that file is of step "
+            f"{info.step}: give {folder / 'model.safetensors'}, or leave out --train-teacher"
+        )
+    config = RunConfig.from_toml(folder / "config.toml")
+    wanted = registry("method").get(config.method).data
+    if wanted != given:
+        needs = {"paired": "inputs with targets", "unpaired": "images of both sides"}.get(wanted, wanted)
+        raise OptionError(
+            f"--train-teacher goes on with {config.method}, which needs {needs}: give DATA as the teacher was trained "
+            "on, or leave out --train-teacher"
         )

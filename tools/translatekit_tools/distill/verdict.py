@@ -102,6 +102,7 @@ class Distilled:
 def conclude(
     out: Path,
     teacher: Path,
+    final: Path,
     candidates: Sequence[Candidate],
     runs: Sequence[tuple[Candidate, Path]],
     bench: Bench,
@@ -112,11 +113,26 @@ def conclude(
     trained: dict[str, Any],
     say: Say,
 ) -> Distilled:
-    """Measure students beside their teacher, and write the best of those that are what was asked for."""
+    """Measure students beside their teacher, and write the best of those that are what was asked for.
+
+    Args:
+        out: the folder to write to.
+        teacher: that the distillation began with.
+        final: what they are measured by: the teacher, or what has become of it where it was trained, too.
+        candidates: that were timed.
+        runs: the trained ones and their runs.
+        bench: of the final teacher.
+        measuring: the images.
+        options: what was asked for.
+        most_bytes: of weights in half precision; None for any.
+        trained: what is said of the training.
+        say: told what is being done.
+    """
     key = next(iter(bench.targets))
     teacher_file, _, _ = bench.teachers[key]
-    size = 2 * sum(tensor.numel() for tensor in load_file(teacher).values())
-    first = Row(name="teacher", kind="teacher", bytes=size)
+    size = 2 * sum(tensor.numel() for tensor in load_file(final).values())
+    more = f" after {trained['steps']} more steps" if final != teacher else ""
+    first = Row(name=f"teacher{more}", kind="teacher", bytes=size)
     for name, (_, translator, compiled_bytes) in bench.teachers.items():
         first.timings[name] = replace(bench.side_by_side(translator, translator, compiled_bytes), faster=1.0)
     rows = [first]
@@ -155,12 +171,12 @@ def conclude(
     students = [row for row in rows if row.kind == "student"]
     reached = [row for row in students if not row.shortcomings]
     best = max(reached or students, key=lambda row: row.to_teacher["psnr"].value)
-    summary = sentence(best, bench, split, images)
+    summary = sentence(best, bench, split, images, more)
     model = None
     if reached:
         model = out / "model.safetensors"
         run = runs[students.index(best)][1]
-        _write(model, run / "model.safetensors", teacher, best, summary, trained, measuring.size)
+        _write(model, run / "model.safetensors", teacher, final, best, summary, trained, measuring.size)
     made = Distilled(
         folder=out,
         model=model,
@@ -198,14 +214,14 @@ def shortcomings(row: Row, options: CommandOptions, most_bytes: int | None) -> l
     return found
 
 
-def sentence(row: Row, bench: Bench, split: str, images: int) -> str:
+def sentence(row: Row, bench: Bench, split: str, images: int, more: str = "") -> str:
     """A student in a sentence, with the machine that it was timed on."""
     faster = " and ".join(
         f"{timing.faster:.1f}x faster in {_words(key)}" for key, timing in row.timings.items()
     )
     size = "x".join(map(str, bench.image.shape[2:0:-1]))
     text = f"{faster} at {size} on {machine()}; {row.bytes / 1e6:.2f} MB in half precision; "
-    text += f"{row.to_teacher['psnr'].value:.1f} dB from its teacher's outputs"
+    text += f"{row.to_teacher['psnr'].value:.1f} dB from its teacher's outputs{more}"
     if row.to_targets:
         own, gap = row.to_targets["l1"], row.difference["l1"]
         text += f"; L1 to the targets {_interval(own)}, its teacher's plus {_interval(gap)}"
@@ -221,6 +237,11 @@ def machine() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def name_of(model: Path) -> str:
+    """What a model is called: as its run, or as its file."""
+    return model.resolve().parent.name if model.stem == "model" else model.stem
 
 
 def _words(key: str) -> str:
@@ -271,13 +292,20 @@ def _measure(files: Sequence[Path], measuring: Measuring, teacher: Path | None =
 
 
 def _write(
-    model: Path, trained: Path, teacher: Path, row: Row, summary: str, training: dict[str, Any], size: int
+    model: Path,
+    trained: Path,
+    teacher: Path,
+    final: Path,
+    row: Row,
+    summary: str,
+    training: dict[str, Any],
+    size: int,
 ) -> None:
     """Write the student: made for the size that it was timed and measured at, whatever it was trained at."""
     info = read_info(trained)
     distilled = {
-        "teacher": teacher.resolve().parent.name if teacher.stem == "model" else teacher.stem,
-        "teacher_hash": hash_file(teacher),
+        "teacher": name_of(teacher),
+        "teacher_hash": hash_file(final),
         "summary": summary[:1000],
         "faster": {name: round(timing.faster, 2) for name, timing in row.timings.items()},
         "training": training,
