@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from translatekit.errors import OptionError
+
 if TYPE_CHECKING:
     from translatekit_tools.evaluate.measure import Measuring
+    from translatekit_tools.evaluate.options import EvaluateOptions
     from translatekit_tools.evaluate.result import Evaluation
 
 
@@ -61,13 +64,69 @@ def evaluate(
         progress=progress or (lambda done, total: None),
         measuring=measuring or in_turn,
     )
-    if checked.report:
-        from translatekit_tools.evaluate.page import write_report
+    _write(checked, evaluation)
+    return evaluation
 
-        write_report(checked.report, evaluation)
+
+def evaluate_folds(
+    runs: Sequence[str | Path],
+    data: str | Path | None = None,
+    *,
+    compare: Sequence[str | Path] = (),
+    progress: Callable[[int, int], None] | None = None,
+    measuring: Callable[[Path, EvaluateOptions], Measuring] | None = None,
+    **options: Any,
+) -> Evaluation:
+    """Measure the runs of all folds, each on the images that it has left out, as one on all images.
+
+    Args:
+        runs: trained with ``fold`` 1/k to k/k, or a model in each of them.
+        data: the images' folder, where it is not where the runs say.
+        compare: earlier results of folds of the same images, as ``evaluate --json`` wrote them.
+        progress: told how many images of how many are done.
+        measuring: from a run, and the options to measure it by, to what does it in place of this process.
+        options: fields of `translatekit_tools.evaluate.options.EvaluateOptions`.
+
+    Returns:
+        The figures of all folds first, with 95 % confidence intervals over all images, then those of each fold.
+
+    Raises:
+        OptionError: the runs are not those of all folds of one split, or an option does not fit.
+        DataError, ModelFileError, TranslatekitError: as of `evaluate`.
+    """
+    from translatekit.datasets import place_of
+    from translatekit.options import check_options
+    from translatekit.storage import local_copy, local_file
+    from translatekit_tools.evaluate.folds import measure_folds
+    from translatekit_tools.evaluate.measure import in_turn
+    from translatekit_tools.evaluate.options import EvaluateOptions
+
+    checked = EvaluateOptions(**check_options(EvaluateOptions, options, "evaluate"))
+    for model in compare:
+        if not is_result(model):
+            raise OptionError(
+                f"the folds of one training are compared with earlier figures of folds, and {model} is a model: "
+                "evaluate its folds with --json, and give that file to --compare"
+            )
+    evaluation = measure_folds(
+        [local_copy(path) for path in runs],
+        None if data is None else place_of(data),
+        checked,
+        earlier=[local_file(path) for path in compare],
+        progress=progress or (lambda done, total: None),
+        measuring=measuring or (lambda run, options: in_turn),
+    )
+    _write(checked, evaluation)
     return evaluation
 
 
 def is_result(path: str | Path) -> bool:
     """Whether a path names a file that ``evaluate --json`` wrote."""
     return str(path).lower().endswith(".json")
+
+
+def _write(options: EvaluateOptions, evaluation: Evaluation) -> None:
+    if options.report:
+        from translatekit_tools.evaluate.page import write_report
+
+        write_report(options.report, evaluation)

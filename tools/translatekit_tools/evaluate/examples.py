@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,12 +17,20 @@ from translatekit_tools.evaluate.result import Example
 
 def choose_examples(
     images: Images,
-    predictors: Sequence[Predictor],
+    predictors: Callable[[int], Sequence[Predictor]],
     names: Sequence[str],
     first: Measured,
     options: EvaluateOptions,
 ) -> list[Example]:
-    """The best and worst images of the first model by its first metric, with all models' outputs."""
+    """The best and worst images of the first model by its first metric, with all models' outputs.
+
+    Args:
+        images: what was measured on.
+        predictors: from the number of an image to the models that translate it.
+        names: of these models.
+        first: what was measured of the first one.
+        options: how many examples.
+    """
     count = min(options.examples, len(images))
     ranked: list[tuple[int, str]]
     if first.values:
@@ -39,7 +47,7 @@ def choose_examples(
         name, source, target, valid = images.item(number)
         outputs = {
             model: next(predictor.predict([source]))
-            for model, predictor in zip(names, predictors, strict=True)
+            for model, predictor in zip(names, predictors(number), strict=True)
         }
         figures = {metric: float(values[number]) for metric, values in first.values.items()}
         specs = images.data.specs

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ class Setup:
         Raises:
             TranslatekitError: one of them is missing or does not fit.
         """
-        options, asked = with_features(by_protocol(options)), options.features
+        asked, options = options, with_features(by_protocol(options))
         predictors = [open_predictor(path, options) for path in paths]
         _check_directions(paths, predictors)
         notes: list[str] = []
@@ -70,8 +71,7 @@ class Setup:
         images = open_images(data, options, info)
         notes += [f"skipped {path}: {reason}" for path, reason in images.data.skipped]
         tools = choose_tools(options, images, data, info, notes)
-        if tools.metrics.sets and options.features == "own" and asked is None and options.protocol is None:
-            notes.append(_OWN_FEATURES)
+        notes += note_on_features(asked, options, tools)
         return cls(predictors, data, options, images, tools, notes)
 
     def measure(self, number: int, done: Callable[[int], None], some: slice | None = None) -> Measured:
@@ -122,9 +122,7 @@ def measure(
     names = display_names(list(paths))
     real, targets = real_features(images, tools, options.batch_size)
     measured = measuring(setup, progress)
-    notes += _left_out(measured[0])
-    if "fid" in tools.metrics.sets:
-        notes += _bias(tools.metrics.sets["fid"], real, options)
+    notes += notes_on(measured[0], tools, real, options)
     results = [
         ModelResult(name, str(path), predictor.info.step)
         for name, path, predictor in zip(names, paths, predictors, strict=True)
@@ -140,21 +138,21 @@ def measure(
             for name, value in measure_video(predictor, video, notes).items():
                 key = name if len(videos) == 1 else f"{name} {video.name}"
                 result.metrics[key] = around(value, [])
-    protocol = {
-        "data": _name_of(data, options),
-        "split": options.split,
-        "images": len(images),
-        "size": options.size or predictors[0].info.size,
-        "inputs": digest(source for source, _ in measured[0].digests),
-        "targets": targets or digest(target for _, target in measured[0].digests),
-        **described(
-            options.protocol, tools.metrics.measured_by, resamples=options.resamples, seed=options.seed
-        ),
-    }
+    protocol = protocol_of(
+        options,
+        tools,
+        data=name_of(data, options),
+        split=options.split,
+        size=options.size or predictors[0].info.size,
+        measured=measured[0],
+        targets=targets,
+    )
     results += [
         result for file in earlier for result in read_earlier(file, protocol, list(results[0].metrics))
     ]
-    examples = choose_examples(images, predictors, names, measured[0], options) if options.report else []
+    examples = []
+    if options.report:
+        examples = choose_examples(images, lambda number: predictors, names, measured[0], options)
     return Evaluation(
         data=protocol["data"],
         split=options.split,
@@ -167,8 +165,57 @@ def measure(
     )
 
 
-def _name_of(data: Place | None, options: EvaluateOptions) -> str:
+def protocol_of(
+    options: EvaluateOptions,
+    tools: Tools,
+    *,
+    data: str,
+    split: str,
+    size: int,
+    measured: Measured,
+    targets: str,
+) -> dict[str, Any]:
+    """What figures depend on besides the models.
+
+    Args:
+        options, tools: what was measured, and by what.
+        data, split: what the images are called.
+        size: in pixels a side.
+        measured: of any model.
+        targets: the digest of images that belong to no input; empty where each has its target.
+    """
+    return {
+        "data": data,
+        "split": split,
+        "images": len(measured.digests),
+        "size": size,
+        "inputs": digest(source for source, _ in measured.digests),
+        "targets": targets or digest(target for _, target in measured.digests),
+        **described(
+            options.protocol, tools.metrics.measured_by, resamples=options.resamples, seed=options.seed
+        ),
+    }
+
+
+def name_of(data: Place | None, options: EvaluateOptions) -> str:
+    """What the images are called: their folder's name, or the dataset's."""
     return (data.resolve() if isinstance(data, Path) else data).name if data else str(options.dataset)
+
+
+def note_on_features(asked: EvaluateOptions, options: EvaluateOptions, tools: Tools) -> list[str]:
+    """That sets are compared by translatekit's own features, where nobody asked for that."""
+    own = tools.metrics.sets and options.features == "own" and options.protocol is None
+    return [_OWN_FEATURES] if own and asked.features is None else []
+
+
+def notes_on(
+    measured: Measured, tools: Tools, real: Mapping[int, Tensor], options: EvaluateOptions
+) -> list[str]:
+    """What is worth knowing of the figures."""
+    notes = _left_out(measured)
+    if "fid" in tools.metrics.sets:
+        notes += _bias(tools.metrics.sets["fid"], real, options)
+    return notes
 
 
 def _bias(metric: SetMetric, real: Mapping[int, Tensor], options: EvaluateOptions) -> list[str]:
@@ -215,7 +262,13 @@ def _add_discriminators(
     from translatekit_tools.evaluate.adversary import discriminator_accuracy
 
     for result, path in zip(results, paths, strict=True):
-        found = discriminator_accuracy(path, images.data, len(images))
-        bootstrap = Bootstrap(len(images), options.resamples, options.seed)
-        for name, values in found.items():
-            result.metrics[name] = bootstrap.estimate(np.array(values))
+        add_accuracies(result, discriminator_accuracy(path, images.data, len(images)), options)
+
+
+def add_accuracies(
+    result: ModelResult, found: Mapping[str, Sequence[float]], options: EvaluateOptions
+) -> None:
+    """Add how often a discriminator was right, image by image, to the figures of its model."""
+    for name, values in found.items():
+        bootstrap = Bootstrap(len(values), options.resamples, options.seed)
+        result.metrics[name] = bootstrap.estimate(np.array(values))

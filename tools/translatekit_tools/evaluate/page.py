@@ -34,7 +34,9 @@ def write_report(place: str | Path, evaluation: Evaluation) -> None:
         StorageError: it cannot be written.
     """
     title = f"{evaluation.models[0].name} on {evaluation.data}"
-    if len(evaluation.models) > 1:
+    if evaluation.folds:
+        title = f"{evaluation.folds} folds of {evaluation.data}"
+    elif len(evaluation.models) > 1:
         title = f"{len(evaluation.models)} models on {evaluation.data}"
     paired = any(example.target is not None for example in evaluation.examples)
     page = render(
@@ -79,6 +81,21 @@ def _metrics(evaluation: Evaluation) -> list[Table]:
     names = evaluation.names()
     if not names:
         return []
+    if evaluation.folds:
+        ways = {name: better(name) for name in names}
+        head = [
+            "",
+            *(evaluation.label(name) + (f", {way} is better" if way else "") for name, way in ways.items()),
+        ]
+        return [
+            (
+                head,
+                [
+                    [(model.name, ""), *(_cell(model.metrics.get(name)) for name in names)]
+                    for model in evaluation.models
+                ],
+            )
+        ]
     head = ["metric", *(model.name for model in evaluation.models)]
     compared = [model for model in evaluation.models if model.differences]
     head += [f"{model.name} - {evaluation.models[0].name}" for model in compared]

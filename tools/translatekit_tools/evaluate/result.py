@@ -83,6 +83,8 @@ class Evaluation:
         notes: what was left out, and why; one sentence each.
         unit: of the values of the images; empty where they have levels.
         protocol: what the figures depend on besides the models.
+        folds: of how many folds it is, each measured by a model of its own; the first result is then of all of them,
+            and theirs follow. 0 where all models are measured on all images.
     """
 
     data: str
@@ -93,6 +95,7 @@ class Evaluation:
     notes: list[str] = field(default_factory=list)
     unit: str = ""
     protocol: dict[str, Any] = field(default_factory=dict)
+    folds: int = 0
 
     def label(self, name: str) -> str:
         """What a metric is called in tables, with the unit where it is that of the images."""
