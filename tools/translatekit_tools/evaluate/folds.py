@@ -152,9 +152,9 @@ def measure_folds(
     pooled = PooledImages.of([setup.images for setup in setups])
     tools = setups[0].tools
 
-    measured = []
+    measured: list[Measured] = []
     for run, setup in zip(runs, setups, strict=True):
-        before = sum(map(len, (each.images for each in setups[: len(measured)])))
+        before = sum(len(each.images) for each in setups[: len(measured)])
         done = partial(_advance, progress, before, len(pooled))
         own = replace(asked, fold=run.fold, features=options.features)
         measured += measuring(run.path, own)(setup, done)
