@@ -123,6 +123,7 @@ def run(
         final = teacher
         if options.train_teacher:
             final = save_trained_teacher(runs[0][1], teacher, out / "teacher.safetensors")
+            say(f"what has become of the teacher lies in {final}")
             bench.exchange_teacher(final)
         made = conclude(
             out,

@@ -111,7 +111,7 @@ class Distill(Method):
             )
             self.training = ContinuedRun(paths[0].parent, own or data)
             self.loss_roles |= {
-                _teachers(name): role for name, role in self.training.method.loss_roles.items()
+                _of_teacher(name): role for name, role in self.training.method.loss_roles.items()
             }
         self._direction = info.direction
         self._steps = 0
@@ -178,7 +178,7 @@ class Distill(Method):
         trained: dict[str, Tensor] = {}
         if self.training is not None:
             losses = self.training.step(batch, self._steps)
-            trained = {_teachers(name): loss for name, loss in losses.items()}
+            trained = {_of_teacher(name): loss for name, loss in losses.items()}
         batch, taught, features = self._next(batch)
         x = batch["input"]
         with layer_outputs(self.unwrapped["G"], [own for own, _ in self.layers]) as inner:
@@ -294,7 +294,7 @@ class _Adaptors(nn.Module):
         return [conv(value) for conv, value in zip(self.convolutions, features, strict=True)]
 
 
-def _teachers(name: str) -> str:
+def _of_teacher(name: str) -> str:
     """What a loss or an accuracy of the teacher's own training is called beside the student's."""
     kind = "accuracy_"
     return f"{kind}teacher_{name[len(kind) :]}" if name.startswith(kind) else f"teacher_{name}"
