@@ -51,6 +51,7 @@ def make_student(folder: Path, teacher: Path, size: int, budget: str) -> dict[st
             teacher,
             out=folder,
             faster=15,
+            student={"width": 12, "blocks": 6},
             targets="openvino,onnxruntime",
             budget=budget,
             image_size=SIDE,

@@ -17,7 +17,10 @@ import translatekit
 from tests.fakes import run_program, run_python
 from tests.hub import Hub, hub_environment
 from tests.tools.publish.conftest import HOSTILE, Publish, save_model_of
+from tests.tools.publish.graphs import write_graph
 from translatekit.errors import DataError, OptionError, StorageError, TranslatekitError
+from translatekit.image_spec import ImageSpec
+from translatekit.images.preview import preview
 
 EVALUATION: dict[str, Any] = {
     "data": "facades",
@@ -139,6 +142,21 @@ def test_samples_are_what_the_model_makes_of_given_images(
     assert Image.open(folder / "samples/2.png").size == (2 * 160 + 8, 320)
     with pytest.raises(TranslatekitError, match="nowhere"):
         published("hub", samples="nowhere", out="other")
+
+
+def test_a_model_of_bands_has_a_card_whose_samples_are_previews(published: Publish, tmp_path: Path) -> None:
+    spec = ImageSpec(channels=tuple("abcde"), meaning="values")
+    model = write_graph(tmp_path / "bands.onnx", spec, data={})
+    (tmp_path / "scenes").mkdir()
+    scene = np.random.default_rng(0).integers(0, 256, (32, 48, 5), np.uint8)
+    np.save(tmp_path / "scenes/scene.npy", scene)
+    folder = Path(published("hub", model, samples=str(tmp_path / "scenes")).path)
+    text = card_of(folder).text
+    assert "5 channels (a, b, c, d, e)" in text
+    assert "translatekit run images/ --model" in text
+    shown = np.asarray(Image.open(folder / "samples/1.png"))
+    assert shown.shape == (32, 2 * 48 + 8, 3)
+    np.testing.assert_array_equal(shown[:, :48], preview(scene, spec))
 
 
 @pytest.mark.parametrize(

@@ -246,13 +246,16 @@ def _pictures(pictures: Sequence[tuple[str, str]]) -> list[str]:
 
 def _usage(model: Model, forms: Sequence[Form], address: str) -> list[str]:
     compiled = [form.path.name for form in forms if form.info.compiled]
+    spec = model.info.whole.input
+    photographs = spec.levels and spec.count in (1, 3)
+    folder, file = ("photos", "photo.png") if photographs else ("images", "image.tif")
     lines = [
         "## How to use it",
         "With translatekit installed, its extra `hf`, and what runs the model: the extra `train` for PyTorch, `onnx` "
         "or `openvino` for a compiled file.",
-        f"```\ntranslatekit run photos/ --model {address} -o translated/\n```",
+        f"```\ntranslatekit run {folder}/ --model {address} -o translated/\n```",
         f'```python\nimport translatekit\n\nmodel = translatekit.open("{address}")\n'
-        'output = model.translate("photo.png")  # an array of shape (height, width, channels)\n```',
+        f'output = model.translate("{file}")  # an array of shape (height, width, channels)\n```',
     ]
     if compiled and len(forms) > len(compiled):
         lines.append(f"A compiled file is named behind the address: `{address}/{compiled[0]}`.")
