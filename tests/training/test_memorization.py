@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,6 +106,44 @@ def test_looking_changes_nothing(
         load_checkpoint(blind / "checkpoints")["networks"],
     )
     assert same(load_file(looked / "model.safetensors"), load_file(blind / "model.safetensors"))
+
+
+SCRIPT = """
+import json, sys
+import translatekit
+from translatekit.training import validation
+
+look = validation.memorization
+for data, is_blind, options in json.loads(sys.argv[1]):
+    validation.memorization = (lambda training: {}) if is_blind else look
+    translatekit.train("pix2pix", data, devices="2", **options)
+"""
+
+
+def test_several_processes_look_together_and_change_nothing(pairs: Path, tmp_path: Path) -> None:
+    """With batch normalization that they synchronize, whose forward passes wait for all of them."""
+    options = {
+        **TINY,
+        "epochs": 2,
+        "epochs_decay": 0,
+        "sync_batchnorm": True,
+        "lr_discriminator": 0.01,  # which soon tells real images from generated ones
+    }
+    runs = [(str(pairs), blind, {**options, "output": str(tmp_path / f"{blind}")}) for blind in (False, True)]
+    program = tmp_path / "looking.py"
+    program.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, program, json.dumps(runs)],
+        capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shares = [entry["shares"] for entry in entries(tmp_path / "False", "memorization")]
+    assert shares
+    assert all(each.keys() == {"D"} and 0 <= each["D"] <= 1 for each in shares)
+    assert not entries(tmp_path / "True", "memorization")
+    looked, blind = (load_checkpoint(tmp_path / name / "checkpoints") for name in ("False", "True"))
+    assert looked["progress"]["step"] == 8
+    assert same(looked["networks"], blind["networks"])
 
 
 def test_it_is_said_when_it_is_seen(

@@ -26,6 +26,9 @@ _IMAGES = 8  # of each kind: passes that take a few per cent of an epoch of some
 def memorization(training: Training) -> dict[str, float]:
     """How far each discriminator has memorized its images: 0 not at all, 1 as far as can be.
 
+    Where several processes train, all of them must look, since an update's forward passes are collective operations
+    where batch normalization is synchronized or weights are sharded. They see the same images.
+
     It is the share of the distance between what it says of training images and of generated ones by which its verdict
     on held-out images falls. All are seen as the training sees images, by the same networks in the same state, which
     stay as they are.

@@ -53,14 +53,9 @@ def validate(training: Training, report: Report) -> None:
 
 
 def look_at_discriminators(training: Training, report: Report) -> None:
-    """Log how far the discriminators have memorized their images, and say when one has.
-
-    Not where several processes train: whole updates are looked at, in which all of them would have to take part.
-    """
-    if training.fabric.world_size > 1:
-        return
-    progress = training.progress
-    if shares := memorization(training):
+    """Log how far discriminators have memorized their images, and say when one has. Every process must call this."""
+    progress, shares = training.progress, memorization(training)
+    if shares and training.fabric.is_global_zero:
         epoch = progress.epoch - (progress.images == 0)
         report.memorization(progress.step, epoch, shares)
         for trouble in diagnose_run(training.folder):
