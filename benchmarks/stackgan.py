@@ -32,13 +32,17 @@ def main() -> None:
         "--sizes", type=int, nargs=2, default=[16, 32], help="pixels a side of the two stages"
     )
     parser.add_argument("--steps", type=int, nargs=2, default=[1500, 600], help="of the two stages")
-    parser.add_argument("--width", type=int, default=16, help="of both generators and discriminators")
+    parser.add_argument(
+        "--widths", type=int, nargs=2, default=[8, 32], help="of the generators of both stages"
+    )
+    parser.add_argument("--discriminator-width", type=int, default=8, help="of both discriminators")
     parser.add_argument("--json", type=Path, help="where the result goes")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     one = None
     stages = []
-    for number, (size, steps) in enumerate(zip(arguments.sizes, arguments.steps, strict=True), 1):
+    settings = zip(arguments.sizes, arguments.steps, arguments.widths, strict=True)
+    for number, (size, steps, width) in enumerate(settings, 1):
         run = translatekit.train(
             "stackgan",
             arguments.data,
@@ -49,8 +53,8 @@ def main() -> None:
             flip=False,
             batch_size=64,
             max_steps=steps,
-            generator_options={"width": arguments.width, **({} if one else {"condition_size": 32})},
-            discriminator_options={"width": arguments.width, "condition_size": 32},
+            generator_options={"width": width, **({} if one else {"condition_size": 32})},
+            discriminator_options={"width": arguments.discriminator_width, "condition_size": 32},
             precision="fp32",
             log_every=100,
             sample_every=steps,
@@ -63,6 +67,7 @@ def main() -> None:
             {
                 "stage": number,
                 "size": size,
+                "width": width,
                 "steps": steps,
                 "real": accuracy,
                 "samples": right,
@@ -71,7 +76,11 @@ def main() -> None:
         )
         print(json.dumps(stages[-1]), flush=True)
     if arguments.json:
-        result = {"machine": describe(), "width": arguments.width, "stages": stages}
+        result = {
+            "machine": describe(),
+            "discriminator_width": arguments.discriminator_width,
+            "stages": stages,
+        }
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -209,6 +209,7 @@ def _facts(info: ModelInfo, forms: Sequence[Form]) -> str:
         ("direction", info.direction),
         ("takes", str(info.input)),
         ("gives", str(info.output)),
+        ("passes", f"{info.bridge.steps} for an image, or fewer by --passes" if info.bridge else ""),
         ("trained at", f"{info.trained_size} x {info.trained_size} pixels"),
         (
             "sizes",

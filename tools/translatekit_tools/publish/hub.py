@@ -99,6 +99,7 @@ def _write(folder: Path, model: Model, options: PublishOptions, progress: Progre
         if all(form.path != each.path for each in forms):
             forms.append(form)
     progress("translating samples", None)
+    model = replace(model, info=model.info.whole)  # as people and samples meet it
     pictures, notes = _samples(folder, model, options)
     address = options.push or "hf://USER/NAME"
     card = write_card(model, forms, pictures, measured, options, address)
