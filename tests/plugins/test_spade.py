@@ -18,6 +18,8 @@ from translatekit_spade.method import divergence
 from translatekit_spade.networks import SPADEBlock, SPADEGenerator, StyleEncoder
 
 import translatekit
+from tests.training.killed import resumed_after_a_kill
+from tests.training.test_loop import same
 from translatekit.config import RunConfig
 from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import RGB, labels_spec
@@ -25,6 +27,7 @@ from translatekit.interfaces import DataOptions
 from translatekit.networks import Networks, set_norm_inference
 from translatekit.networks.layers import SpectralConv2d
 from translatekit.registry import registry
+from translatekit.training.checkpoint import load_checkpoint
 
 CLASSES, SIDE, STYLE = 5, 32, 6
 SMALL = {"width": 2, "upsamplings": 3, "hidden": 6}
@@ -269,6 +272,16 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(run: Path, tmp_path:
     stopped = translatekit.train("spade", **RUN, max_steps=2, output=str(tmp_path / "run"))
     went_on = translatekit.train(resume=stopped, max_steps=4)
     assert (went_on / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+
+
+def test_a_run_with_a_style_encoder_that_is_killed_and_resumed_equals_one_that_was_not(
+    run: Path, tmp_path: Path
+) -> None:
+    again = resumed_after_a_kill("spade", None, tmp_path / "run", **RUN)
+    whole, resumed = (load_checkpoint(folder / "checkpoints") for folder in (run, again))
+    assert whole["networks"].keys() == {"G", "D", "E"}
+    for part in ("networks", "optimizers", "ema"):
+        assert same(whole[part], resumed[part])
 
 
 def test_a_model_of_class_numbers_knows_their_names(run: Path) -> None:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +18,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 import translatekit
+from tests.training.killed import resumed_after_a_kill
+from tests.training.test_loop import same
 from translatekit.bridge import Bridge
 from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.image_spec import GRAY, RGB, ImageSpec, levels_spec
@@ -31,6 +30,7 @@ from translatekit.model_file import read_info
 from translatekit.model_info import ModelInfo
 from translatekit.networks import Networks
 from translatekit.testing import make_method
+from translatekit.training.checkpoint import load_checkpoint
 
 LR, BETAS, PATCHES, TEMPERATURE, STEPS, TAU = 2e-4, (0.5, 0.999), 5, 0.07, 3, 0.1
 TIMES = (0.0, 1 / 2, 5 / 6)  # of three steps, by the authors' formula
@@ -491,24 +491,8 @@ def test_no_student_learns_from_one_pass(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_killed_and_resumed_equals_one_that_was_not(run: Path, tmp_path: Path) -> None:
-    code = f"""
-import os, signal, translatekit
-from translatekit.training import saving
-real = saving.save
-import translatekit.training.loop as loop
-def save(training):
-    real(training)
-    if training.progress.step == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-loop.save = save
-translatekit.train("unsb", {str(run.parent / "data")!r}, output={str(tmp_path / "run")!r}, max_steps=2, **{TRAINING!r})
-"""
-    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    again = translatekit.train(resume=tmp_path / "run")
-    names = [f"checkpoints/{path.name}" for path in sorted((run / "checkpoints").iterdir())]
-    states = [torch.load(folder / names[-1], weights_only=True) for folder in (run, again)]
-    assert states[0]["networks"].keys() == set("GDEH")
-    for name, network in states[0]["networks"].items():
-        for key, value in network.items():
-            assert torch.equal(value, states[1]["networks"][name][key]), (name, key)
+    again = resumed_after_a_kill("unsb", run.parent / "data", tmp_path / "run", **TRAINING, max_steps=2)
+    whole, resumed = (load_checkpoint(folder / "checkpoints") for folder in (run, again))
+    assert whole["networks"].keys() == set("GDEH")
+    for part in ("networks", "optimizers"):
+        assert same(whole[part], resumed[part])

@@ -19,10 +19,11 @@ from translatekit_tools.scale.cluster import Cluster
 from translatekit_tools.scale.options import ScaleOptions, Workers
 from translatekit_tools.scale.run import translate_on
 
-from tests.tools.bulk.models import inverting_model
+from tests.tools.bulk.models import bridge_model, inverting_model
 from tests.tools.scale.work import Deadly
 from tests.tools.test_bulk import identity
 from tests.tools.test_run import command, save
+from tests.tools.video.conftest import make_video
 from translatekit.errors import DataError, OptionError
 from translatekit.sizes import Size
 
@@ -113,6 +114,31 @@ def test_workers_share_a_video_beside_images(
     translate(folder, model, tmp_path / "whole", device="cpu", size=Size(32, 32), codec="mjpeg")
     assert files(tmp_path / "out") == files(tmp_path / "whole")
     assert translate_on([folder], model, tmp_path / "out", options, ON_RAY).skipped == 4
+
+
+@pytest.mark.slow
+def test_a_worker_makes_so_many_passes_of_images_and_videos(cluster: Cluster, tmp_path: Path) -> None:
+    model = bridge_model(tmp_path / "bridge.safetensors")
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in/film.mp4", 8)
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 46, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "in/a.png")
+    given: dict[str, Any] = {
+        "device": "cpu",
+        "precision": "fp32",
+        "batch_size": 1,
+        "codec": "mjpeg",
+        "noise": 7,
+    }
+    on_ray = ScaleOptions(on="ray", workers=Workers(1, 1))
+    summary = translate_on([tmp_path / "in"], model, tmp_path / "out", RunOptions(passes=2, **given), on_ray)
+    assert (summary.translated, summary.failed) == (2, [])
+    made = {}
+    for passes in (2, None):
+        translate(tmp_path / "in", model, tmp_path / f"{passes}", passes=passes, **given)
+        made[passes] = files(tmp_path / f"{passes}")
+    assert files(tmp_path / "out") == made[2]
+    assert all(made[2][name] != made[None][name] for name in made[2])
 
 
 class Told:
