@@ -15,7 +15,8 @@ from translatekit_tools.scale.cluster import Cluster
 
 from tests.tools.evaluate.test_evaluate import features as features
 from tests.tools.test_run import save
-from tests.training.conftest import draw_pairs
+from tests.training.conftest import TINY, draw_pairs
+from translatekit import train
 
 
 @pytest.fixture
@@ -47,3 +48,17 @@ def test_the_figures_are_those_of_one_machine(
     many = figures(models[0], tmp_path / "data", *options, "--on", "ray", "--workers", 2)
     assert many == one
     assert set(one["models"][0]["metrics"]) >= {"psnr", "fid"}
+
+
+@pytest.mark.slow
+def test_folds_have_the_figures_of_one_machine(cluster: Cluster, one_thread: None, tmp_path: Path) -> None:
+    draw_pairs(tmp_path / "data/train", 5, size=32)
+    small = {**TINY, "epochs": 1, "epochs_decay": 0, "load_size": 32, "max_steps": 1}
+    runs = [
+        train("pix2pix", tmp_path / "data", output=str(tmp_path / f"{k}"), fold=f"{k}/2", **small)
+        for k in (1, 2)
+    ]
+    options = ["--device", "cpu", "--batch-size", 1, "--metrics", "l1", "--resamples", 20]
+    many = figures(*runs, *options, "--on", "ray", "--workers", 1)
+    assert many == figures(*runs, *options)
+    assert [model["name"] for model in many["models"]] == ["all folds", "fold 1/2", "fold 2/2"]
