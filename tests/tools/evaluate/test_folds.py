@@ -163,7 +163,8 @@ def test_folds_that_are_not_those_of_one_split_are_refused(
     data: Path, runs: list[Path], tmp_path: Path
 ) -> None:
     two, one, three = runs
-    refused("no run has left fold 3/3 out: name the runs of all 3 folds", [one, two])
+    refused("no run has left out fold 3/3: name the runs of all 3 folds", [one, two])
+    refused("there is no .*run-4: name the runs of all folds, and behind them", runs, data.parent / "run-4")
     refused("have both left fold 1/3 out: name one run of each fold", [one, two, one, three])
     other = train_fold(data, tmp_path / "other", "2/4")
     refused("has left fold 1/3 out and .* fold 2/4: name the runs of one split", [one, other, three])

@@ -108,9 +108,14 @@ def evaluate_folds(
                 f"the folds of one training are compared with earlier figures of folds, and {model} is a model: "
                 "evaluate its folds with --json, and give that file to --compare"
             )
+    place = None if data is None else place_of(data)
+    if place is not None and not place.exists():
+        raise OptionError(
+            f"there is no {place}: name the runs of all folds, and behind them at most the folder of their images"
+        )
     evaluation = measure_folds(
         [local_copy(path) for path in runs],
-        None if data is None else place_of(data),
+        place,
         checked,
         earlier=[local_file(path) for path in compare],
         progress=progress or (lambda done, total: None),

@@ -120,8 +120,8 @@ def fold_runs(paths: Sequence[Path], data: Place | None) -> list[FoldRun]:
                 )
     missing = [number for number in range(1, first.fold.of + 1) if number not in by_number]
     if missing:
-        absent = " and ".join(f"{number}/{first.fold.of}" for number in missing)
-        raise OptionError(f"no run has left fold {absent} out: name the runs of all {first.fold.of} folds")
+        absent = ", ".join(f"{number}/{first.fold.of}" for number in missing)
+        raise OptionError(f"no run has left out fold {absent}: name the runs of all {first.fold.of} folds")
     return [by_number[number] for number in sorted(by_number)]
 
 
