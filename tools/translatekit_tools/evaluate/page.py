@@ -84,7 +84,7 @@ def _metrics(evaluation: Evaluation) -> list[Table]:
     if evaluation.folds:
         ways = {name: better(name) for name in names}
         head = [
-            "",
+            "fold",
             *(evaluation.label(name) + (f", {way} is better" if way else "") for name, way in ways.items()),
         ]
         return [
