@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from translatekit_tools.distill import distill
+from translatekit_tools.distill.verdict import machine, words_of
 
 import translatekit
 from translatekit.datasets.demo import write_demo
 from translatekit.model_file import find_model, read_info
-from translatekit.precision import processor
 
 PICTURE = Path(__file__).parent / "images/small.png"
 SIDE, GAP, LINE = 256, 16, 20
@@ -50,7 +51,7 @@ def make_student(folder: Path, teacher: Path, size: int, budget: str) -> dict[st
         distill(
             teacher,
             out=folder,
-            faster=15,
+            faster=10,
             student={"width": 12, "blocks": 6},
             targets="openvino,onnxruntime",
             budget=budget,
@@ -71,9 +72,8 @@ def described(row: dict[str, Any], model: Path) -> list[str]:
         f"{options['blocks']} blocks, width {options['width']}: {row['bytes'] / 1e6:.2g} MB in half precision"
     ]
     for name, timing in row["timings"].items():
-        backend, _, precision = name.partition(" ")
-        words = f"{timing['median'] * 1000:.3g} ms in {backend} {precision}".strip()
-        lines.append(f"{words}, {timing['faster']:.1f} times as fast" if row["kind"] == "student" else words)
+        words = f"{timing['median'] * 1000:.3g} ms in {words_of(name)}"
+        lines.append(f"{words}, {timing['faster']:.1f}x faster" if row["kind"] == "student" else words)
     return lines
 
 
@@ -126,8 +126,8 @@ def main() -> None:
         columns.append((heading, described(rows[kind], path), images))
     to_teacher = rows["student"]["to_teacher"]["psnr"]
     footer = (
-        f"Images of {SIDE}x{SIDE} on {processor()}; PSNR of the student to its teacher {to_teacher['value']:.1f} dB "
-        f"on {told['images']} unseen images"
+        f"Times: an image of {SIDE}x{SIDE} on {machine()}, {os.cpu_count()} cores. The student is "
+        f"{to_teacher['value']:.1f} dB (PSNR) from its teacher on {told['images']} unseen images."
     )
     PICTURE.parent.mkdir(exist_ok=True)
     draw(columns, footer).quantize(128).save(PICTURE, optimize=True)

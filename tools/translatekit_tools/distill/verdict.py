@@ -142,7 +142,7 @@ def conclude(
         )
         rows.append(
             Row(
-                name=f"teacher, {_words(f'{choice.backend} {choice.precision}')}",
+                name=f"teacher, {words_of(f'{choice.backend} {choice.precision}')}",
                 kind="compiled",
                 bytes=choice.bytes,
                 timings={f"{choice.backend} {choice.precision}": timed},
@@ -217,7 +217,7 @@ def shortcomings(row: Row, options: CommandOptions, most_bytes: int | None) -> l
 def sentence(row: Row, bench: Bench, split: str, images: int, more: str = "") -> str:
     """A student in a sentence, with the machine that it was timed on."""
     faster = " and ".join(
-        f"{timing.faster:.1f}x faster in {_words(key)}" for key, timing in row.timings.items()
+        f"{timing.faster:.1f}x faster in {words_of(key)}" for key, timing in row.timings.items()
     )
     size = "x".join(map(str, bench.image.shape[2:0:-1]))
     text = f"{faster} at {size} on {machine()}; {row.bytes / 1e6:.2f} MB in half precision; "
@@ -244,7 +244,8 @@ def name_of(model: Path) -> str:
     return model.resolve().parent.name if model.stem == "model" else model.stem
 
 
-def _words(key: str) -> str:
+def words_of(key: str) -> str:
+    """A backend and its precision, as people write them."""
     name, _, precision = key.rpartition(" ")
     titles = {
         "openvino": "OpenVINO",
