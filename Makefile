@@ -9,8 +9,9 @@ BIN := .venv/bin
 demo: .venv/installed
 	@$(BIN)/translatekit demo
 
+# Three workers for two cores: they wait half of the time, for programs, servers and browsers.
 test: .venv/tested
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS)
 
 # What one runs while working: no browsers, no programs, no training.
 test-fast: .venv/tested
