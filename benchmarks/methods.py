@@ -251,23 +251,29 @@ def draw(task: Task, data: Path | None, runs: dict[str, Path], path: Path, count
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """All rows, as Markdown."""
-    lines = [
-        "| data | method | steps | " + " | ".join(FIGURES) + " | MB | ms |",
-        "| --- | --- | --- | " + "--- | " * len(FIGURES) + "--- | --- |",
-    ]
-    for row in rows:
-        cells: list[str] = []
-        for name in FIGURES:
-            figure = row["figures"].get(name)
-            low, high = (None, None) if figure is None else (figure["low"], figure["high"])
-            text = "" if figure is None else f"{figure['value']:.3g}"
-            cells.append(text if low is None else f"{text} [{low:.3g}, {high:.3g}]")
-        head = [row["data"], row["method"], f"{row['steps']:,}"]
-        speed = row["milliseconds"]
-        tail = [f"{row['bytes'] / 1e6:.1f}", "" if speed is None else f"{speed:.0f}"]
-        lines.append("| " + " | ".join([*head, *cells, *tail]) + " |")
+    """A table of each data set, as Markdown, with the figures that there are."""
+    lines: list[str] = []
+    for data in dict.fromkeys(row["data"] for row in rows):
+        own = [row for row in rows if row["data"] == data]
+        figures = [name for name in FIGURES if any(name in row["figures"] for row in own)]
+        lines += [f"{data}, {own[0]['minutes']:g} minutes", ""]
+        lines += ["| " + " | ".join(["method", "steps", *figures, "MB", "ms"]) + " |"]
+        lines += ["| --- " * (4 + len(figures)) + "|"]
+        for row in own:
+            cells = [figure_text(row["figures"].get(name)) for name in figures]
+            speed = row["milliseconds"]
+            tail = [f"{row['bytes'] / 1e6:.1f}", "" if speed is None else f"{speed:.0f}"]
+            lines.append("| " + " | ".join([row["method"], f"{row['steps']:,}", *cells, *tail]) + " |")
+        lines.append("")
     return "\n".join(lines)
+
+
+def figure_text(figure: dict[str, Any] | None) -> str:
+    """A value, and its interval where it has one."""
+    if figure is None:
+        return ""
+    low, high = figure["low"], figure["high"]
+    return f"{figure['value']:.3g}" + ("" if low is None else f" [{low:.3g}, {high:.3g}]")
 
 
 if __name__ == "__main__":

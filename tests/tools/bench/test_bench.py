@@ -10,6 +10,7 @@ import torch
 from translatekit_tools.bench import BenchOptions, Figure, bench, compile_for, gather_files
 
 from tests.fakes import run_here
+from translatekit import precision
 from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import ImageSpec, labels_spec, levels_spec
 from translatekit.images import fit_image, read_image
@@ -63,6 +64,7 @@ def test_what_is_slow_here_is_measured_where_it_is_named(
     model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TRANSLATEKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(precision, "_MEASURED", {})
     seconds = torch_speeds().seconds
     (file,) = (tmp_path / "speeds").iterdir()  # what the processes that measure will read
     kept = json.loads(file.read_text())
