@@ -238,8 +238,8 @@ def draw(task: Task, data: Path | None, runs: dict[str, Path], path: Path, count
 
     first = next(iter(runs.values()))
     info = read_info(find_model(first))
-    root, options = choose_data(data, EvaluateOptions(**task.options), first, info, [])
-    images = open_images(root, options, info)
+    root, options = choose_data(data, EvaluateOptions(**task.options), first, info.whole, [])
+    images = open_images(root, options, info.whole)
     samples = [images.item(number) for number in range(count)]
     models = [translatekit.open(run) for run in runs.values()]
     lines = []
