@@ -65,7 +65,11 @@ class Discriminator(Protocol):
 
 
 class AdversarialLoss(Protocol):
-    """What generator and discriminator play for, on logits of any shape."""
+    """What generator and discriminator play for, on logits of any shape.
+
+    A loss may have a number ``boundary``: the logit above which a discriminator takes an image for real. It is 0 where
+    there is none.
+    """
 
     def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The discriminator's losses on real and on fake images, each a scalar to be minimized."""

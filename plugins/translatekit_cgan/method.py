@@ -70,7 +70,9 @@ class CGAN(Method):
             yield Update(loss_G, "G")
 
         losses = {"G_GAN": loss_G, "D_real": D_real, "D_fake": D_fake}
-        return {name: loss.detach() for name, loss in losses.items()} | accuracy(real_logits, fake_logits)
+        return {name: loss.detach() for name, loss in losses.items()} | accuracy(
+            real_logits, fake_logits, self.adversarial
+        )
 
     def deployed(self) -> dict[str, Deployed]:
         """The generator."""

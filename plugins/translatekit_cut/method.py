@@ -80,7 +80,9 @@ class CUT(Method):
             yield Update(torch.stack(list(losses.values())).sum(), "G", "H")
 
         losses |= {"D_real": D_real, "D_fake": D_fake}
-        return {name: loss.detach() for name, loss in losses.items()} | accuracy(real_logits, fake_logits)
+        return {name: loss.detach() for name, loss in losses.items()} | accuracy(
+            real_logits, fake_logits, self.adversarial
+        )
 
     def deployed(self) -> dict[str, Deployed]:
         """The generator."""

@@ -81,7 +81,8 @@ class CycleGAN(Method):
             penalty = self.adversarial.penalty(self.unwrapped[name], real, fake)
             yield Update(losses[name] if penalty is None else losses[name] + penalty, name)
             accuracies |= {
-                f"{key}_{name}": value for key, value in accuracy(real_logits, fake_logits).items()
+                f"{key}_{name}": value
+                for key, value in accuracy(real_logits, fake_logits, self.adversarial).items()
             }
         return {name: loss.detach() for name, loss in losses.items()} | accuracies
 

@@ -87,7 +87,9 @@ class SPADE(Method):
             yield Update(torch.stack(list(losses.values())).sum(), "G", *(["E"] if style else []))
 
         losses |= {"D_real": D_real, "D_fake": D_fake}
-        return {name: loss.detach() for name, loss in losses.items()} | accuracy(real_logits, fake_logits)
+        return {name: loss.detach() for name, loss in losses.items()} | accuracy(
+            real_logits, fake_logits, self.adversarial
+        )
 
     def deployed(self) -> dict[str, Deployed]:
         """The generator."""

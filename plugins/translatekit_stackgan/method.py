@@ -106,7 +106,9 @@ class StackGAN(Method):
 
         if wrong_logits is None:  # the same names in every step
             losses["D_mismatched"] = torch.zeros_like(D_fake)
-        return {name: loss.detach() for name, loss in losses.items()} | accuracy(real_logits, fake_logits)
+        return {name: loss.detach() for name, loss in losses.items()} | accuracy(
+            real_logits, fake_logits, self.adversarial
+        )
 
     def deployed(self) -> dict[str, Deployed]:
         """The generator: of Stage I, or of both."""

@@ -117,7 +117,9 @@ class UNSB(Method):
             yield Update(torch.stack(list(losses.values())).sum(), *names)
 
         losses |= {"D_real": D_real, "D_fake": D_fake, "E": partition**2 - information}
-        return {name: loss.detach() for name, loss in losses.items()} | accuracy(real_logits, fake_logits)
+        return {name: loss.detach() for name, loss in losses.items()} | accuracy(
+            real_logits, fake_logits, self.adversarial
+        )
 
     def deployed(self) -> dict[str, Deployed]:
         """The generator, to be run as often as the bridge has steps."""

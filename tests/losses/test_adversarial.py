@@ -9,6 +9,9 @@ import torch
 
 from translatekit.errors import OptionError
 from translatekit.losses import make_loss
+from translatekit.losses.adversarial import boundary_of
+from translatekit.losses.scales import OverScales
+from translatekit.training.method import accuracy
 
 NAMES = ["vanilla", "minimax", "lsgan", "hinge", "wgangp"]
 LN2 = math.log(2)
@@ -44,6 +47,17 @@ def test_the_discriminator_raises_real_and_lowers_fake_and_the_generator_raises_
     fake = torch.tensor([0.1], requires_grad=True)
     loss.generator(fake).backward()
     assert fake.grad < 0
+
+
+@pytest.mark.parametrize("options", ["", ",r1=1"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_verdict_changes_where_real_and_fake_cost_the_same(name, options):
+    loss = OverScales(make_loss(name + options, "adversarial"))
+    undecided = torch.tensor([boundary_of(loss)])
+    on_real, on_fake = loss.discriminator(undecided, undecided)
+    assert float(on_real) == float(on_fake)
+    right = accuracy([undecided + 0.1, undecided - 0.1], [undecided - 0.1, undecided - 0.2], loss)
+    assert {key: float(value) for key, value in right.items()} == {"accuracy_real": 0.5, "accuracy_fake": 1}
 
 
 def test_minimax_saturates_where_vanilla_does_not():

@@ -54,7 +54,12 @@ class LeastSquares(_Unpenalized):
 
     Mao et al., "Least Squares Generative Adversarial Networks", ICCV 2017, section 3.2; without the
     factors 1/2, as in CycleGAN.
+
+    Attributes:
+        boundary: the logit that is as far from the one as from the other.
     """
+
+    boundary = 0.5
 
     def discriminator(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """(D(real) - 1)^2 and D(fake)^2."""
@@ -122,6 +127,11 @@ class WassersteinGP:
         # The root's slope is infinite at 0, where a gradient that vanishes would turn the weights to NaN.
         norm = (gradient.float().flatten(1).square().sum(1) + 1e-12).sqrt()
         return self.lambda_gp * (norm - 1).square().mean()
+
+
+def boundary_of(loss: object) -> float:
+    """The logit above which a discriminator of a loss takes an image for real."""
+    return float(getattr(loss, "boundary", 0.0))
 
 
 def _cross_entropy(logits: Tensor, target: float) -> Tensor:

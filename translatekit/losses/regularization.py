@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from translatekit.interfaces import AdversarialLoss
+from translatekit.losses.adversarial import boundary_of
 from translatekit.options import Bounds
 
 
@@ -55,6 +56,7 @@ class Regularized:
     def __init__(self, loss: AdversarialLoss, regularizer: R1) -> None:
         """Take both."""
         self.loss, self.regularizer = loss, regularizer
+        self.boundary = boundary_of(loss)
 
     def discriminator(self, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """The loss's own."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from translatekit.interfaces import AdversarialLoss
+from translatekit.losses.adversarial import boundary_of
 
 
 class OverScales:
@@ -22,6 +23,7 @@ class OverScales:
     def __init__(self, loss: AdversarialLoss) -> None:
         """Take the loss of one scale."""
         self.loss = loss
+        self.boundary = boundary_of(loss)
 
     def discriminator(self, real: Any, fake: Any) -> tuple[Tensor, Tensor]:
         """The discriminators' losses on real and on fake images, each a scalar."""

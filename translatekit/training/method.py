@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from translatekit.interfaces import Deployed, LossRole, MakeOptimizer
+from translatekit.losses.adversarial import boundary_of
 from translatekit.networks.features import Layer, inner_features
 from translatekit.training.accumulation import Updates, accumulate
 from translatekit.training.fabric import Fabric
@@ -167,14 +168,21 @@ class _Fixed(nn.Module):
 
 
 @torch.no_grad()
-def accuracy(real: Tensor | Sequence[Tensor], fake: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
-    """The share of logits on the right side of zero, as ``accuracy_real`` and ``accuracy_fake`` in [0, 1].
+def accuracy(
+    real: Tensor | Sequence[Tensor], fake: Tensor | Sequence[Tensor], loss: object
+) -> dict[str, Tensor]:
+    """The share of logits on the right side of a loss's boundary, as ``accuracy_real`` and ``accuracy_fake`` in [0, 1].
 
     Of several scales, their mean.
+
+    Args:
+        real, fake: logits, or those of each scale.
+        loss: the adversarial one (see `translatekit.interfaces.AdversarialLoss`).
     """
+    boundary = boundary_of(loss)
     right = {"accuracy_real": (real, 1), "accuracy_fake": (fake, -1)}
     return {
-        name: torch.stack([(sign * scale > 0).float().mean() for scale in scales]).mean()
+        name: torch.stack([(sign * (scale - boundary) > 0).float().mean() for scale in scales]).mean()
         for name, (logits, sign) in right.items()
         for scales in [[logits] if isinstance(logits, Tensor) else logits]
     }

@@ -279,7 +279,9 @@ class Distill(Method):
         loss = (D_real + D_fake) / 2
         penalty = self.adversarial.penalty(self.unwrapped["D"], *given)
         self.update(loss if penalty is None else loss + penalty, "D")
-        return {"D_real": D_real.detach(), "D_fake": D_fake.detach()} | accuracy(real_logits, fake_logits)
+        return {"D_real": D_real.detach(), "D_fake": D_fake.detach()} | accuracy(
+            real_logits, fake_logits, self.adversarial
+        )
 
 
 class _Adaptors(nn.Module):
