@@ -68,6 +68,7 @@ class Task:
 
 PAIRED = {
     "pix2pix, unet": ("pix2pix", *UNET),
+    "pix2pix, unet, features": ("pix2pix", *UNET, "--scales", "3", "--lambda-features", "10"),
     "pix2pix, resnet": ("pix2pix", "--generator", "resnet", *RESNET),
     "pix2pixhd": ("pix2pixhd", "-G", "width=16", "-D", "width=32"),
     "spade": ("spade", "-G", "width=16", "-G", "upsamplings=5", "-G", "hidden=32", "-D", "width=32"),
