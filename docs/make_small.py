@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where the runs are kept")
     parser.add_argument("--size", type=int, default=128, help="pixels a side that is trained at")
     parser.add_argument("--steps", type=int, default=800, help="of the teacher")
-    parser.add_argument("--budget", default="5min", help="of the student's training")
+    parser.add_argument("--budget", default="15min", help="of the student's training")
     given = parser.parse_args()
     teacher = make_teacher(given.folder / "teacher", given.size, given.steps)
     told = make_student(given.folder / "small", teacher, given.size, given.budget)

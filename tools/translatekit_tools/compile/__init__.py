@@ -204,13 +204,17 @@ def _refuse_unused(spec: BackendSpec, options: CompileOptions) -> None:
     from translatekit.registry import registry
     from translatekit_tools.backends.options import CompileOptions
 
-    others = [entry.spec for entry in registry("backend").entries()]
-    own = {name for other in others for name in other.compiler_options or ()}
-    for name in sorted(own - {*(own if spec.compiler_options is None else spec.compiler_options)}):
-        if getattr(options, name) != getattr(CompileOptions(), name):
-            takers = ", ".join(other.name for other in others if name in (other.compiler_options or ()))
+    takers: dict[str, list[str]] = {}
+    for entry in registry("backend").entries():
+        for name in entry.spec.compiler_options or ():
+            takers.setdefault(name, []).append(entry.spec.name)
+    unused = takers.keys() - {*(takers if spec.compiler_options is None else spec.compiler_options)}
+    default = CompileOptions()
+    for name in sorted(unused):
+        if getattr(options, name) != getattr(default, name):
             raise OptionError(
-                f"--{name.replace('_', '-')} changes nothing for {spec.name}, only for {takers}: leave it out"
+                f"--{name.replace('_', '-')} changes nothing for {spec.name}, only for {', '.join(takers[name])}: "
+                "leave it out"
             )
     if options.calibrate is not None and options.precision != "int8":
         raise OptionError(
