@@ -10,7 +10,7 @@ from typing import Annotated
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translatekit.networks.layers import Norm, Width, check_sides, conv_bias, make_norm
+from translatekit.networks.layers import Norm, Upsampling, Width, check_sides, conv_bias, doubling, make_norm
 from translatekit.options import Bounds
 
 
@@ -35,6 +35,7 @@ class CoarseToFine(nn.Module):
         enhancers: Annotated[int, Bounds(minimum=0, maximum=4)] = 0,
         enhancer_blocks: Annotated[int, Bounds(minimum=1, maximum=1024)] = 3,
         norm: Norm = "instance",
+        upsampling: Upsampling = "transposed",
     ) -> None:
         """Make the network.
 
@@ -47,6 +48,8 @@ class CoarseToFine(nn.Module):
             enhancers: local enhancers; the paper has one for 2048x1024 pixels.
             enhancer_blocks: residual blocks of each.
             norm: normalization of all but the last layer.
+            upsampling: what doubles the sides: the paper's `transposed` convolutions, or `nearest`, pixels repeated and
+                convolved, which learn much sooner not to be noisy.
 
         Raises:
             ValueError: the width cannot be halved for each enhancer.
@@ -62,7 +65,7 @@ class CoarseToFine(nn.Module):
             nn.Sequential(*(_Residual(width * 2**downsamplings, norm) for _ in range(blocks))),
             nn.Sequential(
                 *(
-                    _up(width * 2 ** (step + 1), width * 2**step, norm)
+                    _up(width * 2 ** (step + 1), width * 2**step, norm, upsampling)
                     for step in reversed(range(downsamplings))
                 )
             ),
@@ -71,7 +74,8 @@ class CoarseToFine(nn.Module):
         self.finer = nn.ModuleList(_encoder(in_channels, fine, 1, norm) for fine in widths)
         self.merged = nn.ModuleList(
             nn.Sequential(
-                *(_Residual(2 * fine, norm) for _ in range(enhancer_blocks)), _up(2 * fine, fine, norm)
+                *(_Residual(2 * fine, norm) for _ in range(enhancer_blocks)),
+                _up(2 * fine, fine, norm, upsampling),
             )
             for fine in widths
         )
@@ -123,9 +127,8 @@ def _encoder(in_channels: int, width: int, downsamplings: int, norm: Norm) -> nn
     return nn.Sequential(*stages)
 
 
-def _up(fan_in: int, fan_out: int, norm: Norm) -> nn.Sequential:
-    conv = nn.ConvTranspose2d(fan_in, fan_out, 3, stride=2, padding=1, output_padding=1, bias=conv_bias(norm))
-    return _stage(conv, fan_out, norm)
+def _up(fan_in: int, fan_out: int, norm: Norm, upsampling: Upsampling) -> nn.Sequential:
+    return _stage(doubling(upsampling, fan_in, fan_out, conv_bias(norm)), fan_out, norm)
 
 
 def _stage(conv: nn.Module, channels: int, norm: Norm) -> nn.Sequential:

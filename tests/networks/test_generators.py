@@ -76,6 +76,21 @@ def test_resnet_refuses_images_smaller_than_its_borders():
     assert tiny("resnet")(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
 
 
+@pytest.mark.parametrize("name", ["resnet", "coarse_to_fine"])
+def test_new_networks_that_repeat_pixels_are_even_where_their_input_is(name):
+    small = {"width": 4, "blocks": 1} | ({"downsamplings": 3} if name == "coarse_to_fine" else {})
+    spread = {}
+    for upsampling in ("transposed", "nearest"):
+        torch.manual_seed(0)
+        network = make_generator(
+            name, {**small, "upsampling": upsampling, "norm": "none"}, in_channels=3, out_channels=3
+        ).eval()
+        with torch.no_grad():
+            middle = network(torch.full((1, 3, 160, 160), 0.5))[..., 64:96, 64:96]  # far from all borders
+        spread[upsampling] = float(middle.std((2, 3)).max() / middle.abs().max())
+    assert spread["nearest"] < 1e-5 < 1e-2 < spread["transposed"]
+
+
 @pytest.mark.parametrize("depth", [2, 3, 6])
 def test_unet_depth_decides_its_size_multiple(depth):
     network = tiny("unet", depth=depth)

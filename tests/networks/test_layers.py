@@ -9,6 +9,7 @@ from torch import nn
 from translatekit.networks.layers import (
     BatchNorm2d,
     Noise,
+    ResizeConv2d,
     SpectralConv2d,
     draws_noise,
     fold_spectral_norm,
@@ -27,6 +28,16 @@ def batch_norm(mode: str = "per_image") -> BatchNorm2d:
         tensor.normal_()
     set_norm_inference(norm, mode)
     return norm.eval()
+
+
+def test_resizing_convolutions_repeat_each_pixel_before_they_convolve():
+    conv = ResizeConv2d(1, 1, bias=False)
+    nn.init.zeros_(conv.weight)
+    conv.weight.data[0, 0, 1, 1] = 1  # nothing but the pixel itself
+    x = torch.rand(1, 1, 3, 5)
+    assert torch.equal(conv(x), x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    nn.init.constant_(conv.weight, 1 / 9)
+    torch.testing.assert_close(conv(torch.full((1, 1, 3, 5), 0.5)), torch.full((1, 1, 6, 10), 0.5))
 
 
 def test_per_image_equals_training_at_batch_size_1():

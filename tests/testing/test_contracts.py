@@ -28,6 +28,7 @@ SMALL: dict[tuple[str, str], dict[str, Any]] = {
             "blocks": "1",
             "enhancers": "1",
             "enhancer_blocks": "1",
+            "upsampling": "nearest",
         }
     },
     ("generator", "spade"): {

@@ -15,6 +15,7 @@ from translatekit.types import NormInference
 
 Norm = Literal["batch", "instance", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal"]
+Upsampling = Literal["transposed", "nearest"]
 Width = Annotated[int, Bounds(minimum=1, maximum=4096)]
 Layers = Annotated[int, Bounds(minimum=1, maximum=16)]
 Dropout = Annotated[float, Bounds(minimum=0, exclusive_maximum=1)]
@@ -145,6 +146,36 @@ class DoublingConv2d(nn.ConvTranspose2d):
         patches = torch.matmul(self.weight.flatten(1).t(), input.flatten(2))
         out = F.fold(patches, (2 * h, 2 * w), 4, padding=1, stride=2)
         return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
+
+
+class ResizeConv2d(nn.Conv2d):
+    """Each pixel twice in both directions, and a convolution 3x3 of that: (N, C, H, W) to (N, C', 2H, 2W).
+
+    Odena et al., "Deconvolution and Checkerboard Artifacts", Distill 2016: the four pixels that one becomes share its
+    weights at first, where a transposed convolution has to learn that they are alike.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1, padding_mode="reflect", bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Double and convolve."""
+        return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
+
+
+def doubling(
+    kind: Upsampling, in_channels: int, out_channels: int, bias: bool
+) -> nn.Conv2d | nn.ConvTranspose2d:
+    """What doubles the sides of features in residual generators: (N, in_channels, H, W) to (N, out_channels, 2H, 2W).
+
+    Args:
+        kind: ``transposed``, a transposed convolution 3x3, as in the papers; ``nearest``, a `ResizeConv2d`.
+        in_channels, out_channels: of the features.
+        bias: whether it has one.
+    """
+    if kind == "nearest":
+        return ResizeConv2d(in_channels, out_channels, bias)
+    return nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1, bias=bias)
 
 
 class SpectralConv2d(nn.Conv2d):

@@ -12,7 +12,16 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from translatekit.networks.layers import Dropout, Norm, Width, check_sides, conv_bias, make_norm
+from translatekit.networks.layers import (
+    Dropout,
+    Norm,
+    Upsampling,
+    Width,
+    check_sides,
+    conv_bias,
+    doubling,
+    make_norm,
+)
 from translatekit.networks.slicing import important, spread, take, take_norm
 from translatekit.options import Bounds
 
@@ -64,6 +73,7 @@ class ResNet(nn.Module):
         norm: Norm = "instance",
         dropout: Dropout = 0.0,
         separable: bool = False,
+        upsampling: Upsampling = "transposed",
     ) -> None:
         """Make the network.
 
@@ -76,6 +86,8 @@ class ResNet(nn.Module):
             dropout: probability, within each residual block.
             separable: make each convolution of the residual blocks of one by channel and one by pixel, which takes an
                 eighth of the multiplications (Li et al., "GAN Compression", CVPR 2020, section 3.2).
+            upsampling: what doubles the sides: CycleGAN's `transposed` convolutions, or `nearest`, pixels repeated and
+                convolved.
         """
         super().__init__()
         self.width, self.separable = width, separable
@@ -88,8 +100,7 @@ class ResNet(nn.Module):
             return stage(nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1, bias=bias), fan_out)
 
         def up(fan_in: int, fan_out: int) -> nn.Sequential:
-            conv = nn.ConvTranspose2d(fan_in, fan_out, 3, stride=2, padding=1, output_padding=1, bias=bias)
-            return stage(conv, fan_out)
+            return stage(doubling(upsampling, fan_in, fan_out, bias), fan_out)
 
         self.encoder = nn.Sequential(
             stage(_conv(in_channels, width, 7, bias), width),
@@ -114,7 +125,8 @@ class ResNet(nn.Module):
     def start_from(self, teacher: Any) -> None:
         """Take the weights of the most important channels and of evenly spread blocks of a wider `ResNet`.
 
-        Blocks of separable convolutions keep their own weights where the teacher's are full ones.
+        Blocks of separable convolutions keep their own weights where the teacher's are full ones, and so do the layers
+        that double the sides where the teacher's are of another kind.
         """
         own: Any
         other: Any
@@ -144,7 +156,8 @@ class ResNet(nn.Module):
             take_norm(block.norm2, other.norm2, kept)
         for own, other in zip(self.decoder, teacher.decoder, strict=True):
             before, kept = kept, important([other[0]], own[0].out_channels)
-            take(own[0], other[0], kept, before)
+            if type(own[0]) is type(other[0]):
+                take(own[0], other[0], kept, before)
             take_norm(own[1], other[1], kept)
         head: Any = self.head[0]
         take(head, teacher.head[0], None, kept)

@@ -28,6 +28,7 @@ GENERATORS: dict[str, dict[str, Any]] = {
         "enhancers": 1,
         "enhancer_blocks": 1,
         "norm": "instance",
+        "upsampling": "nearest",
     },
     "encoder_decoder": {"depth": 5, "width": 4, "norm": "batch"},
     "resnet": {"blocks": 1, "width": 4, "norm": "instance"},

@@ -51,6 +51,15 @@ def test_channels_that_weigh_nothing_are_the_first_to_go() -> None:
     assert torch.allclose(student(x), narrow(x), atol=1e-5)
 
 
+def test_layers_of_another_kind_than_the_teachers_keep_their_weights() -> None:
+    teacher = make("resnet", {"width": 8, "blocks": 1})
+    student = make("resnet", {"width": 8, "blocks": 1, "upsampling": "nearest"})
+    own = student.decoder[0][0].weight.clone()
+    student.start_from(teacher)
+    assert torch.equal(student.decoder[0][0].weight, own)
+    assert torch.equal(student.encoder[1][0].weight, teacher.encoder[1][0].weight)
+
+
 def _embedded(small: dict[str, Any], large: dict[str, Any]) -> dict[str, Any]:
     """A narrow network's weights as the first channels of a wide one's, the rest zero."""
     for key, tensor in small.items():
