@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from translatekit.interfaces import Dataset, Deployed, NetworkFactory
 from translatekit.losses import make_loss
 from translatekit.model_file import find_model, read_info
 from translatekit.model_info import ModelInfo
-from translatekit.networks import load_network
+from translatekit.networks import load_network, set_noise
 from translatekit.registry import registry
 from translatekit.storage import local_copy
 from translatekit.training.accumulation import Update, Updates
@@ -121,18 +122,25 @@ class StackGAN(Method):
         """
         real: Tensor = batch["image"]
         G: Any = self.unwrapped["G"]
-        # always the same noise, drawn apart from that of the training, which it must not disturb
-        noise = torch.Generator().manual_seed(0)
-        z = torch.randn(len(real), self.options.latent_size, generator=noise).to(real.device)
-        columns = {"real": real}
         stages = [("", G)] if G.two is None else [("Stage I: ", G.one), ("Stage II: ", G)]
-        if self.embedding_size:
-            columns |= {f"{stage}fake": _images(network(z, batch["embedding"])) for stage, network in stages}
-            return columns
-        for label, name in enumerate(self.class_names[: SAMPLE_COLUMNS // len(stages)]):
-            labels = torch.full((len(real),), label, device=real.device)
-            columns |= {f"{stage}{name}": _images(network(z, labels)) for stage, network in stages}
+        shown = {"fake": batch["embedding"]} if self.embedding_size else self._classes(real, len(stages))
+        columns = {"real": real}
+        set_noise(G, True)
+        # always the same noise, drawn apart from that of the training, which it must not disturb
+        with torch.random.fork_rng([real.device] if real.device.type == "cuda" else []):
+            for (name, given), (stage, network) in itertools.product(shown.items(), stages):
+                torch.manual_seed(0)
+                z = torch.randn(len(real), self.options.latent_size).to(real.device)
+                columns[f"{stage}{name}"] = _images(network(z, given))
+        set_noise(G, False)
         return columns
+
+    def _classes(self, images: Tensor, stages: int) -> dict[str, Tensor]:
+        """The first classes by name: a label for each of the images, (N,)."""
+        names = self.class_names[: SAMPLE_COLUMNS // stages]
+        return {
+            name: torch.full((len(images),), label, device=images.device) for label, name in enumerate(names)
+        }
 
     def _given(self, batch: Mapping[str, Any]) -> Tensor:
         """What images are conditioned on: texts' embeddings (N, D), or labels (N,)."""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from translatekit.networks.layers import BatchNorm2d, Layers, Width, check_sides
+from translatekit.networks.layers import BatchNorm2d, Layers, Noise, Width, check_sides
 from translatekit.options import Bounds
 
 _START = 4  # pixels a side of the first feature map, and of the last of a discriminator
@@ -25,22 +25,21 @@ Condition = tuple[Tensor, Tensor, Tensor]
 class ConditioningAugmentation(nn.Module):
     """A condition drawn from a normal distribution that depends on the label or text (section 3.2).
 
-    In evaluation it is the distribution's mean.
+    In evaluation it is the distribution's mean, unless noise is asked for (`translatekit.networks.set_noise`).
     """
 
     def __init__(self, num_classes: int, embedding_size: int, size: int) -> None:
         """Make it for so many classes, or for embeddings of that size, and conditions of length `size`."""
         super().__init__()
         self.parameters_of = _layer_of(num_classes, embedding_size, 2 * size)
+        self.noise = Noise(size)
         if isinstance(self.parameters_of, nn.Embedding):  # classes apart from the start, and variances of 1
             nn.init.zeros_(self.parameters_of.weight[:, size:].data)
 
     def forward(self, given: Tensor) -> Condition:
         """Labels (N,), or embeddings (N, embedding_size), to conditions."""
         mean, log_variance = self.parameters_of(given).float().chunk(2, dim=1)
-        if not self.training:
-            return mean, mean, log_variance
-        return mean + torch.exp(log_variance / 2) * torch.randn_like(mean), mean, log_variance
+        return mean + torch.exp(log_variance / 2) * self.noise(mean), mean, log_variance
 
 
 def _augmentation(num_classes: int, embedding_size: int, size: int) -> ConditioningAugmentation | None:

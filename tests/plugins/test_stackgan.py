@@ -24,7 +24,7 @@ from translatekit.config import RunConfig
 from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import RGB
 from translatekit.interfaces import DataOptions
-from translatekit.networks import Networks
+from translatekit.networks import Networks, set_noise
 from translatekit.networks.layers import BatchNorm2d
 from translatekit.registry import registry
 
@@ -139,7 +139,7 @@ def test_six_steps_are_those_of_a_plain_loop(size: int) -> None:
             assert float(losses[key]) == pytest.approx(value.item(), rel=1e-3, abs=1e-6), (number, key)
 
 
-def test_the_condition_is_drawn_in_training_alone() -> None:
+def test_the_condition_is_drawn_in_training_and_where_noise_is_asked_for() -> None:
     G = make().unwrapped["G"]
     z, labels = torch.randn(2, LATENT), torch.tensor([0, 1])
     torch.manual_seed(0)
@@ -150,6 +150,26 @@ def test_the_condition_is_drawn_in_training_alone() -> None:
     images, (condition, mean, _) = G(z, labels, with_condition=True)
     assert torch.equal(condition, mean)
     assert images.shape == (2, 3, SIDE, SIDE)
+    set_noise(G, True)
+    _, (condition, mean, _) = G(z, labels, with_condition=True)
+    assert not torch.isclose(condition, mean).any()
+
+
+def test_the_runs_own_samples_draw_it_and_leave_the_trainings_noise_alone() -> None:
+    method = make()
+    G = method.unwrapped["G"]
+    for weights in G.parameters():  # new networks draw all but the same
+        weights.data.mul_(20)
+    G.eval()
+    batch = {"image": torch.zeros(3, 3, SIDE, SIDE), "label": torch.zeros(3, dtype=torch.long)}
+    state = torch.get_rng_state()
+    one, two = method.samples(batch), method.samples(batch)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    first, *_ = (name for name in one if name != "real")
+    z = torch.randn(3, LATENT, generator=torch.Generator().manual_seed(0))
+    assert not torch.allclose(one[first], G(z, batch["label"]), atol=1e-3)
 
 
 def test_the_rate_is_halved_again_and_again() -> None:
@@ -214,7 +234,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stage_one(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stages") / "one"
-    return translatekit.train("stackgan", shapes, **{**TINY, "load_size": SIDE}, output=str(folder))
+    return translatekit.train(
+        "stackgan", shapes, **{**TINY, "load_size": SIDE, "init_gain": 0.5}, output=str(folder)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +265,19 @@ def test_images_are_drawn_by_label_from_both_stages(stage_one: Path, stage_two: 
         assert sorted(file.name for file in files) == [
             f"{colour}_{shape}-00000.png" for colour in ("blue", "red") for shape in SHAPES
         ]
+
+
+def test_an_image_is_the_same_whatever_is_drawn_beside_it(stage_one: Path, tmp_path: Path) -> None:
+    few, more, other = (
+        [Image.open(file).tobytes() for file in sample(stage_one, tmp_path / name, label=0, **options)]
+        for name, options in {
+            "few": {"count": 2},
+            "more": {"count": 5},
+            "other": {"count": 2, "seed": 1},
+        }.items()
+    )
+    assert more[:2] == few
+    assert len({*more, *other}) == 7
 
 
 @pytest.mark.parametrize("stage", [1, 2])
