@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plot
 import torch
 import torch.nn.functional as F
 from machine import describe
-from PIL import Image, ImageDraw
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from training_step import PlainFabric
@@ -266,42 +266,18 @@ def seconds_to(curve: list[dict[str, float]], structure: float) -> float | None:
 
 def draw(curves: dict[str, list[dict[str, float]]], real: float, path: Path) -> None:
     """L1 and pixel accuracy over time, of both."""
-    width, height, margin = 560, 380, 56
-    picture = Image.new("RGB", (2 * width, height + 30), "white")
-    pen = ImageDraw.Draw(picture)
-    inks = dict(zip(curves, ("#888888", "#1f5fbf"), strict=True))
-    longest = max(point["seconds"] for curve in curves.values() for point in curve)
-    for panel, (key, title, line) in enumerate(
-        (("l1", "mean L1 on [-1, 1]", BAR), ("pixel_accuracy", "structure: pixel accuracy", real))
-    ):
-        values = [point[key] for curve in curves.values() for point in curve] + [line]
-        low, high = min(values), max(values)
-        low, high = low - 0.05 * (high - low or 1), high + 0.05 * (high - low or 1)
-        left, right, top, bottom = panel * width + margin, (panel + 1) * width - 16, 40, height - margin
-
-        def at(seconds: float, value: float) -> tuple[float, float]:
-            return (
-                left + (right - left) * seconds / longest,  # noqa: B023 - called within the round
-                bottom - (bottom - top) * (value - low) / (high - low),  # noqa: B023
-            )
-
-        pen.rectangle((left, top, right, bottom), outline="#cccccc")
-        pen.text((left, 16), title, fill="black")
-        for tick in np.linspace(low, high, 5):
-            pen.text((panel * width + 8, at(0, tick)[1] - 6), f"{tick:.3f}", fill="black")
-        for tick in np.linspace(0, longest, 5):
-            pen.text((at(tick, low)[0] - 10, bottom + 6), f"{tick:.0f} s", fill="black")
-        pen.line((*at(0, line), *at(longest, line)), fill="#cc4444")
-        said = "the reference's after 16 epochs" if key == "l1" else "real photographs"
-        pen.text((panel * width + 300, 16), f"red line: {said}", fill="#cc4444")
-        for name, curve in curves.items():
-            points = [at(point["seconds"], point[key]) for point in curve]
-            pen.line(points, fill=inks[name], width=2)
-            for x, y in points:
-                pen.ellipse((x - 3, y - 3, x + 3, y + 3), fill=inks[name])
-    for number, (name, ink) in enumerate(inks.items()):
-        pen.text((margin + 160 * number, height), name, fill=ink)
-    picture.save(path)
+    panels = [
+        plot.Panel(
+            title,
+            {name: [(point["seconds"], point[key]) for point in curve] for name, curve in curves.items()},
+            line,
+        )
+        for key, title, line in (
+            ("l1", "mean L1 on [-1, 1]", (BAR, "the reference's after 16 epochs")),
+            ("pixel_accuracy", "structure: pixel accuracy", (real, "real photographs")),
+        )
+    ]
+    plot.draw(panels, path, "s")
 
 
 def main() -> None:
