@@ -122,6 +122,13 @@ def is_numeric(found: Found) -> bool:
 
 
 NUMERIC = [found for found in ALL if is_numeric(found)]
+# What all methods share is one field of one dataclass, with one type: its odd values are tried with the first of them.
+DIFFERENT = list(
+    {
+        (found.path[0], found.flag, repr(getattr(found.option.type, "annotation", None))): found
+        for found in reversed(NUMERIC)
+    }.values()
+)
 
 
 def start(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> tuple[Result, dict[str, Any] | None]:
@@ -179,7 +186,7 @@ def test_a_number_has_a_declared_range_and_help_shows_it(found: Found) -> None:
         assert f"[{bounds}]" in str(found.option.help)
 
 
-@pytest.mark.parametrize("found", NUMERIC, ids=str)
+@pytest.mark.parametrize("found", DIFFERENT, ids=str)
 def test_an_odd_value_is_refused_by_name_in_one_sentence_or_lies_in_the_range(
     found: Found, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +246,8 @@ def test_command_line_toml_and_python_refuse_the_same(
 ) -> None:
     own = registry("method").get(method).load_options()
     path = tmp_path / "config.toml"
-    for cls in (TrainOptions, own):
+    # what all methods share is tried with the first
+    for cls in (TrainOptions, own) if method == registry("method").names()[0] else (own,):
         flags = {found.option.name: found.flag for found in NUMERIC if found.path == ("train", method)}
         for name in numbers_of(cls):
             for value in (-1, 0, 1, 1.5, 10**18, math.nan, math.inf, "x"):
