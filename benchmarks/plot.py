@@ -1,7 +1,4 @@
-"""Curves side by side, as a picture.
-
-python benchmarks/quality.py and benchmarks/full_size.py draw by it.
-"""
+"""Curves side by side, as a picture: what the benchmarks draw by."""
 
 from __future__ import annotations
 
