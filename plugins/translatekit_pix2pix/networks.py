@@ -43,13 +43,13 @@ class CoarseToFine(nn.Module):
             in_channels: of the input images.
             out_channels: of the output images.
             width: channels of the global generator at its full resolution; each enhancer has half of what it surrounds.
-            downsamplings: how often the global generator halves the sides.
+            downsamplings: how often the global generator halves the sides: 4 for 1024 pixels, 2 for 128.
             blocks: its residual blocks.
             enhancers: local enhancers; the paper has one for 2048x1024 pixels.
             enhancer_blocks: residual blocks of each.
             norm: normalization of all but the last layer.
             upsampling: what doubles the sides: the paper's `transposed` convolutions, or `nearest`, pixels repeated and
-                convolved, which learn much sooner not to be noisy.
+                convolved, which have no checkerboard to unlearn.
 
         Raises:
             ValueError: the width cannot be halved for each enhancer.

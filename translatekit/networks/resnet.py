@@ -87,7 +87,7 @@ class ResNet(nn.Module):
             separable: make each convolution of the residual blocks of one by channel and one by pixel, which takes an
                 eighth of the multiplications (Li et al., "GAN Compression", CVPR 2020, section 3.2).
             upsampling: what doubles the sides: CycleGAN's `transposed` convolutions, or `nearest`, pixels repeated and
-                convolved.
+                convolved, which have no checkerboard to unlearn.
         """
         super().__init__()
         self.width, self.separable = width, separable
