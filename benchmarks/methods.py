@@ -73,6 +73,13 @@ PAIRED = {
     "pix2pixhd": ("pix2pixhd", "-G", "width=16", "-D", "width=32"),
     "spade": ("spade", "-G", "width=16", "-G", "upsamplings=5", "-G", "hidden=32", "-D", "width=32"),
 }
+SHALLOW = ("pix2pixhd", "-G", "width=32", "-G", "downsamplings=2", "-D", "width=32")
+PARTS = {  # of Pix2PixHD
+    "pix2pixhd, nearest": (*PAIRED["pix2pixhd"], "-G", "upsampling=nearest"),
+    "pix2pixhd, shallow": SHALLOW,
+    "pix2pixhd, shallow, nearest": (*SHALLOW, "-G", "upsampling=nearest"),
+    "pix2pixhd, unet": ("pix2pixhd", *UNET, "-D", "norm=batch"),
+}
 UNPAIRED = {
     "cyclegan": ("cyclegan", *RESNET),
     "cut": ("cut", *RESNET),
@@ -87,7 +94,7 @@ DRAWING = {
 }
 TASKS = (
     Task("drawn", "AtoB", PAIRED, drawn=True, reader=("pix2pix", *UNET, "--direction", "BtoA")),
-    Task("facades", "BtoA", PAIRED, reader=("pix2pix", *UNET, "--direction", "AtoB")),
+    Task("facades", "BtoA", PAIRED | PARTS, reader=("pix2pix", *UNET, "--direction", "AtoB")),
     Task("monet2photo", "AtoB", UNPAIRED, times=2, options={"split": "test"}),
     Task("mnist", "", DRAWING),
 )
@@ -131,8 +138,9 @@ def main() -> None:
                 measured = measure_drawn(data, run)
             else:
                 measured = measure(task, data, run, reader, arguments.held if reader else None)
-            kept = [one for one in found["rows"] if (one["data"], one["method"]) != (task.name, row)]
-            entry = {"data": task.name, "method": row, "minutes": task.times * arguments.minutes, **measured}
+            entry = {"data": task.name, "method": row, "minutes": task.times * arguments.minutes}
+            kept = [one for one in found["rows"] if any(one[key] != entry[key] for key in entry)]
+            entry |= measured
             found = {"machine": describe(), "rows": [*kept, entry]}
             arguments.json.write_text(json.dumps(found, indent=1) + "\n")
         if arguments.pictures and task.entries is not DRAWING:
@@ -149,9 +157,7 @@ def train(
     if done.is_file():
         return run
     method, *options = entry
-    direction = (
-        () if "--direction" in options or task.entries is not PAIRED else ("--direction", task.direction)
-    )
+    direction = () if "--direction" in options or task.reader is None else ("--direction", task.direction)
     command = [sys.executable, "-m", "translatekit", "train", method, *([] if data is None else [str(data)])]
     command += [*SMALL, *options, *direction, "-o", str(run)]
     print(" ".join(command), file=sys.stderr, flush=True)
@@ -254,10 +260,10 @@ def draw(task: Task, data: Path | None, runs: dict[str, Path], path: Path, count
 def table(rows: list[dict[str, Any]]) -> str:
     """A table of each data set, as Markdown, with the figures that there are."""
     lines: list[str] = []
-    for data in dict.fromkeys(row["data"] for row in rows):
-        own = [row for row in rows if row["data"] == data]
+    for data, minutes in dict.fromkeys((row["data"], row["minutes"]) for row in rows):
+        own = [row for row in rows if (row["data"], row["minutes"]) == (data, minutes)]
         figures = [name for name in FIGURES if any(name in row["figures"] for row in own)]
-        lines += [f"{data}, {own[0]['minutes']:g} minutes", ""]
+        lines += [f"{data}, {minutes:g} minutes", ""]
         lines += ["| " + " | ".join(["method", "steps", *figures, "MB", "ms"]) + " |"]
         lines += ["| --- " * (4 + len(figures)) + "|"]
         for row in own:

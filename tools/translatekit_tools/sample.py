@@ -18,7 +18,7 @@ from translatekit.images.codec import ValueCodec
 from translatekit.images.preview import preview
 from translatekit.model_file import find_model, read_info
 from translatekit.model_info import ModelInfo
-from translatekit.networks.layers import draws_noise, set_noise
+from translatekit.networks.layers import Noise
 from translatekit.networks.loading import load_network
 from translatekit.options import closest
 from translatekit.storage import write_atomically
@@ -168,16 +168,18 @@ def _draw(
 ) -> Iterator[np.ndarray]:
     """The images of one condition after another: (H, W, C) uint8, gray or RGB; others as people look at them.
 
-    What networks draw beside the noise that they are given, such as StackGAN's conditions, is drawn for each image.
+    What networks draw beside the noise that they are given, such as StackGAN's conditions, is drawn for each image;
+    dropout stays off.
     """
     codec = ValueCodec(info.output)
     latent_size = int(info.generator_options["latent_size"])
     generator = torch.Generator().manual_seed(seed)
     noise = torch.stack([torch.randn(latent_size, generator=generator) for _ in range(count)])
-    draws = draws_noise(network)
-    set_noise(network, draws)
+    drawing = [module for module in network.modules() if isinstance(module, Noise)]
+    for module in drawing:
+        module.active = True
     for values in conditions:
-        for number, z in enumerate(noise.split(1 if draws else BATCH)):
+        for number, z in enumerate(noise.split(1 if drawing else BATCH)):
             condition = () if values is None else (values.expand(len(z), *values.shape),)
             with torch.inference_mode(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(np.random.SeedSequence((seed, number)).generate_state(1)[0]))
