@@ -18,10 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import plot
+import torch
 from machine import describe
+from PIL import Image
 from translatekit_tools.evaluate import evaluate
 
+import translatekit
 from translatekit.config import RunConfig
+from translatekit.datasets import make_dataset
+from translatekit.interfaces import DataOptions
 from translatekit.model_file import read_info
 from translatekit.training.diagnosis import read_entries
 
@@ -48,7 +53,8 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--models", type=Path, nargs="*", default=[], help="of earlier steps of it")
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--picture", type=Path, help="for the curves")
+    parser.add_argument("--sheet", type=Path, help="for outputs of the models, a column each")
     arguments = parser.parse_args()
     options = RunConfig.from_toml(arguments.run / "config.toml").options
     curves = read(arguments.run / "metrics.jsonl")
@@ -63,6 +69,9 @@ def main() -> None:
     print(table(results["models"]))
     if arguments.picture:
         picture(results, arguments.picture)
+    if arguments.sheet:
+        data = DataOptions(split="val", direction=options.direction, crop_size=options.crop_size)
+        sheet([models[step] for step in sorted(models)], arguments.data, data, arguments.sheet)
 
 
 def read(log: Path) -> list[dict[str, float]]:
@@ -139,6 +148,20 @@ def picture(results: dict[str, Any], path: Path) -> None:
         ),
     ]
     plot.draw(panels, path, "epochs")
+
+
+def sheet(models: list[Path], data: Path, options: DataOptions, path: Path, count: int = 3) -> None:
+    """What the models make of the first images of `val`, at half their size."""
+    images = make_dataset("aligned", data, options)
+    inputs = torch.stack([images[number]["input"] for number in range(count)])
+    columns = []
+    for model in models:
+        network, _ = translatekit.load_network(model)
+        with torch.inference_mode():
+            columns.append(torch.cat(list(network(inputs)), 1))  # below each other
+    pixels = torch.cat(columns, 2).permute(1, 2, 0).add(1).mul(127.5).round().byte().numpy()
+    image = Image.fromarray(pixels)
+    image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS).save(path)
 
 
 if __name__ == "__main__":
