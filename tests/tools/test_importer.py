@@ -65,6 +65,7 @@ RESNET = {
     "norm": "instance",
     "dropout": 0.0,
     "separable": False,
+    "upsampling": "transposed",
 }
 UNET = {"in_channels": 3, "out_channels": 3, "depth": 8, "width": 64, "norm": "batch", "dropout": 0.5}
 PATCH = {"in_channels": 6, "layers": 3, "width": 64, "norm": "batch"}
