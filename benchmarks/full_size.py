@@ -147,7 +147,7 @@ def picture(results: dict[str, Any], path: Path) -> None:
             },
         ),
     ]
-    plot.draw(panels, path, "epochs")
+    plot.draw(panels, path, "ep.")
 
 
 def sheet(models: list[Path], data: Path, options: DataOptions, path: Path, count: int = 3) -> None:
