@@ -56,12 +56,14 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="for the curves")
     parser.add_argument("--sheet", type=Path, help="for outputs of the models, a column each")
     arguments = parser.parse_args()
-    options = RunConfig.from_toml(arguments.run / "config.toml").options
+    config = RunConfig.from_toml(arguments.run / "config.toml")
+    options = config.options
     curves = read(arguments.run / "metrics.jsonl")
     models = {read_info(path).step: path for path in (*arguments.models, arguments.run / "model.safetensors")}
     results = {
         "machine": describe(),
-        "settings": {key: getattr(options, key) for key in TOLD},
+        "settings": {key: getattr(options, key) for key in TOLD}
+        | {"lambda_l1": config.method_options.lambda_l1},
         "curves": curves,
         "models": [measure(models[step], arguments.data, options.direction) for step in sorted(models)],
     }
@@ -134,7 +136,9 @@ def picture(results: dict[str, Any], path: Path) -> None:
         plot.Panel(
             "mean L1 on [-1, 1]",
             {
-                "training": [(point["epoch"], point["G_L1"] / 100) for point in curves],
+                "training": [
+                    (point["epoch"], point["G_L1"] / results["settings"]["lambda_l1"]) for point in curves
+                ],
                 "validation": [(point["epoch"], point["l1"]) for point in curves],
             },
         ),
