@@ -238,3 +238,15 @@ def test_a_study_that_is_killed_goes_on_by_two_processes(space: Path, tmp_path: 
         assert trial.value == min(logged)
     run = train(config=folder / "best.toml", output=str(tmp_path / "again"), max_steps=1)
     assert (run / "model.safetensors").exists()
+
+
+def test_a_seed_gives_the_same_trials_however_often_a_study_is_stopped(
+    space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "train", by(lambda number: [0.5 - number / 100]))
+    whole = tune("pix2pix", space=space, out=tmp_path / "whole", trials=12, seed=7)
+    for trials in (1, 3, 12):
+        parts = tune("pix2pix", space=space, out=tmp_path / "parts", trials=trials, seed=7)
+    params = [trial.params for trial in trials_of(whole.folder)]
+    assert params == [trial.params for trial in trials_of(parts.folder)]
+    assert len({json.dumps(each) for each in params}) == 12

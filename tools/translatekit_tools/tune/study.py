@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import torch
 from optuna.storages import JournalStorage
@@ -99,7 +100,6 @@ def run(
         pruner = optuna.pruners.MedianPruner(n_startup_trials=options.prune_after)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
-        sampler=optuna.samplers.TPESampler(seed=options.seed),
         pruner=pruner,
         study_name="study",
         load_if_exists=True,
@@ -175,6 +175,7 @@ def _begin_another(work: _Work) -> bool:
 def _do(work: _Work, trial: Trial) -> None:
     """Train as a trial says, or go on with its run, and tell the study how it went."""
     place = work.place(trial.number)
+    work.study.sampler = _sampler(work.options.seed, trial.number)
     options = work.space.suggest(trial)
     shown = ", ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
     work.say(f"trial {trial.number}: {shown}")
@@ -228,6 +229,12 @@ def _do(work: _Work, trial: Trial) -> None:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _sampler(seed: int | None, number: int) -> optuna.samplers.BaseSampler:
+    """What draws a trial's options, by its number: a study that is gone on with would draw its first ones again."""
+    own = None if seed is None else int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+    return optuna.samplers.TPESampler(seed=own)
 
 
 def _is_hopeless(study: optuna.Study) -> bool:
