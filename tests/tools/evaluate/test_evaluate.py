@@ -244,6 +244,32 @@ def test_photographs_have_no_classes_but_a_segmenter_reads_them(labels: Path, tm
     assert read["fcn_real_pixel_accuracy"].value == pytest.approx(direct["pixel_accuracy"].value)
 
 
+def test_label_maps_that_others_read_or_of_other_colours_are_not_set_beside_each_other(
+    labels: Path, tmp_path: Path
+) -> None:
+    options = {**TINY, "epochs": 1, "load_size": 32}
+    run = train("pix2pix", labels, output=str(tmp_path / "run"), direction="BtoA", **options)
+    earlier = tmp_path / "earlier.json"
+
+    def measure(**more: Any) -> list[str]:
+        found = evaluate(run, labels, metrics=("l1",), **more)
+        if not earlier.exists():
+            earlier.write_text(json.dumps(found.to_dict()))
+        return [model.name for model in found.models]
+
+    reader = str(run)
+    measure(segmenter=reader)
+    assert measure(segmenter=str(run / "model.safetensors"), compare=[earlier])[1:] == ["run in earlier.json"]
+    other = train("pix2pix", labels, output=str(tmp_path / "other"), direction="BtoA", seed=1, **options)
+    with pytest.raises(OptionError, match=r"fcn_[a-z_]* was measured otherwise"):
+        measure(segmenter=str(other), compare=[earlier])
+    palette = json.loads((labels / "palette.json").read_text())
+    palette["classes"][0]["color"] = [1, 2, 3]
+    (tmp_path / "palette.json").write_text(json.dumps(palette))
+    with pytest.raises(OptionError, match=r"was measured otherwise in .*colors: "):
+        measure(segmenter=reader, palette=str(tmp_path / "palette.json"), compare=[earlier])
+
+
 def test_the_discriminator_of_a_run_is_asked(run: Path, data: Path) -> None:
     metrics = evaluate(run, data, metrics=("l1",), discriminator=True).models[0].metrics
     for name in ("accuracy_real", "accuracy_fake"):
@@ -401,11 +427,17 @@ def test_flicker_is_measured_by_video_and_a_still_picture_has_none(
         for _ in range(3):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(gray, format="rgb24")))
         container.mux(stream.encode(None))
-    one = evaluate(run, data, metrics=("l1",), temporal=[moving]).models[0].metrics
+    evaluation = evaluate(run, data, metrics=("l1",), temporal=[moving])
+    one = evaluation.models[0].metrics
     assert one["warp_error"].value > 0
     both = evaluate(run, data, metrics=("l1",), temporal=[moving, tmp_path / "still.mp4"]).models[0].metrics
     assert both["warp_error moving.mp4"].value == one["warp_error"].value
     assert both["warp_error still.mp4"].value == pytest.approx(0, abs=1e-9)
+    (tmp_path / "earlier.json").write_text(json.dumps(evaluation.to_dict()))
+    with pytest.raises(OptionError, match="warp_error was measured otherwise"):
+        evaluate(
+            run, data, metrics=("l1",), temporal=[tmp_path / "still.mp4"], compare=[tmp_path / "earlier.json"]
+        )
 
 
 def test_compiled_models_are_measured_beside_what_they_were_made_of(

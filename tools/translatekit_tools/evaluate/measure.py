@@ -17,6 +17,7 @@ from translatekit.errors import OptionError
 from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import SetMetric
 from translatekit.requirements import VIDEO, require
+from translatekit.storage import hash_file
 from translatekit_tools.evaluate.choice import by_protocol, with_features
 from translatekit_tools.evaluate.examples import choose_examples
 from translatekit_tools.evaluate.images import Images, choose_data, open_images
@@ -130,6 +131,7 @@ def measure(
     summarize(results, measured, images, tools, options, real)
     if options.discriminator:
         _add_discriminators(results, images, paths, options)
+    measured_on: dict[str, dict[str, str]] = {}
     for video in videos:
         require("--temporal", VIDEO)
         from translatekit_tools.evaluate.video import measure_video
@@ -138,6 +140,7 @@ def measure(
             for name, value in measure_video(predictor, video, notes).items():
                 key = name if len(videos) == 1 else f"{name} {video.name}"
                 result.metrics[key] = around(value, [])
+                measured_on[key] = {"video": hash_file(video)}
     protocol = protocol_of(
         options,
         tools,
@@ -147,6 +150,7 @@ def measure(
         measured=measured[0],
         targets=targets,
     )
+    protocol["metrics"] |= measured_on
     results += [
         result for file in earlier for result in read_earlier(file, protocol, list(results[0].metrics))
     ]
@@ -191,9 +195,7 @@ def protocol_of(
         "size": size,
         "inputs": digest(source for source, _ in measured.digests),
         "targets": targets or digest(target for _, target in measured.digests),
-        **described(
-            options.protocol, tools.metrics.measured_by, resamples=options.resamples, seed=options.seed
-        ),
+        **described(options.protocol, tools.measured_by, resamples=options.resamples, seed=options.seed),
     }
 
 

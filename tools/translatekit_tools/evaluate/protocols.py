@@ -141,5 +141,5 @@ def check_alike(here: Mapping[str, Any], there: Mapping[str, Any], names: Sequen
             if mine.get(key) != other.get(key):
                 raise OptionError(
                     f"{name} was measured otherwise in {file} ({key}: {other.get(key)}, here {mine.get(key)}): choose "
-                    "the same --protocol or --features, or measure its model again"
+                    "the same --protocol, --features, --segmenter, --palette or --temporal, or measure its model again"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,10 @@ from translatekit.image_spec import ImageSpec
 from translatekit.images import to_uint8
 from translatekit.inference.predictor import Predictor
 from translatekit.metrics import metric_specs
+from translatekit.model_file import find_model
 from translatekit.model_info import ModelInfo
+from translatekit.storage import hash_bytes
+from translatekit_tools.bulk.manifest import hash_path
 from translatekit_tools.evaluate.choice import ChosenMetrics, choose_metrics
 from translatekit_tools.evaluate.images import Images
 from translatekit_tools.evaluate.models import open_predictor
@@ -33,13 +37,32 @@ _LABEL_IMAGES = 8  # looked at to tell label maps from photographs
 
 @dataclass
 class Tools:
-    """What measures: None where it was not asked for or cannot be had."""
+    """What measures: None where it was not asked for or cannot be had.
+
+    Attributes:
+        segmented_by: the hash of the segmenter's file; empty where there is none.
+    """
 
     metrics: ChosenMetrics
     palette: list[PaletteClass] | None
     target_is_labels: bool
     segmenter: Predictor | None
     device: torch.device
+    segmented_by: str = ""
+
+    @property
+    def measured_by(self) -> dict[str, dict[str, str]]:
+        """What each figure depends on besides the images: of those of label maps, their colours and who reads them."""
+        found = dict(self.metrics.measured_by)
+        if self.palette is None:
+            return found
+        colors = hash_bytes(json.dumps([[*map(int, item["color"])] for item in self.palette]).encode())
+        for name in self.metrics.labels:
+            found[name] = {**found[name], "colors": colors}
+            if self.segmenter is not None:
+                for prefix in ("fcn_", "fcn_real_"):
+                    found[prefix + name] = {**found[name], "segmenter": self.segmented_by}
+        return found
 
 
 def choose_tools(
@@ -64,18 +87,20 @@ def choose_tools(
         palette = read_palette(root / PALETTE_FILE)
     else:
         palette = known_palette(images.data, images.source if options.segmenter else images.target)
-    segmenter = None
+    segmenter, segmented_by = None, ""
     if options.segmenter is not None:
         if not images.paired:
             raise OptionError(
                 "--segmenter compares outputs with the label maps they were made from: give paired data"
             )
+        path = Path(options.segmenter).expanduser()
         segmenter = open_predictor(
-            Path(options.segmenter).expanduser(),
+            path,
             EvaluateOptions(
                 device=options.device, precision=options.precision, batch_size=options.batch_size
             ),
         )
+        segmented_by = hash_path(path if path.is_file() else find_model(path))
         palette = palette or stored_palette(info.data)
         palette = palette or learn_palette(item[1] for item in some if item[1].shape[2] == 3)
         if palette is None:
@@ -92,7 +117,7 @@ def choose_tools(
             "or other --metrics"
         )
     cuda = torch.cuda.is_available() and options.device != "cpu"
-    return Tools(metrics, palette, labels, segmenter, torch.device("cuda" if cuda else "cpu"))
+    return Tools(metrics, palette, labels, segmenter, torch.device("cuda" if cuda else "cpu"), segmented_by)
 
 
 def _in_colours(image: np.ndarray, spec: ImageSpec) -> np.ndarray:

@@ -13,8 +13,8 @@ from translatekit.errors import DataError, OptionError
 from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
 from translatekit.registry import choose_backend, registry
-from translatekit.storage import Item, Sink, Source, hash_file, is_uri, open_sink, open_source, shown
-from translatekit_tools.bulk.manifest import Manifest, hash_options, manifest_name
+from translatekit.storage import Item, Sink, Source, is_uri, open_sink, open_source, shown
+from translatekit_tools.bulk.manifest import Manifest, hash_options, hash_path, manifest_name
 from translatekit_tools.bulk.naming import DEFAULT_SUFFIX
 from translatekit_tools.bulk.options import Memory, RunOptions
 from translatekit_tools.bulk.places import Listing
@@ -180,7 +180,7 @@ class _Missing:
         self._made_with = ("", "")
         if isinstance(model, str | Path) and not options.force and not options.verify:
             model_file = find_model(model, options.direction, best=options.best)
-            self._made_with = (hash_file(model_file), hash_options(options.of_result()))
+            self._made_with = (hash_path(model_file), hash_options(options.of_result()))
             self._manifest = Manifest(sink.path or sink)
 
     def __iter__(self) -> Iterator[Item]:
