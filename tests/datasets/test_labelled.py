@@ -66,6 +66,23 @@ def test_labels_of_validation_are_those_of_training(tmp_path: Path) -> None:
         make(tmp_path, split="val")
 
 
+def test_the_disk_cache_follows_classes_that_are_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRANSLATEKIT_CACHE", str(tmp_path / "cache"))
+    data = tmp_path / "data"
+
+    def labels() -> dict[str, int]:
+        dataset = make(data, cache="disk")
+        return {item["name"]: item["label"] for item in (dataset[index] for index in range(len(dataset)))}
+
+    for name in ("cats", "dogs"):
+        write(data / "train" / name / f"{name}.png", 50)
+    assert labels() == labels() == {"cats": 0, "dogs": 1}
+    write(data / "train" / "ants" / "ants.png", 50)
+    assert labels() == {"ants": 0, "cats": 1, "dogs": 2}
+
+
 def test_channels_follow_the_images_unless_told(tmp_path: Path) -> None:
     write(tmp_path / "a" / "x.png", 0, "L")
     assert make(tmp_path).specs == {"image": GRAY}

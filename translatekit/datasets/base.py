@@ -18,7 +18,7 @@ from translatekit.datasets.folds import part_of
 from translatekit.datasets.layouts import listed
 from translatekit.datasets.ranges import decide_bounds, far_values, parse_ranges
 from translatekit.datasets.remarks import find_remarks
-from translatekit.datasets.shards import ShardSamples
+from translatekit.datasets.shards import ShardFile, ShardSamples
 from translatekit.datasets.slices import (
     File,
     Files,
@@ -263,17 +263,21 @@ class Samples:
                 loaded(image, self._options, spec)
                 for image, spec in zip(self._decode(files), self._specs, strict=True)
             )
-            sample = Loaded(
-                tuple(file.stem for file in files),
-                images,
-                -1 if self._label is None else self._label(files[0]),
-            )
+            sample = Loaded(tuple(file.stem for file in files), images, self._number(files[0]))
             if self._disk is not None:
                 self._disk.put(files, sample)
+        elif not isinstance(
+            files[0], ShardFile
+        ):  # whose sample holds its number, and need not be read for it
+            sample = sample._replace(label=self._number(files[0]))
         height, width = sample.images[0].shape[:2]
         if self._options.at_random and min(height, width) < self._options.crop_size:
             raise too_small(self._options.crop_size, [f"{files[0]} ({width}x{height})"])
         return sample
+
+    def _number(self, file: File) -> int:
+        """Of a file's class, which classes that are added since change; -1 where there are none."""
+        return -1 if self._label is None else self._label(file)
 
     def _readable(
         self, files: Sequence[Files], read: Callable[[Files], T]
