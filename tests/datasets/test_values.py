@@ -14,7 +14,9 @@ import torch
 from translatekit.datasets import make_dataset
 from translatekit.datasets.ranges import decide_bounds, parse_ranges, ranges_text
 from translatekit.errors import DataError, OptionError
-from translatekit.image_spec import levels_spec
+from translatekit.image_spec import ImageSpec, levels_spec
+from translatekit.images import Image
+from translatekit.images import write_volume as write_folder
 from translatekit.images.codec import ValueCodec
 from translatekit.interfaces import DataOptions, Dataset
 
@@ -310,3 +312,29 @@ def test_an_image_has_no_neighbours(tmp_path: Path) -> None:
     write(tmp_path / "mr", *scans(channels=1))
     with pytest.raises(DataError, match=r"leave out --slices|no neighbours"):
         make(tmp_path / "mr", own={"b": str(tmp_path / "mr")}, range="data", slices=3)
+
+
+def write_series(folder: Path, *values: int) -> None:
+    """A DICOM series of slices of one value each."""
+    spec = ImageSpec(channels=("MR",), meaning="values", levels=False, dtype="int16")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    slices = [Image(pixels=np.full((SIDE, SIDE, 1), value, np.int16), spec=spec) for value in values]
+    write_folder(folder, slices, pages=len(slices), suffix=".dcm")
+
+
+def test_a_slice_of_a_series_that_is_written_anew_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRANSLATEKIT_CACHE", str(tmp_path / "cache"))
+    for side in "AB":
+        write_series(tmp_path / "train" / side / "scan", 0, 0)
+
+    def first() -> float:
+        return float(make(tmp_path, range="-10..10", slices=1, cache="disk")[0]["input"].max())
+
+    assert first() == 0
+    write_series(tmp_path / "other", 5, 5)
+    for name in ("0001.dcm", "0002.dcm"):  # in place: the folder stays as old as it was
+        path = tmp_path / "train" / "A" / "scan" / name
+        path.write_bytes((tmp_path / "other" / name).read_bytes())
+    assert first() == 0.5

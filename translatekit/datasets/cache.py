@@ -112,5 +112,7 @@ def _identity(file: File) -> list[Any]:
         return [file.page, *_identity(file.path)]
     if isinstance(file, Stored):
         return [file.address, file.stamp]
+    if file.is_dir():  # one volume, of whose files any may change
+        return [str(file), *(_identity(child) for child in sorted(file.iterdir()) if child.is_file())]
     about = file.stat()
     return [str(file), about.st_size, about.st_mtime_ns]
