@@ -338,3 +338,10 @@ def test_a_slice_of_a_series_that_is_written_anew_is_read_anew(
         path = tmp_path / "train" / "A" / "scan" / name
         path.write_bytes((tmp_path / "other" / name).read_bytes())
     assert first() == 0.5
+
+
+def test_series_whose_folders_are_called_by_numbers_with_dots_are_pairs(tmp_path: Path) -> None:
+    for side in "AB":
+        for name in ("1.2.840.1", "1.2.840.2"):
+            write_series(tmp_path / "train" / side / name, 0, 1)
+    assert len(make(tmp_path, range="0..1", slices=1)) == 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +33,7 @@ from translatekit.datasets.transforms import draw_geometry
 from translatekit.errors import DataError
 from translatekit.image_spec import GRAY
 from translatekit.images import Image, UnreadableImageError, fit_image, read_size
+from translatekit.images.formats import suffix_of
 from translatekit.interfaces import DataOptions
 
 _FIRST = 20  # samples of shards that are looked at
@@ -276,7 +277,9 @@ def _by_name(folder: Place, series: bool) -> dict[str, ImageFile]:
     found: dict[str, ImageFile] = {}
     images = find_images(folder)
     for path in as_series(images) if series else images:
-        name = PurePosixPath(name_below(path, folder)).with_suffix("").as_posix()
+        name = name_below(path, folder)
+        if not (isinstance(path, Path) and path.is_dir()):  # a series is called by all of its folder's name
+            name = name[: len(name) - len(suffix_of(name))]
         if name in found:
             raise DataError(
                 f"{found[name]} and {path} have one name and would be one pair: rename or remove one"
