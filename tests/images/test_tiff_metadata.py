@@ -128,6 +128,33 @@ def test_a_plain_8_bit_map_keeps_its_place(tmp_path: Path) -> None:
         assert (now.crs, now.transform) == (rasterio.CRS.from_epsg(4326), transform)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "nodata", "photometric", "missing"),
+    [
+        ("uint8", "-1", "minisblack", None),  # which would be 255, were it wrapped
+        ("uint16", "-9999", "minisblack", None),
+        ("int16", "0.5", "minisblack", None),
+        ("int16", "-9999", "minisblack", -9999),
+        ("uint16", "0", "miniswhite", 0),  # of the numbers in the file, and not of what is shown
+    ],
+)
+def test_a_missing_value_is_a_number_that_the_file_can_hold(
+    dtype: str, nodata: str, photometric: str, missing: int | None
+) -> None:
+    pixels = noise(8, 8, dtype=dtype)
+    pixels[:2] = np.array(float(nodata)).astype(np.int64).astype(dtype)
+    pixels[2:] = 7
+    buffer = io.BytesIO()
+    extra = [(42113, 2, 0, nodata, True)]
+    tifffile.imwrite(buffer, pixels, photometric=photometric, metadata=None, extratags=extra)
+    valid = read_image(buffer.getvalue()).valid
+    if missing is None:
+        assert valid is None
+    else:
+        assert valid is not None
+        np.testing.assert_array_equal(valid, pixels != missing)
+
+
 # Resolution and description
 
 

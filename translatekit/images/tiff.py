@@ -23,7 +23,15 @@ from translatekit.image_spec import GRAY, RGB, ImageSpec
 from translatekit.images import tiff_tags
 from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, in_16_bits, kept, with_alpha
 from translatekit.images.pixels import MAX_PIXELS, UnreadableImageError, to_uint8, to_uint16
-from translatekit.images.tiff_tags import TIFF, Tags, band_names, missing_values, options, read_tags
+from translatekit.images.tiff_tags import (
+    TIFF,
+    Tags,
+    band_names,
+    missing_values,
+    nodata_as,
+    options,
+    read_tags,
+)
 from translatekit.images.tiled import read_segments
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
@@ -270,6 +278,8 @@ def _as_stored(page: Any, samples: np.ndarray) -> Image:
     bits = page.bitspersample
     tags = read_tags(page)
     levels = _has_levels(page, tags)
+    place = _alpha_place(page)
+    missing = missing_values(samples if place is None else np.delete(samples, place, axis=2), tags.nodata)
     if page.photometric == _WHITE_IS_ZERO:
         levels = samples.dtype.kind in "bu" and bits <= 16
         samples = samples.copy() if levels else _unit(samples, bits)
@@ -278,8 +288,6 @@ def _as_stored(page: Any, samples: np.ndarray) -> Image:
     if levels and bits < 8:
         numbers = samples[:, :, 0].astype(np.uint8) if samples.shape[2] == 1 else None
         samples = to_uint8(_unit(samples, bits))
-    place = _alpha_place(page)
-    missing = missing_values(samples if place is None else np.delete(samples, place, axis=2), tags.nodata)
     pixels = kept(samples)
     alpha = None
     if place is not None:
@@ -396,14 +404,10 @@ def write_pages(file: BinaryIO | Path, images: Iterable[Image], compression: int
 
 def with_nodata(samples: np.ndarray, image: Image, tags: Tags | None) -> np.ndarray:
     """Samples that say where nothing is known as the file's do that they were made from."""
-    if image.valid is None or tags is None or tags.nodata is None or image.spec.meaning == "labels":
+    if image.valid is None or tags is None or image.spec.meaning == "labels":
         return samples
-    nodata = tags.nodata
-    if samples.dtype.kind != "f" and not (
-        float(nodata).is_integer() and np.iinfo(samples.dtype).min <= nodata <= np.iinfo(samples.dtype).max
-    ):
-        return samples
-    return np.where(image.valid[:, :, None], samples, np.asarray(nodata).astype(samples.dtype))
+    nodata = nodata_as(tags.nodata, samples.dtype)
+    return samples if nodata is None else np.where(image.valid[:, :, None], samples, nodata)
 
 
 def _page(tiff: Any, place: int) -> Any:

@@ -133,9 +133,23 @@ def missing_values(samples: np.ndarray, nodata: float | None) -> np.ndarray | No
     """
     if nodata is None or np.isnan(nodata):
         return None  # what is no number is found without being told
-    equal = samples == np.asarray(nodata).astype(samples.dtype)
+    number = nodata_as(nodata, samples.dtype)
+    if number is None:
+        return None
+    equal = samples == number
     missing: np.ndarray = equal.all(axis=2) if samples.dtype == np.uint8 else equal.any(axis=2)
     return missing if missing.any() else None
+
+
+def nodata_as(nodata: float | None, dtype: np.dtype) -> np.ndarray | None:
+    """The number that stands for a missing value as one of a type; None where the type does not have it."""
+    if nodata is None:
+        return None
+    if dtype.kind in "bui":
+        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        if not (float(nodata).is_integer() and low <= nodata <= high):
+            return None
+    return np.asarray(nodata).astype(dtype)
 
 
 def options(tags: Tags | None, names: Sequence[str], size: tuple[int, int]) -> dict[str, Any]:
