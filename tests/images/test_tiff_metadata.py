@@ -315,6 +315,22 @@ def test_a_part_is_what_the_whole_has_there(compression: str | None, tiled: bool
             image.read_region(65, 0, 10, 10)
 
 
+def test_tiles_that_were_left_out_have_no_values(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    path = tmp_path / "sparse.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=64, width=64, count=1, dtype="float32", tiled=True, blockxsize=32,
+        blockysize=32, nodata=-9999, sparse_ok=True, crs="EPSG:32632",
+        transform=rasterio.transform.from_origin(0, 0, 10, 10),
+    ) as file:  # fmt: skip
+        file.write(np.ones((32, 32), np.float32), 1, window=rasterio.windows.Window(0, 0, 32, 32))
+    with open_image(path) as image:
+        for read in (image.read(), image.read_region(0, 0, 64, 64)):
+            assert set(np.unique(read.pixels)) == {-9999, 1}
+            assert read.valid is not None
+            assert read.valid.mean() == 0.25
+
+
 @pytest.mark.parametrize("channels", [1, 3, 5])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_rows_become_a_tiled_pyramid(tmp_path: Path, channels: int, dtype: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from translatekit.errors import DataError, StorageError
 from translatekit.images.image import Image
-from translatekit.images.tiff_tags import TIFF, options
+from translatekit.images.tiff_tags import TIFF, nodata_as, options, read_tags
 
 _TILE = 256  # pixels a side
 _SMALLEST = 512  # pixels: no level is made of one that has no longer side
@@ -263,7 +263,8 @@ def read_segments(page: Any, top: int, left: int, height: int, width: int) -> np
     )
     down, across = -(-rows // tall), -(-columns // wide)
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
-    out = np.zeros((height, width, page.samplesperpixel), page.dtype)
+    empty = nodata_as(read_tags(page).nodata, page.dtype)
+    out = np.full((height, width, page.samplesperpixel), 0 if empty is None else empty, page.dtype)
     handle, decode = page.parent.filehandle, page.decode  # whose making reads from the file
     tables: dict[str, Any] = {"jpegtables": page.jpegtables} if page.jpegtables is not None else {}
     for plane in range(planes):
@@ -276,7 +277,7 @@ def read_segments(page: Any, top: int, left: int, height: int, width: int) -> np
                     )
                 offset, size = page.dataoffsets[index], page.databytecounts[index]
                 if not size:
-                    continue  # a tile that was left out is empty
+                    continue  # a tile that was left out is empty, and has no values where there is a nodata value
                 if offset + size > handle.size:
                     raise DataError("it is damaged or not accessible (it is cut off); replace or remove it")
                 handle.seek(offset)
