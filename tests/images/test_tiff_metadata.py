@@ -128,6 +128,34 @@ def test_a_plain_8_bit_map_keeps_its_place(tmp_path: Path) -> None:
         assert (now.crs, now.transform) == (rasterio.CRS.from_epsg(4326), transform)
 
 
+def test_a_map_in_colours_of_a_palette_keeps_its_place(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    transform = rasterio.transform.from_origin(399960, 5100000, 10, 10)
+    numbers = noise(20, 30, dtype="uint8") % 3
+    with rasterio.open(
+        tmp_path / "map.tif", "w", driver="GTiff", height=20, width=30, count=1, dtype="uint8", nodata=0,
+        crs="EPSG:32632", transform=transform, photometric="palette",
+    ) as file:  # fmt: skip
+        file.write(numbers, 1)
+        file.write_colormap(1, {1: (255, 0, 0, 255), 2: (0, 255, 0, 255)})
+    image = read_image(tmp_path / "map.tif")
+    assert image.valid is not None
+    np.testing.assert_array_equal(image.valid, numbers != 0)
+    (tmp_path / "out.tif").write_bytes(encode_image(image_from(image.pixels, RGB, image), ".tif"))
+    with rasterio.open(tmp_path / "out.tif") as now:
+        assert (now.crs, now.transform) == (rasterio.CRS.from_epsg(32632), transform)
+
+
+def test_premultiplied_colours_keep_their_resolution() -> None:
+    buffer = io.BytesIO()
+    kind = {"photometric": "rgb", "extrasamples": ["assocalpha"], "metadata": None}
+    resolution = {"resolution": (300.0, 300.0), "resolutionunit": 2}
+    tifffile.imwrite(buffer, np.full((8, 8, 4), 255, np.uint8), **kind, **resolution)  # type: ignore[arg-type]
+    again = encode_image(read_image(buffer.getvalue()), ".tif")
+    with tifffile.TiffFile(io.BytesIO(again)) as tiff:
+        assert tiff.pages.first.resolution == (300.0, 300.0)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("dtype", "nodata", "photometric", "missing"),
     [

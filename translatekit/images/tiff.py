@@ -278,8 +278,7 @@ def _as_stored(page: Any, samples: np.ndarray) -> Image:
     bits = page.bitspersample
     tags = read_tags(page)
     levels = _has_levels(page, tags)
-    place = _alpha_place(page)
-    missing = missing_values(samples if place is None else np.delete(samples, place, axis=2), tags.nodata)
+    missing = _missing(page, samples, tags)
     if page.photometric == _WHITE_IS_ZERO:
         levels = samples.dtype.kind in "bu" and bits <= 16
         samples = samples.copy() if levels else _unit(samples, bits)
@@ -289,7 +288,7 @@ def _as_stored(page: Any, samples: np.ndarray) -> Image:
         numbers = samples[:, :, 0].astype(np.uint8) if samples.shape[2] == 1 else None
         samples = to_uint8(_unit(samples, bits))
     pixels = kept(samples)
-    alpha = None
+    alpha, place = None, _alpha_place(page)
     if place is not None:
         alpha = np.ascontiguousarray(pixels[:, :, place])
         pixels = np.delete(pixels, place, axis=2) if place + 1 < pixels.shape[2] else pixels[:, :, :place]
@@ -305,6 +304,12 @@ def _as_stored(page: Any, samples: np.ndarray) -> Image:
     )
 
 
+def _missing(page: Any, samples: np.ndarray, tags: Tags) -> np.ndarray | None:
+    """Where (H, W) the numbers of a page, as they are stored, are no values."""
+    place = _alpha_place(page)
+    return missing_values(samples if place is None else np.delete(samples, place, axis=2), tags.nodata)
+
+
 def _has_levels(page: Any, tags: Tags) -> bool:
     """Whether its integers are steps from black to white: those of more than 8 bits on a map are quantities."""
     return page.dtype.kind in "bu" and page.bitspersample <= (8 if tags.is_geo else 16)
@@ -318,6 +323,8 @@ def _both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None
 
 def _converted(page: Any, samples: np.ndarray) -> Image:
     """What a viewer shows of a palette, of CMYK and L*a*b*, and of colours that were multiplied by alpha."""
+    tags = read_tags(page)
+    missing = _missing(page, samples, tags)
     unit, colours, deep = _channels(page, samples)
     icc = page.iccprofile
     kinds = [int(kind) for kind in page.extrasamples]
@@ -343,8 +350,10 @@ def _converted(page: Any, samples: np.ndarray) -> Image:
         white=1.0 if deep else 255.0,
         alpha=None if alpha is None else np.ascontiguousarray(alpha[:, :, 0]),
         icc_profile=icc,
+        valid=None if missing is None else ~missing,
         numbers=numbers,
         palette=palette,
+        metadata={TIFF: tags},
     )
 
 
