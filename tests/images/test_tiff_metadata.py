@@ -202,6 +202,22 @@ def test_resolution_and_description_are_kept(dtype: str) -> None:
         np.testing.assert_array_equal(page.asarray(), pixels)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])  # which Pillow reads, and tifffile
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_the_resolution_turns_with_the_image(dtype: str, orientation: int) -> None:
+    buffer = io.BytesIO()
+    tifffile.imwrite(
+        buffer, noise(16, 24, 3, dtype=dtype), photometric="rgb", resolution=(1200.0, 600.0), metadata=None,
+        extratags=[(274, 3, 1, orientation, True)],
+    )  # fmt: skip
+    image = read_image(buffer.getvalue())
+    again = encode_image(image_from(image.pixels, image.spec, image), ".tif")
+    with tifffile.TiffFile(io.BytesIO(again)) as tiff:
+        page: object = tiff.pages.first
+        expected = (1200.0, 600.0) if orientation < 5 else (600.0, 1200.0)
+        assert page.resolution == expected  # type: ignore[attr-defined]
+
+
 # Stacks
 
 

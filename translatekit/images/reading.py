@@ -25,6 +25,7 @@ from translatekit.images.pixels import (
     MAX_PIXELS,
     UnreadableImageError,
 )
+from translatekit.images.tiff_tags import TIFF, turned
 
 # What Pillow may try. Its other formats are rare, or start another program (EPS runs Ghostscript).
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "PPM", "AVIF", "TGA", "JPEG2000", "ICO")
@@ -154,6 +155,8 @@ def _decode(file: BinaryIO, page: int) -> Image:
         for name in ("pixels", "alpha", "valid", "numbers")
         if (plane := getattr(image, name)) is not None
     }
+    if orientation >= 5 and TIFF in image.metadata:
+        planes["metadata"] = {**image.metadata, TIFF: turned(image.metadata[TIFF])}
     return replace(image, **planes)
 
 
@@ -168,6 +171,8 @@ def _by_pillow(file: BinaryIO) -> tuple[Image, int]:
             samples, white = decode_deep(file, image)
             orientation, icc = _orientation(image), image.info.get("icc_profile")
         else:
+            if image.format == "TIFF":  # which forgets its orientation as it turns
+                metadata = tiff.metadata_of(image.tag_v2)  # type: ignore[attr-defined]
             image.load()
             orientation, icc = _orientation(image), image.info.get("icc_profile")
             if image.mode.startswith("I") or image.mode == "F":
@@ -175,8 +180,6 @@ def _by_pillow(file: BinaryIO) -> tuple[Image, int]:
                 white = white_of(samples.dtype)
             else:
                 numbers, palette = _numbers(file, image), _pillow_palette(image)
-                if image.format == "TIFF":
-                    metadata = tiff.metadata_of(image.tag_v2)  # type: ignore[attr-defined]
                 if image.mode == "CMYK":
                     image, icc = _to_srgb(image, icc), None
                 elif image.format == "PNG" and image.mode == "L" and "transparency" in image.info:

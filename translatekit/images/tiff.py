@@ -77,8 +77,9 @@ def is_page(subfile_type: int) -> bool:
 
 
 def metadata_of(tags: Mapping[int, Any]) -> dict[str, Any]:
-    """What is kept of a page that Pillow reads, by its tags."""
-    return {TIFF: tiff_tags.plain_tags(tags)}
+    """What is kept of a page that Pillow reads, and turns, by its tags."""
+    kept_tags = tiff_tags.plain_tags(tags)
+    return {TIFF: tiff_tags.turned(kept_tags) if tags.get(274) in (5, 6, 7, 8) else kept_tags}
 
 
 def page_places(file: BinaryIO) -> list[int]:

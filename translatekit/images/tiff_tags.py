@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
@@ -80,6 +80,14 @@ def read_tags(page: Any) -> Tags:
         ome=_ome_pixels(described) if ome else None,
         items=tuple((name, text) for name, sample, role, text in _items(page) if sample is None and not role),
     )
+
+
+def turned(tags: Tags) -> Tags:
+    """The tags of a page whose rows are shown as columns."""
+    resolution = (
+        None if tags.resolution is None else (tags.resolution[1], tags.resolution[0], tags.resolution[2])
+    )
+    return replace(tags, size=(tags.size[1], tags.size[0]), resolution=resolution)
 
 
 def plain_tags(tags: Mapping[int, Any]) -> Tags:
