@@ -309,7 +309,28 @@ def test_a_result_of_another_size_lies_over_the_same_body(tmp_path: Path) -> Non
     with open_image(tmp_path / "x.nii") as image:
         made = [image_from(np.zeros((16, 16, 1), np.float32), spec, image.read(page)) for page in range(4)]
     write_volume(tmp_path / "y.nii", made, pages=4)
-    assert nibabel.affines.voxel_sizes(nibabel.load(tmp_path / "y.nii").affine).tolist() == [1, 1, 3]
+    was, now = nibabel.load(tmp_path / "x.nii"), nibabel.load(tmp_path / "y.nii")
+    assert nibabel.affines.voxel_sizes(now.affine).tolist() == [1, 1, 3]
+    # Two outer corners, half a voxel beyond the middles of the first and the last; axes may be turned round.
+    before, after = (
+        np.sort([image.affine @ [*(end * np.array(image.shape) - 0.5), 1] for end in (0, 1)], axis=0)
+        for image in (was, now)
+    )
+    np.testing.assert_allclose(after, before)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_long_extensions_of_a_header_are_read_past_and_kept(tmp_path: Path, suffix: str) -> None:
+    values = np.random.default_rng(0).integers(-1000, 1000, (7, 8, 9), np.int16)
+    image = nibabel.Nifti1Image(values, np.eye(4))
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("afni", b"<AFNI_attributes/>" * 300))
+    path, out = tmp_path / f"x{suffix}", tmp_path / f"y{suffix}"
+    nibabel.save(image, path)
+    with open_image(path) as volume:
+        write_volume(out, (volume.read(page) for page in range(9)), pages=9)
+    again = nibabel.load(out)
+    np.testing.assert_array_equal(np.asanyarray(again.dataobj), values)
+    assert [one.get_content() for one in again.header.extensions] == [b"<AFNI_attributes/>" * 300]
 
 
 def test_hostile_nifti_is_refused(tmp_path: Path) -> None:

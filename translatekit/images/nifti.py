@@ -83,7 +83,8 @@ class NiftiReader:
         )
         if len(start) < 348:
             raise DataError("it is damaged or not accessible (it is cut off); replace or remove it")
-        header = kind.header_class.from_fileobj(io.BytesIO(start), check=True)
+        block = start[: kind.header_class.template_dtype.itemsize]
+        header = kind.header_class(block, check=True)  # without extensions, which may be longer
         shape = tuple(int(side) for side in header.get_data_shape())
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
@@ -107,6 +108,7 @@ class NiftiReader:
         if self._image is None:
             data = source if isinstance(source, bytes) else source.read_bytes()
             self._image = kind.from_bytes(_unpacked(data, count * item + 2**20))
+        header.extensions = self._image.header.extensions
         self._shape, self._place = shape, Place(header, self._image.affine, shape, axis)
         self._to_shown = _orientation(self._image.affine, axis)[0]
         self._raw: np.ndarray | None = None
@@ -214,7 +216,9 @@ def _write(file: BinaryIO, images: Iterable[Image], pages: int, suffix: str, com
             volume = nibabel.orientations.apply_orientation(volume, to_stored)
         else:  # another number of voxels over the same body
             factors = [old / new for old, new in zip(shown, volume.shape[:3], strict=True)]
-            affine = place.shown_affine @ np.diag([*factors, 1.0])
+            larger = np.diag([*factors, 1.0])
+            larger[:3, 3] = [(factor - 1) / 2 for factor in factors]  # places are those of voxels' middles
+            affine = place.shown_affine @ larger
     else:
         volume = np.ascontiguousarray(volume)
     kind: Any = nibabel.Nifti2Image if _is_second(header) else nibabel.Nifti1Image
