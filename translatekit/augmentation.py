@@ -83,9 +83,7 @@ class Augment:
             if value == item.default:
                 continue
             name = item.name.replace("_a", "_A").replace("_b", "_B")
-            parts.append(
-                f"{name}={value[0]:g}..{value[1]:g}" if item.name == "scale" else f"{name}={value:g}"
-            )
+            parts.append(f"{name}={'..'.join(map(_text, value if item.name == 'scale' else (value,)))}")
         return ",".join(parts) or "rotate=0"
 
     @property
@@ -97,6 +95,11 @@ class Augment:
         """How much the colours of a side change."""
         own = {"A": self.color_a, "B": self.color_b}.get(str(side))
         return self.color if own is None else own
+
+
+def _text(number: float) -> str:
+    """A number in all the digits that it may be written with."""
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 class Fold(NamedTuple):

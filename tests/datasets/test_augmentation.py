@@ -51,6 +51,8 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         ("color_A=0.3,color_B=0", "color_A=0.3,color_B=0"),
         ("rotate=0", "rotate=0"),
+        ("rotate=12.345678,scale=0.912345..10", "rotate=12.345678,scale=0.912345..10"),
+        ("color=0.00005", "color=0.00005"),
     ],
 )
 def test_its_text_is_read_and_written(text: str, again: str) -> None:
