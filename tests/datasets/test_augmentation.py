@@ -160,6 +160,15 @@ def test_values_in_a_unit_stay_in_their_range() -> None:
     assert geometry.recolored(values, RGB, 0.0) is values
 
 
+def test_each_channel_is_recoloured_in_the_range_of_its_own() -> None:
+    spec = levels_spec(2, "float32").with_range((0, 0), (1, 4000))
+    both = np.broadcast_to(np.linspace(0, 1, SIDE, dtype=np.float32)[None, :, None], (SIDE, SIDE, 2))
+    geometry = Geometry(0, 0, SIDE, False, colors=np.array([-1.0, 0.0, 0.5]))
+    changed = geometry.recolored(both * np.float32([1, 4000]), spec, 0.2) / np.float32([1, 4000])
+    np.testing.assert_allclose(changed[:, :, 0], changed[:, :, 1], atol=1e-6)
+    np.testing.assert_allclose(changed, 0.5 + (both - 0.5) * 0.8 + 0.05, atol=1e-6)
+
+
 # --- folds ------------------------------------------------------------------------------------------------------
 
 

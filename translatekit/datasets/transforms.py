@@ -80,7 +80,12 @@ class Geometry:
         if self.colors is None or not strength or spec.meaning == "labels":
             return pixels
         contrast, saturation, brightness = self.colors * strength
-        low, high = (0.0, 255.0 if pixels.dtype == np.uint8 else 1.0) if spec.levels else spec.span
+        # Of each channel its own, where they have ranges of their own.
+        low, high = (
+            (0.0, 255.0 if pixels.dtype == np.uint8 else 1.0)
+            if spec.levels
+            else np.array(spec.bounds, np.float32).T
+        )
         values = (pixels.astype(np.float32) - low) / (high - low)
         if spec.meaning == "rgb":
             gray = values.mean(-1, keepdims=True)
