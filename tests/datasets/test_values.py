@@ -75,6 +75,22 @@ def test_every_dataset_of_files_takes_a_range(tmp_path: Path, name: str) -> None
     assert all(image.shape == (1, SIDE, SIDE) and image.abs().max() <= 1 for image in images)
 
 
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+def test_what_a_side_is_follows_from_its_half_of_pairs_side_by_side(tmp_path: Path, direction: str) -> None:
+    a, b = scans(0, 3), scans(100, 1000)
+    a[0][0, :3], b[0][0, :2] = [[0], [1], [2]], [[100], [999]]
+    write(tmp_path / "train", *(np.concatenate(pair, axis=1) for pair in zip(a, b, strict=True)))
+
+    def sides(**options: Any) -> dict[str, ImageSpec]:
+        dataset = make(tmp_path, own={"layout": "side_by_side"}, direction=direction, **options)
+        found = (dataset.specs["input"], dataset.specs["target"])
+        return dict(zip("AB" if direction == "AtoB" else "BA", found, strict=True))
+
+    found = sides(range="data")
+    assert (found["A"].span, found["B"].span) == ((0, 2), (100, 999))
+    assert sides(labels="A=data", range="B=data")["A"].ids == (0, 1, 2)
+
+
 def test_values_beyond_the_range_are_drawn_to_it_and_those_within_are_not_touched(tmp_path: Path) -> None:
     write(tmp_path / "train", np.linspace(-5, 5, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE))
     image = make(tmp_path, "single", range="-1..1")[0]["input"]

@@ -74,6 +74,7 @@ class Aligned(BaseDataset):
         b: str | None = None,
     ) -> None:
         super().__init__(options)
+        self._halves = False
         self._masks = None if options.masks is None else Masks(options.masks)
         shards = open_shards(root, ("pairs", "images"), "aligned", options)
         if shards is not None:
@@ -84,6 +85,7 @@ class Aligned(BaseDataset):
                 return
             if layout == "auto":
                 _refuse_single_images([shards[index][0] for index in range(min(_FIRST, len(shards)))])
+            self._halves = True
             self._choose_specs(Side(shards, 0), Side(shards, 0), in_channels, out_channels)
             self._samples = self._sampled(shards, self._decode_halves, self._size_of_half)
             return
@@ -103,6 +105,7 @@ class Aligned(BaseDataset):
         files = [(path,) for path in find_split(root, options.read_split, _LAYOUT.format(root))]
         if layout == "auto":
             _check_side_by_side(root, options.read_split, files)
+        self._halves = True
         whole = [path for (path,) in files]
         self._choose_specs(whole, whole, in_channels, out_channels)
         self._samples = self._sampled(files, self._decode_halves, self._size_of_half)
@@ -124,6 +127,11 @@ class Aligned(BaseDataset):
         if valid:
             item["valid"] = torch.from_numpy(np.logical_and.reduce([geometry(one) for one in valid])[None])
         return item
+
+    def image_of(self, side: str, file: File) -> Image:
+        """Decode what a file holds of a side: all of it, or one half."""
+        image = image_of_file(file)
+        return _halves(file, image)[side == "B"] if self._halves else image
 
     def _choose_specs(
         self, a: Sequence[File], b: Sequence[File], in_channels: int | None, out_channels: int | None
@@ -147,8 +155,7 @@ class Aligned(BaseDataset):
 
     def _decode_halves(self, files: Files) -> Arrays:
         image = image_of_file(files[0])
-        half = _half(files[0], image.pixels.shape[1])
-        left, right = _columns(image, slice(None, half)), _columns(image, slice(-half, None))
+        left, right = _halves(files[0], image)
         source, target = (left, right) if self.options.direction == "AtoB" else (right, left)
         name = str(files[0])
         pixels = (
@@ -197,6 +204,12 @@ class Aligned(BaseDataset):
                 f"{files[0]} and {files[1]} are not of one size ({a[1]}x{a[0]} and {b[1]}x{b[0]}): "
                 "pass --load-size to resize both"
             )
+
+
+def _halves(file: File, image: Image) -> tuple[Image, Image]:
+    """The left half of an image and the right one."""
+    half = _half(file, image.pixels.shape[1])
+    return _columns(image, slice(None, half)), _columns(image, slice(-half, None))
 
 
 def _columns(image: Image, columns: slice) -> Image:

@@ -89,6 +89,7 @@ class BaseDataset:
             DataError: none of the files can be read, or no range for their values is given, or none that fits.
         """
         spec = self.options.specs.get(key)
+        read = partial(self.image_of, side)
         if spec is None:
             spec = self._found_spec(side, files, channels)
             if key in self.sliced and self.options.slices is not None:
@@ -104,18 +105,19 @@ class BaseDataset:
         self.side_of[key] = side
         if key != "input" and not spec.levels and not spec.clip and self.options.split == "train":
             some = files[:: max(1, len(files) // _LOOKED_AT)]
-            remark = far_values(spec, [read_values(file, spec) for file in some])
+            remark = far_values(spec, [read_values(file, spec, read) for file in some])
             self.remarks += [remark] if remark is not None else []
         return spec
 
     def _found_spec(self, side: str, files: Sequence[File], channels: int | None) -> ImageSpec:
-        found = first_spec(files)
+        found, read = first_spec(files), partial(self.image_of, side)
         classes = parse_labels(self.options.labels) if self.options.labels is not None else {}
         if side in classes or "" in classes:
-            return decide_labels(classes.get(side, classes.get("", "")), found, files, read_numbers)
+            rule = classes.get(side, classes.get("", ""))
+            return decide_labels(rule, found, files, partial(read_numbers, read=read))
         rules = parse_ranges(self.options.range) if self.options.range is not None else {}
-        rule = rules.get(side, rules.get(""))
-        if rule is None:
+        bounds = rules.get(side, rules.get(""))
+        if bounds is None:
             if found.unit:
                 raise DataError(
                     f"{files[0].parent} holds values in {found.unit}, which have no black and white: say which of them "
@@ -125,13 +127,18 @@ class BaseDataset:
             return found if found.levels and count == found.count else levels_spec(count, found.dtype)
         spec = found if channels is None or channels == found.count else levels_spec(channels, found.dtype)
         spec = spec.with_range(0.0, 1.0, unit=self.options.unit)
-        low, high = decide_bounds(rule, files, partial(read_values, spec=spec), str(files[0].parent))
+        values = partial(read_values, spec=spec, read=read)
+        low, high = decide_bounds(bounds, files, values, str(files[0].parent))
         try:
-            spec = spec.with_range(low, high, clip=rule.clip)
+            spec = spec.with_range(low, high, clip=bounds.clip)
             spec.check()
         except ValueError as error:
             raise DataError(f"--range does not fit {files[0].parent}, which holds {found}: {error}") from None
         return spec
+
+    def image_of(self, side: str, file: File) -> Image:
+        """Decode what a file holds of a side."""
+        return image_of_file(file)
 
     def tensor(self, key: str, pixels: np.ndarray, geometry: Geometry | None = None) -> torch.Tensor:
         """Pixels (H, W, C) of an image's spec as the network's (C', H, W), float32.
@@ -383,10 +390,10 @@ def decode_one(spec: ImageSpec, files: Files) -> Arrays:
     return (read_fitting(files[0], spec),)
 
 
-def read_values(file: File, spec: ImageSpec) -> np.ndarray:
+def read_values(file: File, spec: ImageSpec, read: Callable[[File], Image]) -> np.ndarray:
     """The values of an image (H, W, C), NaN where the file says that there are none; one NaN where it is unreadable."""
     try:
-        image = image_of_file(file)
+        image = read(file)
         values = fit_image(image, spec, str(file)).astype(np.float32)
     except UnreadableImageError:
         return np.full((1, 1, spec.count), np.nan, np.float32)
@@ -395,10 +402,10 @@ def read_values(file: File, spec: ImageSpec) -> np.ndarray:
     return values
 
 
-def read_numbers(file: File) -> np.ndarray:
+def read_numbers(file: File, read: Callable[[File], Image]) -> np.ndarray:
     """The numbers in a map of classes (H, W); none where it is unreadable."""
     try:
-        image = image_of_file(file)
+        image = read(file)
     except UnreadableImageError:
         return np.zeros((0, 0), np.uint8)
     return image.pixels[:, :, 0] if image.numbers is None else image.numbers
