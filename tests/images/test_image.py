@@ -275,6 +275,13 @@ def test_colours_are_classes_by_the_palette_of_the_spec() -> None:
     colours[0, 1] = (1, 2, 3)
     with pytest.raises(DataError, match=r"map.png has the colour \(1, 2, 3\) at row 0, column 1"):
         fit_image(image_of(colours, 3, 255.0), spec, "map.png")
+    spec_of_grays = replace(labels_spec((0, 1, 5)), palette=((255, 0, 0), (0, 0, 0), (70, 70, 70)))
+    grays = np.repeat(np.array([[0, 70], [70, 0]], np.uint8)[:, :, None], 3, axis=2)
+    numbers = fit_image(image_of(grays, 3, 255.0), spec_of_grays, "x")
+    assert numbers[:, :, 0].tolist() == [[1, 5], [5, 1]]  # and no number 0 of what is black
+    as_numbers = np.repeat(np.array([[0, 5], [1, 0]], np.uint8)[:, :, None], 3, axis=2)
+    numbers = fit_image(image_of(as_numbers, 3, 255.0), spec_of_grays, "x")
+    assert numbers[:, :, 0].tolist() == [[0, 5], [1, 0]]
     labels = image_from(np.array([[[2], [4]]], np.uint8), spec)
     again = read_image(encode_image(labels, ".png"))
     assert fit_image(again, spec, "x")[0, :, 0].tolist() == [2, 4]

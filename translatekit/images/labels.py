@@ -56,7 +56,10 @@ def _numbers(image: Image, spec: ImageSpec, name: str) -> np.ndarray:
         return image.numbers
     if image.spec.meaning == "rgb" and image.pixels.dtype == np.uint8:
         red, green, blue = np.moveaxis(image.pixels, 2, 0)
-        if np.array_equal(red, green) and np.array_equal(red, blue):
+        is_gray = np.array_equal(red, green) and np.array_equal(red, blue)
+        grays = [level for level, *others in spec.palette if others == [level, level]]
+        # Of a map of numbers as gray, or of the few classes whose colours are gray: their colours go first.
+        if is_gray and not (spec.palette and np.isin(red, grays).all()):
             return red
         return _by_colour(image.pixels, spec, name)
     if image.spec.count > 2 or (image.spec.count == 2 and spec.count == 1):
