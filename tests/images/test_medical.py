@@ -185,6 +185,51 @@ def test_padding_is_no_value(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.valid, image.valid)
 
 
+def test_padding_may_be_a_range(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(sample("CT_small.dcm"))
+    stored = dataset.pixel_array.copy()
+    stored[:5], stored[5:7] = -2000, -1990
+    dataset.PixelData = stored.tobytes()
+    dataset.add_new("PixelPaddingValue", "SS", -2000)
+    dataset.add_new("PixelPaddingRangeLimit", "SS", -1980)
+    dataset.save_as(tmp_path / "x.dcm")
+    valid = read_image(tmp_path / "x.dcm").valid
+    assert valid is not None
+    np.testing.assert_array_equal(valid, np.repeat(np.arange(128)[:, None] >= 7, 128, axis=1))
+
+
+def test_a_dicom_file_of_another_size_lies_over_the_same_body() -> None:
+    source = read_image(sample("CT_small.dcm"))
+    rows, columns = 64, 256
+    data = encode_image(image_from(np.zeros((rows, columns, 1), np.float32), CT, source), ".dcm")
+
+    def corners(dataset: Any) -> np.ndarray:
+        """The first and the last, half a pixel beyond the middles of pixels, in mm."""
+        to_row, to_column = map(float, dataset.PixelSpacing)
+        across, down = np.array(dataset.ImageOrientationPatient, float).reshape(2, 3)
+        ends = ((-0.5, -0.5), (dataset.Rows - 0.5, dataset.Columns - 0.5))
+        first = np.array(dataset.ImagePositionPatient, float)
+        return np.stack([first + row * to_row * down + column * to_column * across for row, column in ends])
+
+    was, now = pydicom.dcmread(sample("CT_small.dcm")), pydicom.dcmread(io.BytesIO(data))
+    assert (now.Rows, now.Columns) == (rows, columns)
+    np.testing.assert_allclose(corners(now), corners(was), atol=1e-4)
+
+
+def test_the_frames_of_a_file_become_slices_in_their_order(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(sample("CT_small.dcm"))
+    stored = dataset.pixel_array
+    dataset.NumberOfFrames, dataset.PixelData = 3, np.stack([stored, stored + 1, stored + 2]).tobytes()
+    dataset.save_as(tmp_path / "scan.dcm")
+    with open_image(tmp_path / "scan.dcm") as volume:
+        slices = [volume.read(page) for page in range(volume.header().pages)]
+    write_volume(tmp_path / "out", slices, pages=len(slices), suffix=".dcm")
+    assert len(slices) == 3
+    with open_image(tmp_path / "out") as volume:
+        for page, was in enumerate(slices):
+            np.testing.assert_allclose(volume.read(page).pixels, was.pixels, atol=0.1)  # of steps of 1
+
+
 def test_fractions_are_kept_on_steps_of_their_own(tmp_path: Path) -> None:
     source = read_image(sample("MR_small.dcm"))
     spec = ImageSpec(channels=("MR",), meaning="values", dtype="float32").with_range(0, 1)

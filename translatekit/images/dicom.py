@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 from collections.abc import Iterable, Sequence
@@ -106,7 +107,7 @@ class DicomReader:
         valid = padding = None
         if "PixelPaddingValue" in dataset and isinstance(dataset.PixelPaddingValue, int):
             padding = dataset.PixelPaddingValue * slope + intercept
-            missing = (stored == dataset.PixelPaddingValue).any(axis=2)
+            missing = _is_padding(stored, dataset).any(axis=2)
             valid = ~missing if missing.any() else None
         return Image(
             pixels=pixels, spec=spec, valid=valid, metadata={DICOM: Source(kept_tags, named, padding)}
@@ -321,6 +322,13 @@ def _stored(dataset: Any, frame: int) -> np.ndarray:
     return np.asarray(values)
 
 
+def _is_padding(stored: np.ndarray, dataset: Any) -> np.ndarray:
+    """Which stored numbers stand for nothing: one of them, or a range (PS3.3, C.7.5.1.1.2)."""
+    value, limit = dataset.PixelPaddingValue, dataset.get("PixelPaddingRangeLimit")
+    low, high = sorted((value, limit if isinstance(limit, int) else value))
+    return (stored >= low) & (stored <= high)
+
+
 # Writing
 
 
@@ -345,6 +353,7 @@ def _encoded(image: Image, series: str, number: int) -> bytes:
         pixels = np.rint(np.clip(pixels, 0, 1) * 65535).astype(np.uint16)
     colours = pixels.shape[2]
     bits = pixels.dtype.itemsize * 8
+    _resize(dataset, *pixels.shape[:2])
     dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = *pixels.shape[:2], colours
     if colours == 3:
         dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
@@ -353,7 +362,7 @@ def _encoded(image: Image, series: str, number: int) -> bytes:
     dataset.BitsAllocated = dataset.BitsStored = bits
     dataset.HighBit, dataset.PixelRepresentation = bits - 1, int(pixels.dtype.kind == "i")
     if not image.spec.levels:
-        dataset.RescaleSlope, dataset.RescaleIntercept = f"{slope:.10g}"[:16], f"{intercept:.10g}"[:16]
+        dataset.RescaleSlope, dataset.RescaleIntercept = _decimal(slope), _decimal(intercept)
         dataset.RescaleType = image.spec.unit or "US"
     data = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"))).tobytes()
     dataset.PixelData = data + b"\0" * (len(data) % 2)
@@ -386,7 +395,8 @@ def _derived(source: Source, series: str, number: int) -> Any:
     for element in source.dataset:
         if element.keyword not in _STORED:
             dataset.add(copy.deepcopy(element))
-    if int(source.dataset.get("NumberOfFrames", 1) or 1) > 1 or "SOPClassUID" not in dataset:
+    several = int(source.dataset.get("NumberOfFrames", 1) or 1) > 1
+    if several or "SOPClassUID" not in dataset:
         dataset.SOPClassUID = _SECONDARY_CAPTURE
     was = pydicom.Dataset()
     was.ReferencedSOPClassUID = source.dataset.get("SOPClassUID", _SECONDARY_CAPTURE)
@@ -399,8 +409,33 @@ def _derived(source: Source, series: str, number: int) -> Any:
     described = str(source.dataset.get("SeriesDescription", "") or "")
     dataset.SeriesDescription = f"{described} ({_NOTE})"[-64:] if described else _NOTE
     dataset.SeriesInstanceUID = series
-    dataset.InstanceNumber = source.dataset.get("InstanceNumber") or number
+    # The frames of one file have one number, by which they could not be told apart any more.
+    dataset.InstanceNumber = number if several else source.dataset.get("InstanceNumber") or number
     return dataset
+
+
+def _resize(dataset: Any, rows: int, columns: int) -> None:
+    """Make the tags those of an image of so many pixels that lies over the same body as theirs."""
+    down, across = int(dataset.get("Rows", rows)) / rows, int(dataset.get("Columns", columns)) / columns
+    if (down, across) == (1, 1):
+        return
+    with contextlib.suppress(AttributeError, TypeError, ValueError):  # without them, its place is not known
+        turned = np.array([float(part) for part in dataset.ImageOrientationPatient])
+        place = np.array(
+            [float(part) for part in dataset.ImagePositionPatient]
+        )  # the middle of the first pixel
+        to_row, to_column = (float(part) for part in dataset.PixelSpacing)
+        place += (across - 1) / 2 * to_column * turned[:3] + (down - 1) / 2 * to_row * turned[3:]
+        dataset.ImagePositionPatient = [_decimal(part) for part in place]
+    for name in ("PixelSpacing", "ImagerPixelSpacing"):
+        if dataset.get(name):
+            to_row, to_column = dataset[name].value
+            setattr(dataset, name, [_decimal(float(to_row) * down), _decimal(float(to_column) * across)])
+
+
+def _decimal(number: float) -> str:
+    """As a decimal string of DICOM, of at most 16 characters."""
+    return f"{number:.10g}"[:16]
 
 
 def _secondary(series: str, number: int) -> Any:
