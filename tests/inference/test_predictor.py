@@ -95,6 +95,31 @@ def alone(image: np.ndarray, model: Shifted, fit: Fit) -> np.ndarray:
     return fitted.restore(type(model)(model.channels, model.multiple)(fitted.pixels[None])[0])
 
 
+class Unchanged(Shifted):
+    """Gives what it takes."""
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        return batch
+
+
+@pytest.mark.parametrize("fit", ["pad", "resize", "crop"])
+def test_values_stay_in_their_unit_and_class_numbers_are_not_mixed(fit: Fit) -> None:
+    model = Unchanged((1, 1))
+    image = np.linspace(-1000, 2000, 30 * 37, dtype=np.float32).reshape(30, 37, 1)
+    spec = levels_spec(1, "float32").with_range(-1024, 3071, unit="HU")
+    model.info = replace(model.info, input=spec, output=spec)
+    predictor = Predictor(model, fit=fit)
+    (made,) = predictor.predict([image])
+    shown = image if fit != "crop" else predictor.prepare(image)
+    np.testing.assert_allclose(made, shown, atol=100)
+
+    spec = labels_spec((0, 7, 200))
+    model.info = replace(model.info, input=spec, output=spec)
+    numbers = np.random.default_rng(0).choice(np.array([0, 7, 200], np.uint8), (30, 37, 1))
+    (made,) = Predictor(model, fit=fit).predict([numbers])
+    assert set(np.unique(made)) == {0, 7, 200}
+
+
 SIDE = st.integers(8, 40)
 
 

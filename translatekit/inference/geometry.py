@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from translatekit.errors import DataError
+from translatekit.image_spec import ImageSpec
 from translatekit.images import resize
 
 Fit = Literal["pad", "resize", "crop"]
@@ -21,6 +22,7 @@ class Fitted:
         pixels: (H, W, C), for the network.
         top, left, height, width: the part of the network's output that is the image's.
         size: (height, width) that this part is resized to in the end, or None.
+        output: what the network gives, by which it is resized; None for levels.
     """
 
     pixels: np.ndarray
@@ -29,14 +31,21 @@ class Fitted:
     height: int
     width: int
     size: tuple[int, int] | None = None
+    output: ImageSpec | None = None
 
     def restore(self, output: np.ndarray) -> np.ndarray:
         """The image's part of the network's output (H, W, C'), at the size it came in."""
         part = output[self.top : self.top + self.height, self.left : self.left + self.width]
-        return part if self.size is None else resize(part, self.size)
+        return part if self.size is None else resize(part, self.size, self.output)
 
 
-def fit_pixels(pixels: np.ndarray, multiple: int, fit: Fit) -> Fitted:
+def fit_pixels(
+    pixels: np.ndarray,
+    multiple: int,
+    fit: Fit,
+    spec: ImageSpec | None = None,
+    output: ImageSpec | None = None,
+) -> Fitted:
     """Make both sides multiples of `multiple`.
 
     Args:
@@ -44,6 +53,8 @@ def fit_pixels(pixels: np.ndarray, multiple: int, fit: Fit) -> Fitted:
         multiple: in pixels.
         fit: ``pad`` reflects the image at its borders, as often as it takes; ``resize`` goes to the nearest
             multiple; ``crop`` takes the largest centre part.
+        spec: what the pixels are, by which they are resized; None for levels.
+        output: what the network makes of them, likewise.
 
     Raises:
         DataError: the image is too small to crop.
@@ -57,7 +68,7 @@ def fit_pixels(pixels: np.ndarray, multiple: int, fit: Fit) -> Fitted:
         return Fitted(pixels, top, left, height, width)
     if fit == "resize":
         size = (_nearest_multiple(height, multiple), _nearest_multiple(width, multiple))
-        return Fitted(resize(pixels, size), 0, 0, *size, size=(height, width))
+        return Fitted(resize(pixels, size, spec), 0, 0, *size, size=(height, width), output=output)
     cropped = crop_centre(pixels, multiple)
     return Fitted(cropped, 0, 0, *cropped.shape[:2])
 

@@ -191,7 +191,7 @@ class Predictor:
             pixels: (H, W, C) of the model's input, prepared by `prepare`.
             max_batch: how many images of this shape to translate at once; `batch_size` says it when not given.
         """
-        fitted = fit_pixels(pixels, self.info.size_multiple, self.fit)
+        fitted = fit_pixels(pixels, self.info.size_multiple, self.fit, self.info.input, self.info.output)
         return Request(self.translator, fitted, max_batch or self.batch_size(*fitted.pixels.shape[:2]))
 
     def batch_size(self, height: int, width: int) -> int:
