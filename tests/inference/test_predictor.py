@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ from PIL import Image, ImageCms
 
 from translatekit.errors import DataError, OptionError, TranslatekitWarning
 from translatekit.image_spec import ImageSpec, labels_spec, levels_spec
-from translatekit.images import encode_image, image_of, read_levels
+from translatekit.images import (
+    encode_image,
+    image_from,
+    image_of,
+    open_image,
+    read_image,
+    read_levels,
+    write_volume,
+)
 from translatekit.inference.geometry import Fit, fit_pixels
 from translatekit.inference.predictor import Predictor
 from translatekit.inference.stages import Pause
@@ -118,6 +127,61 @@ def test_values_stay_in_their_unit_and_class_numbers_are_not_mixed(fit: Fit) -> 
     numbers = np.random.default_rng(0).choice(np.array([0, 7, 200], np.uint8), (30, 37, 1))
     (made,) = Predictor(model, fit=fit).predict([numbers])
     assert set(np.unique(made)) == {0, 7, 200}
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PSR", "IRA"])
+@pytest.mark.parametrize("size", [None, Size(74, 60)])
+def test_a_crop_of_a_volume_lies_where_it_was_cut_out(tmp_path: Path, codes: str, size: Size | None) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    shape = [0, 0, 0]
+    affine = np.zeros((4, 4))
+    for axis, (world, sign) in enumerate(nibabel.orientations.axcodes2ornt(codes)):
+        shape[axis] = (37, 30, 5)[int(world)]
+        affine[int(world), axis] = sign * (1, 2, 3)[int(world)]
+    affine[:, 3] = (10, -20, 30, 1)
+    nibabel.save(nibabel.Nifti1Image(np.zeros(shape, np.float32), affine), tmp_path / "in.nii")
+    spec = ImageSpec(channels=("a",), meaning="values", dtype="float32").with_range(0, 1)
+    model = Unchanged((1, 1))
+    model.info = replace(model.info, input=spec, output=spec)
+    predictor = Predictor(model, fit="crop", size=size)
+    made = []
+    with open_image(tmp_path / "in.nii") as volume:
+        for page in range(5):
+            image = volume.read(page)
+            pixels = predictor.prepare(image.pixels)
+            made.append(image_from(pixels, spec, predictor.carried(image, *pixels.shape[:2])))
+    write_volume(tmp_path / "out.nii", made, pages=5)
+
+    def extent(path: Path) -> np.ndarray:
+        """The least and the largest place of its outer corners."""
+        image = nibabel.load(path)
+        ends = [image.affine @ [*(end * np.array(image.shape) - 0.5), 1] for end in (0, 1)]
+        return np.sort(ends, axis=0)[:, :3]
+
+    # Of 37 by 30 pixels 32 by 24 are left, two to the right of the first (which is on the right of the body) and three
+    # below it (at the front); of 74 by 60 it is 72 by 56, of half a pixel each.
+    (right, front), (wide, tall) = ((2, 3), (32, 24)) if size is None else ((0.5, 1), (36, 28))
+    before = extent(tmp_path / "in.nii")
+    least = [before[1, 0] - right - wide, before[1, 1] - 2 * (front + tall), before[0, 2]]
+    largest = [before[1, 0] - right, before[1, 1] - 2 * front, before[1, 2]]
+    np.testing.assert_allclose(extent(tmp_path / "out.nii"), [least, largest])
+
+
+def test_a_crop_of_a_dicom_file_lies_where_it_was_cut_out() -> None:
+    pydicom = pytest.importorskip("pydicom")
+    path = Path(pydicom.data.get_testdata_file("CT_small.dcm"))
+    image = read_image(path)
+    spec = replace(image.spec, dtype="int16").with_range(-1024, 3071)
+    model = Unchanged((1, 1), 48)  # which leaves 96 of 128 pixels
+    model.info = replace(model.info, input=spec, output=spec)
+    predictor = Predictor(model, fit="crop")
+    made = image_from(predictor.prepare(image.pixels), spec, predictor.carried(image, 96, 96))
+    was, now = (pydicom.dcmread(file) for file in (path, BytesIO(encode_image(made, ".dcm"))))
+    assert now.PixelSpacing == was.PixelSpacing
+    moved = np.array(now.ImagePositionPatient, float) - np.array(was.ImagePositionPatient, float)
+    down, across = (16 * float(step) for step in was.PixelSpacing)
+    np.testing.assert_allclose(moved, [across, down, 0], atol=1e-4)
+    assert read_image(path).metadata["dicom"].dataset.Rows == image.metadata["dicom"].dataset.Rows == 128
 
 
 SIDE = st.integers(8, 40)

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,13 @@ class Source:
     dataset: Any
     name: str = ""
     padding: float | None = None
+
+    def part(self, top: float, left: float, height: float, width: float) -> Source:
+        """That of a part, in pixels: over the same part of the body."""
+        dataset = copy.deepcopy(self.dataset)
+        _move(dataset, top, left)
+        dataset.Rows, dataset.Columns = round(height), round(width)
+        return replace(self, dataset=dataset)
 
 
 class DicomReader:
@@ -419,18 +426,21 @@ def _resize(dataset: Any, rows: int, columns: int) -> None:
     down, across = int(dataset.get("Rows", rows)) / rows, int(dataset.get("Columns", columns)) / columns
     if (down, across) == (1, 1):
         return
-    with contextlib.suppress(AttributeError, TypeError, ValueError):  # without them, its place is not known
-        turned = np.array([float(part) for part in dataset.ImageOrientationPatient])
-        place = np.array(
-            [float(part) for part in dataset.ImagePositionPatient]
-        )  # the middle of the first pixel
-        to_row, to_column = (float(part) for part in dataset.PixelSpacing)
-        place += (across - 1) / 2 * to_column * turned[:3] + (down - 1) / 2 * to_row * turned[3:]
-        dataset.ImagePositionPatient = [_decimal(part) for part in place]
+    _move(dataset, (down - 1) / 2, (across - 1) / 2)  # to the middle of the first pixel
     for name in ("PixelSpacing", "ImagerPixelSpacing"):
         if dataset.get(name):
             to_row, to_column = dataset[name].value
             setattr(dataset, name, [_decimal(float(to_row) * down), _decimal(float(to_column) * across)])
+
+
+def _move(dataset: Any, top: float, left: float) -> None:
+    """Make another place that of the first pixel, where the tags say that there is one."""
+    with contextlib.suppress(AttributeError, TypeError, ValueError):
+        turned = np.array([float(part) for part in dataset.ImageOrientationPatient])
+        place = np.array([float(part) for part in dataset.ImagePositionPatient])
+        to_row, to_column = (float(part) for part in dataset.PixelSpacing)
+        place += left * to_column * turned[:3] + top * to_row * turned[3:]
+        dataset.ImagePositionPatient = [_decimal(part) for part in place]
 
 
 def _decimal(number: float) -> str:

@@ -7,7 +7,7 @@ import io
 import logging
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,7 +47,7 @@ class Place:
 
     header: Any
     affine: np.ndarray
-    shape: tuple[int, ...]
+    shape: tuple[float, ...]
     axis: SliceAxis = "axial"
 
     @property
@@ -58,6 +58,19 @@ class Place:
         to_shown = _orientation(self.affine, self.axis)[0]
         back = nibabel.orientations.inv_ornt_aff(to_shown, (*self.shape, 1, 1)[:3])
         return np.asarray(self.affine @ back)
+
+    def part(self, top: float, left: float, height: float, width: float) -> Place:
+        """That of a part of the slices, in pixels as they are shown: over the same part of the body."""
+        shown = ((left, width), (top, height))
+        starts, shape = [0.0, 0.0, 0.0], [*(*self.shape, 1, 1)[:3]]
+        for stored, (axis, turn) in enumerate(_orientation(self.affine, self.axis)[0]):
+            if axis < 2:
+                start, length = shown[int(axis)]
+                starts[stored] = start if turn > 0 else shape[stored] - start - length
+                shape[stored] = length
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ starts
+        return replace(self, affine=affine, shape=(*shape, *self.shape[3:]))
 
 
 class NiftiReader:
@@ -251,7 +264,7 @@ def _orientation(affine: np.ndarray, axis: SliceAxis) -> tuple[np.ndarray, np.nd
     )
 
 
-def _turned_shape(shape: tuple[int, ...], transform: np.ndarray) -> tuple[int, int, int]:
+def _turned_shape(shape: tuple[Any, ...], transform: np.ndarray) -> tuple[Any, Any, Any]:
     sides = (*shape, 1, 1)[:3]
     columns, rows, slices = (sides[int(axis)] for axis in np.argsort(transform[:, 0]))
     return columns, rows, slices

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,6 +172,9 @@ class Predictor:
             valid = self.prepare(valid.astype(np.uint8) * np.uint8(255)) >= 128
         # A profile says what numbers mean: what a model makes of other channels has numbers of another meaning.
         icc = image.icc_profile if self.info.input.count == self.info.output.count else None
+        metadata = image.metadata
+        if self.fit == "crop":
+            metadata = self._cropped(metadata, *image.pixels.shape[:2])
         blank = np.broadcast_to(np.zeros((), dtype), (height, width, image.pixels.shape[2]))
         return replace(
             image,
@@ -182,6 +185,7 @@ class Predictor:
             valid=valid,
             numbers=None,
             palette=None,
+            metadata=metadata,
         )
 
     def request(self, pixels: np.ndarray, max_batch: int | None = None) -> Request:
@@ -228,6 +232,22 @@ class Predictor:
     def _spec_of(self, pixels: np.ndarray) -> ImageSpec | None:
         """What pixels are to be resized as: those of the model's input, or what comes beside them."""
         return self.info.input if pixels.shape[2:] == (self.info.input.count,) else None
+
+    def _cropped(self, metadata: Mapping[str, Any], height: int, width: int) -> Mapping[str, Any]:
+        """What is known of an image of a size, for the part of it that is left of a crop."""
+        rows, columns = (height, width) if self.size is None else (self.size.height, self.size.width)
+        (top, tall), (left, wide) = (
+            (side % multiple // 2 * scale, side // multiple * multiple * scale)
+            for multiple, side, scale in zip(
+                (self.info.size_multiple,) * 2, (rows, columns), (height / rows, width / columns), strict=True
+            )
+        )
+        if (tall, wide) == (height, width):
+            return metadata
+        return {
+            name: known.part(top, left, tall, wide) if hasattr(known, "part") else known
+            for name, known in metadata.items()
+        }
 
     def in_tiles(self, tile: int) -> Predictor:
         """The same, in tiles of so many pixels a side.
