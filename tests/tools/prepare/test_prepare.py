@@ -157,6 +157,26 @@ def test_files_made_with_other_options_are_replaced_but_never_mixed_in(tmp_path:
     assert {load(path).shape for path in (tmp_path / "tiles").glob("*.png")} == {(64, 64, 3)}
 
 
+def test_options_that_are_gone_back_to_make_the_files_of_the_first_run_again(tmp_path: Path) -> None:
+    source, out = photos(tmp_path / "photos", 2), tmp_path / "out"
+    run("resize", source, "-o", out, "--size", 32)
+    first = contents(out)
+    run("resize", source, "-o", out, "--size", 48)
+    again = json.loads(run("resize", source, "-o", out, "--size", 32, "--json").stdout)
+    assert contents(out) == first
+    assert len(again["written"]) == 2
+
+
+def test_a_file_that_a_killed_run_did_not_come_to_replace_is_made_again(tmp_path: Path) -> None:
+    source, out = photos(tmp_path / "photos", 1), tmp_path / "out"
+    run("resize", source, "-o", out, "--size", 32)
+    before = (out / "0.png").read_bytes()
+    run("resize", source, "-o", out, "--size", 48)
+    (out / "0.png").write_bytes(before)  # as if it had been killed between the journal and the file
+    run("resize", source, "-o", out, "--size", 48)
+    assert load(out / "0.png").shape == (48, 48, 3)
+
+
 def test_two_splits_are_never_mixed(tmp_path: Path) -> None:
     source, out = photos(tmp_path / "photos", 12), tmp_path / "out"
     options = ("-o", out, "--val", 0.25, "--test", 0.25, "--near", -1)

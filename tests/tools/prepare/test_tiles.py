@@ -209,6 +209,19 @@ def test_a_rerun_makes_what_is_missing(tmp_path: Path) -> None:
     assert sorted(out.rglob("*.tiff")) == files
 
 
+def test_tiles_that_other_options_leave_out_do_not_stay_unnoticed(tmp_path: Path) -> None:
+    values = bands()
+    values[:, :, :100] = 0
+    path = write_raster(tmp_path / "a.tif", values, nodata=0)
+    out = tmp_path / "out"
+    few = json.loads(run("tiles", path, "-o", out, "--size", 64, "--json").stdout)
+    more = json.loads(run("tiles", path, "-o", out, "--size", 64, "--min-content", 0, "--json").stdout)
+    assert few["left_out"] > more["left_out"]
+    refused = run("tiles", path, "-o", out, "--size", 64)
+    assert refused.exit_code == 1
+    assert "was made of it with other options" in refused.stderr
+
+
 def test_a_raster_is_never_read_as_a_whole(tmp_path: Path) -> None:
     profile = {"driver": "GTiff", "count": 1, "dtype": "uint16", "height": 40_000, "width": 40_000}
     path = tmp_path / "large.tif"

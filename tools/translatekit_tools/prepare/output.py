@@ -87,11 +87,19 @@ class Output:
             )
 
     def done(self, source: str, made_from: str) -> list[Path] | None:
-        """The files that an earlier run made of a source in the same way; None unless all are as it left them."""
-        if self.force or made_from not in self._made.get(source, {}):
+        """The files that an earlier run made of a source in the same way; None unless all are as it left them.
+
+        None, too, where files are left that were made of it in another way.
+        """
+        ways = self._made.get(source, {})
+        if self.force or made_from not in ways:
             return None
-        paths = [self.root / relative for relative in self._made[source][made_from]]
-        return paths if all(map(self._is_own, paths)) else None
+        outputs = ways[made_from]
+        paths = {self.root / relative: digest for relative, digest in outputs.items()}
+        if not all(path.is_file() and hash_file(path) == digest for path, digest in paths.items()):
+            return None
+        others = {relative for way in ways.values() for relative in way} - outputs.keys()
+        return None if any(map(self._is_own, map(self.root.joinpath, others))) else list(paths)
 
     def parts_of(self, source: str) -> list[str]:
         """The parts of a source that earlier runs have made, in whatever way."""
