@@ -209,6 +209,15 @@ def test_a_rerun_makes_what_is_missing(tmp_path: Path) -> None:
     assert sorted(out.rglob("*.tiff")) == files
 
 
+def test_rasters_of_one_name_do_not_overwrite_each_others_tiles(tmp_path: Path) -> None:
+    for name in ("a.tif", "a.tiff", "b.tif"):
+        write_raster(tmp_path / "maps" / name, bands())
+    result = run("tiles", tmp_path / "maps", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.count("another file has the same name but for its suffix: rename one") == 2
+    assert {path.name[0] for path in (tmp_path / "out").rglob("*.tiff")} == {"b"}
+
+
 def test_tiles_that_other_options_leave_out_do_not_stay_unnoticed(tmp_path: Path) -> None:
     values = bands()
     values[:, :, :100] = 0

@@ -254,6 +254,16 @@ def test_a_rerun_makes_what_is_missing_and_other_options_are_not_mixed_in(tmp_pa
     assert len(list(out.rglob("*.tiff"))) < len(files)
 
 
+def test_volumes_of_one_name_do_not_overwrite_each_others_slices(tmp_path: Path) -> None:
+    write_series(tmp_path / "ct" / "p1", body())
+    write_nifti(tmp_path / "ct" / "p1.nii.gz", body())
+    write_nifti(tmp_path / "ct" / "p2.nii.gz", body())
+    result = run("volume", tmp_path / "ct", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.count("another file has the same name but for its suffix: rename one") == 2
+    assert {path.name[:2] for path in (tmp_path / "out").rglob("*.tiff")} == {"p2"}
+
+
 def truncate(path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: len(data) * 2 // 3])

@@ -122,7 +122,7 @@ class Making:
             TranslatekitError: they cannot be made or written.
         """
         if source.name in self.ambiguous:
-            raise DataError("another file has the same name but for its suffix: rename one")
+            raise _same_name()
         made_from = hash_recipe(self.recipe, source)
         place = os.path.relpath(source.path, self.output.root)
         done = self.output.done(place, made_from)
@@ -153,9 +153,7 @@ def work_on(
         recipe: the options that the files depend on, as JSON has them.
         progress: is told how far it is.
     """
-    names = Counter(source.name for source in sources)
-    ambiguous = frozenset(name for name, count in names.items() if count > 1)
-    making = Making(output=output, make=make, recipe=recipe, ambiguous=ambiguous)
+    making = Making(output=output, make=make, recipe=recipe, ambiguous=_ambiguous(sources))
     summary = Summary()
     for source, result, reason in _attempts.get()(sources, making, progress):
         if result is None:
@@ -163,6 +161,16 @@ def work_on(
         else:
             summary.add(*result)
     return summary
+
+
+def _ambiguous(sources: Sequence[Source]) -> frozenset[str]:
+    """The names that several sources have, which would write the same files."""
+    names = Counter(source.name for source in sources)
+    return frozenset(name for name, count in names.items() if count > 1)
+
+
+def _same_name() -> DataError:
+    return DataError("another file has the same name but for its suffix: rename one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +196,8 @@ def work_on_parts(
 ) -> Summary:
     """Write the parts of large sources, one source after the other and the parts of one in parallel.
 
-    A part is whole or not there; a rerun makes those that are missing, and does not open a source that is done.
+    A part is whole or not there; a rerun makes those that are missing, and does not open a source that is done. A
+    source that fails, or whose name is another's but for the suffix, is noted with the reason; the rest goes on.
 
     Args:
         output: where to.
@@ -202,6 +211,7 @@ def work_on_parts(
         Its details: how many ``parts`` there are, and how many of them were ``left_out``.
     """
     summary = Summary(details={"parts": 0, "left_out": 0})
+    ambiguous = _ambiguous(sources)
     for number, source in enumerate(sources):
         before = summary.details["parts"]
 
@@ -210,6 +220,8 @@ def work_on_parts(
                 progress(before + done, before + total * left)
 
         try:
+            if source.name in ambiguous:
+                raise _same_name()
             _work_on_source(output, source, list(originals(source)), opened, recipe, summary, tell)
         except TranslatekitError as error:
             summary.failed.append((source.path, str(error)))
