@@ -171,6 +171,19 @@ def test_rasters_on_two_grids_are_refused_or_brought_together(tmp_path: Path) ->
     np.testing.assert_array_equal(image.pixels[:, 4:, 0], bands(1, "uint8", 128)[0, :64, :60])
 
 
+def test_class_numbers_are_never_averaged_at_a_coarser_resolution(tmp_path: Path) -> None:
+    classes = np.random.default_rng(0).choice(np.array([1, 7], np.uint8), (1, SIDE, SIDE))
+    a = write_raster(tmp_path / "a.tif", bands(1))
+    b = write_raster(tmp_path / "b.tif", classes)
+    options = ("--size", 64, "--resolution", 20)
+    run("tiles", a, b, "-o", tmp_path / "pairs", "--resample-b", "nearest", *options)
+    assert set(np.unique(read_image(next((tmp_path / "pairs/train/B").iterdir())).pixels)) == {1, 7}
+    with rasterio.open(b, "r+") as raster:
+        raster.write_colormap(1, {1: (0, 128, 0), 7: (0, 0, 255)})
+    run("tiles", b, "-o", tmp_path / "alone", *options)
+    assert set(np.unique(read_image(next((tmp_path / "alone/train").iterdir())).pixels)) == {1, 7}
+
+
 def test_glass_is_left_out_of_a_slide_and_the_threshold_said(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "slide.tif")
     result = run("tiles", path, "-o", tmp_path / "out", "--size", 256, "--json")

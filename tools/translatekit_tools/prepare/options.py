@@ -355,7 +355,8 @@ class TilesOptions(MakerOptions):
     )
     resample_b: Literal["no", "nearest", "bilinear", "average"] = option(
         "no",
-        "Bring a raster B onto the grid of A by their coordinates while it is read; with no, two grids are refused.",
+        "Bring a raster B onto the grid of A by their coordinates while it is read, or to its --resolution: nearest "
+        "for class numbers; with no, two grids are refused.",
         "Pairs",
     )
     split: str = option("train", "The subfolder; empty for none.", "Output")

@@ -90,6 +90,11 @@ def aligned(b: Raster, a: Raster, resampling: Resampling) -> Raster:
     )
 
 
+def coarsened(raster: Raster, resampling: Resampling) -> Raster:
+    """A raster of which several pixels become one in another way than by default; slides stay as they are."""
+    return raster.coarsened(resampling) if isinstance(raster, _Geo) else raster
+
+
 def misfit(a: Raster, b: Raster) -> str:
     """How the grids of two rasters differ, in words; empty where they are one."""
     if isinstance(a, _Geo) and isinstance(b, _Geo):
@@ -227,6 +232,8 @@ class _Geo:
         ]
         self._names = [source.descriptions[band - 1] for band in self._bands]
         colors = [source.colorinterp[band - 1] for band in self._bands]
+        # A mean of class numbers, as colour tables have them, is another class.
+        self._coarsening: Resampling = "nearest" if ColorInterp.palette in colors else "average"
         self._is_rgb = colors == [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
         self.crs = source.crs
         factor = 1.0
@@ -242,6 +249,12 @@ class _Geo:
         self._factor = factor
         self.width, self.height = max(1, int(source.width / factor)), max(1, int(source.height / factor))
         self.transform = source.transform * source.transform.scale(factor)
+
+    def coarsened(self, resampling: Resampling) -> _Geo:
+        """The same raster, of which several pixels become one in this way."""
+        other = copy(self)
+        other._coarsening = resampling
+        return other
 
     def on_grid(self, other: _Geo, resampling: Resampling) -> _Geo:
         """The same raster on the grid of another."""
@@ -277,7 +290,7 @@ class _Geo:
 
         ratio = self._factor
         window = Window(left * ratio, top * ratio, width * ratio, height * ratio)
-        how = Kinds.average if ratio > 1 else Kinds.nearest
+        how = Kinds[self._coarsening] if ratio > 1 else Kinds.nearest
         with _explained(self.path), self._lock:
             bands = self._source.read(
                 self._bands, window=window, out_shape=(len(self._bands), height, width), resampling=how

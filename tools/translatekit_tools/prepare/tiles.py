@@ -16,7 +16,14 @@ from translatekit_tools.prepare.layout import check_name
 from translatekit_tools.prepare.matching import by_key, stem_key
 from translatekit_tools.prepare.options import TilesOptions
 from translatekit_tools.prepare.output import Made, Output, refuse_inside
-from translatekit_tools.prepare.rasters import RASTER_SUFFIXES, Raster, aligned, misfit, open_raster
+from translatekit_tools.prepare.rasters import (
+    RASTER_SUFFIXES,
+    Raster,
+    aligned,
+    coarsened,
+    misfit,
+    open_raster,
+)
 from translatekit_tools.prepare.work import Part, Progress, Source, Summary, work_on_parts
 
 _LEAST_SATURATION = 0.03  # noise on glass has less; a slide without tissue has nothing else
@@ -137,7 +144,7 @@ def _matched(
 def _on_grid(a: Raster, b: Raster, source: Source, options: TilesOptions) -> Raster:
     difference = misfit(a, b)
     if not difference:
-        return b
+        return b if options.resample_b == "no" else coarsened(b, options.resample_b)
     if options.resample_b == "no":
         raise DataError(
             f"{source.partner} {difference}: pass --resample-b bilinear (or nearest, for class numbers) to bring it "
