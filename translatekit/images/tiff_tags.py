@@ -12,10 +12,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-_PIXEL_SCALE, _TRANSFORMATION = 33550, 34264  # GeoTIFF 1.1, annex B
+_PIXEL_SCALE, _TIEPOINTS, _TRANSFORMATION = 33550, 33922, 34264  # GeoTIFF 1.1, annex B
 _GEO_KEYS = 34735
+_RPC = 50844  # "RPCs in GeoTIFF", 2011
 _GDAL_METADATA, _GDAL_NODATA = 42112, 42113
-_GEO = (_PIXEL_SCALE, 33922, _TRANSFORMATION, _GEO_KEYS, 34736, 34737, 50844, _GDAL_NODATA)
+_GEO = (_PIXEL_SCALE, _TIEPOINTS, _TRANSFORMATION, _GEO_KEYS, 34736, 34737, _RPC, _GDAL_NODATA)
 
 _CENTIMETRES = {"nm": 1e-7, "µm": 1e-4, "mm": 0.1, "cm": 1.0, "m": 100.0}
 
@@ -52,6 +53,12 @@ class Tags:
     def nodata(self) -> float | None:
         """The number that stands for a missing value."""
         return next((_number(value) for number, _, _, value in self.geo if number == _GDAL_NODATA), None)
+
+    def part(self, top: int, left: int, height: int, width: int) -> Tags:
+        """Those of a part of the page, in pixels: of the ground that it shows, at the same resolution."""
+        return replace(
+            self, size=(height, width), geo=tuple(_of_part(tag, float(top), float(left)) for tag in self.geo)
+        )
 
 
 def read_tags(page: Any) -> Tags:
@@ -222,8 +229,24 @@ def _resized(
     across, down = old[1] / new[1], old[0] / new[0]
     if number == _PIXEL_SCALE and (across, down) != (1, 1):
         value = (value[0] * across, value[1] * down, *value[2:])
+    if number == _TIEPOINTS and (across, down) != (1, 1):
+        value = tuple(v / (across, down, 1, 1, 1, 1)[index % 6] for index, v in enumerate(value))
     if number == _TRANSFORMATION and (across, down) != (1, 1):
         value = tuple(v * (across, down, 1, 1)[index % 4] for index, v in enumerate(value))
+    return number, kind, count, value
+
+
+def _of_part(tag: tuple[int, int, int, Any], top: float, left: float) -> tuple[int, int, int, Any]:
+    """A tag of GeoTIFF for the same ground where the pixel at the corner is another."""
+    number, kind, count, value = tag
+    if number == _TIEPOINTS:  # pixel (i, j, k) and ground (x, y, z) of each
+        shift = (left, top, 0.0, 0.0, 0.0, 0.0)
+        value = tuple(v - shift[index % 6] for index, v in enumerate(value))
+    if number == _TRANSFORMATION:  # a matrix, row by row, from (i, j, k, 1) to the ground
+        rows = [value[start : start + 4] for start in range(0, 16, 4)]
+        value = tuple(v for row in rows for v in (*row[:3], row[3] + left * row[0] + top * row[1]))
+    if number == _RPC:  # the third and the fourth are the offsets of line and sample
+        value = (*value[:2], value[2] - top, value[3] - left, *value[4:])
     return number, kind, count, value
 
 

@@ -184,6 +184,27 @@ def test_class_numbers_are_never_averaged_at_a_coarser_resolution(tmp_path: Path
     assert set(np.unique(read_image(next((tmp_path / "alone/train").iterdir())).pixels)) == {1, 7}
 
 
+@pytest.mark.parametrize("turned", [0, 30])
+def test_a_part_of_a_raster_lies_where_it_was_cut_out(turned: float, tmp_path: Path) -> None:
+    place = from_origin(500_000, 5_000_000, 10, 10) @ rasterio.Affine.rotation(turned)
+    path = write_raster(tmp_path / "maps" / "a.tif", bands())
+    with rasterio.open(path, "r+") as raster:
+        raster.transform = place
+    cut, tiled, small = (tmp_path / name for name in ("cut", "tiles", "small"))
+    run("crop", tmp_path / "maps", "-o", cut, "--box", "40,20,64,32")
+    run("tile", tmp_path / "maps", "-o", tiled, "--size", 64)
+    run("resize", cut, "-o", small, "--size", "32x16")
+    found = {
+        cut / "a.tif": place @ rasterio.Affine.translation(40, 20),
+        tiled / "a_y00064_x00128.tif": place @ rasterio.Affine.translation(128, 64),
+        small / "a.tif": place @ rasterio.Affine.translation(40, 20) @ rasterio.Affine.scale(2),
+    }
+    for file, expected in found.items():
+        with rasterio.open(file) as raster:
+            assert raster.transform.almost_equals(expected, 1e-6), file
+            assert raster.crs == UTM
+
+
 def test_glass_is_left_out_of_a_slide_and_the_threshold_said(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "slide.tif")
     result = run("tiles", path, "-o", tmp_path / "out", "--size", 256, "--json")

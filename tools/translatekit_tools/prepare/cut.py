@@ -12,13 +12,17 @@ import numpy as np
 from translatekit.errors import DataError, OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.images import Image, encode_image, read_image, resize
+from translatekit.images.tiff_tags import TIFF
 from translatekit_tools.prepare.layout import resize_nearest, suffix_for
 from translatekit_tools.prepare.options import CropOptions, CutOptions, ResizeOptions, TileOptions
 from translatekit_tools.prepare.output import Made, Output
 from translatekit_tools.prepare.work import Progress, Source, Summary, find_sources, work_on
 
-Cut = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""From (H, W, C) to the images made of it, by what is added to the name."""
+Corner = tuple[int, int]
+"""The first row and column of a part."""
+
+Cut = Callable[[np.ndarray], dict[str, tuple[np.ndarray, Corner | None]]]
+"""From (H, W, C) to the images made of it, by what is added to the name; all of it in another size has no corner."""
 
 _VALUES = ImageSpec(channels=("value",), meaning="values", levels=False)
 
@@ -41,14 +45,16 @@ def resize_images(
     if sum(value is not None for value in (size, short, long)) != 1:
         raise OptionError("one of --size, --short and --long says how large: pass exactly one")
 
-    def cut(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def cut(pixels: np.ndarray) -> dict[str, tuple[np.ndarray, Corner | None]]:
         height, width = pixels.shape[:2]
         if size is not None:
             new = size.height, size.width
         else:
             scale = short / min(height, width) if short is not None else (long or 0) / max(height, width)
             new = max(1, round(height * scale)), max(1, round(width * scale))
-        return {"": resize_nearest(pixels, new) if options.filter == "nearest" else _resized(pixels, new)}
+        return {
+            "": (resize_nearest(pixels, new) if options.filter == "nearest" else _resized(pixels, new), None)
+        }
 
     return _cut_all("resize", images, out, cut, options, progress)
 
@@ -65,7 +71,7 @@ def crop_images(images: Path, out: Path, options: CropOptions, progress: Progres
     if (size is None) == (box is None):
         raise OptionError("--size crops the centre and --box a place: pass exactly one")
 
-    def cut(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def cut(pixels: np.ndarray) -> dict[str, tuple[np.ndarray, Corner | None]]:
         height, width = pixels.shape[:2]
         if box is not None:
             left, top, w, h = box
@@ -75,7 +81,7 @@ def crop_images(images: Path, out: Path, options: CropOptions, progress: Progres
             left, top = (width - w) // 2, (height - h) // 2
         if min(left, top) < 0 or left + w > width or top + h > height:
             raise DataError(f"it is {width}x{height}, too small for this crop: resize it, or crop less")
-        return {"": pixels[top : top + h, left : left + w]}
+        return {"": (pixels[top : top + h, left : left + w], (top, left))}
 
     return _cut_all("crop", images, out, cut, options, progress)
 
@@ -97,7 +103,7 @@ def tile_images(images: Path, out: Path, options: TileOptions, progress: Progres
     if overlap >= min(size):
         raise OptionError(f"--overlap must be less than the tile of {size} pixels, got {overlap}")
 
-    def cut(pixels: np.ndarray) -> dict[str, np.ndarray]:
+    def cut(pixels: np.ndarray) -> dict[str, tuple[np.ndarray, Corner | None]]:
         if pixels.shape[0] < height or pixels.shape[1] < width:
             raise DataError(
                 f"it is {pixels.shape[1]}x{pixels.shape[0]}, smaller than a tile of {size}: "
@@ -108,7 +114,7 @@ def tile_images(images: Path, out: Path, options: TileOptions, progress: Progres
             for side, tile in zip(pixels.shape[:2], (height, width), strict=True)
         )
         return {
-            f"_y{top:05}_x{left:05}": pixels[top : top + height, left : left + width]
+            f"_y{top:05}_x{left:05}": (pixels[top : top + height, left : left + width], (top, left))
             for top in tops
             for left in lefts
         }
@@ -143,16 +149,19 @@ def _cut_all(
 
 
 def _parts(image: Image, cut: Cut, pairs: bool) -> dict[str, Image]:
-    """The parts of an image in its own numbers, with its transparency, its missing values and its profile."""
+    """The parts of an image in its own numbers, with its transparency, missing values, profile and place on earth."""
     width = image.pixels.shape[1]
     if pairs and (width < 2 or width % 2):
         raise DataError(f"it is {width} pixels wide, which are no two equal halves: mend it")
 
-    def parts_of(plane: np.ndarray) -> dict[str, np.ndarray]:
+    def parts_of(plane: np.ndarray) -> dict[str, tuple[np.ndarray, Corner | None]]:
         if not pairs:
             return cut(plane)
         left, right = (cut(half) for half in np.split(plane, 2, axis=1))
-        return {added: np.concatenate([left[added], right[added]], axis=1) for added in left}
+        return {
+            added: (np.concatenate([part, right[added][0]], axis=1), corner)
+            for added, (part, corner) in left.items()
+        }
 
     planes = {
         name: parts_of(plane if plane.ndim == 3 else plane[:, :, None])
@@ -160,10 +169,13 @@ def _parts(image: Image, cut: Cut, pairs: bool) -> dict[str, Image]:
         if (plane := getattr(image, name)) is not None
     }
     made = {}
-    for added in planes["pixels"]:
-        cuts: dict[str, Any] = {name: np.ascontiguousarray(parts[added]) for name, parts in planes.items()}
+    for added, (pixels, corner) in planes["pixels"].items():
+        cuts: dict[str, Any] = {name: np.ascontiguousarray(parts[added][0]) for name, parts in planes.items()}
         for name in cuts.keys() & {"alpha", "valid"}:
             cuts[name] = cuts[name][:, :, 0]
+        if corner is not None and TIFF in image.metadata:
+            tags = image.metadata[TIFF].part(*corner, *pixels.shape[:2])
+            cuts["metadata"] = {**image.metadata, TIFF: tags}
         made[added] = replace(image, **cuts, numbers=None, palette=None)
     return made
 
