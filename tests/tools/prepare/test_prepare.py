@@ -492,6 +492,21 @@ def test_frames_by_number_and_by_time(tmp_path: Path) -> None:
         run("frames", video, "-o", tmp_path / "x", "--every", 2, "--fps", 3)
 
 
+def test_frames_that_other_options_chose_do_not_stay_among_the_new_ones(tmp_path: Path) -> None:
+    video, out = film(tmp_path / "film.mp4"), tmp_path / "out"
+    run("frames", video, "-o", out)
+    first = contents(out)
+    assert json.loads(run("frames", video, "-o", out, "--json").stdout)["written"] == []
+    refused = run("frames", video, "-o", out, "--every", 3)
+    assert refused.exit_code == 1
+    assert "was made of it with other options" in refused.stderr
+    assert contents(out) == first
+    assert run("frames", video, "-o", out, "--every", 3, "--force").exit_code == 0
+    assert len(contents(out)) == 4
+    again = json.loads(run("frames", video, "-o", out, "--every", 3, "--json").stdout)
+    assert (len(again["written"]), len(again["skipped"])) == (0, 4)
+
+
 def test_hostile_videos_are_named(tmp_path: Path, data_dir: Path) -> None:
     hostile = sorted(path for path in (data_dir / "hostile_videos").iterdir() if path.suffix == ".mp4")
     result = run("frames", *hostile, "-o", tmp_path / "out")

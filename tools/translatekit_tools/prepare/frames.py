@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +16,12 @@ import numpy as np
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import resize, to_uint8
 from translatekit.inference.stages import ordered_map
+from translatekit.storage import hash_file
 from translatekit_tools.bulk.video.hdr import seen_by_models
 from translatekit_tools.bulk.video.reader import VideoReader
 from translatekit_tools.prepare.layout import encoded
 from translatekit_tools.prepare.options import FramesOptions
-from translatekit_tools.prepare.output import Output
+from translatekit_tools.prepare.output import PART, Output, read_bytes
 from translatekit_tools.prepare.similar import distance, perceptual_hash
 from translatekit_tools.prepare.work import AHEAD, THREADS, Progress, Summary
 
@@ -63,24 +67,57 @@ def extract_frames(
                     raise DataError("another video has the same name: rename one, or give each a folder")
                 with closing(VideoReader(video, tone_map=options.hdr == "sdr")) as reader:
                     summary.notes += _notes(reader, options)
+                    place, made_from = os.path.relpath(video, output.root), _made_from(video, options)
+                    earlier = {name: output.own_files(name) for name in output.parts_of(place)}
+                    output.refuse_mixture(
+                        [
+                            path
+                            for name, paths in earlier.items()
+                            if output.done(name, made_from) is None
+                            for path in paths
+                        ]
+                    )
                     frames: Iterator[_Frame] = _chosen(reader, every, fps)
                     if options.skip_similar is not None:
                         frames = _different(frames, options.skip_similar)
 
-                    def write(frame: _Frame, stem: str = video.stem) -> tuple[Path, bool]:
+                    def write(
+                        frame: _Frame, stem: str = video.stem, place: str = place, made_from: str = made_from
+                    ) -> tuple[Path, bool]:
                         path = f"{stem}_{frame.number:06}.{options.format}"
                         is_deep = options.format in _DEEP_FORMATS
                         pixels = frame.pixels if is_deep else to_uint8(frame.pixels)
-                        return output.write(path, encoded(path, pixels)[path])
+                        made, name = encoded(path, pixels), f"{place}{PART}{frame.number}"
+                        done = output.done(name, made_from)
+                        if done and read_bytes(done[0]) == made[path]:
+                            return done[0], False
+                        return output.commit(name, made_from, made)[0], True
 
                     # One by one, so that what a damaged video gave before it broke off is counted.
+                    kept = set()
                     for path, new in ordered_map(write, frames, pool, AHEAD):
                         summary.add([path], new)
+                        kept.add(path)
+                    for path in {path for paths in earlier.values() for path in paths} - kept:
+                        path.unlink(missing_ok=True)
             except TranslatekitError as error:
                 summary.failed.append((video, str(error)))
             if progress is not None:
                 progress(done, len(videos))
     return summary
+
+
+def _made_from(video: Path, options: FramesOptions) -> str:
+    """What it follows from which frames a video gives, and under which names.
+
+    Raises:
+        DataError: the video cannot be read.
+    """
+    chosen = {name: value for name, value in options.recipe().items() if name != "hdr"}
+    try:
+        return blake2b(json.dumps([chosen, hash_file(video)]).encode(), digest_size=16).hexdigest()
+    except OSError as error:
+        raise DataError(f"{video} cannot be read ({error.strerror}): check it and its permissions") from None
 
 
 def _notes(reader: VideoReader, options: FramesOptions) -> Iterator[str]:
