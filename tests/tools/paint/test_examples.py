@@ -71,6 +71,12 @@ def test_each_direction_of_a_run_has_its_file_and_its_side_of_the_data(tmp_path:
         assert example[10, 10].sum() == 200
 
 
+def test_a_copy_beside_a_runs_model_is_not_served_in_its_place(tmp_path: Path) -> None:
+    for name in ("model", "model-before", "model2"):
+        save(tmp_path / f"{name}.safetensors", direction="AtoB", size=32)
+    assert find_directions(tmp_path, RunOptions()) == {"AtoB": tmp_path / "model.safetensors"}
+
+
 @pytest.mark.parametrize("data", [{}, {"dataset": "aligned"}, {"dataset": "of a plugin that is gone"}])
 def test_where_the_data_are_not_known_there_are_none(data: dict[str, str]) -> None:
     examples = Examples(ModelInfo(method="test", generator="unet", data=data), None)

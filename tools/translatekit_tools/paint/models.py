@@ -92,5 +92,7 @@ def find_directions(model: str | Path, options: RunOptions) -> dict[str, Path]:
     if not folder.is_dir():
         return {"": main}
     pattern = f"{'best' if options.best else 'model'}*{main.suffix}"
-    others = {read_any_info(path).direction: path for path in sorted(folder.glob(pattern)) if path != main}
-    return {read_any_info(main).direction: main, **others}
+    found = {read_any_info(main).direction: main}
+    for path in sorted(folder.glob(pattern)):
+        found.setdefault(read_any_info(path).direction, path)
+    return found
