@@ -205,6 +205,20 @@ def test_a_part_of_a_raster_lies_where_it_was_cut_out(turned: float, tmp_path: P
             assert raster.crs == UTM
 
 
+def test_a_split_says_that_it_tears_a_raster_apart(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("a", "b"):
+        write_raster(tmp_path / "maps" / f"{name}.tif", random.integers(0, 255, (1, SIDE, SIDE), np.uint8))
+    run("tiles", tmp_path / "maps", "-o", tmp_path / "tiles", "--size", 64)
+    for data in (tmp_path / "tiles", tmp_path / "tiles" / "train"):
+        torn = run("split", data, "-o", tmp_path / f"out of {data.name}", "--val", 0.3, "--near", -1)
+        assert "cut out of one file or volume are in more than one split" in torn.stderr
+        assert "a.tif" in torn.stderr
+    run("resize", tmp_path / "tiles", "-o", tmp_path / "whole", "--size", 32)
+    whole = run("split", tmp_path / "whole", "-o", tmp_path / "out", "--val", 0.3, "--near", -1)
+    assert "cut out of one" not in whole.stderr
+
+
 def test_glass_is_left_out_of_a_slide_and_the_threshold_said(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "slide.tif")
     result = run("tiles", path, "-o", tmp_path / "out", "--size", 256, "--json")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,17 @@ class Output:
     def _is_own(self, path: Path) -> bool:
         """Whether a file is one that was written here, as it was written."""
         return path.is_file() and (path.relative_to(self.root).as_posix(), hash_file(path)) in self._own
+
+
+def origins(folder: Path) -> dict[Path, str]:
+    """What each file that preparations wrote below a folder was made of, or cut out of, as their journals say."""
+    found: dict[Path, str] = {}
+    for path in sorted(folder.glob(_JOURNALS)):
+        for record in Journal(path).records:
+            with suppress(KeyError, TypeError):
+                source = re.sub(f"{PART}(\\d+|y\\d+_x\\d+)$", "", record["source"])
+                found |= {folder / relative: source for relative in record["outputs"]}
+    return found
 
 
 def refuse_inside(out: Path, place: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from translatekit.datasets.palette import PALETTE_FILE
 from translatekit.errors import DataError, OptionError
 from translatekit.images import read_image
 from translatekit_tools.prepare.options import SplitOptions
-from translatekit_tools.prepare.output import Output, make_folder, read_bytes
+from translatekit_tools.prepare.output import Output, make_folder, origins, read_bytes
 from translatekit_tools.prepare.preview import preview_of
 from translatekit_tools.prepare.similar import groups, near_pairs, perceptual_hash
 from translatekit_tools.prepare.work import Progress, Summary, attempt_all
@@ -34,7 +35,8 @@ def split_data(data: Path, out: Path, options: SplitOptions, progress: Progress 
         progress: is told how far it is.
 
     Returns:
-        Its details: how many items are in each split, and how many groups of near-duplicates there are.
+        Its details: how many items are in each split, and how many groups of near-duplicates there are. Its notes say
+        where images that `translatekit prepare` cut out of one source are in several splits.
 
     Raises:
         OptionError: fractions that leave nothing to train on.
@@ -60,7 +62,8 @@ def split_data(data: Path, out: Path, options: SplitOptions, progress: Progress 
             if progress is not None:
                 progress(offset + count, total)
 
-        _split_set(root, items, output, summary, options, tell)
+        assigned = _split_set(root, items, output, summary, options, tell)
+        summary.notes += _torn_apart(data, assigned)
         done += len(items)
     if (data / PALETTE_FILE).is_file():
         path, new = output.write(PALETTE_FILE, read_bytes(data / PALETTE_FILE))
@@ -77,7 +80,8 @@ def _split_set(
     summary: Summary,
     options: SplitOptions,
     progress: Progress,
-) -> None:
+) -> dict[str, list[Item]]:
+    """Copy the items of a set; returns those of each split."""
     good: list[Item] = []
     contents: list[bytes] = []
     hashes: list[list[int]] = []
@@ -101,6 +105,22 @@ def _split_set(
                 placed, new = _place(output, relative, path, options.link)
                 summary.add([placed], new)
         summary.details["splits"][split] += len(numbers)
+    return {split: [good[number] for number in numbers] for split, numbers in assigned.items()}
+
+
+def _torn_apart(data: Path, assigned: dict[str, list[Item]]) -> Iterator[str]:
+    """A sentence where images that were cut out of one, which need not look alike, are in several splits."""
+    made_of = {**origins(data.parent), **origins(data)}
+    splits: dict[str, set[str]] = defaultdict(set)
+    for split, items in assigned.items():
+        for source in {made_of[path] for item in items for path in item if path in made_of}:
+            splits[source].add(split)
+    torn = sorted(source for source, found in splits.items() if len(found) > 1)
+    if torn:
+        yield (
+            f"images that were cut out of one file or volume are in more than one split ({listed(torn)}), so that a "
+            "test is of what was trained on: split what they were cut out of, and prepare each split by itself"
+        )
 
 
 def _find(data: Path, unpaired: bool) -> list[tuple[Path, list[Item]]]:
