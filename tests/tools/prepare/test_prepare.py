@@ -24,7 +24,7 @@ from translatekit_tools.prepare.options import CheckOptions
 from translatekit.datasets.aligned import Aligned
 from translatekit.datasets.palette import Palette
 from translatekit.errors import DataError, OptionError, TranslatekitError
-from translatekit.images import encode_image, image_of, read_levels
+from translatekit.images import encode_image, image_of, read_image, read_levels
 from translatekit.interfaces import DataOptions
 
 COMMANDS = (
@@ -459,6 +459,30 @@ def test_fractions_must_leave_something(tmp_path: Path) -> None:
     source = photos(tmp_path / "photos", 2)
     with pytest.raises(OptionError, match="together more than 0 and less than 1"):
         run("split", source, "-o", tmp_path / "out", "--val", 0.6, "--test", 0.5)
+
+
+# more than 8 bits
+
+
+def test_a_file_of_two_sides_keeps_all_bits_of_both(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    scan = random.integers(0, 4096, (40, 48, 1), np.uint16)  # of 12 bits, in 16
+    label = random.integers(0, 256, (40, 48, 3), np.uint8)
+    save(tmp_path / "scan" / "1.png", scan)
+    save(tmp_path / "label" / "1.png", label)
+    run("pairs", tmp_path / "label", tmp_path / "scan", "-o", tmp_path / "out")
+    pair = read_image(tmp_path / "out" / "train" / "1.png").pixels
+    np.testing.assert_array_equal(pair[:, :48], label * np.uint16(257))
+    np.testing.assert_array_equal(pair[:, 48:], np.repeat(scan, 3, axis=2))
+    run("gray", tmp_path / "scan", "-o", tmp_path / "gray")
+    gray = read_image(tmp_path / "gray" / "train" / "1.png").pixels
+    assert np.abs(gray[:, :48].astype(int) - scan).max() <= 1
+    for command in (("edges",), ("segment", "-k", 2)):
+        run(*command, tmp_path / "scan", "-o", tmp_path / command[0])
+        made = read_image(tmp_path / command[0] / "train" / "1.png").pixels
+        np.testing.assert_array_equal(made[:, 48:], np.repeat(scan, 3, axis=2))
+    run("pairs", tmp_path / "label", tmp_path / "scan", "-o", tmp_path / "jpg", "--format", "jpg")
+    assert read_image(tmp_path / "jpg" / "train" / "1.jpg").pixels.dtype == np.uint8
 
 
 # frames

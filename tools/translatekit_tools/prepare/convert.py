@@ -57,12 +57,16 @@ def make_edges(photos: Path, out: Path, options: EdgesOptions, progress: Progres
             raise OptionError("--low and --high are Canny's: leave them out with --model")
         draw = _ByModel(options.model)
         recipe: dict[str, Any] = {"model": hash_file(find_model(options.model)), "white_on_black": inverted}
-        return _derive(photos, out, lambda photo: _inverted(draw(photo), inverted), recipe, options, progress)
+
+        def drawn(photo: np.ndarray) -> np.ndarray:
+            return _inverted(draw(to_uint8(photo)), inverted)
+
+        return _derive(photos, out, drawn, recipe, options, progress)
     if low is not None and high is not None and low > high:
         raise OptionError(f"--low is {low:g}, which is more than --high, {high:g}: exchange them")
 
     def edges(photo: np.ndarray) -> np.ndarray:
-        return _inverted(canny(photo, options.blur, low, high), not inverted)
+        return _inverted(canny(to_uint8(photo), options.blur, low, high), not inverted)
 
     recipe = {"canny": [low, high], "blur": options.blur, "white_on_black": inverted}
     return _derive(photos, out, edges, recipe, options, progress)
@@ -100,7 +104,7 @@ def _derive(
     pairs = PairLayout.of(options)
 
     def make(source: Source) -> Made:
-        photo = to_rgb(read_levels(source.path, deep=False).pixels)
+        photo = to_rgb(read_levels(source.path, deep=pairs.deep).pixels)
         return pairs.encode(source.name, derive(photo), photo, b_file=source.path)
 
     return work_on(output, sources, make, {**recipe, **asdict(pairs)}, progress)

@@ -40,6 +40,11 @@ class PairLayout:
     def __post_init__(self) -> None:
         check_name(self.split)
 
+    @property
+    def deep(self) -> bool:
+        """Whether what is encoded can have 16 bits a channel."""
+        return self.suffix == ".png"
+
     def encode(
         self,
         name: str,
@@ -52,14 +57,17 @@ class PairLayout:
 
         Args:
             name: without a suffix.
-            a: (H, W, C) uint8.
-            b: (H, W, C) uint8.
+            a: (H, W, C) uint8, or float32 in [0, 1] where it is to have 16 bits.
+            b: the same; where one side has 16 bits, a file of both has.
             a_file: a file that holds just `a`, to be copied where A and B are not joined.
             b_file: the same of `b`.
         """
         folder = f"{self.split}/" if self.split else ""
         if self.layout == "side-by-side":
-            pair = np.concatenate([to_rgb(a), to_rgb(b)], axis=1)
+            sides = [to_rgb(a), to_rgb(b)]
+            if a.dtype != b.dtype:
+                sides = [side / np.float32(255) if side.dtype == np.uint8 else side for side in sides]
+            pair = np.concatenate(sides, axis=1)
             return encoded(f"{folder}{name}{self.suffix}", pair)
         if self.layout == "single":
             return encoded(f"{folder}{name}{self.suffix}", a)

@@ -100,7 +100,7 @@ def make_pairs(
 
 
 def _make_pair(pairs: PairLayout, name: str, a_file: Path, b_file: Path, resize_b: str) -> Made:
-    a, b = (to_rgb(read_levels(path, deep=False).pixels) for path in (a_file, b_file))
+    a, b = (to_rgb(read_levels(path, deep=pairs.deep).pixels) for path in (a_file, b_file))
     fits = a.shape == b.shape
     if not fits and resize_b == "no":
         raise DataError(

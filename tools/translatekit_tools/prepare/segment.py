@@ -12,7 +12,7 @@ import numpy as np
 
 from translatekit.datasets.palette import PALETTE_FILE, Palette, nearest_center
 from translatekit.errors import DataError
-from translatekit.images import read_levels, resize
+from translatekit.images import read_levels, resize, to_uint8
 from translatekit_tools.prepare.layout import PairLayout, resize_nearest, to_rgb
 from translatekit_tools.prepare.options import SegmentOptions
 from translatekit_tools.prepare.output import Made, Output
@@ -113,8 +113,8 @@ def segment_photos(
         output.write(SEGMENTATION_FILE, (json.dumps({"format": 1, **fitted}) + "\n").encode())
 
     def make(source: Source) -> Made:
-        photo = to_rgb(read_levels(source.path, deep=False).pixels)
-        return pairs.encode(source.name, palette.paint(segmenter(photo)), photo, b_file=source.path)
+        photo = to_rgb(read_levels(source.path, deep=pairs.deep).pixels)
+        return pairs.encode(source.name, palette.paint(segmenter(to_uint8(photo))), photo, b_file=source.path)
 
     recipe = {"segment": fitted, "palette": palette.to_json(), **asdict(pairs)}
     summary = work_on(output, sources, make, recipe, progress)
