@@ -629,6 +629,24 @@ def test_a_picture_is_dropped_compared_and_saved(browser: Browser, tmp_path: Pat
         page.close()
 
 
+def test_what_is_saved_of_the_webcam_is_no_file_that_was_open_before(
+    browser: Browser, tmp_path: Path
+) -> None:
+    Image.fromarray(np.zeros((32, 48, 3), np.uint8)).save(tmp_path / "scan.tif")
+    with served(Negative(size=128, data={}), mode="photo") as address:
+        context = browser.new_context(permissions=["camera"], accept_downloads=True)
+        page = Screen(context.new_page(), address).page
+        with page.expect_file_chooser() as chooser:
+            page.click("#photo-open")
+        chooser.value.set_files(tmp_path / "scan.tif")
+        expect(page.locator("#after")).to_have_attribute("data-count", "1")
+        page.click("#webcam")
+        expect(page.locator("#after")).to_have_attribute("data-count", re.compile(r"[3-9]|\d\d+"))
+        with page.expect_download() as download:
+            page.click("#photo-save")
+        assert download.value.suggested_filename.endswith(".png")
+
+
 def test_the_webcam_is_translated_live(browser: Browser, shot: Any) -> None:
     with served(Negative(size=128, data={}), mode="photo") as address:
         context = browser.new_context(permissions=["camera"])

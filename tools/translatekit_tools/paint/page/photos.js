@@ -174,6 +174,8 @@ export class Photos {
       this.ui.fail(new Error(`the webcam cannot be used (${error.message || error.name}): allow it in the browser, and close what else uses it`));
       return;
     }
+    this.files?.close();
+    this.#source = null; // another size would show it among the frames
     this.video.srcObject = this.#stream;
     this.#frames = [];
     this.#mark();
