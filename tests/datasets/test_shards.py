@@ -18,6 +18,7 @@ import webdataset
 from click.testing import CliRunner
 from PIL import Image
 from translatekit_tools.prepare.options import ShardsOptions
+from translatekit_tools.prepare.output import Output
 from translatekit_tools.prepare.shards import make_shards
 
 from tests.datasets.test_files import equal, make, write
@@ -205,6 +206,29 @@ def test_a_rerun_writes_only_what_is_missing_and_nothing_of_others(folder: Path,
     with pytest.raises(DataError, match="exists already: pass --force"):
         shard(folder, tmp_path / "other")
     assert (tmp_path / "other" / INDEX).read_text() == "mine"
+
+
+def test_a_killed_rerun_leaves_no_index_of_the_shards_that_were_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = shard(folder, tmp_path / "out")
+    first = (out / INDEX).read_bytes()
+    write, written = Output.commit, []
+
+    def killed(output: Output, *given: Any) -> list[Path]:
+        if written:
+            raise KeyboardInterrupt
+        written.append(given[0])
+        return write(output, *given)
+
+    monkeypatch.setattr(Output, "commit", killed)
+    with pytest.raises(KeyboardInterrupt):
+        shard(folder, out, seed=5)
+    monkeypatch.undo()
+    assert written == ["train-000000.tar"]
+    assert not (out / INDEX).exists()
+    shard(folder, out)
+    assert (out / INDEX).read_bytes() == first
 
 
 def test_the_command_writes_shards_of_a_size(folder: Path, tmp_path: Path) -> None:

@@ -271,6 +271,8 @@ def _write(output: Output, name: str, items: Sequence[Item], summary: Summary) -
     path = output.root / name
     earlier = output.done(name, made_from)
     if earlier is None:
+        if path.exists():
+            (output.root / INDEX).unlink(missing_ok=True)  # which is of the shards that were there
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for item in items:
