@@ -219,6 +219,12 @@ def test_a_runs_folder_stands_for_its_main_model(tmp_path: Path) -> None:
         find_model(tmp_path, "sideways")
 
 
+def test_a_copy_beside_a_runs_model_does_not_stand_in_for_it(tmp_path: Path) -> None:
+    for name in ("model", "model-before"):
+        save_model(tmp_path / f"{name}.safetensors", {}, dataclasses.replace(INFO, direction="AtoB"))
+    assert find_model(tmp_path) == find_model(tmp_path, "AtoB") == tmp_path / "model.safetensors"
+
+
 def test_a_folder_without_a_model_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(
         ModelFileError, match=r"holds no model.safetensors: give a run's folder or a model file"

@@ -261,7 +261,7 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
         )
     if direction is None:
         return next((found for found in candidates if found.stem == name), candidates[0])
-    for candidate in candidates:
+    for candidate in sorted(candidates, key=lambda found: found.stem != name):
         if same_direction(read_any_info(candidate), direction):
             return candidate
     known = ", ".join(read_any_info(candidate).direction for candidate in candidates)
