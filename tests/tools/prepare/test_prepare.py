@@ -461,6 +461,33 @@ def test_fractions_must_leave_something(tmp_path: Path) -> None:
         run("split", source, "-o", tmp_path / "out", "--val", 0.6, "--test", 0.5)
 
 
+def test_two_files_of_one_name_are_no_pair_and_none_is_left_out_unnoticed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for side in "AB":
+        photos(data / side, 4)
+    save(data / "A" / "2.jpg", scene(9))
+    with pytest.raises(DataError, match=r"2\.jpg and .*2\.png have one name and would be one pair"):
+        run("split", data, "-o", tmp_path / "out")
+    run("split", data, "-o", tmp_path / "out", "--unpaired", "--val", 0.5)
+    assert len(list((tmp_path / "out").rglob("*.*g"))) == 9
+    (error,) = check_data(data).errors
+    assert error.kind == "same_name"
+    assert check_data(data, kind="unpaired").counts == {"train": 9}
+
+
+def test_the_first_row_of_a_table_is_a_heading_only_where_it_names_no_file(tmp_path: Path) -> None:
+    a, b = photos(tmp_path / "a", 2), photos(tmp_path / "b", 2)
+    table = tmp_path / "pairs.csv"
+    table.write_text("photo,map\n0.png,1.png\n")
+    assert (
+        json.loads(run("pairs", a, b, "-o", tmp_path / "out", "--table", table, "--json").stdout)["pairs"]
+        == 1
+    )
+    table.write_text("0.png,O.png\n1.png,1.png\n")
+    with pytest.raises(DataError, match=r"line 1 of .* names .*O\.png, which is not there"):
+        run("pairs", a, b, "-o", tmp_path / "out", "--table", table)
+
+
 # more than 8 bits
 
 

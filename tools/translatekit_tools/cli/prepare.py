@@ -314,9 +314,9 @@ def tiles(a: Path, b: Path | None, out: Path, options: TilesOptions, progress: P
 def check(data: str, as_json: bool, strict: bool, **params: Any) -> None:
     """Look at a dataset as a careful person would before training.
 
-    Unreadable files, files without partner, pairs of two sizes or places, images without data and images in two splits
-    are errors, and the exit status is 1. Near-duplicates, unusual sizes and kinds, pairs that do not align, empty
-    images, values that are missing, saturated or outside of --range, and rare classes are warnings.
+    Unreadable files, files without partner or of one name, pairs of two sizes or places, images without data and
+    images in two splits are errors, and the exit status is 1. Near-duplicates, unusual sizes and kinds, pairs that do
+    not align, empty images, values that are missing, saturated or outside of --range, and rare classes are warnings.
     """
     from translatekit_tools.prepare.check import check_data
 

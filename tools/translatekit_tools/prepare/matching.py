@@ -107,7 +107,7 @@ def by_order(a: list[Source], b: list[Source], folder_a: Path, folder_b: Path) -
 def _counted(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts names as people count: 2 before 10."""
     return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part
+        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part
     ]
 
 
@@ -130,7 +130,7 @@ def by_table(table: Path, a: Path, b: Path) -> list[Match]:
             raise DataError(f"line {number} of {table} has one column: give two, A and B")
         files = [folder / cell.strip() for folder, cell in zip((a, b), row, strict=False)]
         missing = [file for file in files if not file.is_file()]
-        if missing and number == 1:
+        if number == 1 and len(missing) == len(files):
             continue  # its heading
         if missing:
             raise DataError(f"line {number} of {table} names {missing[0]}, which is not there: mend the line")

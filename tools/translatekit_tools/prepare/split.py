@@ -146,10 +146,16 @@ def _find(data: Path, unpaired: bool) -> list[tuple[Path, list[Item]]]:
     found = [find_images(folder) for folder in sides]
     if unpaired:
         return [(root, [(path,) for path in files]) for files in found]
-    by_name = [
-        {path.relative_to(folder).with_suffix(""): path for path in files}
-        for folder, files in zip(sides, found, strict=True)
-    ]
+    by_name: list[dict[Path, Path]] = []
+    for folder, files in zip(sides, found, strict=True):
+        names: dict[Path, Path] = {}
+        for path in files:
+            first = names.setdefault(path.relative_to(folder).with_suffix(""), path)
+            if first != path:
+                raise DataError(
+                    f"{first} and {path} have one name and would be one pair: rename or remove one, or pass --unpaired"
+                )
+        by_name.append(names)
     lonely = by_name[0].keys() ^ by_name[1].keys()
     if lonely:
         raise DataError(

@@ -30,10 +30,10 @@ __all__ = ["Finding", "Report", "check_data"]
 def check_data(data: Path, options: CheckOptions, progress: Progress | None = None) -> Report:
     """Look at every image of a dataset.
 
-    Errors are unreadable files, files without partner, pairs of two sizes or of two places on the earth, images without
-    any data, and images that are in two splits. Warnings are near-duplicates, sizes and kinds unlike the others',
-    images that are small or empty, values that are missing, saturated or outside of a range, pairs that do not align,
-    rare classes, and what training says of images that it would take for something else than they are.
+    Errors are unreadable files, files without partner or of one name, pairs of two sizes or of two places on the earth,
+    images without any data, and images that are in two splits. Warnings are near-duplicates, sizes and kinds unlike
+    the others', images that are small or empty, values that are missing, saturated or outside of a range, pairs that
+    do not align, rare classes, and what training says of images that it would take for something else than they are.
 
     Args:
         data: a folder as the datasets read it.

@@ -67,13 +67,17 @@ def side_of(path: Path) -> str:
 
 
 def _find_sides(sides: dict[str, tuple[Path, Path]], kind: Kind) -> tuple[Found, list[Finding]]:
-    by_name = {
-        split: [
-            {path.relative_to(folder).with_suffix(""): path for path in find_images(folder)}
-            for folder in pair
-        ]
-        for split, pair in sides.items()
-    }
+    found = {split: [find_images(folder) for folder in pair] for split, pair in sides.items()}
+    by_name: dict[str, list[dict[Path, Path]]] = {}
+    findings = []
+    for split, pair in sides.items():
+        by_name[split] = [{}, {}]
+        for names, folder, files in zip(by_name[split], pair, found[split], strict=True):
+            for path in files:
+                first = names.setdefault(path.relative_to(folder).with_suffix(""), path)
+                if first != path:
+                    text = f"{first} and {path} have one name and would be one pair: rename or remove one"
+                    findings.append(Finding("error", "same_name", text, (first, path)))
     if not any(files for pair in by_name.values() for files in pair):
         raise no_images(next(iter(sides.values()))[0], "the images there")
     shared = sum(len(a.keys() & b.keys()) for a, b in by_name.values())
@@ -85,16 +89,10 @@ def _find_sides(sides: dict[str, tuple[Path, Path]], kind: Kind) -> tuple[Found,
             Found(
                 kind,
                 True,
-                [
-                    (split, (path,))
-                    for split, pair in by_name.items()
-                    for files in pair
-                    for _, path in sorted(files.items())
-                ],
+                [(split, (path,)) for split, pair in found.items() for files in pair for path in files],
             ),
             [],
         )
-    findings = []
     for a, b in by_name.values():
         lonely = [
             side[name] for side, other in ((a, b), (b, a)) for name in sorted(side.keys() - other.keys())
