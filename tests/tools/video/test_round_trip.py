@@ -323,7 +323,8 @@ def test_chapters_and_tags_survive(tmp_path: Path) -> None:
     assert len(said(source)[0]) == 2
 
 
-def test_the_cover_of_a_file_is_not_its_video(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"start": 0.08}])
+def test_the_cover_of_a_file_is_not_its_video(tmp_path: Path, options: dict[str, float]) -> None:
     make_video(tmp_path / "plain.mp4", frames=5)
     data = io.BytesIO()
     Image.new("RGB", (40, 40), (0, 255, 0)).save(data, "JPEG")
@@ -340,7 +341,8 @@ def test_the_cover_of_a_file_is_not_its_video(tmp_path: Path) -> None:
             if packet.size:
                 packet.stream = video
                 container.mux(packet)
-    assert translatekit.translate(tmp_path / "in.mp4", Identity(), tmp_path / "out.mp4").frames == 5
+    summary = translatekit.translate(tmp_path / "in.mp4", Identity(), tmp_path / "out.mp4", **options)
+    assert summary.frames == (3 if options else 5)
     with av.open(str(tmp_path / "out.mp4")) as container:
         stream = container.streams.video[1]
         assert stream.disposition == av.stream.Disposition.attached_pic

@@ -328,11 +328,18 @@ class Muxer:
         while copied_packets:
             packet = copied_packets.popleft()
             if self._is_selected(packet):
-                yield self._monotonic(_shifted(packet, others[packet.stream.index], offset))
+                yield self._placed(packet, others, offset)
+
+    def _placed(self, packet: Any, others: dict[int, Any], offset: Fraction) -> Any:
+        """A packet of a copied track in the output; a cover has no time, and stays where it is."""
+        moved = Fraction(0) if is_cover(packet.stream) else offset
+        return self._monotonic(_shifted(packet, others[packet.stream.index], moved))
 
     def _is_selected(self, packet: Any) -> bool:
         """Whether a packet is of the part that the user wants, and can be placed in time."""
-        if packet.dts is None and packet.stream.type == "video" and not is_cover(packet.stream):
+        if is_cover(packet.stream):
+            return True
+        if packet.dts is None and packet.stream.type == "video":
             self._untimed += 1  # of video below zero in Matroska: nobody knows when they are decoded
             return False
         stamp = packet.pts if packet.pts is not None else packet.dts or 0
@@ -446,7 +453,7 @@ class Muxer:
         wanted = [stream for stream in original.streams if stream.index in others]
         for packet in self._readable(original, wanted):
             if packet.size and self._is_selected(packet):
-                yield self._monotonic(_shifted(packet, others[packet.stream.index], offset))
+                yield self._placed(packet, others, offset)
 
     def _readable(self, original: Any, streams: list[Any]) -> Iterator[Any]:
         unreadable = 0
