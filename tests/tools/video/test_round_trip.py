@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange, Colorspace
 from PIL import Image
+from translatekit_tools.bulk.video.reader import VideoReader
 
 import translatekit
 from translatekit.errors import OptionError
@@ -271,6 +274,48 @@ def test_the_model_sees_the_colours_that_are_shown(
         assert max(component.bits for component in back.format.components) == (10 if deep else 8)
         first = np.frombuffer(bytes(back.planes[0]), kind)[0]
     assert abs(int(first) - samples[0]) <= 2 * step
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        *(("out.mp4", "mpeg4"), ("out.avi", "mjpeg"), ("out.mkv", "mjpeg"), ("out.webm", "libvpx")),
+        *(
+            ("out.mpg", None),
+            ("out.wmv", None),
+            ("out.y4m", None),
+            ("out.nut", "huffyuv"),
+            ("out.mkv", "mpeg4"),
+        ),
+    ],
+)
+@pytest.mark.parametrize(("matrix", "full"), [(1, False), (6, True)])
+def test_streams_that_do_not_say_their_colours_are_shown_in_the_same_ones(
+    tmp_path: Path, name: str, codec: str | None, matrix: int, full: bool
+) -> None:
+    size, color = (64, 48) if full else (1280, 720), (200, 60, 40)
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        stream: Any = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv444p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, 2 if full else 1
+        frame = av.VideoFrame.from_ndarray(np.full((*size[::-1], 3), color, np.uint8), format="rgb24")
+        frame = frame.reformat(
+            format="yuv444p",
+            dst_colorspace=Colorspace.ITU709 if matrix == 1 else Colorspace.ITU601,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.JPEG if full else ColorRange.MPEG,
+        )
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    summary = translatekit.translate(
+        tmp_path / "in.mkv", Identity(), tmp_path / name, codec=codec, size="64x48"
+    )
+    assert summary.failed == []
+    with closing(VideoReader(tmp_path / name)) as reader:
+        shown = next(reader.frames())
+    assert shown is not None
+    assert np.abs(shown.pixels.mean(axis=(0, 1)) - color).max() < 5
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,13 @@ _PIXEL_FORMATS = (
     *("nv12", "p010le", "yuvj420p", "rgb24", "rgba", "gbrp", "gbrp10le"),
 )
 """The most widely played come first."""
+_DESCRIBING = (
+    *("libx264", "libx265", "h264", "hevc", "libsvtav1", "libaom", "librav1e", "av1", "libvpx-vp9"),
+    *("vp9", "mpeg2", "prores"),
+)
+"""Beginnings of encoders' names whose streams say what matrix their samples are of. Matroska says it of all others."""
+_BT601 = 5
+"""A matrix of ISO/IEC 23091-2: that of all streams of JPEG and VP8."""
 _MAX_TRIES = 8
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -253,6 +260,16 @@ def _encoding(
         if not known or swscale_matrix(matrix, width, height) != conversion:
             # What the source does not say, or what holds no more, is said: players would take it for another.
             matrix = 1 if conversion == Colorspace.ITU709 else 6
+        if codec.startswith(("mjpeg", "vp8")) or codec == "libvpx":
+            conversion, matrix = int(Colorspace.ITU601), _BT601
+            values = int(ColorRange.JPEG if codec.startswith("mjpeg") else ColorRange.MPEG)
+        elif codec.startswith(("mpeg2", "prores")):  # their streams know no other range
+            values = int(ColorRange.MPEG)
+        elif not codec.startswith(_DESCRIBING) and suffix not in _MATROSKA:
+            # Nobody is told: the samples are what players assume.
+            conversion = swscale_matrix(UNSPECIFIED, width, height)
+            matrix = 1 if conversion == Colorspace.ITU709 else 6
+            values = values if suffix == ".y4m" else int(ColorRange.MPEG)
         if pix_fmt.startswith("yuvj"):
             values = int(ColorRange.JPEG)
     return Encoding(
