@@ -128,6 +128,15 @@ def test_fractions_of_a_second_of_a_png_are_exact(tmp_path: Path) -> None:
     assert pillow(tmp_path / "out.gif")[1] == [30, 40, 40, 20]  # they end at 33, 67, 108 and 128 ms
 
 
+def test_frames_of_a_png_are_compressed_as_asked(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.png", frames(4), [100] * 4)
+    sizes = []
+    for compression in (0, 9):
+        translatekit.translate(source, Identity(), tmp_path / "out.png", compression=compression, force=True)
+        sizes.append((tmp_path / "out.png").stat().st_size)
+    assert sizes[0] > sizes[1]
+
+
 def test_a_png_without_its_fallback(tmp_path: Path) -> None:
     """The first image is for programs that show no animations, and is none of its frames."""
     pictures = [Image.fromarray(image) for image in frames(4)]

@@ -139,7 +139,12 @@ class AnimationReader:
 
 
 def write_animation(
-    path: Path, frames: Iterable[Frame], reader: AnimationReader, end: Callable[[], int], quality: int
+    path: Path,
+    frames: Iterable[Frame],
+    reader: AnimationReader,
+    end: Callable[[], int],
+    quality: int,
+    compression: int,
 ) -> None:
     """Write frames into a GIF, WebP, PNG or AVIF, by the path's suffix, repeated as often as what they come from.
 
@@ -152,6 +157,7 @@ def write_animation(
         reader: what the frames were read from.
         end: asked, after the last frame, when that one ends.
         quality: of WebP and AVIF, 1 to 100.
+        compression: of PNG, 0 to 9.
 
     Raises:
         DataError: the format cannot hold such a duration.
@@ -180,7 +186,7 @@ def write_animation(
     elif suffix == ".avif":
         _write_avif(path, timed(), settings, quality)
     else:
-        containers.write_png(path, timed(), plays, settings.get("icc_profile"))
+        containers.write_png(path, timed(), plays, settings.get("icc_profile"), compression)
 
 
 def _write_avif(

@@ -111,9 +111,7 @@ def write_webp(
         file.write(struct.pack("<I", length - 8))
 
 
-def write_png(
-    path: Path, frames: Iterable[Timed], plays: int, icc: bytes | None, compression: int = 4
-) -> None:
+def write_png(path: Path, frames: Iterable[Timed], plays: int, icc: bytes | None, compression: int) -> None:
     """Write an animated PNG (PNG specification, third edition, section 4.9).
 
     Raises:

@@ -133,7 +133,8 @@ def _make_animation(reader: AnimationReader, pipeline: FramePipeline, made: Path
     made.parent.mkdir()
     try:
         with closing(pipeline.frames()) as frames:
-            write_animation(made, frames, reader, lambda: pipeline.end, pipeline.options.quality)
+            options = pipeline.options
+            write_animation(made, frames, reader, lambda: pipeline.end, options.quality, options.compression)
     except BaseException:  # it is short, and begun again
         shutil.rmtree(made.parent, ignore_errors=True)
         raise
