@@ -120,6 +120,23 @@ def test_a_clock_that_begins_elsewhere_begins_at_zero(
     ][:1]
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mkv", ".ts"])
+def test_sound_that_an_edit_list_hides_stays_unheard(suffix: str, data_dir: Path, tmp_path: Path) -> None:
+    original = data_dir / "videos" / "bunny_480p_audio.mp4"
+    source = remuxed(original, tmp_path / "in.mp4", -0.7, avoid_negative_ts="disabled")
+    out = tmp_path / f"out{suffix}"
+    assert translated(source, out).failed == []
+    assert float(facts(source)["times"][0]) < 0.05
+    assert float(facts(out)["times"][0]) < 0.1
+    with av.open(str(out)) as container:
+        shown = [frame.time for frame in container.decode(audio=0) if frame.time is not None]
+    assert -0.01 < shown[0] < 0.1
+    with av.open(str(source)) as container:
+        heard = sum(frame.samples for frame in container.decode(audio=0))
+    with av.open(str(out)) as container:
+        assert abs(sum(frame.samples for frame in container.decode(audio=0)) - heard) < 4096
+
+
 def test_a_start_that_somebody_has_set_stays(data_dir: Path, tmp_path: Path) -> None:
     source = remuxed(data_dir / "videos" / "rotated_90.mov", tmp_path / "in.mov", 0.5)
     assert translated(source, tmp_path / "out.mov").failed == []

@@ -343,6 +343,9 @@ class Muxer:
             self._untimed += 1  # of video below zero in Matroska: nobody knows when they are decoded
             return False
         stamp = packet.pts if packet.pts is not None else packet.dts or 0
+        hidden = packet.is_discard and packet.stream.type == "audio" and stamp + 2 * packet.duration <= 0
+        if hidden and self.suffix not in _QUICKTIME:
+            return False  # by an edit list, which no other format has; decoders need the last packet of it
         time = float(stamp * packet.time_base - self._first)
         return not ((self.start > 0 and time < self.start) or (self.end is not None and time >= self.end))
 
