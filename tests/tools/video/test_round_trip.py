@@ -734,6 +734,19 @@ def test_a_varying_frame_rate_does_not_go_where_frames_are_counted(data_dir: Pat
     assert model.batches == []
 
 
+def test_neither_does_an_animation_whose_durations_vary(tmp_path: Path) -> None:
+    model = Identity()
+    source = make_animation(tmp_path / "in.gif", [100, 250, 40, 500, 70])
+    ((_, reason),) = translatekit.translate(source, model, tmp_path / "out.avi").failed
+    assert "the frame rate of the video varies" in reason
+    assert model.batches == []
+    source = make_animation(tmp_path / "even.gif", [100, 100, 100, 900])
+    assert translatekit.translate(source, model, tmp_path / "even.avi").failed == []
+    with av.open(str(tmp_path / "even.avi")) as container:
+        assert container.streams.video[0].average_rate == 10
+        assert len(list(container.decode(video=0))) == 4
+
+
 def test_tracks_are_chosen(data_dir: Path, tmp_path: Path) -> None:
     source = data_dir / "videos" / "two_audio_tracks_subtitles.mp4"
 

@@ -93,6 +93,12 @@ class AnimationReader:
         """Give 8 bits a channel from now on."""
         self._deep, self.info = False, replace(self.info, deep=False)
 
+    @property
+    def starts(self) -> np.ndarray:
+        """When each frame begins, in seconds."""
+        ends = np.cumsum(self._durations, dtype=np.float64) * float(self.info.time_base)
+        return np.concatenate([[0.0], ends[:-1]])
+
     def close(self) -> None:
         """Close the file."""
         self._image.close()

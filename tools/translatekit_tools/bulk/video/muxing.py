@@ -494,10 +494,19 @@ def constant_rate(source: Path, selection: Selection, info: VideoInfo) -> Fracti
     stamps = np.sort(np.array([time for time in times if time is not None], np.float64))
     if len(stamps) < 2:
         return info.rate
-    seconds = (stamps - stamps[0]) * float(info.time_base)
-    measured = Fraction((len(stamps) - 1) / seconds[-1]).limit_denominator(1001)
+    return even_rate((stamps - stamps[0]) * float(info.time_base), rates)
+
+
+def even_rate(seconds: np.ndarray, rates: Sequence[Fraction | None] = ()) -> Fraction | None:
+    """Frames a second of frames that are shown as long each, or None of others.
+
+    Args:
+        seconds: when each of them begins, the first at 0; there are two at least.
+        rates: that are tried before the one that is measured.
+    """
+    measured = Fraction((len(seconds) - 1) / seconds[-1]).limit_denominator(1001)
     for rate in (*rates, measured):
-        if rate and np.abs(seconds * float(rate) - np.arange(len(stamps))).max() < _MAX_JITTER:
+        if rate and np.abs(seconds * float(rate) - np.arange(len(seconds))).max() < _MAX_JITTER:
             return Fraction(rate)
     return None
 

@@ -44,7 +44,7 @@ from translatekit_tools.bulk.video.animation import AnimationReader, write_anima
 from translatekit_tools.bulk.video.encoding import Encoding, choose_encoding, raw_encoding, write_segment
 from translatekit_tools.bulk.video.flow import Smoother
 from translatekit_tools.bulk.video.hdr import seen_by_models
-from translatekit_tools.bulk.video.muxing import Muxer, constant_rate
+from translatekit_tools.bulk.video.muxing import Muxer, constant_rate, even_rate
 from translatekit_tools.bulk.video.pipes import at_constant_rate, check_raw, write_raw
 from translatekit_tools.bulk.video.reader import Frame, Reader, VideoReader
 from translatekit_tools.bulk.video.segments import SEGMENT_FRAMES, Segments
@@ -175,8 +175,11 @@ def choose_for(reader: Reader, pipeline: FramePipeline, suffix: str) -> Encoding
         OptionError: there is no such encoder, or it does not take the options.
     """
     rate = None
-    if suffix in CONSTANT_RATE_SUFFIXES and isinstance(reader, VideoReader):
-        rate = constant_rate(pipeline.source, reader.selection, reader.info)
+    if suffix in CONSTANT_RATE_SUFFIXES and not isinstance(reader, SequenceReader):
+        if isinstance(reader, VideoReader):
+            rate = constant_rate(pipeline.source, reader.selection, reader.info)
+        elif isinstance(reader, AnimationReader):
+            rate = even_rate(reader.starts) if reader.info.frames > 1 else reader.info.rate
         if rate is None:
             raise DataError(
                 f"the frame rate of the video varies, and a {suffix} file has one for all: "
