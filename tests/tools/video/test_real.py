@@ -80,9 +80,12 @@ def test_a_time_code_stays(name: str, data_dir: Path, tmp_path: Path) -> None:
         assert after["packets"] == before["packets"]
 
 
-def test_the_time_code_of_a_part_is_that_of_its_first_frame(data_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [2.0, 1.97])
+def test_the_time_code_of_a_part_is_that_of_its_first_frame(
+    start: float, data_dir: Path, tmp_path: Path
+) -> None:
     source = remuxed(data_dir / "videos" / "ntsc_2997_audio.mp4", tmp_path / "in.mov", timecode="00:00:58;00")
-    assert translated(source, tmp_path / "out.mov", start=2.0, end=3.0).failed == []
+    assert translated(source, tmp_path / "out.mov", start=start, end=3.0).failed == []
     # 60 frames on; 00:01:00;00 and ;01 are numbers that a drop-frame time code does not have.
     assert timecode_tracks(tmp_path / "out.mov") == ["00:01:00;02"]
     listener = Listener()

@@ -403,7 +403,9 @@ class Muxer:
             self._timecode = False
             self.say("the time code of the input is left out: it counts frames that --every leaves out")
             return
-        video.metadata["timecode"] = moved_timecode(text, round(self.start * self.info.rate), self.info.rate)
+        rate = self.info.rate
+        left_out = math.ceil(Fraction(self.start).limit_denominator(1_000_000) * rate)
+        video.metadata["timecode"] = moved_timecode(text, left_out, rate)
 
     def _chapters(self, original: Any, offset: Fraction) -> Iterator[Any]:
         """Those of the part that is taken."""
