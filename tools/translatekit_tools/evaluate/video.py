@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from itertools import islice, tee
 from pathlib import Path
 
-import av
 import numpy as np
 
 from translatekit.errors import DataError
+from translatekit.images import to_uint8
 from translatekit.inference.inputs import fit_levels
 from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import VideoMetric
 from translatekit.metrics import make_available, metric_specs
 from translatekit_tools.bulk.video.flow import Smoother
+from translatekit_tools.bulk.video.reader import VideoReader
 
 MAX_FRAMES = 120
 
@@ -49,21 +51,24 @@ def measure_video(predictor: Predictor, video: Path, notes: list[str]) -> dict[s
     """
     metrics: dict[str, VideoMetric] = make_available(metric_specs("video"), notes)
     count = 0
-    frames, originals = tee(islice(_frames(video), MAX_FRAMES))
-    asked = (fit_levels(frame, predictor.info, str(video)) for frame in frames)
-    for frame, output in zip(originals, predictor.predict(asked), strict=True):
-        for metric in metrics.values():
-            metric.update(frame, output)
-        count += 1
+    with closing(_frames(video)) as decoded:
+        frames, originals = tee(islice(decoded, MAX_FRAMES))
+        asked = (fit_levels(frame, predictor.info, str(video)) for frame in frames)
+        for frame, output in zip(originals, predictor.predict(asked), strict=True):
+            for metric in metrics.values():
+                metric.update(frame, output)
+            count += 1
     if count < 2:
         raise DataError(f"the video {video} has {count} frames: give one of at least 2")
     return {name: metric.compute() for name, metric in metrics.items()}
 
 
-def _frames(video: Path) -> Iterator[np.ndarray]:
+def _frames(video: Path) -> Generator[np.ndarray, None, None]:
+    """What a model sees of a video in ``run``, upright (H, W, 3), uint8."""
     try:
-        with av.open(str(video)) as container:
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
-    except (OSError, IndexError, ValueError) as error:  # PyAV's errors are children of these
+        with closing(VideoReader(video)) as reader:
+            for frame in reader.frames():
+                assert frame is not None  # all are wanted
+                yield to_uint8(frame.pixels)
+    except DataError as error:
         raise DataError(f"the video {video} cannot be read ({error}): give another") from None
