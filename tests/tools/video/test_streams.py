@@ -112,6 +112,23 @@ def test_sound_goes_through_pipes(data_dir: Path, tmp_path: Path, piped: Any) ->
     assert abs(late[0]) < 1e-4
 
 
+@pytest.mark.parametrize("container", ["mkv", "mp4", "ts"])
+def test_sound_that_a_pipe_cannot_hold_is_not_blamed_on_the_encoder(
+    data_dir: Path, tmp_path: Path, piped: Any, container: Any
+) -> None:
+    """AAC of MPEG-TS says in each packet what other formats say once, at the beginning."""
+    original = data_dir / "videos" / "bunny_480p_audio.mp4"
+    summary = translatekit.translate(original, Identity(), tmp_path / "in.ts", size=32, end=1.0)
+    assert summary.failed == []
+    summary, _ = piped(tmp_path / "in.ts", b"", "-", container=container)
+    if container == "ts":
+        assert summary.failed == []
+    else:
+        ((_, reason),) = summary.failed
+        assert "tracks of the input" in reason
+        assert "--no-audio" in reason
+
+
 def test_raw_frames_in_and_out(tmp_path: Path, piped: Any) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (5, 37, 51, 3), np.uint8)
     model = Identity(lambda batch: 255 - batch, size_multiple=1)

@@ -264,14 +264,14 @@ class Muxer:
         options = _muxer_options(self.suffix, self.container, encoding)
         if options and not isinstance(file, str):  # what cannot be sought in is written in fragments
             options["movflags"] = options["movflags"].replace("+faststart", "") + _FRAGMENTS
-        with explained_encoder(encoding.codec), av.open(file, "w", format=format, options=options) as target:
+        with self._explained_stream(), av.open(file, "w", format=format, options=options) as target:
             video, others, offset = self._add_streams(
                 target, self.container, lambda: self._add_encoder(target)
             )
             target.start_encoding()
             self._last = {}
             last = None
-            for packet in encoded(frames, video, encoding):
+            for packet in _encoded(frames, video, encoding):
                 if last is not None:
                     target.mux(_shifted(last, video, offset - self._first))
                 last = packet
@@ -284,6 +284,19 @@ class Muxer:
             for other in self._copied_so_far(copied_packets, others, offset):
                 self._write_packet(target, other, video)
         self._say_what_was_changed()
+
+    @contextlib.contextmanager
+    def _explained_stream(self) -> Iterator[None]:
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            if error.errno in NO_SPACE:
+                raise
+            raise DataError(
+                f"a {self.suffix} stream cannot hold the video and the tracks of the input as they are "
+                f"({reason_of(error)}): choose another format, such as with --container ts, "
+                "or leave tracks out with --no-audio or --map"
+            ) from None
 
     def _write_packet(self, target: Any, packet: Any, video: Any) -> None:
         """Write a packet; one of a copied track that is damaged is an error, or left out."""
@@ -522,6 +535,11 @@ def _add_copy(target: Any, stream: Any) -> Any:
     if stream.type == "audio" and "channels" in stream.layout.name:  # AVI does not say which; QuickTime must
         made.codec_context.layout = _LAYOUTS.get(stream.layout.nb_channels, stream.layout)
     return made
+
+
+def _encoded(frames: Iterable[Frame], stream: Any, encoding: Encoding) -> Iterator[Any]:
+    with explained_encoder(encoding.codec):
+        yield from encoded(frames, stream, encoding)
 
 
 def _muxer_options(suffix: str, original: Any, encoding: Encoding) -> dict[str, str]:
