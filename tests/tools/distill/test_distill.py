@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from translatekit_tools.distill import distill
 from translatekit_tools.distill.driver import bytes_of, choose_inputs, seconds_of
-from translatekit_tools.distill.method import Distill
+from translatekit_tools.distill.method import Distill, _discriminator
 from translatekit_tools.distill.options import CommandOptions
 from translatekit_tools.evaluate import evaluate
 
@@ -26,7 +26,7 @@ from translatekit.errors import OptionError, TranslatekitError
 from translatekit.image_spec import RGB, levels_spec
 from translatekit.model_file import read_info, save_model
 from translatekit.model_info import ModelInfo
-from translatekit.networks.factory import make_generator
+from translatekit.networks.factory import Networks, make_generator
 from translatekit.storage import hash_file
 from translatekit.training.batches import collate
 from translatekit.training.continued import ContinuedRun
@@ -131,6 +131,30 @@ def test_the_teachers_discriminator_goes_on(teacher: Path, tmp_path: Path) -> No
         if "running" in name or "num_batches" in name:  # which change with every batch that is seen
             continue
         assert torch.allclose(states[1]["D"][name], tensor, atol=1e-3), name
+
+
+def test_the_discriminator_is_the_one_that_faces_the_teacher(tmp_path: Path) -> None:
+    """D_A judges images of B, which AtoB makes; D_B those of BtoA."""
+    judge = {"width": 4, "layers": 1, "norm": "instance"}
+    run = translatekit.train(
+        "cyclegan",
+        write_demo(tmp_path / "data", count=2, size=32),
+        generator_options={"width": 2, "blocks": 1},
+        discriminator_options=judge,
+        load_size=32,
+        crop_size=32,
+        max_steps=1,
+        precision="fp32",
+        output=str(tmp_path / "run"),
+    )
+    states = checkpoint(run)["networks"]
+    networks = Networks(generator_name="resnet", discriminator_name="patch", discriminator_options=judge)
+    for direction, file, facing in (("AtoB", "model", "D_A"), ("BtoA", "model-BtoA", "D_B")):
+        made, conditional = _discriminator(networks, 3, 3, str(run / f"{file}.safetensors"), direction)
+        assert not conditional
+        assert all(torch.equal(states[facing][key], value) for key, value in made.state_dict().items()), (
+            direction
+        )
 
 
 def test_inputs_alone_are_enough_and_a_student_that_falls_short_is_not_called_one(

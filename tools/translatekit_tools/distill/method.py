@@ -91,7 +91,7 @@ class Distill(Method):
         made = {"G": student}
         self.conditional = True
         if options.lambda_gan:
-            made["D"], self.conditional = _discriminator(networks, x, y, options.teacher)
+            made["D"], self.conditional = _discriminator(networks, x, y, options.teacher, info.direction)
         super().__init__(made)
         self.has_targets = not getattr(data, "taught", False)
         self.adversarial = make_loss(options.adversarial, "adversarial")
@@ -411,20 +411,26 @@ def save_trained_teacher(run: Path, teacher: Path, out: Path) -> Path:
     return out
 
 
-def _discriminator(networks: NetworkFactory, x: int, y: int, teacher: str) -> tuple[nn.Module, bool]:
-    """The discriminator, with the weights of the teacher's run where that is at hand; and whether it sees inputs."""
+def _discriminator(
+    networks: NetworkFactory, x: int, y: int, teacher: str, direction: str
+) -> tuple[nn.Module, bool]:
+    """The discriminator, with the weights of the teacher's run where that is at hand; and whether it sees inputs.
+
+    Of a run both ways it is the one that faces the teacher: D_A faces AtoB, as everywhere in the field.
+    """
     run = None if is_uri(teacher) else Path(teacher).expanduser().parent
-    states: Sequence[Mapping[str, Tensor]] = ()
+    states: Mapping[str, Mapping[str, Tensor]] = {}
     if run is not None and (run / "checkpoints").is_dir():
         try:
-            states = list(load_checkpoint(run / "checkpoints")["networks"].values())
+            states = load_checkpoint(run / "checkpoints")["networks"]
         except TranslatekitError:
-            states = ()
+            states = {}
+    facing = f"D_{direction[0]}"
     for conditional in (True, False):
         made = networks.discriminator(in_channels=x + y if conditional else y)
         shapes = {name: value.shape for name, value in made.state_dict().items()}
-        for state in states:
-            if {name: value.shape for name, value in state.items()} == shapes:
-                made.load_state_dict(dict(state))
+        for name in sorted(states, key=lambda name: name != facing):
+            if {key: value.shape for key, value in states[name].items()} == shapes:
+                made.load_state_dict(dict(states[name]))
                 return made, conditional
     return networks.discriminator(in_channels=x + y), True
