@@ -196,6 +196,14 @@ def test_what_was_begun_is_gone_on_with(
     assert (out / "verdict.json").is_file()
 
 
+def test_all_steps_are_done_though_images_are_left_over_in_each_epoch(teacher: Path, tmp_path: Path) -> None:
+    """Of six images, batches of four are one an epoch."""
+    student = {"width": 2, "blocks": 1}
+    made = distill(teacher, out=tmp_path / "out", student=student, faster=1, batch_size=4, **QUICK)
+    (model,) = made.folder.glob("students/*/model.safetensors")
+    assert read_info(model).step == made.trained["steps"]
+
+
 def test_a_student_is_made_for_the_size_that_it_was_timed_at(teacher: Path, tmp_path: Path) -> None:
     made = distill(
         teacher,

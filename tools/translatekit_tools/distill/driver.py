@@ -21,7 +21,7 @@ from translatekit.options import check_options, written
 from translatekit.registry import registry
 from translatekit.storage import hash_file, is_uri, write_atomically
 from translatekit.training import train
-from translatekit.training.batches import first_batch
+from translatekit.training.batches import first_batch, make_batches
 from translatekit.training.setup import build, make_fabric, make_optimizer, resolve, resolve_precision
 from translatekit_tools.distill.candidates import Bench, Candidate, candidate_of, choose, smaller_forms
 from translatekit_tools.distill.method import save_trained_teacher
@@ -293,7 +293,10 @@ def _crop_size(teacher: Path, info: ModelInfo, options: CommandOptions) -> int:
 
 
 def _steps(inputs: Inputs, arguments: dict[str, Any], seconds: float, say: Say) -> tuple[int, int]:
-    """How many steps fit into a time, by a few of them, and how many epochs these are, begun ones counted."""
+    """How many steps fit into a time, by a few of them, and how many epochs these are, begun ones counted.
+
+    An epoch has whole batches only: images that do not fill one are left for the next epoch.
+    """
     say("measuring a step of the training")
     config, _, _ = resolve("distill", inputs.root, None, None, {**arguments, "output": None})
     resolve_precision(config.options)
@@ -308,7 +311,7 @@ def _steps(inputs: Inputs, arguments: dict[str, Any], seconds: float, say: Say) 
             parts.method.step(fabric.to_device(first_batch(parts.data, config.options.batch_size)))
         times.append((time.perf_counter() - start) / every)
     steps = max(1, int(seconds / statistics.median(times[1:])))
-    return steps, math.ceil(steps * config.options.batch_size / len(parts.data))
+    return steps, math.ceil(steps / make_batches(parts.data, config.options, fabric).steps_after(0))
 
 
 def _train(out: Path, item: Candidate, arguments: dict[str, Any], inputs: Inputs) -> Path:
