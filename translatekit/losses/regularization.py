@@ -31,7 +31,8 @@ class R1:
         Args:
             r1: its weight, gamma in the paper, which halves it.
             r1_every: updates of the discriminator among which it is in one, with that many times the weight. Which one
-                is drawn from torch's generator, so that nothing has to be counted, and a resumed run draws the same.
+                is drawn from torch's generator, so that nothing has to be counted, and a resumed run draws the same;
+                of several processes, from that of the first.
         """
         self.r1, self.r1_every = r1, r1_every
 
@@ -42,12 +43,22 @@ class R1:
             discriminator: maps (N, C, H, W) to logits.
             real: (N, C, H, W).
         """
-        if not self.r1 or (self.r1_every > 1 and torch.randint(self.r1_every, ()).item() != 0):
+        if not self.r1 or not self._is_due(real.device):
             return None
         images = real.detach().requires_grad_()
         logits = discriminator(images)
         (gradient,) = torch.autograd.grad(logits.float().flatten(1).mean(1).sum(), images, create_graph=True)
         return self.r1_every * self.r1 / 2 * gradient.float().square().flatten(1).sum(1).mean()
+
+    def _is_due(self, device: torch.device) -> bool:
+        if self.r1_every == 1:
+            return True
+        drawn = torch.randint(self.r1_every, ())
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # A pass that one process makes alone would wait for others, where normalization is over all of them.
+            drawn = drawn.to(device)
+            torch.distributed.broadcast(drawn, 0)
+        return drawn.item() == 0
 
 
 class Regularized:
