@@ -204,6 +204,25 @@ def test_all_steps_are_done_though_images_are_left_over_in_each_epoch(teacher: P
     assert read_info(model).step == made.trained["steps"]
 
 
+@pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])
+def test_a_run_on_two_folders_is_gone_on_with_on_both(method: str, tmp_path: Path) -> None:
+    run = translatekit.train(
+        method,
+        write_demo(tmp_path / "data", count=4, size=32),
+        generator="resnet",
+        generator_options={"width": 4, "blocks": 1},
+        discriminator_options={"width": 4, "layers": 1},
+        load_size=32,
+        crop_size=32,
+        max_steps=1,
+        precision="fp32",
+        output=str(tmp_path / "run"),
+    )
+    made = distill(run, out=tmp_path / "out", student={"width": 2}, faster=1, **QUICK)
+    assert made.images == 4
+    assert bool(made.rows[1].to_targets) == (method == "pix2pix")
+
+
 def test_a_student_is_made_for_the_size_that_it_was_timed_at(teacher: Path, tmp_path: Path) -> None:
     made = distill(
         teacher,

@@ -29,6 +29,7 @@ class Taught(BaseDataset):
         options: how images are read.
         teacher: a model file of any backend.
         images: the dataset that gives the inputs; ``single`` reads a folder of images.
+        images_options: that dataset's own.
         answers: whether the training images have targets; else these are black, and only other splits have some.
 
     Attributes:
@@ -48,6 +49,7 @@ class Taught(BaseDataset):
         options: DataOptions,
         teacher: str = "",
         images: str = "single",
+        images_options: dict[str, Any] | None = None,
         answers: bool = True,
     ) -> None:
         super().__init__(options)
@@ -57,12 +59,12 @@ class Taught(BaseDataset):
         self._answers = answers or options.split != "train"
         info = read_any_info(self._path)
         self._translator: Any = None
-        plain = make_dataset(images, root, replace(options, specs={}, valid=False))
+        plain = make_dataset(images, root, replace(options, specs={}, valid=False), images_options)
         self._source, target = sides_of(plain, info)
         specs = {self._source: info.input}
         if images == "single" or "A" in plain.specs:
             specs[target] = info.input if images == "single" else info.output
-        self._images = make_dataset(images, root, replace(options, specs=specs, valid=False))
+        self._images = make_dataset(images, root, replace(options, specs=specs, valid=False), images_options)
         self.unpaired: Dataset | None = self._images if "A" in plain.specs else None
         self.specs = {"input": info.input, "target": info.output}
         self.skipped, self.remarks = self._images.skipped, self._images.remarks  # type: ignore[assignment]

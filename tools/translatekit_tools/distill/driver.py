@@ -188,8 +188,8 @@ def choose_inputs(teacher: Path, info: ModelInfo, data: str | Path | None, optio
         if config is None and (trained_on not in names or registry("dataset").get(trained_on).folder):
             raise OptionError(f"{teacher} lies in no run: name a folder of images as DATA")
         root = None if config is None else config.data
-        own = {} if config is None else dict(config.options.dataset_options)
         dataset = options.dataset or trained_on
+        own = dict(config.options.dataset_options) if config is not None and dataset == trained_on else {}
     else:
         root = str(data)
         if not is_uri(root) and not Path(root).expanduser().exists():
@@ -251,7 +251,12 @@ def _training(
     losses = {name: getattr(options, name) for name in LossOptions.__dataclass_fields__}
     own: dict[str, Any] = dict(inputs.options)
     if not inputs.targets:
-        own = {"teacher": str(teacher.resolve()), "images": inputs.dataset, "answers": False}
+        own = {
+            "teacher": str(teacher.resolve()),
+            "images": inputs.dataset,
+            "images_options": inputs.options,
+            "answers": False,
+        }
     judge: dict[str, Any] = {}
     if config is not None and config.options.discriminator is not None:
         judge = {

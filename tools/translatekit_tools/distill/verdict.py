@@ -268,7 +268,8 @@ def _measure(files: Sequence[Path], measuring: Measuring, teacher: Path | None =
     """Evaluate on the validation images, or on those of the training where there are no others."""
     dataset, options = measuring.dataset, dict(measuring.options)
     if teacher is not None:
-        dataset, options = "taught", {"teacher": str(teacher), "images": measuring.dataset}
+        dataset = "taught"
+        options = {"teacher": str(teacher), "images": measuring.dataset, "images_options": measuring.options}
     error: TranslatekitError | None = None
     for split in ("val", "train"):
         try:
