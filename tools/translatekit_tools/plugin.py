@@ -158,6 +158,7 @@ def register_datasets() -> Iterable[DatasetSpec]:
         summary="inputs of another dataset; what a trained model makes of them is learned (teacher=FILE)",
         provides="paired",
         folder=None,
+        stores=True,
     )
 
 

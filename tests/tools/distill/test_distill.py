@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -202,6 +203,27 @@ def test_all_steps_are_done_though_images_are_left_over_in_each_epoch(teacher: P
     made = distill(teacher, out=tmp_path / "out", student=student, faster=1, batch_size=4, **QUICK)
     (model,) = made.folder.glob("students/*/model.safetensors")
     assert read_info(model).step == made.trained["steps"]
+
+
+def test_images_and_teacher_in_a_store_are_gone_on_with(
+    teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from translatekit_tools.distill import driver
+
+    def stopped(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    inputs, _ = write_demo(tmp_path / "data", count=4, size=32)
+    store = fsspec.filesystem("memory")
+    store.put(str(inputs), f"/{tmp_path.name}/inputs", recursive=True)
+    store.put(str(teacher / "model.safetensors"), f"/{tmp_path.name}/model.safetensors")
+    model, data = (f"memory://{tmp_path.name}/{name}" for name in ("model.safetensors", "inputs"))
+    more: dict[str, Any] = {"student": {"width": 2, "blocks": 1}, "faster": 1, "crop_size": 32}
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "_train", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            distill(model, data, tmp_path / "out", **more, **QUICK)
+    assert distill(out=tmp_path / "out", resume=True).images
 
 
 @pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])

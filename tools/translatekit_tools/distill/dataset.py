@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 import translatekit
 from translatekit.datasets import make_dataset, sides_of
 from translatekit.datasets.base import BaseDataset
+from translatekit.datasets.stored import Place
 from translatekit.errors import OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.images.codec import ValueCodec
@@ -45,7 +45,7 @@ class Taught(BaseDataset):
 
     def __init__(
         self,
-        root: Path | None,
+        root: Place | None,
         options: DataOptions,
         teacher: str = "",
         images: str = "single",

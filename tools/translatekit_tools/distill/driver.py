@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from translatekit.config import RunConfig
+from translatekit.config import RunConfig, data_address
 from translatekit.errors import OptionError
 from translatekit.model_file import find_model, read_info
 from translatekit.model_info import ModelInfo
@@ -78,6 +78,8 @@ def run(
         model, data, given = plan["model"], plan["data"], plan["options"]
     elif model is None:
         raise OptionError("name the model to learn from: translatekit distill MODEL DATA -o small/")
+    else:
+        model, data = data_address(model), None if data is None else data_address(data)
     options = CommandOptions(**check_options(CommandOptions, given, "distill"))
     _check(options)
     teacher = find_model(model, options.direction)
@@ -108,7 +110,7 @@ def run(
             arguments = _training(teacher, info, inputs, options, chosen[0], 1, 1)
             steps, epochs = _steps(inputs, arguments, seconds_of(options.budget) / len(chosen), say)
             _make_folder(out)
-            _write_plan(out, str(Path(model).resolve()), data, options, teacher, candidates, steps, epochs)
+            _write_plan(out, model, data, options, teacher, candidates, steps, epochs)
         start = time.perf_counter()
         runs = []
         for item in chosen:
@@ -399,7 +401,7 @@ def _make_folder(out: Path) -> None:
 def _write_plan(
     out: Path,
     model: str,
-    data: str | Path | None,
+    data: str | None,
     options: CommandOptions,
     teacher: Path,
     candidates: list[Candidate],
@@ -408,7 +410,7 @@ def _write_plan(
 ) -> None:
     plan = {
         "model": model,
-        "data": None if data is None else str(Path(data).resolve()),
+        "data": data,
         "teacher_hashes": [hash_file(path) for path in _teachers(teacher, options)],
         "options": {name: written(value) for name, value in asdict(options).items()},
         "steps": steps,
