@@ -194,6 +194,8 @@ def test_what_was_begun_is_gone_on_with(
         distill(teacher, out=out, **QUICK)
     made = distill(out=out, resume=True)
     assert made.trained["steps"] == before.step
+    log = (next(out.glob("students/*")) / "metrics.jsonl").read_text().splitlines()
+    assert made.trained["seconds"] == json.loads(log[-1])["seconds"]  # those of before, too
     assert (out / "verdict.json").is_file()
 
 

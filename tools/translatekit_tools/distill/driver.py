@@ -22,6 +22,7 @@ from translatekit.registry import registry
 from translatekit.storage import hash_file, is_uri, write_atomically
 from translatekit.training import train
 from translatekit.training.batches import first_batch, make_batches
+from translatekit.training.diagnosis import read_entries
 from translatekit.training.setup import build, make_fabric, make_optimizer, resolve, resolve_precision
 from translatekit_tools.distill.candidates import Bench, Candidate, candidate_of, choose, smaller_forms
 from translatekit_tools.distill.method import save_trained_teacher
@@ -111,7 +112,6 @@ def run(
             steps, epochs = _steps(inputs, arguments, seconds_of(options.budget) / len(chosen), say)
             _make_folder(out)
             _write_plan(out, model, data, options, teacher, candidates, steps, epochs)
-        start = time.perf_counter()
         runs = []
         for item in chosen:
             say(f"training {item.name}: {steps} steps")
@@ -121,7 +121,6 @@ def run(
                     _train(out, item, _training(teacher, info, inputs, options, item, steps, epochs), inputs),
                 )
             )
-        seconds = time.perf_counter() - start
         final = teacher
         if options.train_teacher:
             final = save_trained_teacher(runs[0][1], teacher, out / "teacher.safetensors")
@@ -145,7 +144,7 @@ def run(
             options,
             most_bytes=None if options.size is None else bytes_of(options.size),
             trained={
-                "seconds": seconds,
+                "seconds": sum(_seconds_in(run) for _, run in runs),
                 "steps": steps,
                 "batch_size": options.batch_size,
                 "budget": options.budget,
@@ -332,6 +331,13 @@ def _train(out: Path, item: Candidate, arguments: dict[str, Any], inputs: Inputs
     folder.parent.mkdir(exist_ok=True)
     train("distill", inputs.root, **arguments, output=str(folder))
     return folder
+
+
+def _seconds_in(run: Path) -> float:
+    """How long a run has been trained, all times that it was gone on with together."""
+    return max(
+        (float(entry.get("seconds", 0.0)) for entry in read_entries(run / "metrics.jsonl")), default=0.0
+    )
 
 
 def _check(options: CommandOptions) -> None:
