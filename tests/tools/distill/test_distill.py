@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from translatekit_tools.distill import distill
-from translatekit_tools.distill.driver import bytes_of, choose_inputs, seconds_of
+from translatekit_tools.distill.candidates import candidate_of
+from translatekit_tools.distill.driver import _training, bytes_of, choose_inputs, seconds_of
 from translatekit_tools.distill.method import Distill, _discriminator
 from translatekit_tools.distill.options import CommandOptions
 from translatekit_tools.evaluate import evaluate
@@ -226,6 +227,19 @@ def test_images_and_teacher_in_a_store_are_gone_on_with(
         with pytest.raises(KeyboardInterrupt):
             distill(model, data, tmp_path / "out", **more, **QUICK)
     assert distill(out=tmp_path / "out", resume=True).images
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_images_are_mirrored_where_the_teachers_were(teacher: Path, tmp_path: Path, flip: bool) -> None:
+    run = Path(shutil.copytree(teacher, tmp_path / "run"))
+    config = (run / "config.toml").read_text()
+    assert "\nflip = true\n" in config
+    (run / "config.toml").write_text(config.replace("\nflip = true\n", f"\nflip = {str(flip).lower()}\n"))
+    path, options = run / "model.safetensors", CommandOptions()
+    info = read_info(path)
+    inputs = choose_inputs(path, info, None, options)
+    item = candidate_of(info.generator, {**info.generator_options, "width": 2}, info.generator_options, 32)
+    assert _training(path, info, inputs, options, item, 1, 1)["flip"] == flip
 
 
 @pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])

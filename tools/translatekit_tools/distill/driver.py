@@ -279,6 +279,7 @@ def _training(
         "generator": info.generator,
         "generator_options": {key: value for key, value in item.options.items() if key not in skip},
         "norm_inference": info.norm_inference,
+        "flip": config is None or config.options.flip,
         "load_size": max(load, crop),
         "crop_size": crop,
         "batch_size": options.batch_size,
