@@ -63,6 +63,18 @@ def test_a_runs_values_are_those_it_was_trained_on(tmp_path: Path) -> None:
     np.testing.assert_allclose(sorted(float(image.max()) for image in images), files, atol=1200 / 65535)
 
 
+@pytest.mark.parametrize(("total", "count"), [(5, 3), (6, 3), (2, 3), (1, 3)])
+def test_images_are_of_the_whole_folder(total: int, count: int, tmp_path: Path) -> None:
+    for number in range(total):
+        np.save(tmp_path / f"{number}.npy", np.full((16, 16), 100 * number, np.float32))
+    images, _ = sample_images(str(tmp_path), Path("model.safetensors"), model(MR), count, None, "float32")
+    levels = [round(float(image.mean())) for image in images]
+    assert len(levels) == min(total, count)
+    assert levels[0] == 0
+    assert levels[-1] >= 100 * (total - 1) - 100 * total / count
+    assert levels == sorted(set(levels))
+
+
 def test_a_folder_of_images_is_converted_to_what_the_model_takes(tmp_path: Path) -> None:
     np.save(tmp_path / "scan.npy", np.linspace(-1024, 3071, 256, dtype=np.float32).reshape(16, 16))
     (image,), origin = sample_images(str(tmp_path), Path("model.safetensors"), model(CT), 3, None, "float32")

@@ -41,7 +41,8 @@ def sample_images(
     if folder is not None:
         path = find_folder(folder)
         files = sorted(f for f in path.rglob("*") if is_image(f) and f.is_file())
-        found, origin = list(_read(_evenly_spaced(files, count), info)), str(path)
+        chosen = [files[place] for place in _evenly_spaced(len(files), count)]
+        found, origin = list(_read(chosen, info)), str(path)
         if not found:
             raise DataError(f"the folder {path} holds no images that can be read: name another")
     else:
@@ -88,9 +89,10 @@ def find_folder(folder: str) -> Path:
     return path
 
 
-def _evenly_spaced(files: list[Path], count: int) -> list[Path]:
-    step = max(1, len(files) // count)
-    return files[::step][:count]
+def _evenly_spaced(total: int, count: int) -> list[int]:
+    """The places of at most `count` of so many things, from the first on to nearly the last."""
+    chosen = min(total, count)
+    return [number * total // chosen for number in range(chosen)]
 
 
 def _read(files: list[Path], info: ModelInfo) -> Iterator[np.ndarray]:
@@ -137,7 +139,7 @@ def _of_run(model: Path, info: ModelInfo, count: int) -> Iterator[np.ndarray]:
         dataset = make_dataset(str(options.dataset), config.data, data_options, options.dataset_options)
         side = info.data.get("input", "input" if "input" in dataset.specs else info.direction[0])
         codec = ValueCodec(info.input)
-        for index in range(0, len(dataset), max(1, len(dataset) // count))[:count]:
+        for index in _evenly_spaced(len(dataset), count):
             values = dataset[index][side][None]
             yield codec.decode(values, values, torch.float32)[0].numpy()
     except (TranslatekitError, KeyError, OSError):
