@@ -149,6 +149,13 @@ def test_an_engine_is_served_as_far_as_it_was_built(published: Publish, tmp_path
     assert read_header(tmp_path / "maps.engine").flavour == "tensorrt"
 
 
+def test_all_sizes_that_an_engine_was_built_for_are_served(published: Publish, tmp_path: Path) -> None:
+    profiles = tuple(Profile((1, side, side), (8, side, side), (8, side, side)) for side in (256, 512))
+    made = published("triton", engine(tmp_path / "maps.engine", profiles=profiles), runtimes=("tensorrt",))
+    (group,) = config_of(Path(made.path)).instance_group
+    assert (group.kind, list(group.profile)) == (1, ["0", "1"])  # KIND_GPU
+
+
 def test_directions_that_are_left_out_are_named(
     run: Path, graph: Path, published: Publish, tmp_path: Path
 ) -> None:

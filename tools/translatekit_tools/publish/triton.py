@@ -80,12 +80,14 @@ def publish(model: Model, out: Path | None, options: PublishOptions, progress: P
             how = {"flavour": "tensorrt", "batch": f"1,{options.max_batch},{options.max_batch}"}
         form = compiled(model, backend, version, options, progress, **how)
         batch = _largest_batch(form.path, backend, options.max_batch)
+        profiles = len(read_header(form.path).profiles) if backend == "tensorrt" else 1
         kept = {runtime.file, "model.bin"}
         form.path.rename(version / runtime.file)
         for path in version.iterdir():
             if path.name not in kept:
                 path.unlink()
-        (made / CONFIG).write_text(write_config(name, backend, form.info, batch), encoding="utf-8")
+        text = write_config(name, backend, form.info, batch, profiles)
+        (made / CONFIG).write_text(text, encoding="utf-8")
     details = {"name": name, "backend": backend, "input": INPUT, "output": OUTPUT}
     return Published(
         path=folder,
@@ -136,7 +138,7 @@ def _largest_batch(path: Path, backend: str, asked: int) -> int:
     return min(asked, *(profile.maximum[0] for profile in header.profiles))
 
 
-def write_config(name: str, backend: str, info: ModelInfo, batch: int) -> str:
+def write_config(name: str, backend: str, info: ModelInfo, batch: int, profiles: int = 1) -> str:
     """The text of ``config.pbtxt``, a `ModelConfig` of Triton's model_config.proto.
 
     Args:
@@ -144,6 +146,7 @@ def write_config(name: str, backend: str, info: ModelInfo, batch: int) -> str:
         backend: that runs it.
         info: its header.
         batch: the most images at once.
+        profiles: how many optimization profiles an engine has. Triton uses the first alone where none are named.
     """
     runtime = _RUNTIMES[backend]
     precision = str(info.compiled.get("precision", "fp32"))
@@ -166,9 +169,12 @@ def write_config(name: str, backend: str, info: ModelInfo, batch: int) -> str:
         )
     if runtime.batches:
         lines.append("dynamic_batching { }")
-    kind = "KIND_CPU" if runtime.cpu else "KIND_GPU" if precision in ("fp16", "bf16") else None
+    on_gpu = precision in ("fp16", "bf16") or profiles > 1
+    kind = "KIND_CPU" if runtime.cpu else "KIND_GPU" if on_gpu else None
     if kind is not None:
-        lines.append(f"instance_group [\n  {{\n    count: 1\n    kind: {kind}\n  }}\n]")
+        numbers = ", ".join(json.dumps(str(number)) for number in range(profiles))
+        chosen = f"    profile: [ {numbers} ]\n" if profiles > 1 else ""
+        lines.append(f"instance_group [\n  {{\n    count: 1\n    kind: {kind}\n{chosen}  }}\n]")
     if backend == "openvino" and precision == "bf16":
         lines.append('parameters {\n  key: "HINT_BF16"\n  value { string_value: "YES" }\n}')
     return "\n".join(lines) + "\n"
