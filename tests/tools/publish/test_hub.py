@@ -176,6 +176,13 @@ def test_what_does_not_go_together_is_refused(published: Publish, tmp_path: Path
         published("triton", push="hf://user/name")
     with pytest.raises(OptionError, match=r"--for is for --as hub or triton or docker"):
         published("page", runtimes=("onnxruntime",))
+    with pytest.raises(OptionError, match=r"--precision fp16 is for what is compiled, and --for names no"):
+        published("hub", precision="fp16")
+    for kind, option in (("triton", "title"), ("triton", "licence"), ("docker", "description")):
+        with pytest.raises(
+            OptionError, match=rf"--{option} is for --as page or .*leave it out with --as {kind}"
+        ):
+            published(kind, **{option: "x"})
     with pytest.raises(OptionError, match=r"s3://b/a is no local folder"):
         translatekit_publish("s3://b/a")
     with pytest.raises(OptionError, match="name a folder with -o"):

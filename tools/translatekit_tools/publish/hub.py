@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import translatekit
-from translatekit.errors import DataError, ModelFileError
+from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.images import (
     UnreadableImageError,
     encode_image,
@@ -58,6 +58,11 @@ def publish(model: Model, out: Path | None, options: PublishOptions, progress: P
     if model.info.source == "latent":
         raise ModelFileError(
             f"{model.path} draws images from noise and translates none: upload the file by the hub's own program"
+        )
+    if options.precision is not None and not options.runtimes:
+        raise OptionError(
+            f"--precision {options.precision} is for what is compiled, and --for names no runtime: pass --for "
+            "onnxruntime or another too, or leave it out"
         )
     if options.push is not None:
         repository_of(options.push)

@@ -13,6 +13,8 @@ from translatekit.registry import registry
 from translatekit_tools.backends.options import Precision
 
 _COMPILED = ("hub", "triton", "docker")
+_NAMED = ("page", "hub", "docker")
+_DESCRIBED = ("page", "hub")
 _GROUPS = {"page": "Page", "hub": "Hub", "triton": "Triton", "docker": "Docker"}
 
 
@@ -40,13 +42,16 @@ class PublishOptions:
     )
     best: bool = option(False, "Use the run's best.safetensors instead of its newest weights.", "Model")
     title: str | None = option(
-        None, "What the model is called; the run's folder or the file when not given.", "Card"
+        None, "What the model is called; the run's folder or the file when not given.", "Card", kinds=_NAMED
     )
     description: str | None = option(
-        None, "A sentence or two: what it makes of what, and what it is for.", "Card"
+        None, "A sentence or two: what it makes of what, and what it is for.", "Card", kinds=_DESCRIBED
     )
     licence: str | None = option(
-        None, "Under which terms others may use the model, such as Apache-2.0 or CC-BY-4.0.", "Card"
+        None,
+        "Under which terms others may use the model, such as Apache-2.0 or CC-BY-4.0.",
+        "Card",
+        kinds=_DESCRIBED,
     )
     runtimes: tuple[Annotated[str, Choices(_compilers)], ...] | None = option(
         None,
