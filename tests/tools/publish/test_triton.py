@@ -93,6 +93,13 @@ def test_values_are_float32_and_labels_uint8() -> None:
     assert ends(config) == [("image", np.float32, [-1, -1, 1]), ("translated", np.uint8, [-1, -1, 1])]
 
 
+def test_a_graph_of_one_size_is_said_to_be_of_one() -> None:
+    """Triton loads no ONNX file whose fixed sides the configuration calls free."""
+    info = ModelInfo(method="pix2pix", generator="unet", compiled={"shapes": "96x64"})
+    assert ends(parsed(write_config("maps", "onnxruntime", info, 8)))[0][2] == [64, 96, 3]
+    assert ends(parsed(write_config("maps", "openvino", info, 8)))[1][2] == [-1, 64, 96, 3]
+
+
 def test_openvino_takes_any_batch_by_itself(published: Publish, graph: Path, tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     made = published("triton", graph, runtimes=("openvino",))

@@ -11,6 +11,7 @@ from typing import Any
 from translatekit.errors import OptionError
 from translatekit.interfaces import Progress
 from translatekit.model_info import ModelInfo
+from translatekit.sizes import Size
 from translatekit_tools.backends.batches import graph_dtypes
 from translatekit_tools.backends.tensorrt.engine_file import read_header
 from translatekit_tools.graphs.onnx_file import INPUT, OUTPUT
@@ -100,7 +101,9 @@ def publish(model: Model, out: Path | None, options: PublishOptions, progress: P
 
 def _notes(model: Model, info: ModelInfo, out: Path, name: str) -> tuple[str, ...]:
     notes = [f"Serve it with tritonserver --model-repository {out.resolve()}, and ask for the model {name}"]
-    if info.size_multiple > 1:
+    if sides := _fixed_sides(info):
+        notes.append(f"Triton does not resize: images must have {sides[1]}x{sides[0]} pixels")
+    elif info.size_multiple > 1:
         notes.append(
             f"Triton does not pad: the sides of images must be multiples of {info.size_multiple} pixels"
         )
@@ -160,8 +163,9 @@ def write_config(name: str, backend: str, info: ModelInfo, batch: int, profiles:
     ends = zip(
         ("input", "output"), (INPUT, OUTPUT), graph_dtypes(info), (info.input, info.output), strict=True
     )
+    sides = _fixed_sides(info) or (-1, -1)
     for side, tensor, dtype, spec in ends:
-        dims = [*([] if runtime.batches else [-1]), -1, -1, spec.count]
+        dims = [*([] if runtime.batches else [-1]), *sides, spec.count]
         lines.append(
             f"{side} [\n  {{\n    name: {json.dumps(tensor)}\n    data_type: {_TYPES[dtype]}\n"
             f"    dims: [ {', '.join(map(str, dims))} ]  # {'' if runtime.batches else 'images, '}height, width, "
@@ -178,6 +182,15 @@ def write_config(name: str, backend: str, info: ModelInfo, batch: int, profiles:
     if backend == "openvino" and precision == "bf16":
         lines.append('parameters {\n  key: "HINT_BF16"\n  value { string_value: "YES" }\n}')
     return "\n".join(lines) + "\n"
+
+
+def _fixed_sides(info: ModelInfo) -> tuple[int, int] | None:
+    """Height and width of what a graph takes, in pixels; None where they are free, or an engine's own."""
+    shapes = info.compiled.get("shapes", "any")
+    if not isinstance(shapes, str) or shapes == "any":
+        return None
+    size = Size.parse(shapes)
+    return size.height, size.width
 
 
 def _comment(info: ModelInfo) -> str:
