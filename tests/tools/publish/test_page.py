@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import io
 import os
@@ -18,6 +19,9 @@ import pytest
 from PIL import Image
 from translatekit_tools.publish import Published, publish
 from translatekit_tools.publish.graph import not_on_webgpu
+from translatekit_tools.publish.model import Model
+from translatekit_tools.publish.options import PublishOptions
+from translatekit_tools.publish.page import _describe
 from translatekit_tools.publish.runtime import open_runtime
 
 import translatekit
@@ -316,6 +320,15 @@ def test_what_is_published_is_the_paint_pages_own_code(site: Path, one_file: Pat
     text = one_file.read_text(encoding="utf-8")
     assert not re.search(r"""(src|href)=["'](?!data:|#)[^"']""", text)
     assert "&lt;b&gt;&amp;amp;" in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_graph_of_one_size_is_given_pictures_of_that_size(tmp_path: Path) -> None:
+    """As of a network that cannot be exported for any size, though its model file takes any."""
+    info = ModelInfo(method="pix2pix", generator="unet", size=64, size_multiple=16)
+    graph = dataclasses.replace(info, compiled={"shapes": "96x64"})
+    model = Model(path=tmp_path / "model.safetensors", info=info, name="maps")
+    assert _describe(model, graph, PublishOptions(), 1)["fixed"] == [96, 64]
+    assert _describe(model, info, PublishOptions(), 1)["fixed"] is None
 
 
 def test_a_model_of_what_no_browser_shows_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import Progress
+from translatekit.model_info import ModelInfo
 from translatekit.requirements import of_extra, require
 from translatekit.storage import write_atomically
 from translatekit_tools.publish.model import Model, Published
@@ -60,7 +61,7 @@ def _publish(
         weights = graph.path.read_bytes()
         builds, files = _builds(runtime, options, single=made is None)
         files["model.onnx"] = weights
-        described = _describe(model, options, len(weights))
+        described = _describe(model, graph.info, options, len(weights))
         described["runtime"] = {"builds": builds, "model": {"file": "model.onnx", "size": len(weights)}}
         described["examples"] = _examples(options.examples, model)
         files["model.json"] = json.dumps(described).encode()
@@ -158,8 +159,15 @@ def _builds(
     return builds, files
 
 
-def _describe(model: Model, options: PublishOptions, size: int) -> dict[str, Any]:
-    """What the page is told of the model."""
+def _describe(model: Model, graph: ModelInfo, options: PublishOptions, size: int) -> dict[str, Any]:
+    """What the page is told of the model.
+
+    Args:
+        model: which one.
+        graph: the header of the graph that the page runs, which may be of one size where the model is of any.
+        options: those of ``translatekit publish``.
+        size: of the graph, in bytes.
+    """
     from translatekit.datasets.palette import find_palette
     from translatekit_tools.paint.describe import describe
 
@@ -179,7 +187,7 @@ def _describe(model: Model, options: PublishOptions, size: int) -> dict[str, Any
         max_pixels=_MAX_PIXELS,
         facts=facts,
     )
-    shapes = str(info.compiled.get("shapes", "any"))
+    shapes = str(graph.compiled.get("shapes", "any"))
     return {
         **described,
         "heading": title,
