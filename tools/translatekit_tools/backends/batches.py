@@ -98,6 +98,11 @@ def exact_dtypes(info: ModelInfo) -> tuple[str, ...]:
     return ("uint8",) if graph_dtypes(info)[0] == "uint8" else array_dtypes(info.input)
 
 
+def lossless_dtype(info: ModelInfo) -> str:
+    """The dtype of a graph's input that costs a model nothing: uint8 where both ends are of 8 bits, else float32."""
+    return "uint8" if info.input.eight_bits and info.output.eight_bits else "float32"
+
+
 def graph_dtypes(info: ModelInfo) -> tuple[str, str]:
     """The dtypes that a compiled model's graph takes and gives."""
     dtype = str(info.compiled.get("dtype", "uint8"))

@@ -13,7 +13,7 @@ from translatekit.interfaces import Translator
 from translatekit.model_file import read_info
 from translatekit.requirements import NETWORKS, of_extra
 from translatekit.storage import hash_file
-from translatekit_tools.backends.batches import array_dtypes
+from translatekit_tools.backends.batches import array_dtypes, lossless_dtype
 from translatekit_tools.compile.images import compiled_size, sample_images
 from translatekit_tools.graphs import onnx_file
 
@@ -64,7 +64,7 @@ class Source:
             raise ModelFileError(
                 f"{path} draws images from noise and translates none: use translatekit sample"
             )
-        own = "uint8" if self.info.input.eight_bits and self.info.output.eight_bits else "float32"
+        own = lossless_dtype(self.info)
         if not self.is_torch:
             own = str(self.info.compiled.get("dtype", "uint8"))
             if dtype not in (None, own):

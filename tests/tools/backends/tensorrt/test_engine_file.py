@@ -22,7 +22,7 @@ from translatekit_tools.backends.tensorrt.engine_file import (
 from tests.tools.backends.tensorrt.engines import INFO, write_engine
 from translatekit.errors import ModelFileError
 
-REBUILD = "translatekit compile runs/maps -o {path} --precision fp16 --batch 1,2,4 --shapes 8x8,16x12"
+REBUILD = "translatekit compile runs/maps -o {path} --force --precision fp16 --batch 1,2,4 --shapes 8x8,16x12"
 
 
 @pytest.fixture
@@ -50,6 +50,14 @@ def test_the_models_header_can_be_replaced(engine: Path) -> None:
     assert read_info(engine).step == 7
     assert dataclasses.replace(read_header(engine), info=INFO) == before
     assert read_engine(engine, before) == engine.read_bytes()
+
+
+def test_it_is_built_again_in_place_and_with_the_same_ends(tmp_path: Path) -> None:
+    for dtype in ("uint8", "float32"):
+        path = write_engine(tmp_path / f"{dtype}.engine", dtype=dtype)
+        command = read_header(path).rebuild(path)
+        assert " --force " in command
+        assert (" --dtype float32 " in command) == (dtype == "float32")
 
 
 def test_the_engine_stays_raw(engine: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from translatekit.errors import ModelFileError
 from translatekit.model_info import ModelInfo, brief, parse_object
 from translatekit.storage import write_atomically
+from translatekit_tools.backends.batches import graph_dtypes, lossless_dtype
 from translatekit_tools.backends.tensorrt.cuda.driver import Gpu
 from translatekit_tools.backends.tensorrt.flavour import FLAVOURS, FULL
 from translatekit_tools.backends.tensorrt.profiles import Profile, write_profiles
@@ -60,7 +61,11 @@ class EngineHeader:
     def rebuild(self, path: Path) -> str:
         """The command that builds the engine at `path` again; its last word are the sizes, so that more can follow."""
         batch, shapes = write_profiles(self.profiles)
-        command = ["translatekit", "compile", self.source, "-o", str(path), "--precision", self.precision]
+        command = ["translatekit", "compile", self.source, "-o", str(path), "--force"]
+        command += ["--precision", self.precision]
+        dtype = graph_dtypes(self.info)[0]
+        if dtype != lossless_dtype(self.info):  # which it would be by itself
+            command += ["--dtype", dtype]
         if self.targets:
             command += ["--flavour", self.flavour, "--target", self.targets]
         return shlex.join([*command, "--batch", batch, "--shapes", shapes])
@@ -90,7 +95,7 @@ def read_header(path: Path) -> EngineHeader:
         ModelFileError: the JSON file is missing or damaged.
     """
     beside = header_path(path)
-    again = f"build it again with translatekit compile MODEL -o {shlex.quote(str(path))}"
+    again = f"build it again with translatekit compile MODEL -o {shlex.quote(str(path))} --force"
     try:
         fields = parse_object(beside.read_text(encoding="utf-8"))
         names = {field.name for field in dataclasses.fields(EngineHeader)} - {"info", "profiles"}
