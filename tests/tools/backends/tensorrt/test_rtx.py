@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,32 @@ def test_an_engine_is_built_where_there_is_no_gpu(report: CompileReport) -> None
     assert ".".join(map(str, plan[24:28])) == header.tensorrt  # which the library itself wrote there
     assert header.graph == hash_engine(graph_path(report.path).read_bytes())
     assert read_any_info(graph_path(report.path)).compiled["precision"] == "fp16"
+
+
+def test_int8_of_a_graph_of_one_size_is_measured_at_that_size(
+    unet: Source, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a network that cannot be exported for any."""
+    pytest.importorskip("tensorrt_rtx")
+    import torch
+
+    real = torch.onnx.export
+
+    def of_one_size(*arguments: Any, **options: Any) -> Any:
+        if len(options["dynamic_shapes"][0]) > 1:
+            raise RuntimeError("a side is a constant")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(torch.onnx, "export", of_one_size)
+    report = compile_model(
+        unet.path,
+        tmp_path / "maps.engine",
+        precision="int8",
+        check=str(photos),
+        flavour="tensorrt-rtx",
+        tolerance=0,
+    )
+    assert report.details["calibration"] == {"images": 2, "from": str(photos)}
 
 
 def test_its_parity_is_said_to_be_simulated(report: CompileReport) -> None:

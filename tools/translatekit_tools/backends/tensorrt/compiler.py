@@ -79,9 +79,10 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
         report: dict[str, Any] = {}
         if options.precision == "int8":
             graph = Path(folder) / "int8.onnx"
+            full = source.onnx()  # first: a graph may be of one size, which the images must then have
             images, origin = source.images(options.calibrate or options.check, CALIBRATION_IMAGES)
             progress("measuring the ranges of activations", None)
-            to_int8(source.onnx(), graph, images)
+            to_int8(full, graph, images)
             report = {"calibration": {"images": len(images), "from": origin}}
         elif typed:
             graph = source.onnx(options.precision)
