@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from translatekit_tools.backends.litert import tflite_file
+from translatekit_tools.backends.batches import graph_dtypes
+from translatekit_tools.backends.litert import compiler, tflite_file
+from translatekit_tools.backends.options import CompileOptions
 from translatekit_tools.bench import bench
 from translatekit_tools.compile import compile_model
 from translatekit_tools.compile.images import compiled_size
+from translatekit_tools.compile.source import Source
 from translatekit_tools.evaluate import evaluate
 
 import translatekit
@@ -162,6 +165,16 @@ def test_models_are_compared_at_a_size_that_they_take() -> None:
     assert compiled_size(info, "128x64") == Size(128, 64)
     assert compiled_size(info, ["16x16 to 512x512"]) == Size(256, 256)
     assert compiled_size(info, ["16x32 to 128x512"]) == Size(16, 32)
+
+
+def test_a_new_file_says_the_dtype_of_its_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By which it is opened to be compared; the conversion itself is left out here."""
+    monkeypatch.setattr(compiler, "_convert", lambda *_: FILE.read_bytes())
+    monkeypatch.setattr(compiler, "version", lambda _: "1")
+    for dtype in ("uint8", "float32"):
+        out = tmp_path / f"{dtype}.tflite"
+        compiler.compile(Source(TRAINED, dtype), out, CompileOptions(), lambda *_: None)
+        assert graph_dtypes(tflite_file.read_info(out)) == (dtype, dtype)
 
 
 @pytest.mark.slow

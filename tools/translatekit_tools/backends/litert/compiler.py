@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
     report: dict[str, Any] = {
         "backend": "litert",
         "precision": precision,
+        "dtype": source.dtype,
         "shapes": str(sizes[0]) if len(sizes) == 1 else [str(size) for size in sizes],
         "versions": {name: version(name) for name in ("ai-edge-litert", "litert-torch")},
     }
@@ -67,7 +69,7 @@ def compile(source: ModelSource, out: Path, options: CompileOptions, progress: P
                 else _weights_to_half(converted)
             )
     out.write_bytes(converted)
-    write_info(out, source.info)
+    write_info(out, replace(source.info, compiled=report))
     return report
 
 
