@@ -32,22 +32,26 @@ def fixed_sizes(shapes: str | None, info: ModelInfo, runtime: str) -> tuple[Size
     return tuple(dict.fromkeys(sizes))
 
 
-def check_fixed_size(batch_shape: tuple[int, ...], info: ModelInfo, sizes: tuple[str, ...]) -> None:
+def check_fixed_size(
+    batch_shape: tuple[int, ...], info: ModelInfo, sizes: tuple[str, ...], *, several: bool = True
+) -> None:
     """Refuse images of a size that a file was not compiled for.
 
     Args:
         batch_shape: (N, H, W, C).
         info: of the file.
         sizes: that it was compiled for, each as ``512x256``, width x height.
+        several: whether such a file can be compiled for more than one.
 
     Raises:
         DataError: they are of another.
     """
     size = str(Size(batch_shape[2], batch_shape[1]))
     if size not in sizes:
+        wanted = [*sizes, size] if several else [size]
         raise DataError(
             f"the compiled {info.generator} takes images of {' or '.join(sizes)} only, got {size}: "
-            f"pass --size {sizes[0]} or --tile, or compile it again with --shapes {','.join([*sizes, size])}"
+            f"pass --size {sizes[0]} or --tile, or compile it again with --shapes {','.join(wanted)}"
         )
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from translatekit_tools.backends.coreml import checker
 from translatekit_tools.bench import bench
 from translatekit_tools.compile import compile_model
 
 import translatekit
 from tests.tools.compile.conftest import save_small
-from translatekit.errors import ModelFileError, OptionError
+from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.model_file import find_model, read_any_info
 
 pytest.importorskip("coremltools")
@@ -59,6 +60,12 @@ def test_phones_are_given_images(package: Path) -> None:
     assert (taken.name, given.name) == ("image", "translated")
     for end in (taken, given):
         assert (end.type.imageType.width, end.type.imageType.height) == (48, 32)
+
+
+def test_another_size_needs_another_package(package: Path) -> None:
+    translator, _ = checker.load(package, "cpu")
+    with pytest.raises(DataError, match=r"--size 48x32 or --tile, or compile it again with --shapes 64x64$"):
+        translator(np.zeros((1, 64, 64, 3), np.uint8))
 
 
 def test_its_header_is_read_without_coremltools(package: Path) -> None:

@@ -59,7 +59,7 @@ class CoreMLTranslator:
             ModelFileError: it cannot be computed.
         """
         check_array(batch, self.info)
-        check_fixed_size(batch.shape, self.info, (str(self.info.compiled["shapes"]),))
+        check_fixed_size(batch.shape, self.info, (str(self.info.compiled["shapes"]),), several=False)
         given = graph_dtypes(self.info)[1]
         outputs = np.empty((*batch.shape[:3], self.info.output.count), given)
         try:
