@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from translatekit_tools.graphs.onnx_file import read_info, write_info
 from translatekit_tools.publish.card import licence_id
 from translatekit_tools.publish.output import RECORD
 
@@ -127,6 +129,16 @@ def test_figures_come_with_their_protocol_and_what_is_unknown_is_said(
     with pytest.raises(DataError, match=r"figures\.json is not what translatekit evaluate --json prints"):
         published("hub", figures=str(figures), out="other")
     assert not (tmp_path / "other").exists()
+
+
+def test_a_card_says_the_sizes_that_a_compiled_file_takes(published: Publish, tmp_path: Path) -> None:
+    for shapes, says in (("64x32", "64x32"), (["32x32", "64x64 to 96x96"], "32x32, 64x64 to 96x96")):
+        header = {"backend": "onnxruntime", "precision": "fp32", "shapes": shapes}
+        model = write_graph(tmp_path / f"{len(says)}.onnx", data={})
+        write_info(model, dataclasses.replace(read_info(model), compiled=header))
+        text = card_of(Path(published("hub", model, str(len(says)), samples="off").path)).text
+        assert f"| sizes | {says} pixels alone |" in text
+        assert f"compiled for onnxruntime in fp32, images of {says} |" in text
 
 
 def test_samples_are_what_the_model_makes_of_given_images(

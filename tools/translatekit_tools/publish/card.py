@@ -211,12 +211,7 @@ def _facts(info: ModelInfo, forms: Sequence[Form]) -> str:
         ("gives", str(info.output)),
         ("passes", f"{info.bridge.steps} for an image, or fewer by --passes" if info.bridge else ""),
         ("trained at", f"{info.trained_size} x {info.trained_size} pixels"),
-        (
-            "sizes",
-            "any"
-            if info.size_multiple == 1
-            else f"any; sides are padded to multiples of {info.size_multiple} pixels and cut back",
-        ),
+        ("sizes", _sizes(info)),
         ("made by", ", ".join(f"{name} {version}" for name, version in sorted(info.versions.items()))),
     ]
     table = _table(("", ""), [(name, _cell(value)) for name, value in rows if value])
@@ -226,12 +221,31 @@ def _facts(info: ModelInfo, forms: Sequence[Form]) -> str:
     return f"{table}\n\n{_table(('file', 'what it is', 'size'), files)}"
 
 
+def _sizes(info: ModelInfo) -> str:
+    built_for = _built_for(info)
+    if built_for:
+        return f"{built_for} pixels alone"
+    if info.size_multiple == 1:
+        return "any"
+    return f"any; sides are padded to multiples of {info.size_multiple} pixels and cut back"
+
+
+def _built_for(info: ModelInfo) -> str:
+    """The sizes that a compiled file takes, width x height; empty where it takes any."""
+    shapes = info.compiled.get("shapes", "any")
+    if shapes == "any":
+        return ""
+    return ", ".join(map(str, shapes)) if isinstance(shapes, list) else str(shapes)
+
+
 def _form(form: Form) -> str:
     compiled = form.info.compiled
     if not compiled:
         return f"weights for PyTorch, {form.info.direction}"
     parity = compiled.get("parity", {})
     words = f"compiled for {compiled.get('backend', 'a runtime')} in {compiled.get('precision', 'fp32')}"
+    built_for = _built_for(form.info)
+    words += f", images of {built_for}" if built_for else ""
     psnr = parity.get("psnr")
     if isinstance(psnr, int | float):
         words += f"; PSNR {psnr:.1f} dB against {parity.get('reference', 'the trained model')}"
