@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from translatekit.errors import ModelFileError
+from translatekit.errors import ModelFileError, OptionError
 from translatekit.image_spec import GRAY, ImageSpec
 from translatekit.model_file import find_model, read_info, save_model
 from translatekit.model_info import ModelInfo
@@ -223,6 +223,12 @@ def test_a_copy_beside_a_runs_model_does_not_stand_in_for_it(tmp_path: Path) -> 
     for name in ("model", "model-before"):
         save_model(tmp_path / f"{name}.safetensors", {}, dataclasses.replace(INFO, direction="AtoB"))
     assert find_model(tmp_path) == find_model(tmp_path, "AtoB") == tmp_path / "model.safetensors"
+
+
+def test_a_file_is_not_taken_for_another_direction(model: Path) -> None:
+    assert find_model(model, "btoa") == model
+    with pytest.raises(OptionError, match="translates BtoA, not AtoB: leave out --direction"):
+        find_model(model, "AtoB")
 
 
 def test_a_folder_without_a_model_is_a_sentence(tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
 
     Raises:
         ModelFileError: there is none.
-        OptionError: `best` with a file.
+        OptionError: `best` with a file, or a file with another direction than its own.
         StorageError: the store of an address fails.
     """
     path = local_copy(path)
@@ -248,6 +248,10 @@ def find_model(path: str | Path, direction: str | None = None, *, best: bool = F
             f"--best chooses among a run's models, but {path} is no folder: name the run's folder"
         )
     if is_file:
+        if direction is not None and not same_direction(info := read_any_info(path), direction):
+            raise OptionError(
+                f"{path} translates {info.direction}, not {direction}: leave out --direction, or name the run's folder"
+            )
         return path
     name = "best" if best else "model"
     candidates = sorted(path.glob(f"{name}*.safetensors"))
