@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from translatekit_tools.backends.openvino import ir_file
+from translatekit_tools.backends.options import CompileOptions
 from translatekit_tools.backends.parity import compare_outputs
 from translatekit_tools.compile import compile_model
 from translatekit_tools.graphs import onnx_file
@@ -22,8 +23,9 @@ from translatekit_tools.graphs.subpixel import end_in_convolution
 
 import translatekit
 from translatekit.errors import DataError, ModelFileError, OptionError
-from translatekit.image_spec import GRAY, RGB, specs_of_8_bits
+from translatekit.image_spec import GRAY, RGB, labels_spec, specs_of_8_bits
 from translatekit.model_file import read_any_info, read_info
+from translatekit.networks.resnet import ResNet
 
 from .conftest import MODELS, Compiled, save_small, takes_signals
 
@@ -533,3 +535,29 @@ def test_weights_of_an_openvino_file_are_looked_at(compiled: Compiled, tmp_path:
     numbers.write_bytes(data[:-100])
     with pytest.raises(ModelFileError, match="is truncated"):
         translatekit.load(tmp_path / source.name)
+
+
+def test_a_few_pixels_of_a_class_map_may_be_of_another_class(tmp_path: Path) -> None:
+    """Where two classes are equally likely the last bit decides, of which a network of random weights has many."""
+    pytest.importorskip("onnxruntime")
+    options: dict[str, Any] = {
+        "in_channels": 3,
+        "out_channels": 19,
+        "blocks": 1,
+        "width": 16,
+        "norm": "instance",
+    }
+    path = save_small(
+        tmp_path / "a.safetensors",
+        ResNet(**options),
+        "resnet",
+        "running",
+        options,
+        output=labels_spec(list(range(19))),
+    )
+    report = compile_model(path, tmp_path / "a.onnx", precision="fp16")
+    assert report.parity["unit"] == "classes"
+    assert 20 <= report.parity["psnr"] < 45
+    assert CompileOptions().min_psnr("uint8", labels_spec(list(range(19)))) == 30
+    with pytest.raises(ModelFileError, match="and 60 dB are asked for"):
+        compile_model(path, tmp_path / "b.onnx", precision="fp16", tolerance=60)

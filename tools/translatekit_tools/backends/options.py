@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from translatekit.config import option
+from translatekit.image_spec import ImageSpec
 from translatekit.options import Pattern
 from translatekit.precision import ALIASES
 
@@ -20,6 +21,13 @@ TOLERANCES: dict[str, float] = {"fp32": 70.0, "fp16": 45.0, "bf16": 45.0, "int8"
 
 FINE_TOLERANCE = 90.0
 """The same in fp32 where no output is rounded to 8 bits: a root mean square error of 1/31,623 of the range."""
+
+
+CLASSES_TOLERANCES: dict[str, float] = {"fp32": 30.0, "fp16": 20.0, "bf16": 20.0, "int8": 20.0}
+"""The same of class numbers, in dB of the share of pixels of another class: 1 in 1000, and 1 in 100.
+
+Two classes that are as likely as each other change places by the last bit, in fp32 too.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +51,7 @@ class CompileOptions:
     tolerance: float | None = option(
         None,
         "Least PSNR in dB against the model in fp32: 70 for fp32 (90 with float32 at both ends), 45 for fp16 and bf16, "
-        "30 for int8 when not given.",
+        "30 for int8; where the model gives classes, 30 for fp32 and 20 for others; when not given.",
         "Check",
         metavar="DB",
         minimum=0,
@@ -114,11 +122,16 @@ class CompileOptions:
     device: str = option("auto", "Where to build and compare: auto, cpu, cuda or cuda:1.", "Output")
     force: bool = option(False, "Overwrite what is there.", "Output")
 
-    def min_psnr(self, dtype: str) -> float:
+    def min_psnr(self, dtype: str, output: ImageSpec) -> float:
         """The tolerance in dB, the precision's own where the user named none.
 
         Args:
             dtype: that the graph takes.
+            output: what it gives.
         """
-        own = FINE_TOLERANCE if (self.precision, dtype) == ("fp32", "float32") else TOLERANCES[self.precision]
-        return own if self.tolerance is None else self.tolerance
+        if self.tolerance is not None:
+            return self.tolerance
+        if output.meaning == "labels":
+            return CLASSES_TOLERANCES[self.precision]
+        fine = (self.precision, dtype) == ("fp32", "float32")
+        return FINE_TOLERANCE if fine else TOLERANCES[self.precision]

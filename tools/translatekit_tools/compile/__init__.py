@@ -108,7 +108,7 @@ def compile_model(
         if remark:
             details["checked"] = remark
         parity = compare(reference, candidate, images, name)
-        min_psnr = checked.min_psnr(source.dtype)
+        min_psnr = checked.min_psnr(source.dtype, source.info.output)
         if parity.psnr < min_psnr:
             raise ModelFileError(
                 f"{out} was not written: at {checked.precision} its outputs reach {parity.psnr:.1f} dB against {name}, "

@@ -50,7 +50,7 @@ def make_graph(model: Model, folder: Path, precision: str, progress: Progress) -
         TranslatekitError: it cannot be compiled, strays from the model, or holds operators that are not ONNX's own.
     """
     from translatekit_tools.backends.onnxruntime.translator import load
-    from translatekit_tools.backends.options import TOLERANCES
+    from translatekit_tools.backends.options import CompileOptions
     from translatekit_tools.backends.parity import compare
     from translatekit_tools.compile import compile_model
     from translatekit_tools.compile.images import compiled_size, sample_images
@@ -75,10 +75,11 @@ def make_graph(model: Model, folder: Path, precision: str, progress: Progress) -
     if precision == "fp16":
         halved = store_half(path, folder / "half.onnx")
         parity = compare(load(path, "cpu", None), load(halved, "cpu", None), images, "fp32")
-        if parity.psnr < TOLERANCES["fp16"]:
+        least = CompileOptions(precision="fp16").min_psnr("uint8", info.output)
+        if parity.psnr < least:
             raise ModelFileError(
                 f"{model.path} was not published: with its weights in fp16 its outputs reach {parity.psnr:.1f} dB "
-                f"against fp32, and {TOLERANCES['fp16']:g} dB are asked for: leave out --weights fp16"
+                f"against fp32, and {least:g} dB are asked for: leave out --weights fp16"
             )
         path = halved
     translator = load(path, "cpu", None)

@@ -123,7 +123,7 @@ def _quantize(
             outputs = ((wanted, _output(candidate, batch)) for batch, wanted in items)
             return compare_outputs(outputs, "", source.info.output).psnr
 
-        min_psnr = options.min_psnr(source.dtype)
+        min_psnr = options.min_psnr(source.dtype, source.info.output)
         if psnr(_run_with(quantized), pairs) < min_psnr:
             progress("finding the convolutions that int8 costs most", None)
             largest_drop = psnr(full, pairs) - min_psnr
