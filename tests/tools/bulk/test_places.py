@@ -125,6 +125,20 @@ def test_from_a_bucket_to_a_folder_and_back_and_from_archives(
     assert outputs(open_source(tmp_path / "unpacked")) == expected
 
 
+def test_no_name_in_an_archive_leads_out_of_the_output_folder(model: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in (f"{tmp_path}/elsewhere/a.png", "below//a.png", "a.png"):
+            archive.writestr(name, (tmp_path / "a.png").read_bytes())
+    summary = run(tmp_path / "photos.zip", model, tmp_path / "out")
+    assert not (tmp_path / "elsewhere").exists()
+    assert [str(output) for output in summary.outputs] == [f"{tmp_path}/out/a.png"]
+    assert [reason.partition(" is no name of a file below ")[0] for _, reason in summary.failed] == [
+        f"'{tmp_path}/elsewhere/a.png'",
+        "'below//a.png'",
+    ]
+
+
 def test_what_somebody_else_has_put_there_is_not_overwritten(
     model: Path, bucket: str, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from translatekit.errors import DataError, OptionError, TranslatekitError
 from translatekit.images import is_image
 from translatekit.storage import Item, Sink, Source, is_uri, open_sink, open_source
+from translatekit.storage.places import checked_name
 from translatekit_tools.bulk.addresses import STANDARD
 from translatekit_tools.bulk.find import Job, Stored, clash
 from translatekit_tools.bulk.kinds import is_animation
@@ -52,8 +53,11 @@ def output_name(names: Names, source: Source, name: str) -> str:
     """The name of the output of an object, which is looked into where its name does not tell.
 
     Raises:
-        StorageError: it must be looked into, and cannot be read.
+        StorageError: it must be looked into, and cannot be read; or its name would lead out of the place of the
+            outputs, as an absolute one in an archive does.
     """
+    if source.path is None:
+        checked_name(name, source.uri)
     if source.path is not None and not names.kind(names.suffix(name)).is_readable:  # the folder of a series
         return names.output_of_folder(name)
 
