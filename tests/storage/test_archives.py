@@ -157,6 +157,15 @@ def test_a_folder_or_a_file_in_an_archive_is_a_place(archive: str, kind: str) ->
     assert single.read("1.png") == b"one"
 
 
+def test_a_tar_file_of_a_folder_itself_has_the_names_below_it(tmp_path: Path) -> None:
+    (tmp_path / "photos.tar").write_bytes(tarred({f"./{name}": content for name, content in FILES.items()}))
+    for uri in (str(tmp_path / "photos.tar"), f"tar://a::{tmp_path / 'photos.tar'}"):
+        place = open_source(uri)
+        names = {item.name for item in place.list()}
+        assert names == ({"1.png", "2.png"} if "::" in uri else FILES.keys())
+        assert [place.read(name) for name in names if name.endswith("1.png")] == [b"one"]
+
+
 def test_only_what_is_needed_of_an_archive_is_read(s3: Proxy) -> None:
     files = {f"{number:02d}.png": bytes([number]) * 2**19 for number in range(40)}
     data = io.BytesIO()

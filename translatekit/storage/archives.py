@@ -175,8 +175,9 @@ class TarArchive(Archive):
                     tar.members = []  # type: ignore[attr-defined] # it would keep all of them
                     if member.isfile():
                         stamp = f"{member.size}-{member.mtime:.0f}-{member.offset_data}"
-                        item = Item(member.name, member.size, stamp)
-                        self._places[member.name] = member.offset_data, item
+                        name = member.name.removeprefix("./")  # as tar names what it packs of "."
+                        item = Item(name, member.size, stamp)
+                        self._places[name] = member.offset_data, item
                         yield item
         except (tarfile.TarError, EOFError) as error:
             raise StorageError(
