@@ -292,12 +292,15 @@ class Names(Source):
         (("a.jp2", "a.pgm", "a.png"), None),
         (("x/a.heic", "x/a.png", "x/a.z.png", "x/ab.png", "a.png"), ["x/a.heic"]),
         (("a.heic", "a.heif"), ["a.heif"]),
+        (("a.nii.gz", "a.png"), ["a.nii.gz"]),
+        (("a.nii", "a.nii.gz"), ["a.nii.gz"]),
     ],
 )
 def test_of_two_with_one_output_the_one_that_keeps_its_suffix_has_it(
     names: tuple[str, ...], with_problem: list[str] | None, tmp_path: Path
 ) -> None:
-    found = list(Listing(Names(*names), RunOptions(), open_sink(tmp_path)))
+    options = RunOptions(format="png" if "a.nii.gz" in names else "keep")
+    found = list(Listing(Names(*names), options, open_sink(tmp_path)))
     assert sorted(each.item.name for each in found) == sorted(names)
     outputs = [each.output for each in found if each.problem is None]
     assert len(set(outputs)) == len(outputs)

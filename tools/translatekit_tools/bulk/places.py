@@ -147,17 +147,18 @@ class Listing:
         return sink[len(source) :] if sink != source and sink.startswith(source) else ""
 
     def _with_one_output_each(self) -> Iterator[Found]:
+        suffix_of = Names(self.options).suffix
         open_stems: list[tuple[str, list[Found], set[str]]] = []  # each begins with the one before
         for found in self._named():
             name = found.item.name
             while open_stems and not name.startswith(open_stems[-1][0]):
                 yield from self._left(open_stems.pop())
-            suffix = _suffix(name)
+            suffix = suffix_of(name)
             stem = name[: len(name) - len(suffix)] + "."
             if not open_stems or open_stems[-1][0] != stem:
                 open_stems.append((stem, [], set()))
             _, waiting, taken = open_stems[-1]
-            if found.output != name and _suffix(found.output) != suffix:
+            if found.output != name and suffix_of(found.output) != suffix:
                 waiting.append(found)  # one that keeps its suffix may come
             else:
                 taken.add(found.output)
@@ -173,11 +174,6 @@ class Listing:
                 problem = clash(found.output, "another")
             taken.add(found.output)
             yield Found(found.item, found.output, problem)
-
-
-def _suffix(name: str) -> str:
-    at = name.rfind(".")
-    return name[at:] if at > name.rfind("/") + 1 else ""
 
 
 @dataclass(slots=True)
