@@ -25,6 +25,7 @@ from translatekit_tools.bulk.work import Worker
 from tests.stores import Proxy
 from tests.tools.bulk.models import inverting_model
 from tests.tools.video.conftest import make_video
+from translatekit.errors import OptionError
 from translatekit.storage import Item, Sink, Source, open_sink, open_source
 
 
@@ -136,6 +137,21 @@ def test_no_name_in_an_archive_leads_out_of_the_output_folder(model: Path, tmp_p
     assert [reason.partition(" is no name of a file below ")[0] for _, reason in summary.failed] == [
         f"'{tmp_path}/elsewhere/a.png'",
         "'below//a.png'",
+    ]
+
+
+def test_two_places_of_one_name_do_not_replace_the_outputs_of_each_other(model: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    places = [f"memory://bucket/{uuid.uuid4().hex}/{name}" for name in ("photos", "photos/", "drawings")]
+    for uri in places:
+        open_sink(uri).commit("a.png", tmp_path / "a.png")
+    with pytest.raises(OptionError, match=r"photos and .*photos would both be translated into photos: "):
+        translate(places, model, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
+    summary = translate(places[1:], model, tmp_path / "out", device="cpu")
+    assert [str(output) for output in summary.outputs] == [
+        f"{tmp_path}/out/photos/a.png",
+        f"{tmp_path}/out/drawings/a.png",
     ]
 
 

@@ -199,8 +199,8 @@ class PlaceJobs:
     def __iter__(self) -> Iterator[Job]:
         folders = OutputFolders(self.manifest)
         for text in self.inputs:
-            source = open_source(text if is_uri(text) else Path(text).expanduser())
-            below = f"{source.uri.rstrip('/').rpartition('/')[2]}/" if len(self.inputs) > 1 else ""
+            source = _source_of(text)
+            below = f"{_own_name(source)}/" if len(self.inputs) > 1 else ""
             is_empty = True
             for found in Listing(source, self.options, self.sink, self.left_out):
                 is_empty = False
@@ -243,13 +243,39 @@ def find_place_jobs(inputs: Sequence[str | Path], out: str | Path | None, option
     """The jobs of inputs of which one, or the output, is in a place that is no folder of this machine.
 
     Raises:
-        OptionError: nobody says where the outputs go, or an option is for local files.
+        OptionError: nobody says where the outputs go, two places would go to the same, or an option is for local files.
         StorageError: a place is none.
     """
     if out is None:
         raise OptionError(f"{inputs[0]} is no folder of this machine: say with -o where the outputs go")
     if options.frames is not None:
         raise OptionError("--frames writes the frames of local videos into a local folder: leave it out")
+    _see_that_names_differ(inputs)
     sink = open_sink(out if is_uri(str(out)) else Path(out).expanduser())
     name = MANIFEST_NAME if options.shard is None else manifest_name(options.shard.name)
     return PlaceJobs(inputs, sink, options, Manifest(sink.path or sink, name))
+
+
+def _source_of(text: str | Path) -> Source:
+    return open_source(text if is_uri(text) else Path(text).expanduser())
+
+
+def _own_name(source: Source) -> str:
+    """What outputs go below, where a place is one of several."""
+    return source.uri.rstrip("/").rpartition("/")[2]
+
+
+def _see_that_names_differ(inputs: Sequence[str | Path]) -> None:
+    """Refuse places of one name, whose outputs would replace each other.
+
+    Raises:
+        OptionError: there are two.
+    """
+    known: dict[str, str] = {}
+    for source in map(_source_of, inputs):
+        if (name := _own_name(source)) in known:
+            raise OptionError(
+                f"{known[name]} and {source.uri} would both be translated into {name}: translate them apart, each "
+                "with an -o of its own"
+            )
+        known[name] = source.uri
