@@ -155,6 +155,23 @@ def test_two_places_of_one_name_do_not_replace_the_outputs_of_each_other(model: 
     ]
 
 
+def test_several_files_and_places_have_the_outputs_that_local_ones_have(model: Path, tmp_path: Path) -> None:
+    for name in ("photos/a.png", "photos/b.gif", "photos/below/c.png", "x/b.bmp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16)).save(tmp_path / name)
+    root = f"memory://bucket/{uuid.uuid4().hex}"
+    upload(tmp_path, root)
+    inputs = ["photos/a.png", "photos/b.gif", "x/b.bmp", "photos/below"]
+    translate([tmp_path / name for name in inputs], model, tmp_path / "whole", device="cpu", format="png")
+    summary = translate(
+        [f"{root}/{name}" for name in inputs], model, f"{root}/out", device="cpu", format="png"
+    )
+    made = outputs(open_source(f"{root}/out"))
+    assert made == outputs(open_source(tmp_path / "whole"))
+    assert made.keys() == {"a.png", "b.png", "below/c.png"}
+    assert [path for path, _ in summary.failed] == [f"{root}/x/b.bmp"]
+
+
 def test_what_somebody_else_has_put_there_is_not_overwritten(
     model: Path, bucket: str, tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -181,7 +181,7 @@ class PlaceJobs:
     """The jobs of all inputs, as they are listed.
 
     Attributes:
-        inputs: places or folders; each of several is mirrored below its own name.
+        inputs: places, folders or files; each place or folder of several is mirrored below its own name.
         sink: where the outputs go to.
         options: of the run.
         manifest: of the outputs.
@@ -198,12 +198,19 @@ class PlaceJobs:
 
     def __iter__(self) -> Iterator[Job]:
         folders = OutputFolders(self.manifest)
+        is_alone = len(self.inputs) == 1
+        files: set[str] = set()  # outputs of inputs that are files by themselves
         for text in self.inputs:
             source = _source_of(text)
-            below = f"{_own_name(source)}/" if len(self.inputs) > 1 else ""
             is_empty = True
             for found in Listing(source, self.options, self.sink, self.left_out):
                 is_empty = False
+                is_file = is_alone or source.uri_of(found.item) == source.uri
+                if is_file and found.output in files:
+                    found = replace(found, problem=clash(found.output, "another"))
+                elif is_file and not is_alone:
+                    files.add(found.output)
+                below = "" if is_file else f"{_own_name(source)}/"
                 yield job_of(source, found, self.manifest, folders, below)
             if is_empty and self.options.shard is None:
                 raise DataError(
