@@ -11,13 +11,14 @@ import time
 import uuid
 import zipfile
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from translatekit_tools.bulk import Summary, translate
-from translatekit_tools.bulk.manifest import Manifest
+from translatekit_tools.bulk.manifest import Claim, Manifest
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.places import Listing
 from translatekit_tools.bulk.work import Worker
@@ -170,6 +171,28 @@ def test_several_files_and_places_have_the_outputs_that_local_ones_have(model: P
     assert made == outputs(open_source(tmp_path / "whole"))
     assert made.keys() == {"a.png", "b.png", "below/c.png"}
     assert [path for path, _ in summary.failed] == [f"{root}/x/b.bmp"]
+
+
+@pytest.mark.parametrize("loses_entries", [False, True], ids=["", "killed"])
+def test_outputs_that_lie_among_the_inputs_are_not_taken_again(
+    model: Path, tmp_path: Path, loses_entries: bool
+) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    place = open_sink(f"memory://bucket/{uuid.uuid4().hex}")
+    for name in ("a.png", "below/b.png"):
+        place.commit(name, tmp_path / "a.png")
+    if loses_entries:
+        log = place.append_log(".translatekit-claims.jsonl")
+    first = run(place.uri, model, place.uri, suffix="_x")
+    assert first.translated == 2
+    if loses_entries:
+        for name in ("a_x.png", "below/b_x.png"):
+            log.append(asdict(Claim(output=name, stamp="", model_hash="", options_hash="", before=0)))
+        log.close()
+        place.delete(".translatekit-manifest.0001.jsonl")
+    again = run(place.uri, model, place.uri, suffix="_x")
+    assert (again.translated, again.skipped) == ((2, 0) if loses_entries else (0, 2))
+    assert outputs(place).keys() == {"a.png", "a_x.png", "below/b.png", "below/b_x.png"}
 
 
 def test_what_somebody_else_has_put_there_is_not_overwritten(

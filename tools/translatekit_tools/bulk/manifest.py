@@ -14,7 +14,16 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from translatekit.storage import AppendLog, Sink, hash_bytes, hash_file, open_sink, writable_cache
+from translatekit.storage import (
+    AppendLog,
+    Item,
+    Sink,
+    Source,
+    hash_bytes,
+    hash_file,
+    open_sink,
+    writable_cache,
+)
 from translatekit_tools.bulk.index import Index, digest
 from translatekit_tools.bulk.records import Records
 from translatekit_tools.bulk.unfinished import JOURNAL_NAME, Unfinished
@@ -309,6 +318,21 @@ class Manifest:
         """The file that this output was made from, where the manifest knows it."""
         entry = next(self.entries(self.relative(output)), None)
         return None if entry is None else self.folder / entry.input
+
+    def is_made_from(self, item: Item, name: str, source: Source) -> bool:
+        """Whether an object that lies among the outputs is one, made of what is in a place.
+
+        Args:
+            item: the object, as the place lists it.
+            name: of it among the outputs, as entries have it.
+            source: the place.
+        """
+        entry = next(self.entries(name), None)
+        if entry is None:  # a writer that was killed may have had no time for one
+            return not self.is_local and self.is_claimed(name, digest(item.stamp))
+        if source.path is not None:
+            return Path(os.path.abspath(self.folder / entry.input)).is_relative_to(source.path.absolute())  # noqa: PTH100
+        return entry.input.startswith(f"{source.uri}/")
 
     def add(self, entry: Entry | Failure) -> None:
         """Append an entry.

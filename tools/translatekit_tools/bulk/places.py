@@ -94,13 +94,15 @@ class Listing:
         source: the place.
         options: of the run.
         sink: where the outputs go to.
-        left_out: what nothing reads, counted as it is listed.
+        left_out: what nothing reads, and what earlier runs have written, counted as it is listed.
+        manifest: of the outputs, which tells those that lie among the inputs.
     """
 
     source: Source
     options: RunOptions
     sink: Sink
     left_out: LeftOut = field(default_factory=partial(LeftOut, tells_apart=False))
+    manifest: Manifest | None = None
 
     def __iter__(self) -> Iterator[Found]:
         shard = self.options.shard
@@ -110,9 +112,10 @@ class Listing:
 
     def _named(self) -> Iterator[Found]:
         names = Names(self.options)
-        outputs = self._outputs_below()
+        outputs, among = self._outputs_below(), self._among_outputs()
         items: Iterable[Item] = self.source.list()
-        if _is_archive(self.source.uri):  # in whatever order, and all names are in memory anyway
+        # An archive has whatever order, and all names in memory anyway. What this run itself writes is no input of it.
+        if _is_archive(self.source.uri) or among is not None:
             items = sorted(items, key=lambda item: item.name)
         for item in items:
             name = item.name
@@ -123,6 +126,13 @@ class Listing:
             if not kind.is_readable:
                 if suffix.lower() not in NO_IMAGES:
                     self.left_out.add_unread(name, suffix)
+                continue
+            if (
+                among is not None
+                and self.manifest
+                and self.manifest.is_made_from(item, among + name, self.source)
+            ):
+                self.left_out.add_earlier(name)
                 continue
             problem = None
             output = name
@@ -140,6 +150,11 @@ class Listing:
                     "pass --suffix, or another place with -o"
                 )
             yield Found(item, output, problem)
+
+    def _among_outputs(self) -> str | None:
+        """What inputs are called among the outputs before their names, where they lie there; else None."""
+        source, sink = self.source.uri.rstrip("/") + "/", self.sink.uri.rstrip("/") + "/"
+        return source[len(sink) :] if source.startswith(sink) else None
 
     def _outputs_below(self) -> str:
         """What the names of outputs begin with, where they lie among the inputs."""
@@ -203,7 +218,7 @@ class PlaceJobs:
         for text in self.inputs:
             source = _source_of(text)
             is_empty = True
-            for found in Listing(source, self.options, self.sink, self.left_out):
+            for found in Listing(source, self.options, self.sink, self.left_out, self.manifest):
                 is_empty = False
                 is_file = is_alone or source.uri_of(found.item) == source.uri
                 if is_file and found.output in files:

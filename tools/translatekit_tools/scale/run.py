@@ -173,19 +173,18 @@ class _Missing:
     def __init__(
         self, source: Source, sink: Sink, model: str | Path | Translator, options: RunOptions
     ) -> None:
-        self.listing = Listing(source, options, sink)
+        self._manifest = Manifest(sink.path or sink)
+        self.listing = Listing(source, options, sink, manifest=self._manifest)
         self.done = 0
         self.refused: deque[Row] = deque()
-        self._manifest: Manifest | None = None
-        self._made_with = ("", "")
+        self._made_with: tuple[str, str] | None = None
         if isinstance(model, str | Path) and not options.force and not options.verify:
             model_file = find_model(model, options.direction, best=options.best)
             self._made_with = (hash_path(model_file), hash_options(options.of_result()))
-            self._manifest = Manifest(sink.path or sink)
 
     def __iter__(self) -> Iterator[Item]:
-        manifest = self._manifest
-        if manifest is not None and not manifest.is_local:
+        manifest, made_with = self._manifest, self._made_with
+        if made_with is not None and not manifest.is_local:
             manifest.list_outputs()
         for found in self.listing:
             item = found.item
@@ -193,8 +192,8 @@ class _Missing:
                 self.refused.append(
                     Row(name=item.name, output=found.output, outcome="failed", reason=found.problem)
                 )
-            elif manifest is not None and manifest.is_current(
-                found.output, item.stamp, manifest.output_state(found.output), self._made_with
+            elif made_with is not None and manifest.is_current(
+                found.output, item.stamp, manifest.output_state(found.output), made_with
             ):
                 self.done += 1
             else:
