@@ -74,6 +74,18 @@ def outputs(place: Source) -> dict[str, bytes]:
     return {item.name: place.read(item.name) for item in place.list() if not item.name.startswith(".")}
 
 
+class Told:
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __call__(self, result: object) -> None: ...
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
 def run(source: object, model: Path, out: object, **options: object) -> Summary:
     return translate(str(source), model, str(out), device="cpu", **options)
 
@@ -193,6 +205,16 @@ def test_outputs_that_lie_among_the_inputs_are_not_taken_again(
     again = run(place.uri, model, place.uri, suffix="_x")
     assert (again.translated, again.skipped) == ((2, 0) if loses_entries else (0, 2))
     assert outputs(place).keys() == {"a.png", "a_x.png", "below/b.png", "below/b_x.png"}
+
+
+def test_what_is_left_out_of_an_archive_is_said(model: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a.png")
+        archive.writestr("drawing.svg", "mine")
+    told = Told()
+    run(tmp_path / "photos.zip", model, tmp_path / "out", progress=told)
+    assert told.said == ["Left out 1 .svg: not images or videos that can be read."]
 
 
 def test_what_somebody_else_has_put_there_is_not_overwritten(

@@ -94,7 +94,7 @@ def _find(inputs: Sequence[str | Path], out: str | Path | None, options: RunOpti
 def _jobs(found: Findings | PlaceJobs, options: RunOptions, say: Callable[[str], object]) -> Iterable[Job]:
     """The jobs, of which some are found before the first is done: of a few files, all is known then that there is."""
     if isinstance(found, PlaceJobs):
-        return found
+        return _with_notes(found, found.left_out, say)
     jobs = iter(found)
     if options.frames is not None:
         jobs = _with_frames(jobs, Path(options.frames).expanduser())

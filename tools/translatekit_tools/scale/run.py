@@ -153,6 +153,8 @@ def translate_on(
     _tidy(missing.listing.sink)
     summary.skipped += missing.done
     summary.left_out = missing.listing.left_out.unread
+    for note in missing.listing.left_out.notes():
+        say(note)
     if not (missing.done or summary.translated or summary.failed or options.shard):
         raise DataError(
             f"{missing.listing.source.uri} holds no images and no videos that can be read: check it"
