@@ -147,7 +147,7 @@ def companions(uri: str) -> list[str]:
     base, mark, query = uri.partition("?") if uri.startswith("http") else (uri, "", "")
     stem, dot, suffix = base.rpartition(".")
     others = {"xml": [f"{stem}{dot}bin"], "engine": [f"{base}.json", f"{base}.onnx"]}
-    return [f"{other}{mark}{query}" for other in others.get(suffix, ())]
+    return [f"{other}{mark}{query}" for other in others.get(suffix.lower(), ())]
 
 
 def _is_complete(folder: Path, uri: str) -> bool:

@@ -6,19 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from translatekit.errors import ModelFileError
-from translatekit.storage import cache_folder, hash_bytes, write_atomically
-
-_BESIDE = {".xml": (".bin",), ".engine": (".engine.json", ".onnx")}
-"""Files that belong to a model file of a suffix, by theirs."""
+from translatekit.storage import cache_folder, companions, hash_bytes, write_atomically
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """A model file, and what belongs to it.
+    """A model file, or a package that is a folder, and what belongs to it.
 
     Attributes:
         name: of the model file.
-        files: all of their bytes, by their names.
+        files: all of their bytes, by their names; below the package by its name and theirs.
         digest: of the names and bytes.
     """
 
@@ -33,11 +30,11 @@ class Parcel:
         Raises:
             ModelFileError: it cannot be read.
         """
-        beside = (path.with_suffix(suffix) for suffix in _BESIDE.get(path.suffix.lower(), ()))
+        beside = map(Path, companions(str(path)))
         try:
-            files = {
-                each.name: each.read_bytes() for each in (path, *beside) if each == path or each.is_file()
-            }
+            found = [each for each in path.rglob("*") if each.is_file()] if path.is_dir() else [path]
+            found += [each for each in beside if each.is_file()]
+            files = {each.relative_to(path.parent).as_posix(): each.read_bytes() for each in found}
         except OSError as error:
             raise ModelFileError(
                 f"the model {path} cannot be read ({error.strerror}): check the path"
@@ -52,9 +49,9 @@ class Parcel:
             StorageError: it cannot be written.
         """
         folder = cache_folder("models", self.digest)
-        folder.mkdir(parents=True, exist_ok=True)
         for name, data in self.files.items():
             path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
             if not path.is_file() or path.stat().st_size != len(data):
                 write_atomically(path, data, shared=True)
         return folder / self.name
