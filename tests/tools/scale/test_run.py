@@ -175,6 +175,7 @@ def test_an_image_that_kills_its_worker_is_named(cluster: Cluster, tmp_path: Pat
     ((path, reason),) = summary.failed
     assert path == folder / "7.png"
     assert reason.startswith("3 workers have died while it was in progress")
+    assert reason.endswith("or run the same command to try again")
     assert sorted(files(tmp_path / "out")) == [f"{number}.png" for number in range(1, 7)]
     assert not list((tmp_path / "out").glob(".translatekit-unfinished*"))
 
@@ -244,6 +245,8 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_goes_on(nodes: Any, model: 
         (["a", "b"], {}, OptionError, "one folder or address at a time, got 2 inputs"),
         (["s3://bucket/in"], {}, OptionError, "say with -o where outputs go"),
         (["."], {"dry_run": True}, OptionError, "leave out --on"),
+        (["."], {"devices": "cpu,cpu"}, OptionError, "leave out --devices, and see --workers"),
+        (["."], {"stats": True}, OptionError, "--stats tells of one machine's stages: leave it out"),
     ],
 )
 def test_what_a_cluster_cannot_is_refused_before_one_is_asked(

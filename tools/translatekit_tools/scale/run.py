@@ -114,6 +114,15 @@ def translate_on(
         raise OptionError("--dry-run looks at the inputs by itself: leave out --on")
     if options.frames is not None:
         raise OptionError("--frames writes into a folder of one machine: leave out --on")
+    if options.devices is not None:
+        raise OptionError(
+            "--devices names those of one machine, and --on has one for each worker: leave out --devices, and see "
+            "--workers and --gpus-per-actor"
+        )
+    if options.stats:
+        raise OptionError(
+            "--stats tells of one machine's stages: leave it out, or leave out --on for a few images of the same place"
+        )
     source_text, sink_text = _places(inputs, out)
     say = getattr(progress, "say", ignore)
     summary = Summary()
@@ -298,7 +307,7 @@ def _with_share(options: RunOptions, beside: int) -> RunOptions:
 
 
 def _given_up(item: _Todo, attempts: int) -> Row | Made:
-    reason = f"{killer(attempts)}, or pass --force to try again"
+    reason = f"{killer(attempts)}, or run the same command to try again"
     if isinstance(item, Part):
         return Made(item, reason)
     name = item.name if isinstance(item, Item) else item.split.item.name
