@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from translatekit_tools.bulk.find import find_jobs
+from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.shards import Shard
 
 from tests.tools.bulk.models import inverting_model
@@ -83,3 +85,14 @@ def test_all_parts_are_summed_up_and_what_failed_or_is_missing_is_named(tmp_path
     made = [line["output"] for line in lines if "output_hash" in line and line["output"] != "03.png"]
     assert len(made) == len(set(made)) == 11
     assert hash_file(tmp_path / "out/00.png") in {line.get("output_hash") for line in lines}
+
+
+@pytest.mark.parametrize("name", ["a.png", "%02d.png"])
+def test_one_file_is_of_one_part(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / name.replace("%02d", "00"))
+    for out in ("b.mp4", "c.mp4", "d.mp4") if "%" in name else ("b.png", "c.png", "d.png"):
+        parts = [Shard(number, 3) for number in (1, 2, 3)]
+        counts = [
+            len(list(find_jobs([tmp_path / name], tmp_path / out, RunOptions(shard=part)))) for part in parts
+        ]
+        assert counts == [part.holds(out) for part in parts]

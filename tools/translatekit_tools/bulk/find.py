@@ -211,11 +211,12 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
     if not inputs:
         raise DataError("there is nothing to translate: name image files, folders or globs")
     if any(is_stream(str(text)) for text in inputs) or str(out) == STANDARD:
-        return Findings([_streamed_job(inputs, out, options)], LeftOut())
+        job = _streamed_job(inputs, out, options)
+        return Findings([job] if job.to_standard_output else _of_shard([job], options), LeftOut())
     is_folder = out is not None and str(out).endswith(("/", os.sep))
     out = Path(out).expanduser() if out is not None else None
     if out is not None and not is_folder and not out.is_dir() and _names_a_file(out, inputs):
-        return Findings([_job_of_one_file(inputs, out, options)], LeftOut())
+        return Findings(_of_shard([_job_of_one_file(inputs, out, options)], options), LeftOut())
     if out is not None and out.exists() and not out.is_dir():
         raise OptionError(
             f"the output {out} is a file: name a folder, or give it the extension of an image file"
@@ -225,9 +226,13 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
     left_out = LeftOut(tells_apart=not streams)
     finder = _Finder(out, options, left_out)
     jobs: Iterable[Job] = finder.as_listed(folders) if streams and folders else finder.all_of(inputs)
-    if (shard := options.shard) is not None:
-        jobs = (job for job in jobs if shard.holds(job.output_name))
-    return Findings(jobs, left_out)
+    return Findings(_of_shard(jobs, options), left_out)
+
+
+def _of_shard(jobs: Iterable[Job], options: RunOptions) -> Iterable[Job]:
+    """Those jobs that are of the part that is translated."""
+    shard = options.shard
+    return jobs if shard is None else (job for job in jobs if shard.holds(job.output_name))
 
 
 def _manifest_of(options: RunOptions) -> str:
