@@ -96,3 +96,16 @@ def test_one_file_is_of_one_part(tmp_path: Path, name: str) -> None:
             len(list(find_jobs([tmp_path / name], tmp_path / out, RunOptions(shard=part)))) for part in parts
         ]
         assert counts == [part.holds(out) for part in parts]
+
+
+def test_a_video_of_numbered_images_is_summed_up(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(tmp_path / f"in/{number:02}.png")
+    common = [tmp_path / "in/%02d.png", "-o", tmp_path / "out.mp4", "-m", inverting_model(tmp_path)]
+    common += ["--device", "cpu", "--fps", "5"]
+    result = run(*common, "--collect")
+    assert (result.returncode, result.stdout) == (1, f"missing {tmp_path / 'in/%02d.png'}\n")
+    assert run(*common).returncode == run(*common, "--collect").returncode == 0
+    Image.new("RGB", (16, 16), (9, 9, 9)).save(tmp_path / "in/01.png")
+    assert run(*common, "--collect").returncode == 1

@@ -9,11 +9,13 @@ from typing import Any
 
 from translatekit.errors import OptionError, TranslatekitError
 from translatekit.model_file import find_model
+from translatekit_tools.bulk.addresses import is_sequence
 from translatekit_tools.bulk.find import Job, find_jobs
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.places import are_places, find_place_jobs
-from translatekit_tools.bulk.reading import look, read
+from translatekit_tools.bulk.reading import is_done, look, read
 from translatekit_tools.bulk.session import Session
+from translatekit_tools.bulk.single import hash_video
 from translatekit_tools.bulk.task import Task, ignore
 
 
@@ -112,6 +114,9 @@ def _is_there(job: Job, session: Session) -> bool:
         if job.origin is not None or job.target is not None or not job.output.exists():
             return False
         task = Task(0, job)
+        if job.address is not None or is_sequence(job.source):  # which are no files
+            task.input_hash, _ = hash_video(job, job.source)
+            return is_done(session, task)
         read(session, task)
     except TranslatekitError as error:
         job.problem = str(error)

@@ -190,10 +190,7 @@ def _translate_video(
     from translatekit_tools.bulk.video.pipeline import translate_stream, translate_video, write_frames
 
     job = task.job
-    try:
-        task.input_hash, task.bytes_read = _hash_video(job, source)
-    except OSError as error:
-        raise DataError(f"the file cannot be read ({error.strerror}): check it and its permissions") from None
+    task.input_hash, task.bytes_read = hash_video(job, source)
     if job.frames is None and not job.to_standard_output and is_done(session, task):
         task.finish("skipped")
         return
@@ -286,16 +283,19 @@ def _plan_parts(session: Session, task: Task, source: Path, out: Path, say: Call
     return task.parts is not None
 
 
-def _hash_video(job: Job, source: Path) -> tuple[str, int]:
+def hash_video(job: Job, source: Path) -> tuple[str, int]:
     """The hash of a video's bytes, empty where nobody knows them before they are read; and how many there are.
 
     Raises:
-        OSError: they cannot be read.
+        DataError: they cannot be read.
     """
     if job.address is not None:
         return "", 0
-    if not is_sequence(source):
-        return hash_file(source), source.stat().st_size
-    files = sequence_files(source)
-    hashes = [[number, hash_file(path)] for number, path in files.items()]
-    return hash_options({"images": hashes}), sum(path.stat().st_size for path in files.values())
+    try:
+        if not is_sequence(source):
+            return hash_file(source), source.stat().st_size
+        files = sequence_files(source)
+        hashes = [[number, hash_file(path)] for number, path in files.items()]
+        return hash_options({"images": hashes}), sum(path.stat().st_size for path in files.values())
+    except OSError as error:
+        raise DataError(f"the file cannot be read ({error.strerror}): check it and its permissions") from None
