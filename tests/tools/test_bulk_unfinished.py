@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,8 +44,8 @@ def test_it_is_tried_last_and_alone_then_refused_and_by_force_tried_again(tmp_pa
         Image.new("RGB", (16, 16), (number + 10,) * 3).save(tmp_path / f"in/{number}.png")
     out = tmp_path / "out"
 
-    def run(model: str = "deadly", force: str = "") -> tuple[int, Any]:
-        command = [sys.executable, "-c", DEADLY, str(tmp_path / "in"), str(out), model, force]
+    def run(model: str = "deadly", force: str = "", root: Path = tmp_path) -> tuple[int, Any]:
+        command = [sys.executable, "-c", DEADLY, str(root / "in"), str(root / "out"), model, force]
         result = subprocess.run(command, capture_output=True, text=True, check=False)
         return result.returncode, json.loads(result.stdout) if result.returncode == 0 else None
 
@@ -56,6 +57,9 @@ def test_it_is_tried_last_and_alone_then_refused_and_by_force_tried_again(tmp_pa
     assert (status, told, sorted(outputs)) == (0, [], others)
     assert len(failed) == 1
     assert failed[0].startswith("3 runs have ended abruptly while it was in progress")
+    replaced = shutil.copytree(tmp_path, tmp_path.with_name("replaced"))
+    Image.new("RGB", (8, 8), (99,) * 3).save(replaced / "in/3.png")
+    assert run(root=replaced)[1][2] == []
     status, (told, outputs, failed) = run(model="harmless", force="force")
     assert (status, outputs[-1], failed) == (0, "3.png", [])
     assert told == [

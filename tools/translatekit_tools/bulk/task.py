@@ -63,8 +63,8 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Its input's, in the output folder's notes."""
-        return self.job.input_name
+        """Its input's, in the notes of what was in progress; that of a file that was replaced is another."""
+        return f"{self.job.input_name} {self.job.stamp}"
 
     def result(self, total: int) -> Result:
         """What its caller is told, once it is finished.

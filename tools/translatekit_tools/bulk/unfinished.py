@@ -22,7 +22,7 @@ class Unfinished:
     It is a help and no promise: where it cannot be written, the run goes on without.
 
     Attributes:
-        attempts: how many times each file was in progress when a run ended, by its path relative to the folder.
+        attempts: how many times each file was in progress when a run ended, by the name it was started by.
     """
 
     def __init__(self, folder: Path, name: str = JOURNAL_NAME) -> None:
