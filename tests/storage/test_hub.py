@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.fakes import run_python
 from tests.hub import Hub, hub_environment
+from translatekit.errors import StorageError
+from translatekit.storage import retries
 
 CODE = """
 import io, json
@@ -155,3 +160,32 @@ def test_a_repository_is_made_and_written_by_one_commit(hub: str, tmp_path: Path
         "hf://user/third was not written, since the hub refuses the metadata of README.md (repo card metadata block "
         "should be a dict): mend it"
     )
+
+
+def test_a_list_that_is_cut_off_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's list is over once it has raised, so that asking it again would end the list without a word."""
+    pytest.importorskip("huggingface_hub")
+    from translatekit.storage.stores.hub import HubStore
+
+    monkeypatch.setattr(retries, "DELAY", 0.0)
+    failing = [0, 2, 2, 5]  # before which file it fails, each time that it is asked for
+
+    class Api:
+        def list_repo_tree(self, **_: Any) -> Iterator[SimpleNamespace]:
+            fails_at = failing.pop(0) if failing else None
+            for number in range(5):
+                if number == fails_at:
+                    raise ConnectionError("closed")
+                yield SimpleNamespace(path=f"{number}.png", size=1, blob_id=str(number))
+            if fails_at == 5:
+                raise ConnectionError("closed")
+
+    place = SimpleNamespace(path_in_repo="")
+    monkeypatch.setattr(HubStore, "_api", Api())
+    monkeypatch.setattr(HubStore, "_place", lambda self, path: (place, {}))
+    found = [item.name for item in HubStore("hf").items("user/x/")]
+    assert found == [f"user/x/{number}.png" for number in range(5)]
+    assert not failing
+    failing += [1] * retries.TRIES
+    with pytest.raises(StorageError, match="cannot be reached"):
+        list(HubStore("hf").items("user/x/"))

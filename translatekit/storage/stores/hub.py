@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -45,23 +46,34 @@ class HubStore(Store):
         return place, {"repo_id": place.repo_id, "repo_type": place.repo_type, "revision": place.revision}
 
     def items(self, prefix: str) -> Iterator[Item]:
-        """All files of a folder, page by page; a page is tried again by the library."""
+        """All files of a folder, page by page; a page is tried again by the library, and then from the first on."""
         from huggingface_hub.errors import EntryNotFoundError
 
         folder = prefix.rpartition("/")[0]
         place, repository = self.attempt(lambda: self._place(folder), folder, "listed")
-        entries = self._api.list_repo_tree(
-            path_in_repo=place.path_in_repo or None, recursive=True, **repository
-        )
+        given = 0
+
+        def listed() -> Iterator[Any]:
+            tree = self._api.list_repo_tree(
+                path_in_repo=place.path_in_repo or None, recursive=True, **repository
+            )
+            return islice(tree, given, None)
+
+        entries = listed()
         top = folder[: -len(place.path_in_repo)].rstrip("/") if place.path_in_repo else folder
 
         def following() -> Any:
+            nonlocal entries
             try:
                 return next(entries, None)
             except EntryNotFoundError:
                 return None
+            except Exception:
+                entries = listed()  # what has raised is over
+                raise
 
         while (entry := self.attempt(following, folder, "listed")) is not None:
+            given += 1
             item = _item(f"{top}/{entry.path}", entry)
             if item is not None and item.name.startswith(prefix):
                 yield item
