@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from translatekit_tools.bulk import Result, devices, translate
 from translatekit_tools.bulk.devices import devices_of
+from translatekit_tools.bulk.options import Memory, RunOptions
 
 from tests.programs import NAME
 from tests.tools.bulk.models import inverting_model
@@ -219,6 +220,18 @@ def test_a_gpu_that_is_not_there_is_named(model: Path, photos: Path, tmp_path: P
     assert process.returncode == 1
     assert "Traceback" not in err
     assert "cuda:" in err
+
+
+@pytest.mark.parametrize(
+    ("memory", "each"), [(Memory(None, 0.7), Memory(None, 0.35)), (Memory(8 * 10**9), Memory(4 * 10**9, 0.5))]
+)
+def test_memory_is_that_of_all_processes(
+    monkeypatch: pytest.MonkeyPatch, model: Path, memory: Memory, each: Memory
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr(devices._Process, "send", lambda self, message: sent.append(message))
+    devices.Devices(["cpu", "cpu"], RunOptions(memory=memory, devices="cpu,cpu"), model, None).close()
+    assert [options.memory for options, *_ in sent[:2]] == [each, each]
 
 
 def test_names_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,6 +145,7 @@ class Devices:
         if on_cpu > 1 and "OMP_NUM_THREADS" not in environment:
             environment["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // on_cpu))
         shard = f"{options.shard.name}-" if options.shard is not None else ""
+        options = replace(options, devices=None, memory=options.memory.among(len(devices)))
         self._processes: list[_Process] = []
         for number, device in enumerate(devices):
             program = subprocess.Popen(
@@ -154,9 +155,7 @@ class Devices:
                 env=environment,
             )
             process = _Process(program, device)
-            process.send(
-                (replace(options, device=device, devices=None), model_file, f"{shard}device-{number}")
-            )
+            process.send((replace(options, device=device), model_file, f"{shard}device-{number}"))
             self._processes.append(process)
             threading.Thread(target=self._listen, args=(process,), daemon=True).start()
 

@@ -60,6 +60,10 @@ class Memory:
         """What can be parsed, in words."""
         return "a size such as 8GB (1MB at least), or a share of what is free such as 0.7"
 
+    def among(self, processes: int) -> Memory:
+        """What each of several processes may take."""
+        return Memory(None if self.size is None else self.size // processes, self.share / processes)
+
     def __str__(self) -> str:
         """As `parse` takes it."""
         return f"{self.share:g}" if self.size is None else f"{self.size}B"
