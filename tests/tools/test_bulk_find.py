@@ -145,6 +145,19 @@ def test_a_link_in_the_way_does_not_hide_that_the_output_is_an_input(photos: Pat
     )
 
 
+def test_a_link_is_not_translated_into_what_it_leads_to(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "some").mkdir()
+    for name in ("b.png", "other.png"):
+        (tmp_path / "some" / name).symlink_to(photos / "b.png")
+    before = (photos / "b.png").read_bytes()
+    summary = translate(
+        tmp_path / "some", Identity(ModelInfo(method="test", generator="unet")), photos, force=True
+    )
+    assert summary.outputs == [photos / "other.png"]
+    assert "would overwrite an input" in summary.failed[0][1]
+    assert (photos / "b.png").read_bytes() == before
+
+
 def test_of_two_inputs_with_one_output_the_one_that_keeps_its_format_is_first(
     photos: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,9 @@ class OutputFolders:
         real, may_hold_inputs = known
         if (other := self._names[real]) != folder:
             return f"the output folder {folder} is a link to {other}, where other outputs go: remove the link"
+        is_link = os.path.islink(source)  # noqa: PTH114 (for each file)
+        if is_link and Path(os.path.realpath(source)) == Path(real, output.name):
+            return f"the output {output} would overwrite an input: pass --suffix, or another folder with -o"
         if may_hold_inputs and os.path.lexists(output) and self._manifest.source_of(output) is None:
             return (
                 f"the output {output} would overwrite a file in {real}, which a link leads to or inputs are in: "
