@@ -11,10 +11,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from tests.training.conftest import TINY
 from translatekit import train
 from translatekit.errors import OptionError, TranslatekitError
+from translatekit.image_spec import levels_spec
+from translatekit.interfaces import MetricImages
 from translatekit.metrics import metric_specs
 from translatekit.model_file import read_info
 from translatekit.specs import MetricSpec
@@ -74,6 +77,28 @@ def test_unpaired_images_have_a_best_by_fid(unpaired: Path, tmp_path: Path, weig
     )
     assert list(metrics(run)[0]["metrics"]) == ["kid"]
     assert (run / "best.safetensors").is_file()
+
+
+def test_unpaired_images_of_one_name_in_several_folders_all_count() -> None:
+    class Counting:
+        def extractor(self, images: MetricImages) -> torch.Tensor:
+            return images.values.flatten(1)
+
+        def __call__(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+            return 100.0 * len(real) + len(fake)
+
+    validator = Validator("kid", paired=False, features="own")
+    validator._set = Counting()
+    images = torch.linspace(-1, 1, 5 * 3 * 8 * 8).reshape(5, 3, 8, 8)
+    names = ["0", "1", "0", "1", "2"]  # of two folders, and one of a third
+    batch = {
+        "A": images,
+        "name_A": names,
+        "B": images[[0, 1, 2, 0, 1]],
+        "name_B": [names[index] for index in (0, 1, 2, 0, 1)],
+    }
+    found = validator.measure(nn.Identity(), [batch], "A", "B", levels_spec(3), lambda images: images)
+    assert found == {"kid": 305.0}
 
 
 def patient(run: Path, pairs: Path, **changes: Any) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
 
 from translatekit.datasets.stored import Place, StoredPath, place_of
 from translatekit.errors import OptionError
@@ -11,6 +12,9 @@ from translatekit.interfaces import SIDES, DataOptions, Dataset
 from translatekit.model_info import ModelInfo
 from translatekit.options import check_options
 from translatekit.registry import registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def make_dataset(
@@ -58,3 +62,13 @@ def sides_of(data: Dataset, info: ModelInfo) -> tuple[str, str]:
     if all(key in data.specs for key in trained):
         return str(trained[0]), str(trained[1])
     return ("input", "target") if "input" in data.specs else SIDES.get(info.direction, SIDES["AtoB"])
+
+
+def identity_of(name: str, image: Tensor) -> tuple[str, bytes]:
+    """What an image of unpaired data is known by where an epoch shows it again: files of several folders share names.
+
+    Args:
+        name: of its file.
+        image: as it is shown, (C, H, W).
+    """
+    return name, blake2b(image.contiguous().numpy().data, digest_size=16).digest()

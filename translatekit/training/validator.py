@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from translatekit.datasets import identity_of
 from translatekit.errors import OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import PairMetric, SetMetric
@@ -71,15 +72,18 @@ class Validator:
         mean = MetricMean()
         real: list[Tensor] = []
         fake: list[Tensor] = []
-        seen: dict[str, set[str]] = {source: set(), target: set()}
+        seen: dict[str, set[tuple[str, bytes]]] = {source: set(), target: set()}
 
         def unseen(batch: Mapping[str, Any], of: str) -> list[int]:
             """Of unpaired images each is taken once: an epoch shows the smaller side again and again."""
             if self.paired:
                 return list(range(len(batch[of])))
-            names = [str(name) for name in batch[f"name_{of}"]]
-            new = [index for index, name in enumerate(names) if name not in seen[of]]
-            seen[of].update(names)
+            new = []
+            for index, (name, image) in enumerate(zip(batch[f"name_{of}"], batch[of], strict=True)):
+                known = identity_of(str(name), image)
+                if known not in seen[of]:
+                    seen[of].add(known)
+                    new.append(index)
             return new
 
         was_training = network.training

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from translatekit_tools.compile import compile_model
 from translatekit_tools.evaluate import evaluate
+from translatekit_tools.evaluate.images import open_images
+from translatekit_tools.evaluate.options import EvaluateOptions
 from translatekit_tools.evaluate.page import error_map
 
 from tests.fakes import run_here
@@ -34,6 +37,7 @@ from translatekit.errors import (
     TranslatekitError,
 )
 from translatekit.metrics.pairs import image_metrics
+from translatekit.model_info import ModelInfo
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 
@@ -170,6 +174,29 @@ def test_unpaired_images_are_compared_as_sets(unpaired: Path, tmp_path: Path, fe
     assert 0 <= found["AtoB"]["accuracy_real_D_A"].value <= 1
     with pytest.raises(OptionError, match="l1 needs pairs"):
         evaluate(run, unpaired, metrics=("l1", "fid"), features=features)
+
+
+def test_unpaired_images_of_one_name_in_several_folders_all_count(unpaired: Path, tmp_path: Path) -> None:
+    for side, folder in (("A", "0"), ("A", "1"), ("B", "0")):
+        shutil.copytree(unpaired / f"train{side}", tmp_path / f"val{side}" / folder)
+    for path in (tmp_path / "valA/1").iterdir():
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    info = ModelInfo(
+        method="cyclegan",
+        generator="resnet",
+        generator_options={},
+        size_multiple=4,
+        size=32,
+        data={"dataset": "unaligned", "input": "A", "target": "B"},
+    )
+    images = open_images(tmp_path, EvaluateOptions(), info)
+    assert len(images) == 12
+    assert sum(map(len, images.others(4))) == 5
+    other_way = open_images(
+        tmp_path, EvaluateOptions(), replace(info, direction="BtoA", data={"dataset": "unaligned"})
+    )
+    assert len(other_way) == 5
+    assert sum(map(len, other_way.others(4))) == 12
 
 
 def test_weights_that_are_missing_are_a_note_or_where_asked_for_an_error(

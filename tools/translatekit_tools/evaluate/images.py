@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from translatekit.config import RunConfig
-from translatekit.datasets import make_dataset, sides_of
+from translatekit.datasets import identity_of, make_dataset, sides_of
 from translatekit.datasets.layouts import MissingSplitError
 from translatekit.datasets.stored import Place, StoredPath, place_of
 from translatekit.errors import DataError, OptionError
@@ -78,13 +78,13 @@ class Images:
 
     def others(self, size: int) -> Iterator[np.ndarray]:
         """Each image of the target's side of unpaired data, once."""
-        seen: set[str] = set()
+        seen: set[tuple[str, bytes]] = set()
         batch: list[np.ndarray] = []
         for index in range(len(self.data)):
             item = self.data[index]
-            name = str(item[f"name_{self.target}"])
-            if name not in seen:
-                seen.add(name)
+            image = identity_of(str(item[f"name_{self.target}"]), item[self.target])
+            if image not in seen:
+                seen.add(image)
                 batch.append(to_array(item[self.target], self.data.specs[self.target], item[self.source]))
             if len(batch) == size:
                 yield np.stack(batch)
@@ -199,15 +199,16 @@ def open_images(root: Place | None, options: EvaluateOptions, info: ModelInfo) -
         raise OptionError(f"the dataset {name!r} takes no masks: leave out --mask, or pass --dataset aligned")
     source, target = sides_of(data, info)
     indices: list[int] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, bytes]] = set()
     for index in range(len(data)):
         if len(indices) == options.max_images:
             break
         if not paired:  # an epoch of unpaired data shows the smaller side more than once
-            own_name = str(data[index][f"name_{source}"])
-            if own_name in seen:
+            item = data[index]
+            image = identity_of(str(item[f"name_{source}"]), item[source])
+            if image in seen:
                 continue
-            seen.add(own_name)
+            seen.add(image)
         indices.append(index)
     return Images(data, source, target, indices, paired)
 
