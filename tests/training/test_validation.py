@@ -101,6 +101,23 @@ def test_unpaired_images_of_one_name_in_several_folders_all_count() -> None:
     assert found == {"kid": 305.0}
 
 
+def test_pixels_that_do_not_count_change_no_metric_of_sets() -> None:
+    validator = Validator("kid", paired=True, features="own")
+    target = torch.linspace(-1, 1, 4 * 3 * 16 * 16).reshape(4, 3, 16, 16)
+    valid = torch.ones(4, 1, 16, 16, dtype=torch.bool)
+    valid[:, :, :8] = False
+    random = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+    def kid(source: torch.Tensor) -> float:
+        batch = {"input": source, "target": target, "valid": valid, "name": list("0123")}
+        return validator.measure(
+            nn.Identity(), [batch], "input", "target", levels_spec(3), lambda images: images
+        )["kid"]
+
+    assert kid(torch.where(valid, target, random)) == kid(target)
+    assert kid(torch.where(valid, random, target)) != kid(target)
+
+
 def patient(run: Path, pairs: Path, **changes: Any) -> Path:
     # At this rate nothing is learned, so that no validation is better than the first.
     return train(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -61,6 +62,14 @@ def shared_extractor(model: str | None) -> tuple[Callable[[MetricImages], Tensor
         return features
 
     return extract, network.measured_by
+
+
+def without_invalid(images: MetricImages) -> MetricImages:
+    """Images as sets of them are compared: pixels that do not count have the lowest value in all of them."""
+    if images.valid is None:
+        return images
+    lowest = -1.0 if images.spec.levels else images.spec.span[0]
+    return replace(images, values=torch.where(images.valid, images.values, lowest))
 
 
 def fid(real: Tensor, fake: Tensor) -> float:

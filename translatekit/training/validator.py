@@ -14,6 +14,7 @@ from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import PairMetric, SetMetric
 from translatekit.metrics import make_available, make_metric, metric_names, metric_specs
 from translatekit.metrics.pairs import MetricMean, measure_pairs, network_images
+from translatekit.metrics.sets import without_invalid
 from translatekit.registry import registry
 
 
@@ -97,12 +98,11 @@ class Validator:
                     there = value[~value.isnan()]  # an image of which no pixel counts has no figure
                     mean.update({name: there.sum().item() / max(1, len(there))}, len(there))
                 if self._set:
-                    new = (
-                        images[unseen(batch, of)]
-                        for images, of in ((batch[target], target), (output, source))
-                    )
-                    for features, images in zip((real, fake), new, strict=True):
-                        features.append(self._set.extractor(network_images(images, spec)))
+                    for features, images, of in ((real, batch[target], target), (fake, output, source)):
+                        new = unseen(batch, of)
+                        counts = None if valid is None else valid[new]
+                        shown = without_invalid(network_images(images[new], spec, counts))
+                        features.append(self._set.extractor(shown))
         finally:
             network.train(was_training)
         result = mean.compute() if self._pairs else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import numpy as np
@@ -22,6 +22,7 @@ from translatekit.inference.predictor import Predictor
 from translatekit.inference.stages import batched
 from translatekit.interfaces import MetricImages
 from translatekit.metrics.pairs import measure_pairs
+from translatekit.metrics.sets import without_invalid
 from translatekit_tools.evaluate.images import Images, Sample
 from translatekit_tools.evaluate.models import check_channels
 from translatekit_tools.evaluate.protocols import digest
@@ -166,9 +167,7 @@ def _valid(samples: Sequence[Sample]) -> np.ndarray | None:
 
 @torch.no_grad()
 def _extract(images: MetricImages, tools: Tools, found: dict[int, list[Tensor]]) -> None:
-    if images.valid is not None:  # what does not count is of one value in all images, and tells none apart
-        lowest = -1.0 if images.spec.levels else images.spec.span[0]
-        images = replace(images, values=torch.where(images.valid, images.values, lowest))
+    images = without_invalid(images)
     for key, extractor in tools.metrics.extractors.items():
         found.setdefault(key, []).append(extractor(images).cpu())
 
