@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,9 +19,9 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from translatekit_tools.tune import claims, tune
 from translatekit_tools.tune import study as studies
-from translatekit_tools.tune import tune
-from translatekit_tools.tune.claims import claimed
+from translatekit_tools.tune.claims import SILENCE, claimed
 from translatekit_tools.tune.space import check_space, read_space
 
 from tests.training.conftest import pairs as pairs
@@ -92,6 +95,9 @@ def test_a_space_has_ranges_lists_and_values(space: Path) -> None:
         ("lr = {low = 1, high = 0.1}", "lr goes from 1 to 0.1: write the lower one first"),
         ("lr = {low = 0, high = 0.1, log = true}", "start a logarithmic range above 0"),
         ("lr = {low = 0.1, high = 1.0, low2 = 3}", "lr has low, high, low2"),
+        (
+            "batch_size = {low = 1, high = 8, step = 0.5}",
+        ),
         ("lr = []", "lr is an empty list"),
         ("lr = 0.1", "nothing to search"),
         ("lr = ", "cannot be read"),
@@ -204,6 +210,59 @@ def test_a_trial_is_worked_on_by_one_living_process(tmp_path: Path) -> None:
     with claimed(tmp_path, 3) as free:
         assert free
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_was_never_written_is_given_up(tmp_path: Path) -> None:
+    empty = tmp_path / "0003.json"
+    empty.touch()
+    with claimed(tmp_path, 3) as free:
+        assert not free  # it may be being written
+    os.utime(empty, (time.time() - 2 * SILENCE,) * 2)
+    with claimed(tmp_path, 3) as free:
+        assert free
+
+
+@pytest.mark.parametrize("when", ["it begins", "it is abandoned"])
+def test_no_two_processes_take_one_trial(
+    space: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    trained: list[str] = []
+    works: list[Any] = []
+
+    def slowly(method: Any, data: Any, *, given: Mapping[str, Any], **others: Any) -> Path:
+        trained.append(Path(given["output"]).name)
+        time.sleep(1)
+        return by(lambda number: [0.5])(method, data, given=given, **others)
+
+    def beside(function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, and at its first call another process that looks for abandoned trials."""
+        started: list[threading.Thread] = []
+
+        def call(*arguments: Any) -> Any:
+            found = function(*arguments)
+            if not started:
+                started.append(threading.Thread(target=studies._go_on_with_abandoned, args=(works[0],)))
+                started[0].start()
+                started[0].join(0.5)
+            return found
+
+        return call
+
+    go_on = studies._go_on_with_abandoned
+    monkeypatch.setattr(studies, "train", slowly)
+    monkeypatch.setattr(studies, "_go_on_with_abandoned", lambda work: works.append(work) or go_on(work))
+    if when == "it begins":
+        monkeypatch.setattr(optuna.Study, "ask", beside(optuna.Study.ask))
+    else:
+        tune("pix2pix", space=space, out=tmp_path / "s", trials=1)
+        study = works.pop().study
+        trained.clear()
+        study.ask()
+        dead = {"host": socket.gethostname(), "pid": os.getpid(), "born": 0}
+        (tmp_path / "s/claims/0001.json").write_text(json.dumps(dead))
+        monkeypatch.setattr(claims, "_lives", beside(claims._lives))
+    tune("pix2pix", space=space, out=tmp_path / "s", trials=2)
+    assert len(trained) == len(set(trained))
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def claimed(folder: Path, number: int) -> Iterator[bool]:
     def live() -> None:
         while not done.wait(BEAT):
             with suppress(OSError):
-                path.touch()
+                os.utime(path)  # which makes no claim anew that is gone
 
     threading.Thread(target=live, name=f"trial {number}", daemon=True).start()
     try:
@@ -67,12 +67,12 @@ def _take(path: Path, mine: str) -> bool:
 
 def _lives(path: Path) -> bool:
     try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
         touched = path.stat().st_mtime
+        owner = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
-    except ValueError:  # being written
-        return True
+    except ValueError:  # being written, or by a process that died over it
+        owner = {"host": None}
     if owner["host"] == socket.gethostname():
         try:
             return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["born"]) < 1)

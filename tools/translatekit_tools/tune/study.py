@@ -6,6 +6,7 @@ import gc
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,10 @@ def _open_folder(folder: Path, what: Mapping[str, Any], space: Space) -> None:
 def _go_on_with_abandoned(work: _Work) -> bool:
     """Go on with a trial whose process has ended; False where there is none."""
     for known in work.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        with claimed(work.folder / "claims", known.number) as free:
+        with ExitStack() as stack:
+            # Held, or a trial that another process has just begun would look abandoned.
+            with held(work.folder, 60.0):
+                free = stack.enter_context(claimed(work.folder / "claims", known.number))
             still = work.study.trials[known.number].state == TrialState.RUNNING
             if free and still:
                 _do(work, Trial(work.study, known._trial_id))
@@ -159,16 +163,14 @@ def _go_on_with_abandoned(work: _Work) -> bool:
 
 def _begin_another(work: _Work) -> bool:
     """Begin a trial and do it; False where the study has as many as it is to have."""
-    with held(work.folder, 60.0):
-        if len(work.study.get_trials(deepcopy=False)) >= work.options.trials:
-            return False
-        trial = work.study.ask()
-        claim = claimed(work.folder / "claims", trial.number)
-        claim.__enter__()
-    try:
-        _do(work, trial)
-    finally:
-        claim.__exit__(None, None, None)
+    with ExitStack() as stack:
+        with held(work.folder, 60.0):
+            if len(work.study.get_trials(deepcopy=False)) >= work.options.trials:
+                return False
+            trial = work.study.ask()
+            mine = stack.enter_context(claimed(work.folder / "claims", trial.number))
+        if mine:  # where folders cannot be held, another process may have found it abandoned
+            _do(work, trial)
     return True
 
 
