@@ -97,7 +97,11 @@ def test_a_space_has_ranges_lists_and_values(space: Path) -> None:
         ("lr = {low = 0.1, high = 1.0, low2 = 3}", "lr has low, high, low2"),
         (
             "batch_size = {low = 1, high = 8, step = 0.5}",
+            "batch_size has the step 0.5: give a number above 0, a whole",
         ),
+        ("lr = {low = 0.1, high = 1.0, step = 0.0}", "lr has the step 0.0: give a number above 0"),
+        ('lr = {low = 0.1, high = 1.0, step = "a"}', "lr has the step 'a'"),
+        ('lr = {low = 0.1, high = 1.0, log = "yes"}', "lr has log = 'yes': write log = true"),
         ("lr = []", "lr is an empty list"),
         ("lr = 0.1", "nothing to search"),
         ("lr = ", "cannot be read"),

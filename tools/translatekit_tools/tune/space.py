@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -174,6 +175,16 @@ def _range(path: Path, name: str, part: Mapping[str, Any]) -> Range:
                 else "write the lower one first"
             )
         )
+    if not isinstance(found.log, bool):
+        raise OptionError(f"{path}: {name} has log = {found.log!r}: write log = true, or leave it out")
+    if found.step is not None:
+        whole = isinstance(found.low, int) and isinstance(found.high, int)
+        is_number = isinstance(found.step, int | float) and not isinstance(found.step, bool)
+        if not is_number or not 0 < found.step < math.inf or (whole and found.step != int(found.step)):
+            raise OptionError(
+                f"{path}: {name} has the step {found.step!r}: give a number above 0"
+                + (", a whole one as both ends are" if whole else "")
+            )
     if found.log and found.step is not None:
         raise OptionError(f"{path}: {name} has log and step: give one of the two")
     return found
