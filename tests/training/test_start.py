@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from translatekit_pix2pix.method import Pix2Pix
 
 from tests.training.conftest import TINY
 from translatekit import read_info, train
@@ -57,6 +58,18 @@ def test_a_run_starts_from_all_networks_of_another(
     assert f"the generator G starts from {finished}/model.safetensors" in said
     assert f"the network D starts from {finished}" in said
     assert "anew" not in said
+
+
+def test_a_run_that_died_before_its_first_checkpoint_starts_from_the_model_again(
+    finished: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Pix2Pix, "step", lambda self, batch: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train("pix2pix", pairs, start_from=finished, output=run, **STILL)
+    train(resume=run)
+    assert all(torch.equal(weights(run)[name], value) for name, value in weights(finished).items())
 
 
 def test_what_does_not_fit_is_named_and_drawn_anew(

@@ -21,7 +21,7 @@ from translatekit.training.failures import (
 )
 from translatekit.training.processes import Processes
 from translatekit.training.progress import make_report
-from translatekit.training.remote import make_keeper
+from translatekit.training.remote import holds_checkpoint, make_keeper
 from translatekit.training.samples import Samples
 from translatekit.training.saving import restore, save
 from translatekit.training.schedule import Plan, Speed, Timer, agree, main_learning_rate, set_learning_rates
@@ -59,7 +59,8 @@ def run(
     processes = Processes(fabric, options.process_timeout, shown(place))
     with stop_on_signal(processes.kill) as stop, processes.ending_together(stop), explaining_errors(folder):
         parts = build(resolved, fabric)  # before any other process is there, so that one alone refuses
-        if options.start_from is not None and not goes_on:
+        # A run that was killed before its first checkpoint goes on from its start.
+        if options.start_from is not None and not (goes_on and holds_checkpoint(place)):
             notes += take_weights(parts.method, resolved)
         processes.start()
         fabric.launch()

@@ -289,6 +289,14 @@ def is_taken(uri: str) -> bool:
     return next(iter(open_source(f"{uri.rstrip('/')}/").list()), None) is not None
 
 
+def holds_checkpoint(place: str) -> bool:
+    """Whether a run has a checkpoint to go on from: in its folder, or whole in its store."""
+    if is_uri(place):
+        items = open_source(f"{place.rstrip('/')}/").list(f"{_CHECKPOINTS}/")
+        return any(item.name.endswith(".json") for item in items)
+    return any((Path(place).expanduser() / _CHECKPOINTS).glob("step-*.pt"))
+
+
 def _step_of(name: str) -> int:
     return int(Path(name).stem.removeprefix("step-"))
 
