@@ -138,6 +138,24 @@ def test_a_run_goes_on_with_images_that_have_moved_and_with_no_others(tmp_path: 
     assert same(load_file(whole / "model.safetensors"), load_file(run / "model.safetensors"))
 
 
+def test_what_is_changed_by_a_resume_holds_for_the_next_one(pairs: Path, tmp_path: Path) -> None:
+    whole = train("pix2pix", pairs, output=tmp_path / "whole", **{**SHORT, "epochs": 1, "epochs_decay": 2})
+    run = train("pix2pix", pairs, output=tmp_path / "run", **{**SHORT, "epochs": 1, "max_steps": 4})
+    step, steps = Pix2Pix.step, []
+
+    def dying(self: Pix2Pix, batch: Any) -> Any:
+        steps.append(batch)
+        return 1 / 0 if len(steps) == 10 else step(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pix2Pix, "step", dying)
+        with pytest.raises(ZeroDivisionError):
+            train(resume=run, max_steps=None, epochs_decay=2)
+    train(resume=run)
+    assert same(load_file(whole / "model.safetensors"), load_file(run / "model.safetensors"))
+    assert read_steps(run) == 24
+
+
 def test_a_run_of_fewer_devices_keeps_its_place_in_the_epoch(pairs: Path, tmp_path: Path) -> None:
     run = train("pix2pix", pairs, output=str(tmp_path / "run"), **{**SHORT, "max_steps": 3})
     path = next((run / "checkpoints").glob("step-00000003.pt"))

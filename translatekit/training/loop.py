@@ -75,7 +75,7 @@ def run(
         with nullcontext() if goes_on else removing_if_refused(training), alone_in_its_folder(training):
             if goes_on:
                 restore(training)
-                if fabric.is_global_zero and data is not None:  # they have moved
+                if fabric.is_global_zero and (given or data is not None):
                     write_atomically(folder / "config.toml", resolved.to_toml().encode())
             loop(training, processes, stop)
     return folder
