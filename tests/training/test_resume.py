@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning_fabric.plugins.precision.precision import Precision
 from safetensors.torch import load_file
 from translatekit_pix2pix.method import Pix2Pix
 
@@ -154,6 +155,28 @@ def test_what_is_changed_by_a_resume_holds_for_the_next_one(pairs: Path, tmp_pat
     train(resume=run)
     assert same(load_file(whole / "model.safetensors"), load_file(run / "model.safetensors"))
     assert read_steps(run) == 24
+
+
+def test_a_run_goes_on_in_a_precision_that_scales_gradients_and_back(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As fp16 does, which a CPU does not compute in."""
+    run = train("pix2pix", pairs, output=tmp_path / "run", **{**SHORT, "max_steps": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(Precision, "state_dict", lambda self: {"scale": 2.0})
+        loaded: list[Any] = []
+
+        def load(self: Precision, state: Any) -> None:
+            if not state:
+                raise RuntimeError("The source state dict is empty")
+            loaded.append(state)
+
+        patch.setattr(Precision, "load_state_dict", load)
+        train(resume=run, max_steps=2)
+        assert not loaded
+        train(resume=run, max_steps=3)
+        assert loaded == [{"scale": 2.0}]
+    assert train(resume=run, max_steps=4) == run
 
 
 def test_a_run_of_fewer_devices_keeps_its_place_in_the_epoch(pairs: Path, tmp_path: Path) -> None:

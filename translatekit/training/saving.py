@@ -178,10 +178,8 @@ def _load(training: Training, state: dict[str, Any]) -> None:
             f"--config {quote(str(training.folder / 'config.toml'))}"
         )
     load_method(method, training.ema, state, fabric, training.folder)
-    try:
+    if state["precision"]:  # else its scale of gradients starts anew: the run was in another precision
         fabric.strategy.precision.load_state_dict(state["precision"])
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise _other_networks(training.folder, error) from None
     training.progress = Progress(**state["progress"])
     training.metrics = state["metrics"]
     training.losses.checked = state.get("losses", [])
