@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from translatekit_pix2pix.method import Pix2Pix
 from tests.training.conftest import TINY
 from translatekit import read_info, train
 from translatekit.errors import ModelFileError, OptionError, TranslatekitError
+from translatekit.interfaces import Deployed
+from translatekit.networks.factory import make_generator
 from translatekit.training.checkpoint import load_checkpoint
+from translatekit.training.start import freeze
 
 STILL = {
     "load_size": 36,
@@ -133,16 +137,37 @@ def test_frozen_parts_stay_as_they_are_also_when_resumed(finished: Path, pairs: 
     assert not all(torch.equal(ours[name], theirs[name]) for name in ours if not name.startswith("encoder."))
 
 
+def test_a_frozen_part_gives_the_same_features_in_training_as_in_use() -> None:
+    network = make_generator("unet", {"depth": 4, "width": 4}, in_channels=3, out_channels=3)
+    deployed = Deployed(network=network, input="input", target="target")
+    freeze(type("Method", (), {"deployed": lambda self: {"G": deployed}})(), "encoder")  # type: ignore[arg-type]
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+    for copied in (network, copy.deepcopy(network)):
+        seen = []
+        for mode in (True, False, True):
+            with torch.no_grad():
+                x = torch.linspace(-1, 1, 3 * 32 * 32).view(1, 3, 32, 32)
+                for level in copied.train(mode).encoder[:3]:
+                    x = level(x)
+            seen.append(x)
+        assert torch.equal(seen[0], seen[1])
+        assert torch.equal(seen[0], seen[2])
+        assert copied.training
+        assert copied.decoder[1].norm.training
+
+
 @pytest.mark.parametrize(
-    ("freeze", "sentence"),
+    ("parts", "sentence"),
     [
         ("encodr", r"--freeze encodr: the generator has no such part: did you mean 'encoder'\?"),
         ("encoder,decoder", "leaves nothing of the generator G to train"),
     ],
 )
-def test_what_cannot_be_frozen_is_a_sentence(pairs: Path, tmp_path: Path, freeze: str, sentence: str) -> None:
+def test_what_cannot_be_frozen_is_a_sentence(pairs: Path, tmp_path: Path, parts: str, sentence: str) -> None:
     with pytest.raises(TranslatekitError, match=sentence):
-        train("pix2pix", pairs, output=tmp_path / "run", **{**STILL, **NETWORKS, "freeze": freeze})
+        train("pix2pix", pairs, output=tmp_path / "run", **{**STILL, **NETWORKS, "freeze": parts})
 
 
 def test_another_learning_rate_is_a_start_and_no_resume(finished: Path) -> None:

@@ -116,6 +116,8 @@ def take_weights(method: Method, config: RunConfig) -> list[str]:
 def freeze(method: Method, text: str) -> None:
     """Leave parts of the deployed generators as they are: their weights, and their running statistics.
 
+    Batch normalization in them normalizes as it will in use, else what follows would learn from other features.
+
     Args:
         method: whose networks are not on a device yet.
         text: names of modules, with commas, such as ``encoder,blocks.0``.
@@ -137,7 +139,8 @@ def freeze(method: Method, text: str) -> None:
             modules[part].requires_grad_(False)
             for layer in modules[part].modules():
                 if isinstance(layer, _BatchNorm):
-                    layer.momentum = 0.0  # a mean that moves by nothing
+                    layer.eval()
+                    layer.train = lambda mode=True, layer=layer: layer  # type: ignore[method-assign]
         if not trains(network):
             raise OptionError(f"--freeze {text} leaves nothing of the generator {name} to train: name less")
 
