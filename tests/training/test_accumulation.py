@@ -32,6 +32,18 @@ def test_four_batches_of_one_are_one_batch_of_four(
     assert furthest(tmp_path / "one", tmp_path / "four") < 1e-6
 
 
+def test_discriminators_see_four_batches_of_one_changed_as_one_batch_of_four(
+    pairs: Path, unpaired: Path, labelled: Path, tmp_path: Path
+) -> None:
+    arguments, options = twenty_steps(pairs, unpaired, labelled)["cyclegan"]
+    options = {**options, "max_steps": 3, "diff_augment": ("color", "translation", "cutout")}
+    shapes: dict[str, Any] = {"one": {"batch_size": 4}, "four": {"batch_size": 1, "accumulate": 4}}
+    train_alike(
+        [(arguments, {**options, **shape, "output": str(tmp_path / name)}) for name, shape in shapes.items()]
+    )
+    assert furthest(tmp_path / "one", tmp_path / "four") < 1e-6
+
+
 def test_batch_normalization_counts_each_batch_once(pairs: Path, tmp_path: Path) -> None:
     arguments, options = twenty_steps(pairs, pairs, pairs)["batchnorm"]
     run = tmp_path / "run"

@@ -39,6 +39,7 @@ class Accumulating(Protocol):
     unwrapped: dict[str, nn.Module]
     optimizers: dict[str, Any]
     fabric: Fabric
+    part: int
 
     def updates(self, batch: Mapping[str, Any]) -> Updates:
         """The updates of a step on one batch."""
@@ -65,7 +66,7 @@ def accumulate(method: Accumulating, batches: Sequence[Mapping[str, Any]]) -> di
         while not losses:
             names: tuple[str, ...] = ()
             trained = [parameter.requires_grad for parameter in parameters]
-            for part in parts:
+            for method.part, part in enumerate(parts):
                 for parameter, trains in zip(parameters, trained, strict=True):
                     parameter.requires_grad_(trains)  # another part may have frozen a network meanwhile
                 try:
@@ -78,6 +79,7 @@ def accumulate(method: Accumulating, batches: Sequence[Mapping[str, Any]]) -> di
                     for name in names:
                         method.optimizers[name].zero_grad()
                 method.fabric.backward(update.loss / len(batches))
+            method.part = 0
             for name in names:
                 _average(method, name)
                 method.optimizers[name].step()

@@ -64,6 +64,7 @@ class DiffAugment:
     a translation by up to an eighth of the sides, and a square of half of them cut out. All that a discriminator sees
     in one step is changed alike, real and generated images, and their conditions, which keep their values, in the same
     places: so features of both can be compared, and nothing but the step's number has to be known to draw it again.
+    Of several batches of a step, each is changed as if all were one.
 
     Args:
         kinds: of changes.
@@ -73,12 +74,13 @@ class DiffAugment:
 
     Attributes:
         step: the number of the step, which whoever trains keeps up to date.
+        part: which of the step's batches is seen.
         rank: of the process.
     """
 
     def __init__(self, kinds: Sequence[AugmentKind], seed: int, channels: set[int]) -> None:
         self.kinds, self.seed, self._channels = kinds, seed, channels
-        self.step = self.rank = 0
+        self.step = self.part = self.rank = 0
 
     def attach(self, method: Method) -> None:
         """Let all discriminators of a method see changed images while they are in training mode.
@@ -89,16 +91,21 @@ class DiffAugment:
         networks = discriminators_of(method)
         if not networks:
             raise OptionError("--diff-augment is for discriminators, and this method has none: leave it out")
-        for network in networks:
-            network.register_forward_pre_hook(self._before)
 
-    @torch.compiler.disable
-    def _before(self, network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        return (self(inputs[0]), *inputs[1:]) if network.training else None
+        @torch.compiler.disable
+        def before(network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            self.part = getattr(method, "part", 0)
+            return (self(inputs[0]), *inputs[1:]) if network.training else None
+
+        for network in networks:
+            network.register_forward_pre_hook(before)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [-1, 1] as the discriminators see them in this step."""
-        draws = np.random.default_rng((self.seed, self.rank, self.step)).random((len(x), 7))
+        earlier = self.part * len(x)
+        draws = np.random.default_rng((self.seed, self.rank, self.step)).random((earlier + len(x), 7))[
+            earlier:
+        ]
         if "color" in self.kinds:
             count = self._image_channels(x.shape[1])
             condition, image = x[:, : x.shape[1] - count], x[:, x.shape[1] - count :]

@@ -23,6 +23,9 @@ class Method:
     what an optimizer does; it then accumulates no gradients.
 
     See `translatekit.interfaces.Method` for what its attributes mean.
+
+    Attributes:
+        part: which of the batches of a step is being computed.
     """
 
     networks: dict[str, Any]
@@ -30,6 +33,7 @@ class Method:
     optimizers: dict[str, Any]
     fabric: Fabric
     loss_roles: Mapping[str, LossRole] = {}
+    part: int = 0
 
     def __init__(self, networks: Mapping[str, nn.Module]) -> None:
         """Take the networks by name."""
