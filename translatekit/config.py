@@ -459,6 +459,9 @@ class RunConfig:
     def from_toml(cls, path: str | Path, given: Mapping[str, Any] | None = None) -> RunConfig:
         """Read ``config.toml``, with some options changed.
 
+        The options of a network or of a dataset are changed one by one; with another one, those of the first are left
+        out.
+
         Raises:
             OptionError: the file is missing or is not such a file, or an option does not fit.
         """
@@ -469,12 +472,20 @@ class RunConfig:
                 f"{shown(path)} holds all options, and a recipe would change none of them: leave out --recipe, or "
                 "start without --config"
             )
+        if given.get("data") is not None and data_address(given["data"]) != data:
+            saved.get("dataset_options", {}).pop("b", None)  # the second folder of other images
         method, data = given.pop("method", method), given.pop("data", data)
         name = {**saved, **given}.get("dataset")
         if name not in (None, "none") and not _has_direction(
             registry("method").get(method), registry("dataset").get(str(name))
         ):
             saved.pop("direction", None)  # which older versions took and ignored
+        for kind in ("generator", "discriminator", "dataset"):
+            own = f"{kind}_options"
+            if given.get(kind, saved.get(kind)) != saved.get(kind):
+                saved.pop(own, None)
+            elif own in given:
+                given[own] = {**saved.get(own, {}), **given[own]}
         return cls.resolve(method, data, {**saved, **given})
 
     @classmethod

@@ -327,6 +327,18 @@ def test_config_repeats_every_option(pairs: Path) -> None:
     path.unlink()
 
 
+def test_a_configuration_is_changed_option_by_option(tmp_path: Path) -> None:
+    given = {"generator_options": {"depth": 5, "width": 8}, "dataset_options": {"b": "b/", "in_channels": 1}}
+    path = tmp_path / "config.toml"
+    path.write_text(RunConfig.resolve("pix2pix", "a/", given).to_toml())
+    changed = RunConfig.from_toml(path, {"generator_options": {"width": "16"}}).options
+    assert changed.generator_options == {"depth": 5, "width": "16"}
+    assert changed.dataset_options == given["dataset_options"]
+    assert RunConfig.from_toml(path, {"generator": "resnet"}).options.generator_options == {}
+    other = RunConfig.from_toml(path, {"data": "c/"}).options
+    assert other.dataset_options == {"in_channels": 1}, "the second folder was that of other images"
+
+
 @pytest.mark.parametrize("devices", ["0", "-1", "0,,1", ","])
 def test_devices_that_are_none_are_refused_where_they_are_read(
     devices: str, pairs: Path, tmp_path: Path
