@@ -139,6 +139,23 @@ def test_a_run_goes_on_with_images_that_have_moved_and_with_no_others(tmp_path: 
     assert same(load_file(whole / "model.safetensors"), load_file(run / "model.safetensors"))
 
 
+def test_a_run_of_two_folders_goes_on_where_they_are_now(unpaired: Path, tmp_path: Path) -> None:
+    a, b, run = tmp_path / "a", tmp_path / "b", tmp_path / "run"
+    shutil.copytree(unpaired / "trainA", a)
+    shutil.copytree(unpaired / "trainB", b)
+    options = {**SHORT, "generator": "unet", "validate_every": 0}
+    train("cyclegan", (a, b), output=run, **options, max_steps=1)
+    with pytest.raises(OptionError, match=r"leave out .*c, or train on it by --config"):
+        train("cyclegan", (a, tmp_path / "c"), resume=run, max_steps=2)
+    c = b.rename(tmp_path / "c")
+    train("cyclegan", (a, c), resume=run, max_steps=2)
+    d = a.rename(tmp_path / "d")
+    train("cyclegan", d, resume=run, max_steps=3)
+    moved = RunConfig.from_toml(run / "config.toml")
+    assert (moved.data, moved.options.dataset_options) == (str(d), {"b": str(c)})
+    assert read_steps(run) == 3
+
+
 def test_what_is_changed_by_a_resume_holds_for_the_next_one(pairs: Path, tmp_path: Path) -> None:
     whole = train("pix2pix", pairs, output=tmp_path / "whole", **{**SHORT, "epochs": 1, "epochs_decay": 2})
     run = train("pix2pix", pairs, output=tmp_path / "run", **{**SHORT, "epochs": 1, "max_steps": 4})

@@ -77,6 +77,11 @@ def resolve(
         path, folder = run_config(resume), shown(resume)
         if config is not None:
             raise OptionError("--resume goes on with a run and --config repeats one: give one of the two")
+        own_method, own_data, saved = read_toml(path)
+        b = saved.get("dataset_options", {}).get("b")  # the second folder, where A and B are two
+        if data is not None and b is not None and given.get("dataset_options", {}).keys() == {"b"}:
+            b = _moved(folder, b, given["dataset_options"]["b"])
+            given = {name: value for name, value in given.items() if name != "dataset_options"}
         for name in given:
             if name not in _may_change_on_resume():
                 raise OptionError(
@@ -85,7 +90,6 @@ def resolve(
                 )
         if given.get("precision") == "auto":  # which is what the run was started with, and no new choice
             given = {name: value for name, value in given.items() if name != "precision"}
-        own_method, own_data, _ = read_toml(path)
         if method not in (None, own_method):
             raise OptionError(
                 f"{folder} is a run of {own_method}: leave out {method}, or start anew without --resume"
@@ -93,6 +97,8 @@ def resolve(
         changed = dict(given)
         if data is not None:
             changed["data"] = _moved(folder, own_data, data)
+            if b is not None:
+                changed["dataset_options"] = {"b": b}
         resolved = RunConfig.from_toml(path, changed)
         resolved.options.output = str(resume)  # which may have moved, too
         return resolved, working_folder(resume), True
