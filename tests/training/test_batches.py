@@ -88,7 +88,7 @@ def test_a_reader_that_is_killed_ends_the_run_with_a_sentence(
 
     monkeypatch.setattr(type(data), "__getitem__", die)
     killed = pytest.raises(TrainingError, match=r"a process that reads images was killed.*--resume")
-    with killed, explaining_errors(tmp_path / "run"):
+    with killed, explaining_errors(tmp_path / "run", "run"):
         read(data, 1)
 
 

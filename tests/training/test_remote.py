@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import uuid
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from translatekit_pix2pix.method import Pix2Pix
 
 from tests.stores import Proxy
 from tests.training.conftest import TINY
@@ -158,6 +160,17 @@ def test_a_store_that_takes_nothing_ends_the_training_and_nothing_is_lost(
     assert_equal(train(resume=address), whole)
     assert not (working_folder(address) / "unsent").exists()
     assert "checkpoints/step-00000016.json" in names(address)
+
+
+def test_a_full_disk_here_names_the_run_in_the_store(
+    pairs: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Pix2Pix, *batches: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Pix2Pix, "step", full)
+    with pytest.raises(TrainingError, match=rf"the disk that holds .* is full: .* --resume {address}$"):
+        train("pix2pix", pairs, output=address, **SHORT)
 
 
 def test_a_new_run_at_an_old_address_takes_nothing_of_the_old_one(pairs: Path, address: str) -> None:

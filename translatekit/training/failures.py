@@ -24,8 +24,12 @@ _PATIENCE = 10.0  # seconds, while the readers of a run that was killed end
 
 
 @contextmanager
-def explaining_errors(folder: Path) -> Iterator[None]:
+def explaining_errors(folder: Path, place: str) -> Iterator[None]:
     """What a user's machine or images refuse, in a sentence.
+
+    Args:
+        folder: of the run, on this machine.
+        place: of the run, as people may type it.
 
     Raises:
         TrainingError: a full disk, too little memory, or a reading process that was killed.
@@ -38,7 +42,7 @@ def explaining_errors(folder: Path) -> Iterator[None]:
             raise
         raise TrainingError(
             f"the disk that holds {folder} is full: free some space, "
-            f"then go on with translatekit train --resume {quote(str(folder))}"
+            f"then go on with translatekit train --resume {quote(place)}"
         ) from None
     except SidesError as error:
         raise OptionError(
@@ -55,7 +59,7 @@ def explaining_errors(folder: Path) -> Iterator[None]:
         raise TrainingError(
             "a process that reads images was killed, mostly for lack of memory, or of shared memory in a container "
             "(docker run --shm-size): pass fewer --workers, then go on with "
-            f"translatekit train --resume {quote(str(folder))}"
+            f"translatekit train --resume {quote(place)}"
         ) from None
 
 

@@ -57,7 +57,11 @@ def run(
     fabric = make_fabric(resolved.options)
     options, place = resolved.options, str(resolved.options.output)
     processes = Processes(fabric, options.process_timeout, shown(place))
-    with stop_on_signal(processes.kill) as stop, processes.ending_together(stop), explaining_errors(folder):
+    with (
+        stop_on_signal(processes.kill) as stop,
+        processes.ending_together(stop),
+        explaining_errors(folder, shown(place)),
+    ):
         parts = build(resolved, fabric)  # before any other process is there, so that one alone refuses
         # A run that was killed before its first checkpoint goes on from its start.
         if options.start_from is not None and not (goes_on and holds_checkpoint(place)):
