@@ -433,6 +433,8 @@ class RunConfig:
         for item in fields(own_type):
             if item.metadata.get("address") and getattr(method_options, item.name) is not None:
                 setattr(method_options, item.name, data_address(getattr(method_options, item.name)))
+        if options.start_from is not None:
+            options.start_from = data_address(options.start_from)
         return cls(
             method=method,
             data=None if data is None else data_address(data),

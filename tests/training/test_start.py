@@ -13,6 +13,7 @@ from translatekit_pix2pix.method import Pix2Pix
 
 from tests.training.conftest import TINY
 from translatekit import read_info, train
+from translatekit.config import RunConfig
 from translatekit.errors import ModelFileError, OptionError, TranslatekitError
 from translatekit.interfaces import Deployed
 from translatekit.networks.factory import make_generator
@@ -74,6 +75,18 @@ def test_a_run_that_died_before_its_first_checkpoint_starts_from_the_model_again
             train("pix2pix", pairs, start_from=finished, output=run, **STILL)
     train(resume=run)
     assert all(torch.equal(weights(run)[name], value) for name, value in weights(finished).items())
+
+
+def test_a_configuration_keeps_where_the_model_lies_wherever_it_is_repeated(
+    finished: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(RunConfig.resolve("pix2pix", pairs, {}).to_toml())
+    monkeypatch.chdir(finished.parent)
+    options = RunConfig.from_toml(path, {"start_from": finished.name}).options
+    assert options.start_from == str(finished)
+    with pytest.raises(OptionError, match="with a password or a signature"):
+        RunConfig.from_toml(path, {"start_from": "s3://key:secret@bucket/run"})
 
 
 def test_what_does_not_fit_is_named_and_drawn_anew(

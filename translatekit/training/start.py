@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from translatekit.config import RunConfig, data_address
+from translatekit.config import RunConfig
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.interfaces import Method
 from translatekit.model_file import find_model, find_not_finite, read_header
@@ -47,7 +47,7 @@ def with_networks_of(model: str, method: str, given: Mapping[str, Any]) -> dict[
     """
     path = _find(model)
     info = read_header(path)[0]
-    options = {**given, "start_from": data_address(model)}
+    options = dict(given)
     if given.get("generator") in (None, info.generator):
         own = {key: value for key, value in info.generator_options.items() if key not in _OF_THE_RUN}
         if "pretrained" in own:
