@@ -61,6 +61,14 @@ def test_the_page_shows_curves_figures_samples_events_and_options(tmp_path: Path
     ]
 
 
+def test_a_run_that_was_gone_on_with_is_not_called_stopped(tmp_path: Path) -> None:
+    stopped = {"kind": "event", "step": 20, "epoch": 0, "text": "stopped and saved at step 20"}
+    assert "step 20, epoch 1 · stopped" in parsed_run(tmp_path / "run", [train_line(20), stopped]).text
+    page = parsed_run(tmp_path / "run", [train_line(20), stopped, train_line(30)])
+    assert "step 30, epoch 1 ·" not in page.text
+    assert "stopped and saved at step 20" in page.text, "among its events"
+
+
 def test_the_page_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
     page = parsed_run(tmp_path / "run", [train_line(1)])
     assert not page.all("link")

@@ -18,14 +18,14 @@ def run_title(config: Mapping[str, Any]) -> str:
 
 
 def state_of(options: Mapping[str, Any], log: Log) -> str:
-    """Where the run stands: how far it is, and what happened to it last."""
+    """Where the run stands: how far it is, and what has happened to it, unless it went on since."""
     if log.step == 0:
         return "no step logged yet"
     progress = f"step {log.step:,}, epoch {log.epoch + 1}"
     if "epochs" in options and "epochs_decay" in options:
         epochs = options["epochs"] + options["epochs_decay"]
         progress = f"step {log.step:,}, epoch {min(log.epoch + 1, epochs)} of {epochs}"
-    return f"{progress} · {log.events[-1][1]}" if log.events else progress
+    return f"{progress} · {log.last}" if log.last else progress
 
 
 def key_figures(log: Log) -> dict[str, str]:

@@ -45,12 +45,14 @@ class Log:
     Attributes:
         families: by name, curves by name.
         events: steps and what happened.
+        last: what the last line says, where it is an event: nothing has followed it.
         step, epoch: of the last line.
         unit: of the images that validation compares; empty where they have levels.
     """
 
     families: dict[str, dict[str, Series]] = field(default_factory=dict)
     events: list[tuple[int, str]] = field(default_factory=list)
+    last: str = ""
     step: int = 0
     epoch: int = 0
     unit: str = ""
@@ -88,6 +90,7 @@ def read_log(entries: Iterable[Mapping[str, Any]]) -> Log:
 
 
 def _read_entry(log: Log, entry: Mapping[str, Any], step: int) -> None:
+    known = len(log.events)
     if entry["kind"] == "event":
         log.events.append((step, str(entry["text"])))
     elif entry["kind"] == "train":
@@ -109,6 +112,7 @@ def _read_entry(log: Log, entry: Mapping[str, Any], step: int) -> None:
         log.unit = str(entry.get("unit", ""))
         for name, value in entry.get("metrics", {}).items():
             log.add("validation", name, entry, value, smooth=False)
+    log.last = log.events[-1][1] if len(log.events) > known else ""
     log.step = max(log.step, step)
     log.epoch = max(log.epoch, int(entry.get("epoch", 0)))
 
