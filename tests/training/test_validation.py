@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from tests.training.conftest import TINY
+from tests.training.conftest import TINY, draw_pairs
 from translatekit import train
 from translatekit.errors import OptionError, TranslatekitError
 from translatekit.image_spec import levels_spec
@@ -163,6 +163,7 @@ def test_a_resumed_run_stops_where_the_whole_one_does(pairs: Path, tmp_path: Pat
         ({"patience": 0}, "option 'patience' must be a whole number of at least 1"),
         ({"patience": 2, "validate_every": 0}, "--validate-every"),
         ({"best_by": "beauty"}, "best_by"),
+        ({"features": "resnet10t"}, "--features is for metrics of features, .* chosen by l1"),
         ({"best_by": "fid", "features": "resnet10t,file=x"}, "resnet18,path=FILE"),
         ({"best_by": "fid", "features": "resnet10t,path=missing.safetensors"}, "missing.safetensors"),
     ],
@@ -173,6 +174,16 @@ def test_mistakes_are_one_sentence(
     with pytest.raises(TranslatekitError, match=sentence):
         train("pix2pix", pairs, output=str(tmp_path / "run"), **{**TINY, **options})
     assert not (tmp_path / "run").exists()
+
+
+def test_a_best_that_nothing_would_measure_is_refused(labelled: Path, tmp_path: Path) -> None:
+    draw_pairs(tmp_path / "data" / "train", 2)
+    for method, data, sentence in (
+        ("pix2pix", tmp_path / "data", "--best-by ssim chooses among validations, .* add validation images"),
+        ("cgan", labelled, "leave it out, since cgan is not validated"),
+    ):
+        with pytest.raises(OptionError, match=sentence):
+            train(method, data, output=tmp_path / "run", accelerator="cpu", precision="fp32", best_by="ssim")
 
 
 def test_weights_that_are_not_there_are_named_with_where_to_get_them(

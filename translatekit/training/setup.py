@@ -30,6 +30,7 @@ from translatekit.interfaces import DataOptions, Dataset, Method
 from translatekit.metrics import metric_names
 from translatekit.networks.factory import Networks
 from translatekit.networks.layers import BatchNorm2d, set_norm_inference
+from translatekit.options import option_types
 from translatekit.precision import FABRIC, choose_for_training, torch_slowness, torch_speeds
 from translatekit.registry import registry
 from translatekit.storage import TEMPORARY, is_uri, shown
@@ -533,12 +534,28 @@ def _open_validation(
         with suppress(MissingSplitError):
             validation = _open_data(config, "val", specs)
     if validation is None:
+        if options.validate_every and options.best_by != "l1":
+            raise OptionError(
+                f"--best-by {options.best_by} chooses among validations, and this run has none: "
+                + (
+                    "add validation images"
+                    if wanted
+                    else f"leave it out, since {config.method} is not validated"
+                )
+            )
         if options.patience is not None:
             raise OptionError(
                 "--patience waits for a better validation, and this run has none: add validation images, keep "
                 f"--validate-every above 0, and for unpaired images pass --best-by {' or '.join(metric_names('sets'))}"
             )
         return None, None
+    if options.features is not None and "features" not in option_types(
+        registry("metric").load(options.best_by)
+    ):
+        raise OptionError(
+            f"--features is for metrics of features, and this run's best is chosen by {options.best_by}: leave it out, "
+            f"or pass --best-by {' or '.join(metric_names('sets'))}"
+        )
     return validation, Validator(options.best_by, kind == "paired", options.features)
 
 
