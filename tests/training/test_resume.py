@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from lightning_fabric.plugins.precision.precision import Precision
 from safetensors.torch import load_file
@@ -220,6 +221,23 @@ def test_the_same_command_goes_on_with_its_own_run_and_with_no_other(pairs: Path
         train("pix2pix", pairs, **SHORT, autoresume=True)
     train("pix2pix", pairs, **command, max_steps=None)
     assert same(load_file(whole / "model.safetensors"), load_file(run / "model.safetensors"))
+
+
+def test_the_same_command_goes_on_with_the_values_that_its_run_has_and_with_no_others(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    random = np.random.default_rng(0)
+    for side in ("trainA", "trainB"):
+        (data / side).mkdir(parents=True)
+        for index in range(2):
+            values = random.uniform(0, 100, (40, 40, 1)).astype(np.float32)
+            np.save(data / side / f"{index}.npy", values)
+    command = {**SHORT, "output": tmp_path / "run", "autoresume": True, "max_steps": 1}
+    for asked in ("A=data,B=0..100", "A=data,B=0..1e2", "data", "B=0..100,A=1%..99%"):
+        train("pix2pix", data, **command, range=asked)
+    with pytest.raises(OptionError, match=r"is a run with range A=.*,B=0.0..100.0, and 0..200 was asked for"):
+        train("pix2pix", data, **command, range="0..200")
+    with pytest.raises(OptionError, match=r"is a run with labels None, and A=3 was asked for"):
+        train("pix2pix", data, **command, labels="A=3")
 
 
 def read_steps(run: Path) -> int:

@@ -22,7 +22,7 @@ from translatekit.datasets import make_dataset
 from translatekit.datasets.classes import labels_text, parse_labels
 from translatekit.datasets.layouts import MissingSplitError
 from translatekit.datasets.palette import PaletteClass, palette_of
-from translatekit.datasets.ranges import ranges_text
+from translatekit.datasets.ranges import parse_ranges, ranges_text
 from translatekit.datasets.stored import place_of
 from translatekit.errors import OptionError, TrainingError, TranslatekitError
 from translatekit.image_spec import ImageSpec
@@ -139,12 +139,46 @@ def _check_unchanged(place: str, wanted: RunConfig, given: Mapping[str, Any]) ->
         for new, old in ((wanted.options, saved.options), (wanted.method_options, saved.method_options)):
             if hasattr(new, name) and hasattr(old, name):
                 asked[name] = (getattr(new, name), getattr(old, name))
+    for name in given.keys() & _MEASURED:
+        new, old = getattr(wanted.options, name), getattr(saved.options, name)
+        if (_other_range if name == "range" else _other_labels)(new, old):
+            asked[name] = (new, old)
     for name, (new, old) in asked.items():
         if new != old:
             raise OptionError(
                 f"{shown(place)} is a run with {name} {old}, and {new} was asked for: give what it was started with, "
                 "or choose another folder with -o"
             )
+
+
+def _other_range(asked: str | None, kept: str | None) -> bool:
+    """Whether a run's ranges are not those that are asked for, as far as these do not depend on the images."""
+    if asked is None or kept is None:
+        return asked != kept
+    rules = parse_ranges(asked)
+    for side, own in parse_ranges(kept).items():
+        rule = rules.get(side, rules.get(""))
+        if rule is None or not rule.is_given:
+            continue
+        alike = (
+            rule.bounds == own.bounds
+            if len(rule.bounds) == len(own.bounds)
+            else set(rule.bounds) == set(own.bounds)  # one for all channels
+        )
+        if not alike or rule.clip != own.clip:
+            return True
+    return False
+
+
+def _other_labels(asked: str | None, kept: str | None) -> bool:
+    """The same of its classes."""
+    if asked is None or kept is None:
+        return asked != kept
+    rules = parse_labels(asked)
+    return any(
+        rules.get(side, rules.get("", "data")) not in ("data", own)
+        for side, own in parse_labels(kept).items()
+    )
 
 
 def _moved(run: str, own: str | None, data: str | Path) -> str:
