@@ -89,6 +89,14 @@ def test_a_configuration_keeps_where_the_model_lies_wherever_it_is_repeated(
         RunConfig.from_toml(path, {"start_from": "s3://key:secret@bucket/run"})
 
 
+def test_discriminators_that_are_normalized_spectrally_are_taken_as_such(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train("pix2pix", pairs, output=tmp_path / "run", **STILL, **NETWORKS, spectral_norm=True)
+    train("pix2pix", pairs, start_from=run, output=tmp_path / "on", **STILL)
+    assert f"the network D starts from {run}\n" in capsys.readouterr().err
+
+
 def test_what_does_not_fit_is_named_and_drawn_anew(
     finished: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

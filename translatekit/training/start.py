@@ -66,6 +66,7 @@ def with_networks_of(model: str, method: str, given: Mapping[str, Any]) -> dict[
             **run.options.discriminator_options,
             **given.get("discriminator_options", {}),
         }
+        options.setdefault("spectral_norm", run.options.spectral_norm)
     return options
 
 
