@@ -223,6 +223,19 @@ def test_the_same_command_goes_on_with_its_own_run_and_with_no_other(pairs: Path
     assert same(load_file(whole / "model.safetensors"), load_file(run / "model.safetensors"))
 
 
+def test_a_configuration_goes_on_with_its_own_run_and_not_once_it_is_changed(
+    pairs: Path, tmp_path: Path
+) -> None:
+    options = {**SHORT, "max_steps": 1, "recipe": "fast", "ema": None}
+    path = train("pix2pix", pairs, output=tmp_path / "first", **options) / "config.toml"
+    for steps in (1, 2):
+        run = train(config=path, output=tmp_path / "run", autoresume=True, max_steps=steps)
+    assert read_steps(run) == 2
+    path.write_text(path.read_text().replace("lambda_l1 = 100.0", "lambda_l1 = 50.0"))
+    with pytest.raises(OptionError, match=r"is a run with lambda_l1 100.0, and 50.0 was asked for"):
+        train(config=path, output=run, autoresume=True)
+
+
 def test_the_same_command_goes_on_with_the_values_that_its_run_has_and_with_no_others(tmp_path: Path) -> None:
     data = tmp_path / "data"
     random = np.random.default_rng(0)

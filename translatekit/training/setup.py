@@ -71,7 +71,8 @@ def resolve(
         place = str(given["output"])
         if holds_run(place):
             wanted, _, _ = resolve(method, data, config, None, {**given, "output": None})
-            _check_unchanged(place, wanted, given)
+            asked = given if config is None else {**vars(wanted.options), **vars(wanted.method_options)}
+            _check_unchanged(place, wanted, set(asked))
             given = {name: value for name, value in given.items() if name in _may_change_on_resume()}
             method, data, config, resume = None, None, None, place
     if resume is not None:
@@ -127,19 +128,24 @@ def _may_change_on_resume() -> set[str]:
     return (_MAY_CHANGE_ON_RESUME | groups) - {"output"}
 
 
-def _check_unchanged(place: str, wanted: RunConfig, given: Mapping[str, Any]) -> None:
+def _check_unchanged(place: str, wanted: RunConfig, names: set[str]) -> None:
     """Refuse to go on with a run that is not the one that was asked for.
+
+    Args:
+        place: of the run.
+        wanted: what was asked for.
+        names: of the options that were.
 
     Raises:
         OptionError: it is of other images, another method or other options.
     """
     saved = RunConfig.from_toml(run_config(place))
     asked = {"method": (wanted.method, saved.method), "data": (wanted.data, saved.data)}
-    for name in given.keys() - _may_change_on_resume() - {"output", *_MEASURED}:
+    for name in names - _may_change_on_resume() - {"output", *_MEASURED}:
         for new, old in ((wanted.options, saved.options), (wanted.method_options, saved.method_options)):
             if hasattr(new, name) and hasattr(old, name):
                 asked[name] = (getattr(new, name), getattr(old, name))
-    for name in given.keys() & _MEASURED:
+    for name in names & _MEASURED:
         new, old = getattr(wanted.options, name), getattr(saved.options, name)
         if (_other_range if name == "range" else _other_labels)(new, old):
             asked[name] = (new, old)
