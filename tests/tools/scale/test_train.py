@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from translatekit_tools.scale import train as scale_train
 from translatekit_tools.scale.options import Workers
 from translatekit_tools.scale.train import Board, train_on
 
@@ -115,6 +116,17 @@ def test_a_run_needs_a_place_that_all_nodes_reach() -> None:
     pytest.importorskip("ray")
     with pytest.raises(OptionError, match="pass -o with a shared folder or an address, or --resume"):
         train_on("ray", Workers(2, 2), ["pix2pix", "images"])
+
+
+def test_a_place_may_be_written_together_with_its_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+
+    def connected(address: str) -> None:
+        raise OptionError("the place was understood")
+
+    monkeypatch.setattr(scale_train, "connected", connected)
+    with pytest.raises(OptionError, match="the place was understood"):
+        train_on("ray", Workers(2, 2), ["pix2pix", "images", "-oruns/shared"])
 
 
 def test_a_training_that_is_lost_at_the_same_step_is_given_up() -> None:

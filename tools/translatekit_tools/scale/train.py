@@ -84,6 +84,7 @@ def train_on(address: str, processes: Workers | None, arguments: Sequence[str]) 
         TranslatekitError: whatever the training refuses.
     """
     require("training on a Ray cluster", RAY_TRAIN)
+    arguments = [part for each in arguments for part in _parted(each)]
     if not _flags(arguments) & _PLACES:
         raise OptionError(
             "a training on a cluster needs a place that all of its nodes can reach: pass -o with a shared folder or an "
@@ -220,6 +221,12 @@ def _told(board: Any, stream: str) -> io.TextIOWrapper:
         errors="surrogateescape",
         write_through=True,
     )
+
+
+def _parted(argument: str) -> list[str]:
+    """``-oPLACE`` as two arguments; any other as it is."""
+    written_together = argument.startswith("-o") and argument != "-o"
+    return ["-o", argument[2:]] if written_together else [argument]
 
 
 def _flags(arguments: Sequence[str]) -> set[str]:
