@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from lightning_fabric.plugins.precision.precision import Precision
+from PIL import Image
 from safetensors.torch import load_file
 from translatekit_pix2pix.method import Pix2Pix
 
@@ -251,6 +252,23 @@ def test_the_same_command_goes_on_with_the_values_that_its_run_has_and_with_no_o
         train("pix2pix", data, **command, range="0..200")
     with pytest.raises(OptionError, match=r"is a run with labels None, and A=3 was asked for"):
         train("pix2pix", data, **command, labels="A=3")
+
+
+def test_a_run_with_a_file_of_classes_goes_on_from_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for side, mode in (("trainA", "L"), ("trainB", "RGB")):
+        (tmp_path / "data" / side).mkdir(parents=True)
+        Image.new(mode, (40, 40)).save(tmp_path / "data" / side / "0.png")
+    (tmp_path / "classes.json").write_text('{"classes": [{"name": "sky"}, {"name": "road"}]}')
+    monkeypatch.chdir(tmp_path)
+    command = {**SHORT, "output": tmp_path / "run", "autoresume": True, "labels": "A=classes.json"}
+    for steps in (1, 2):
+        train("pix2pix", "data", **command, max_steps=steps)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    train(resume=tmp_path / "run", max_steps=2)
+    assert read_steps(tmp_path / "run") == 2
 
 
 def read_steps(run: Path) -> int:

@@ -182,9 +182,17 @@ def _other_labels(asked: str | None, kept: str | None) -> bool:
         return asked != kept
     rules = parse_labels(asked)
     return any(
-        rules.get(side, rules.get("", "data")) not in ("data", own)
+        _wherever_it_is_read(rules.get(side, rules.get("", "data")))
+        not in ("data", _wherever_it_is_read(own))
         for side, own in parse_labels(kept).items()
     )
+
+
+def _wherever_it_is_read(rule: str) -> str:
+    """A rule of `parse_labels`, the file that it may name as an absolute path, where that can be written so."""
+    path = Path(rule).expanduser()
+    absolute = str(path.resolve())
+    return absolute if path.is_file() and not {",", "="} & set(absolute) else rule
 
 
 def _moved(run: str, own: str | None, data: str | Path) -> str:
@@ -520,7 +528,7 @@ def _resolve_values(options: TrainOptions, data: Dataset) -> None:
     if options.labels is not None:
         rules = parse_labels(options.labels)
         options.labels = ",".join(
-            f"{side}={labels_text(rules.get(side, rules.get('', '')), spec)}"
+            f"{side}={labels_text(_wherever_it_is_read(rules.get(side, rules.get('', ''))), spec)}"
             for side, spec in sides.items()
             if spec.meaning == "labels"
         )
