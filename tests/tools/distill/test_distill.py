@@ -360,6 +360,9 @@ def test_mistakes_are_named(teacher: Path, tmp_path: Path) -> None:
         distill(out=tmp_path / "out", resume=True)
     with pytest.raises(OptionError, match="distill learns from a trained model: name it with --teacher"):
         translatekit.train("distill", None, dataset="demo", output=str(tmp_path / "run"))
+    nothing = {"lambda_output": 0.0, "lambda_ssim": 0.0, "lambda_features": 0.0}
+    with pytest.raises(OptionError, match="would learn from nothing"):
+        translatekit.train(**ALONE, **nothing, dataset="demo", teacher=str(teacher / "model.safetensors"))
 
 
 ALONE: dict[str, Any] = {

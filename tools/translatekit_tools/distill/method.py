@@ -51,8 +51,8 @@ _PLACES = 32  # a side, at which features are compared: of larger ones every sec
 class Distill(Method):
     """The student G(x) is held to its teacher T(x) by outputs and inner features, to targets where there are any.
 
-    loss = lambda_output |G(x) - T(x)| + lambda_ssim (1 - SSIM(G(x), T(x))) + lambda_features sum |A(g) - t| / mean |t|
-           + lambda_target |G(x) - y| + lambda_gan GAN(D, G)
+    loss = lambda_output |G(x) - T(x)| + lambda_ssim (1 - SSIM(G(x), T(x)))
+           + lambda_features mean(|A(g) - t| / mean |t|) + lambda_target |G(x) - y| + lambda_gan GAN(D, G)
 
     where g and t are features inside of both at the same resolutions, and each A is a convolution 1x1 that is learned.
 
@@ -103,6 +103,12 @@ class Distill(Method):
             "D_fake": "discriminator",
         }
         self.layers: list[tuple[str, str]] = []
+        weights = [options.lambda_output, options.lambda_ssim, options.lambda_features, options.lambda_gan]
+        if not any([*weights, self.has_targets and options.lambda_target]):
+            raise OptionError(
+                "the student would learn from nothing, since all parts of its loss are left out: give one of them a "
+                "weight, such as --lambda-output 50"
+            )
         self.training: ContinuedRun | None = None
         if options.train_teacher:
             own = data if self.has_targets else getattr(data, "unpaired", None)
