@@ -111,7 +111,7 @@ def run(
             arguments = _training(teacher, info, inputs, options, chosen[0], 1, 1)
             steps, epochs = _steps(inputs, arguments, seconds_of(options.budget) / len(chosen), say)
             _make_folder(out)
-            _write_plan(out, model, data, options, teacher, candidates, steps, epochs)
+            _write_plan(out, str(model), data, options, teacher, candidates, steps, epochs)
         runs = []
         for item in chosen:
             say(f"training {item.name}: {steps} steps")
@@ -408,7 +408,7 @@ def _make_folder(out: Path) -> None:
 def _write_plan(
     out: Path,
     model: str,
-    data: str | None,
+    data: str | Path | None,
     options: CommandOptions,
     teacher: Path,
     candidates: list[Candidate],
@@ -417,7 +417,7 @@ def _write_plan(
 ) -> None:
     plan = {
         "model": model,
-        "data": data,
+        "data": None if data is None else str(data),
         "teacher_hashes": [hash_file(path) for path in _teachers(teacher, options)],
         "options": {name: written(value) for name, value in asdict(options).items()},
         "steps": steps,
