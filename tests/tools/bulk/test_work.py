@@ -52,6 +52,7 @@ def test_it_makes_what_a_run_over_the_folder_makes(tmp_path: Path) -> None:
     assert rows["broken.png"].outcome == "failed"
     assert rows["broken.png"].reason
     assert rows["below/b.jpg"].bytes_in == (tmp_path / "in/below/b.jpg").stat().st_size
+    assert {name: row.video.frames for name, row in rows.items() if row.video} == {"moving.gif": 3}
     for name, row in rows.items():
         if row.outcome == "done":
             assert row.output == name

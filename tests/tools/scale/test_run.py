@@ -111,7 +111,8 @@ def test_workers_share_a_video_beside_images(
     assert (summary.translated, summary.failed) == (4, [])
     assert {(325, 325), (123, 123)} <= set(told.done)
     assert len(told.done) == 3 + 2  # segments, one a part
-    translate(folder, model, tmp_path / "whole", device="cpu", size=Size(32, 32), codec="mjpeg")
+    whole = translate(folder, model, tmp_path / "whole", device="cpu", size=Size(32, 32), codec="mjpeg")
+    assert (summary.frames, summary.hdr) == (whole.frames, whole.hdr)
     assert files(tmp_path / "out") == files(tmp_path / "whole")
     assert translate_on([folder], model, tmp_path / "out", options, ON_RAY).skipped == 4
 

@@ -23,7 +23,7 @@ from translatekit_tools.bulk.runner import Runner
 from translatekit_tools.bulk.session import Session
 from translatekit_tools.bulk.split import Made, Part, Parts, Split
 from translatekit_tools.bulk.stats import Stats
-from translatekit_tools.bulk.summary import Result
+from translatekit_tools.bulk.summary import Result, VideoResult
 from translatekit_tools.bulk.task import Task
 
 
@@ -40,6 +40,7 @@ class Row:
         seconds: from when it was read to when it was written, waiting for others included.
         remarks: what the user should know.
         parts: of a video that others will make, and whose outcome is ``split``.
+        video: what became of a video or an animation.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Row:
     seconds: float = 0.0
     remarks: tuple[str, ...] = ()
     parts: Parts | None = None
+    video: VideoResult | None = None
 
 
 class Worker:
@@ -172,6 +174,7 @@ class Worker:
             seconds=task.seconds,
             remarks=self._told.taken(),
             parts=task.parts,
+            video=task.video,
         )
 
 

@@ -221,6 +221,7 @@ def _tell(row: Row, missing: _Missing, summary: Summary, progress: Progress | No
         reason=row.reason,
         bytes_read=row.bytes_in,
         bytes_written=row.bytes_out,
+        video=row.video,
     )
     summary.add(result)
     summary.outputs.clear()  # there may be millions
