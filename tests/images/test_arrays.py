@@ -169,3 +169,10 @@ def test_a_volume_comes_back_slice_by_slice(tmp_path: Path) -> None:
     assert np.load(tmp_path / "v.npz")["image"].shape == (3, 5, 6, 2)
     with open_image(tmp_path / "v.npz") as image:
         assert [float(image.read(page).pixels.mean()) for page in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_levels_of_fewer_than_16_bits_stay_as_bright(suffix: str) -> None:
+    white = Image(pixels=np.full((4, 5, 1), 1023, np.uint16), spec=file_spec(1, "uint16", True), white=1023.0)
+    again = read_image(encode_image(white, suffix), suffix=suffix)
+    assert again.pixels.min() == again.white

@@ -13,7 +13,7 @@ import numpy as np
 
 from translatekit.errors import DataError
 from translatekit.images.guard import opened
-from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, kept, white_of
+from translatekit.images.image import DTYPES, Header, Image, file_spec, finite, in_16_bits, kept, white_of
 from translatekit.images.pixels import MAX_PIXELS
 
 _MAX_CHANNELS = 64  # a longer axis is taken for a side, unless the file says that it holds the channels
@@ -125,7 +125,10 @@ def encode_array(image: Image, suffix: str, *, quality: int = 95, compression: i
     Raises:
         DataError: which axis an ``.npy`` has channels in could not be told.
     """
-    pixels = image.pixels[:, :, 0] if image.pixels.shape[2] == 1 else image.pixels
+    samples = image.pixels
+    if samples.dtype == np.uint16 and image.white is not None:
+        samples = in_16_bits(image, samples)  # an array does not say what white is
+    pixels = samples[:, :, 0] if samples.shape[2] == 1 else samples
     buffer = io.BytesIO()
     if suffix == ".npz":
         save: Any = np.savez_compressed if compression else np.savez
