@@ -114,7 +114,7 @@ class DicomReader:
         valid = padding = None
         if "PixelPaddingValue" in dataset and isinstance(dataset.PixelPaddingValue, int):
             padding = dataset.PixelPaddingValue * slope + intercept
-            missing = _is_padding(stored, dataset).any(axis=2)
+            missing = np.asarray(_is_padding(stored, dataset).any(axis=2))
             valid = ~missing if missing.any() else None
         return Image(
             pixels=pixels, spec=spec, valid=valid, metadata={DICOM: Source(kept_tags, named, padding)}
