@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from translatekit_tools.publish import Published, publish
+from translatekit_tools.publish.check import difference
 from translatekit_tools.publish.graph import not_on_webgpu
 from translatekit_tools.publish.model import Model
 from translatekit_tools.publish.options import PublishOptions
@@ -320,6 +321,14 @@ def test_what_is_published_is_the_paint_pages_own_code(site: Path, one_file: Pat
     text = one_file.read_text(encoding="utf-8")
     assert not re.search(r"""(src|href)=["'](?!data:|#)[^"']""", text)
     assert "&lt;b&gt;&amp;amp;" in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_of_classes_the_share_that_differs_is_compared() -> None:
+    """Class numbers have no distance: whether one pixel is 0 or 30 is one pixel."""
+    one, other = np.zeros(100, np.uint8), np.zeros(100, np.uint8)
+    other[7] = 30
+    assert difference(one, other, labels_spec(list(range(31)))) == 0.01
+    assert difference(one, other, RGB) == 30
 
 
 def test_a_graph_of_one_size_is_given_pictures_of_that_size(tmp_path: Path) -> None:

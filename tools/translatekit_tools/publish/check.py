@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from translatekit.errors import DataError
+from translatekit.image_spec import ImageSpec
 from translatekit_tools.publish.graph import Graph
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
@@ -131,12 +132,12 @@ def check_in_browser(
             "unchecked"
         )
     told = json.loads(answers["done"])
-    worst = 0
+    worst = 0.0
     for index, expected in enumerate(graph.expected):
         output = np.frombuffer(answers[f"output-{index}"], np.uint8)
         if output.size != expected.size:
             raise DataError(f"{browser.name} gave {output.size} values where Python gives {expected.size}")
-        worst = max(worst, int(np.abs(output.astype(int) - expected.reshape(-1).astype(int)).max()))
+        worst = max(worst, difference(output, expected.reshape(-1), graph.info.output))
     height, width = graph.images[0].shape[:2]
     return {
         "browser": browser.name,
@@ -146,6 +147,13 @@ def check_in_browser(
         "size": f"{width}x{height}",
         "threads": told["threads"],
     }
+
+
+def difference(output: np.ndarray, expected: np.ndarray, spec: ImageSpec) -> float:
+    """The largest difference of two arrays of uint8 in levels of 255; of classes, the share that differs."""
+    if spec.meaning == "labels":
+        return float((output != expected).mean())
+    return float(np.abs(output.astype(int) - expected.astype(int)).max())
 
 
 class _Handler(BaseHTTPRequestHandler):

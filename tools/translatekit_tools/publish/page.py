@@ -21,6 +21,8 @@ from translatekit_tools.publish.runtime import Runtime
 
 _MAX_PIXELS = 2**22  # of a picture: beyond it, a browser's memory ends
 MAX_EXAMPLES = 12
+_MOST_OF_CLASSES = 0.001
+"""The share of pixels that may be of another class than in Python, since the last bit decides between equal ones."""
 
 
 def publish(model: Model, out: Path, options: PublishOptions, progress: Progress) -> Published:
@@ -75,10 +77,12 @@ def _publish(
         if browser is not None:
             progress(f"comparing in {browser.name}", None)
             checked = check_in_browser(browser, {**files, **site.scripts()}, described, graph)
-            if checked["max_error"] > 1:
+            most = _MOST_OF_CLASSES if graph.info.output.meaning == "labels" else 1
+            if checked["max_error"] > most:
                 raise ModelFileError(
-                    f"{out} was not written: in {browser.name} the model's outputs differ by {checked['max_error']} "
-                    "levels of 255 from those in Python, and 1 is the limit: please report this with the model"
+                    f"{out} was not written: in {browser.name} the model's outputs differ by "
+                    f"{_difference(checked, graph.info)} from those in Python, and {most} is the limit: please report "
+                    "this with the model"
                 )
     progress("writing the page", None)
     title, summary = described["title"], described["about"]["text"] or described["heading"]
@@ -103,7 +107,7 @@ def _publish(
             "not_on_webgpu": on_cpu,
             "builds": list(builds),
         },
-        notes=_notes(out, transfer, len(weights), checked, on_cpu, options),
+        notes=_notes(out, transfer, len(weights), checked, on_cpu, options, graph.info),
     )
 
 
@@ -257,6 +261,12 @@ def _transfer(site: dict[str, bytes], builds: dict[str, dict[str, Any]]) -> int:
     return sum(len(data) for name, data in site.items() if not name.startswith("runtime/") or name in own)
 
 
+def _difference(checked: dict[str, Any], info: ModelInfo) -> str:
+    """How far outputs are from Python's, in words."""
+    worst = checked["max_error"]
+    return f"{worst:.2g} of the pixels" if info.output.meaning == "labels" else f"{worst:g} of 255"
+
+
 def _notes(
     out: Path,
     transfer: int,
@@ -264,6 +274,7 @@ def _notes(
     checked: dict[str, Any] | None,
     on_cpu: list[str] | None,
     options: PublishOptions,
+    info: ModelInfo,
 ) -> tuple[str, ...]:
     notes = [
         f"A visitor loads {transfer / 1e6:.1f} MB: {weights / 1e6:.1f} MB of them are the model, the rest is nearly "
@@ -274,7 +285,7 @@ def _notes(
         notes.append(f"Its outputs were not compared with Python's in a browser, {why}.")
     else:
         notes.append(
-            f"In {checked['browser']} its outputs differ from Python's by at most {checked['max_error']} of 255; "
+            f"In {checked['browser']} its outputs differ from Python's by at most {_difference(checked, info)}; "
             f"{checked['seconds']:.3f} s an image of {checked['size']} on {checked['threads']} threads."
         )
     if on_cpu is not None:
