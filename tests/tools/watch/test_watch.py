@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from translatekit_tools.watch.page import check_runs, version
+from translatekit_tools.watch import page as pages_of_runs
+from translatekit_tools.watch.page import check_runs, read_runs, version
 from translatekit_tools.watch.server import WatchServer
 
 from tests import pages
@@ -63,6 +64,20 @@ def get(server: WatchServer, path: str, **headers: str) -> tuple[int, dict[str, 
 def watch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "translatekit", "watch", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_what_is_logged_while_the_page_is_made_is_looked_for_again(
+    runs: list[Path], server: WatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_and_log(folders: list[Path]) -> list[pages_of_runs.Run]:
+        found = read_runs(folders)
+        with (runs[0] / "metrics.jsonl").open("a") as log:
+            log.write('{"kind": "validation", "step": 150, "epoch": 1, "metrics": {"l1": 0.2}}\n')
+        return found
+
+    monkeypatch.setattr(pages_of_runs, "read_runs", read_and_log)
+    page = get(server, "/")[2].decode()
+    assert version(runs).strip('"') not in page
 
 
 def test_the_page_shows_all_runs_their_curves_samples_and_troubles(server: WatchServer) -> None:

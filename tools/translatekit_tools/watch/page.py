@@ -103,9 +103,10 @@ def version(folders: Sequence[Path]) -> str:
 
 def whole_page(folders: Sequence[Path]) -> str:
     """The page, with the script that keeps it current."""
+    tag = version(folders)  # before they are read: what is logged meanwhile is then looked for
     runs = read_runs(folders)
     title = runs[0].title if len(runs) == 1 else f"{len(runs)} runs"
-    return render("watch.html", _PACKAGE, title=title, version=version(folders), **_content(runs))
+    return render("watch.html", _PACKAGE, title=title, version=tag, **_content(runs))
 
 
 def fragment(runs: Sequence[Run]) -> str:
