@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from translatekit_tools.bench import BenchOptions, Figure, bench, compile_for, gather_files
+from translatekit_tools.bench import BenchOptions, Figure, _candidates, bench, compile_for, gather_files
+from translatekit_tools.compile import compile_model
 
 from tests.fakes import run_here
 from translatekit import precision
@@ -87,6 +88,16 @@ def test_what_there_is_not_is_refused(model: Path, tmp_path: Path) -> None:
         bench(model, only="abacus:fp32")
     with pytest.raises(DataError, match="check --data"):
         bench(model, data=tmp_path / "none", only="torch:fp32")
+
+
+def test_of_a_compiled_file_too_only_what_is_named_is_measured(model: Path, tmp_path: Path) -> None:
+    compiled = tmp_path / "model.onnx"
+    compile_model(model, compiled)
+    assert ("openvino", "fp32", True) in [*_candidates(compiled, None)]
+    for only in ("onnxruntime", "onnxruntime:fp32"):
+        assert [*_candidates(compiled, only)] == [("onnxruntime", "fp32", True)]
+    with pytest.raises(OptionError, match="--only onnxruntime:fp16 names nothing"):
+        bench(compiled, only="onnxruntime:fp16", images=1)
 
 
 def test_a_figure_is_a_median_with_quartiles() -> None:

@@ -150,7 +150,12 @@ def bench(
         gather_files(files, checked, size, info)
         rows = []
         workers: list[tuple[Row, Worker]] = []
-        for backend, precision, named in _candidates(path, checked.only):
+        candidates = list(_candidates(path, checked.only))
+        if not candidates:
+            raise OptionError(
+                f"--only {checked.only} names nothing that runs {path} as it is: leave it out, or give the run's folder"
+            )
+        for backend, precision, named in candidates:
             row = Row(backend=backend, precision=precision)
             rows.append(row)
             say(f"preparing {backend} {precision}")
@@ -225,9 +230,9 @@ def _candidates(path: Path, only: str | None) -> Iterator[tuple[str, str, bool]]
             continue
         precisions = [_own_precision(path)] if compiled else PRECISIONS
         for precision in precisions:
-            named = compiled or (spec.name, precision) in (wanted or ())
-            if named or wanted is None or (spec.name, "") in wanted:
-                yield spec.name, precision, named
+            by_name = (spec.name, precision) in (wanted or ())
+            if by_name or wanted is None or (spec.name, "") in wanted:
+                yield spec.name, precision, compiled or by_name
 
 
 def _own_precision(path: Path) -> str:
