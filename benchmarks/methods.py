@@ -170,8 +170,12 @@ def train(
             process.send_signal(signal.SIGTERM)
             break
         time.sleep(1)
+    else:  # such as a run that failed, or one that an earlier call was killed over and that is in the way
+        raise SystemExit(
+            f"{' '.join(command)} ended with {process.wait()} before its time: remove {run} and try again"
+        )
     code = process.wait()
-    if not (run / "model.safetensors").is_file() and not list(run.glob("model*.safetensors")):
+    if not list(run.glob("model*.safetensors")):
         raise SystemExit(f"{' '.join(command)} ended with {code} and left no model")
     done.write_text(f"{seconds:.1f}\n")
     return run
