@@ -119,6 +119,7 @@ def test_metrics_come_in_the_order_of_what_they_compare() -> None:
         ("val/l1", "val/L1", "lower"),
         ("fcn_real_mean_iou", "fcn_real_mean_iou", "higher"),
         ("warp_error holiday.mp4", "warp_error holiday.mp4", "lower"),
+        ("warp_error a/my holiday.mp4", "warp_error a/my holiday.mp4", "lower"),
         ("accuracy_real", "accuracy_real", ""),
     ],
 )

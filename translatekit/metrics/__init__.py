@@ -70,9 +70,9 @@ def find_metric(name: str) -> MetricSpec | None:
     """The descriptor of a metric that a log or a result speaks of, or None where no such metric is installed.
 
     What stands before its last slash or around its name says on what it was measured: ``val/l1``, ``fcn_mean_iou``,
-    ``warp_error holiday.mp4``.
+    ``warp_error videos/holiday.mp4``.
     """
-    name = name.rpartition("/")[2].partition(" ")[0]
+    name = name.partition(" ")[0].rpartition("/")[2]
     known = {entry.spec.name: entry.spec for entry in registry("metric").entries()}
     for prefix in ("", "fcn_real_", "fcn_"):
         if name.startswith(prefix) and name.removeprefix(prefix) in known:

@@ -460,6 +460,11 @@ def test_flicker_is_measured_by_video_and_a_still_picture_has_none(
     both = evaluate(run, data, metrics=("l1",), temporal=[moving, tmp_path / "still.mp4"]).models[0].metrics
     assert both["warp_error moving.mp4"].value == one["warp_error"].value
     assert both["warp_error still.mp4"].value == pytest.approx(0, abs=1e-9)
+    (tmp_path / "more").mkdir()
+    other = shutil.copy(tmp_path / "still.mp4", tmp_path / "more/moving.mp4")
+    alike = evaluate(run, data, metrics=("l1",), temporal=[moving, other]).models[0].metrics
+    assert alike[f"warp_error {moving}"] == one["warp_error"]
+    assert alike[f"warp_error {other}"].value == pytest.approx(0, abs=1e-9)
     (tmp_path / "earlier.json").write_text(json.dumps(evaluation.to_dict()))
     with pytest.raises(OptionError, match="warp_error was measured otherwise"):
         evaluate(

@@ -132,13 +132,14 @@ def measure(
     if options.discriminator:
         _add_discriminators(results, images, paths, options)
     measured_on: dict[str, dict[str, str]] = {}
+    alike = len({video.name for video in videos}) < len(videos)
     for video in videos:
         require("--temporal", VIDEO)
         from translatekit_tools.evaluate.video import measure_video
 
         for result, predictor in zip(results, predictors, strict=True):
             for name, value in measure_video(predictor, video, notes).items():
-                key = name if len(videos) == 1 else f"{name} {video.name}"
+                key = name if len(videos) == 1 else f"{name} {video if alike else video.name}"
                 result.metrics[key] = around(value, [])
                 measured_on[key] = {"video": hash_file(video)}
     protocol = protocol_of(
