@@ -140,8 +140,8 @@ def freeze(method: Method, text: str) -> None:
             modules[part].requires_grad_(False)
             for layer in modules[part].modules():
                 if isinstance(layer, _BatchNorm):
-                    layer.eval()
-                    layer.train = lambda mode=True, layer=layer: layer  # type: ignore[method-assign]
+                    frozen: Any = layer.eval()
+                    frozen.train = lambda mode=True, layer=layer: layer
         if not trains(network):
             raise OptionError(f"--freeze {text} leaves nothing of the generator {name} to train: name less")
 
