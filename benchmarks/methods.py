@@ -79,6 +79,8 @@ PARTS = {  # of Pix2PixHD
     "pix2pixhd, shallow": SHALLOW,
     "pix2pixhd, shallow, nearest": (*SHALLOW, "-G", "upsampling=nearest"),
     "pix2pixhd, unet": ("pix2pixhd", *UNET, "-D", "norm=batch"),
+    "pix2pixhd, shallow, average": (*SHALLOW, "--ema", "0.998"),
+    "pix2pix, unet, average": ("pix2pix", *UNET, "--ema", "0.998"),
 }
 UNPAIRED = {
     "cyclegan": ("cyclegan", *RESNET),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from translatekit_tools.evaluate import evaluate
 from translatekit_tools.evaluate.page import error_map
 
 import translatekit
+from tests.fakes import run_here
 from tests.training.conftest import TINY
 from translatekit.errors import DataError, OptionError
 from translatekit.images import read_image
@@ -61,6 +63,22 @@ def test_errors_in_the_unit_are_those_where_the_files_have_values(
     assert any("50.0% of the pixels count in no figure" in note for note in evaluation.notes)
     validated = (run / "metrics.jsonl").read_text().splitlines()
     assert all("NaN" not in line for line in validated)
+
+
+def test_figures_without_a_value_are_null_in_json(
+    data: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for number in range(3):
+        Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(masks / f"{number}.png")
+    arguments = ("evaluate", str(run), str(data), "--metrics", "l1", "--mask", str(masks))
+    assert run_here(*arguments, "--json") == 0
+    text = capsys.readouterr().out
+    assert "NaN" not in text
+    assert json.loads(text)["models"][0]["metrics"]["l1"]["value"] is None
+    (tmp_path / "earlier.json").write_text(text)
+    assert run_here(*arguments, "--compare", str(tmp_path / "earlier.json")) == 0
 
 
 def test_masks_lie_beside_the_images(data: Path, run: Path, tmp_path: Path) -> None:

@@ -154,7 +154,11 @@ def read_earlier(file: Path, protocol: Mapping[str, Any], names: Sequence[str]) 
                 f"{model['name']} in {file.name}",
                 str(model["path"]),
                 int(model["step"]),
-                {name: Estimate(**figure) for name, figure in model["metrics"].items() if name in names},
+                {
+                    name: Estimate.from_dict(figure)
+                    for name, figure in model["metrics"].items()
+                    if name in names
+                },
             )
             for model in models
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,8 +22,17 @@ class Estimate:
     high: float | None = None
 
     def to_dict(self) -> dict[str, float | None]:
-        """For JSON."""
-        return {"value": self.value, "low": self.low, "high": self.high}
+        """For JSON, which has no NaN and nothing infinite: None stands for them."""
+        parts = {"value": self.value, "low": self.low, "high": self.high}
+        return {
+            name: part if part is not None and np.isfinite(part) else None for name, part in parts.items()
+        }
+
+    @classmethod
+    def from_dict(cls, parts: Mapping[str, float | None]) -> Estimate:
+        """Of what `to_dict` gave; a value that is None is NaN."""
+        value = parts["value"]
+        return cls(float("nan") if value is None else value, parts["low"], parts["high"])
 
 
 class Bootstrap:
