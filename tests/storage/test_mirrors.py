@@ -133,6 +133,24 @@ def test_what_an_interrupted_run_has_written_is_written_back_by_the_next(bucket:
     assert bucket.read("c.png") == b"whole"
 
 
+def test_what_a_run_that_was_killed_has_noted_of_its_files_is_kept_for_the_next(bucket: Sink) -> None:
+    bucket.commit(".journal.jsonl", b"1\n")
+
+    def note_and_die() -> None:
+        with written_folder(bucket.uri) as folder:
+            (folder / ".journal.jsonl").write_bytes(b"1\n2\n")
+            raise KeyboardInterrupt  # which, as a kill, writes nothing back
+
+    with pytest.raises(KeyboardInterrupt):
+        note_and_die()
+    with written_folder(bucket.uri) as folder:
+        assert (folder / ".journal.jsonl").read_bytes() == b"1\n2\n"
+    assert bucket.read(".journal.jsonl") == b"1\n2\n"
+    bucket.commit(".journal.jsonl", b"of another machine\n")
+    with written_folder(bucket.uri) as folder:
+        assert (folder / ".journal.jsonl").read_bytes() == b"of another machine\n"
+
+
 def test_a_place_that_does_not_fit(bucket: Sink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mirrors, "_LEFT_FREE", shutil.disk_usage(tmp_path).total)
     with pytest.raises(

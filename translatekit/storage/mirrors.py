@@ -90,7 +90,7 @@ def written_folder(text: str | Path) -> Iterator[Path]:
         yield Path(text).expanduser()
         return
     sink, folder = open_sink(text), _mirror_of(str(text))
-    _pull(sink, folder)
+    _pull(sink, folder, goes_on=True)
     try:
         yield folder
     except Exception:
@@ -121,8 +121,15 @@ def _mirror_of(uri: str) -> Path:
     return cache_folder("mirrors", key, PurePosixPath(shown(uri).rstrip("/")).name or "folder")
 
 
-def _pull(source: Source, folder: Path) -> int:
-    """Make a mirror what the place is; how many objects it has."""
+def _pull(source: Source, folder: Path, goes_on: bool = False) -> int:
+    """Make a mirror what the place is; how many objects it has.
+
+    Args:
+        source: the place.
+        folder: the mirror.
+        goes_on: keep journals as they are here, where those in the store are still what they were: a run that was
+            killed has written more of them than it has written back.
+    """
     known = _read(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -132,8 +139,10 @@ def _pull(source: Source, folder: Path) -> int:
     entries: dict[str, list[str]] = {}
 
     def fetched(item: Item) -> tuple[Item, str]:
-        local = here.stat(item.name)
-        if local is None or known.get(item.name) != [item.stamp, local.stamp]:
+        local, before = here.stat(item.name), known.get(item.name, ["", ""])
+        if goes_on and local is not None and _is_hidden(item.name) and before[0] == item.stamp:
+            return item, before[1]  # so that what is new in it is written back
+        if local is None or before != [item.stamp, local.stamp]:
             path = folder / checked_name(item.name, source.uri)
             if shutil.disk_usage(folder).free - (item.size or 0) < _LEFT_FREE:
                 raise StorageError(
