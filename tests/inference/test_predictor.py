@@ -307,6 +307,8 @@ def test_large_images_go_in_tiles() -> None:
     assert max(max(batch[1:3]) for batch in model.batches) == 32
     with pytest.raises(OptionError, match="--tile must be a multiple of 8"):
         Predictor(model, tile=30)
+    with pytest.raises(OptionError, match="overlap says how far tiles overlap: pass tile with it"):
+        Predictor(model, overlap=8)
 
 
 def test_a_size_is_what_every_image_is_resized_to() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, overload
 import numpy as np
 
 from translatekit.bridge import MAX_STEPS
+from translatekit.errors import OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.images import Image, resize
 from translatekit.images.image import rescaled, to_levels
@@ -77,8 +78,11 @@ class Predictor:
             passes: how many are run for an image, by a model that takes several; as it was trained when not given.
 
         Raises:
-            OptionError: the tiles do not fit the network, or the model does not take so many passes.
+            OptionError: the tiles do not fit the network, the model does not take so many passes, or an overlap has
+                no tiles.
         """
+        if overlap is not None and tile is None:
+            raise OptionError("overlap says how far tiles overlap: pass tile with it")
         translator = with_passes(translator, passes)
         self.translator = translator if tile is None else with_tiles(translator, tile, overlap)
         self.info = translator.info
