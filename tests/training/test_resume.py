@@ -141,6 +141,19 @@ def test_a_run_goes_on_with_images_that_have_moved_and_with_no_others(tmp_path: 
     assert same(load_file(whole / "model.safetensors"), load_file(run / "model.safetensors"))
 
 
+def test_a_run_goes_on_with_images_at_another_address_only_where_its_own_are_gone(tmp_path: Path) -> None:
+    data, other, run = tmp_path / "data", tmp_path / "other", tmp_path / "run"
+    draw_pairs(data / "train", 4)
+    draw_pairs(other / "train", 4)
+    train("pix2pix", data.as_uri(), output=str(run), **{**SHORT, "max_steps": 1})
+    with pytest.raises(OptionError, match=r"leave out file://.*other, or train on it by --config"):
+        train("pix2pix", other.as_uri(), resume=run, max_steps=2)
+    train("pix2pix", f"{data.as_uri()}/", resume=run, max_steps=2)
+    moved = data.rename(tmp_path / "moved")
+    train("pix2pix", moved.as_uri(), resume=run, max_steps=3)
+    assert RunConfig.from_toml(run / "config.toml").data == moved.as_uri()
+
+
 def test_a_run_of_two_folders_goes_on_where_they_are_now(unpaired: Path, tmp_path: Path) -> None:
     a, b, run = tmp_path / "a", tmp_path / "b", tmp_path / "run"
     shutil.copytree(unpaired / "trainA", a)

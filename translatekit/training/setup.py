@@ -33,7 +33,7 @@ from translatekit.networks.layers import BatchNorm2d, set_norm_inference
 from translatekit.options import option_types
 from translatekit.precision import FABRIC, choose_for_training, torch_slowness, torch_speeds
 from translatekit.registry import registry
-from translatekit.storage import TEMPORARY, is_uri, shown
+from translatekit.storage import TEMPORARY, is_uri, open_source, shown
 from translatekit.training.accumulation import Recomputed
 from translatekit.training.averaging import averages_of
 from translatekit.training.batches import first_batch, make_batches, use_channels_last
@@ -202,12 +202,21 @@ def _moved(run: str, own: str | None, data: str | Path) -> str:
         OptionError: they are still where they were, and others are named.
     """
     there = data_address(data)
-    if own is None or (there != own and Path(own).exists()):
+    if own is None or (there.rstrip("/") != own.rstrip("/") and _is_there(own)):
         raise OptionError(
             f"{run} goes on with the images that it was trained on ({own or 'the built-in demo'}): "
             f"leave out {data}, or train on it by --config {run}/config.toml"
         )
     return there
+
+
+def _is_there(images: str) -> bool:
+    """Whether there is anything at a path or an address; not, where nobody can look."""
+    if not is_uri(images):
+        return Path(images).exists()
+    with suppress(TranslatekitError):
+        return next(iter(open_source(images).list()), None) is not None
+    return False
 
 
 def _choose_place(config: RunConfig) -> str:
