@@ -11,7 +11,7 @@ import pytest
 import tifffile
 
 from translatekit.errors import DataError
-from translatekit.image_spec import RGB, ImageSpec
+from translatekit.image_spec import RGB, ImageSpec, labels_spec
 from translatekit.images import (
     Image,
     UnreadableImageError,
@@ -144,6 +144,28 @@ def test_a_map_in_colours_of_a_palette_keeps_its_place(tmp_path: Path) -> None:
     (tmp_path / "out.tif").write_bytes(encode_image(image_from(image.pixels, RGB, image), ".tif"))
     with rasterio.open(tmp_path / "out.tif") as now:
         assert (now.crs, now.transform) == (rasterio.CRS.from_epsg(32632), transform)
+
+
+def test_no_class_is_taken_for_a_missing_value(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    pixels = noise(1, 20, 30, dtype="uint8")
+    pixels[:, :5] = 0
+    transform = rasterio.transform.from_origin(399960, 5100000, 10, 10)
+    with rasterio.open(
+        tmp_path / "scene.tif", "w", driver="GTiff", height=20, width=30, count=1, dtype="uint8", nodata=0,
+        crs="EPSG:32632", transform=transform,
+    ) as file:  # fmt: skip
+        file.write(pixels)
+    image = read_image(tmp_path / "scene.tif")
+    assert image.valid is not None
+    made = image_from(noise(20, 30, 1, dtype="uint8") % 3, labels_spec((0, 1, 2)), image)
+    (tmp_path / "plain.tif").write_bytes(encode_image(made, ".tif"))
+    with TiledTiffWriter(tmp_path / "tiled.tif", (20, 30), made) as writer:
+        writer.write(made.pixels)
+    for name in ("plain.tif", "tiled.tif"):
+        with rasterio.open(tmp_path / name) as now:
+            assert (now.crs.to_epsg(), now.transform, now.nodata) == (32632, transform, None)
+            assert np.unique(now.read(1, masked=True)).tolist() == [0, 1, 2]
 
 
 def test_premultiplied_colours_keep_their_resolution() -> None:

@@ -397,6 +397,8 @@ def write_pages(file: BinaryIO | Path, images: Iterable[Image], compression: int
             is_rgb = image.spec.meaning == "rgb" or (image.spec.meaning == "gray" and count == 4)
             bands = count - (3 if is_rgb else 1) - has_alpha
             tags = image.metadata.get(TIFF)
+            if tags is not None and image.spec.meaning == "labels":
+                tags = tags.of_classes()
             samples = with_nodata(samples, image, tags)
             tiff.write(
                 samples if count > 1 else samples[:, :, 0],

@@ -54,6 +54,10 @@ class Tags:
         """The number that stands for a missing value."""
         return next((_number(value) for number, _, _, value in self.geo if number == _GDAL_NODATA), None)
 
+    def of_classes(self) -> Tags:
+        """Those of a map of classes, one of which may have the number that stood for a missing value."""
+        return replace(self, geo=tuple(tag for tag in self.geo if tag[0] != _GDAL_NODATA))
+
     def part(self, top: int, left: int, height: int, width: int) -> Tags:
         """Those of a part of the page, in pixels: of the ground that it shows, at the same resolution."""
         return replace(

@@ -168,6 +168,8 @@ class TiledTiffWriter:
         has_alpha = self._like.alpha is not None
         extra = self._count - (3 if is_rgb else 1) - has_alpha
         tags = self._like.metadata.get(TIFF)
+        if tags is not None and spec.meaning == "labels":
+            tags = tags.of_classes()
         tiff.write(
             tiles,
             shape=(*size, self._count) if self._count > 1 else size,
