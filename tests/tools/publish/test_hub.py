@@ -171,6 +171,17 @@ def test_a_model_of_bands_has_a_card_whose_samples_are_previews(published: Publi
     np.testing.assert_array_equal(shown[:, :48], preview(scene, spec))
 
 
+def test_samples_of_a_model_of_slices_are_made_of_single_images(published: Publish, tmp_path: Path) -> None:
+    spec = ImageSpec(channels=("CT -1", "CT", "CT +1"), meaning="values", slices=3)
+    model = write_graph(tmp_path / "slices.onnx", spec, data={})
+    (tmp_path / "scans").mkdir()
+    scan = np.random.default_rng(0).integers(0, 256, (32, 48), np.uint8)
+    Image.fromarray(scan).save(tmp_path / "scans/scan.png")
+    folder = Path(published("hub", model, samples=str(tmp_path / "scans")).path)
+    shown = np.asarray(Image.open(folder / "samples/1.png"))
+    np.testing.assert_array_equal(shown[:, :48], np.repeat(scan[:, :, None], 3, axis=2))
+
+
 @pytest.mark.parametrize(
     ("licence", "expected"),
     [

@@ -159,7 +159,7 @@ def _inputs(files: Sequence[Path], info: ModelInfo) -> Iterator[np.ndarray]:
     """What the model takes of files that can be read, made smaller where they are large."""
     for file in files:
         try:
-            pixels = fit_image(read_image(file), replace(info.input, slices=1), str(file))
+            pixels = fit_image(read_image(file), info.input, str(file))
         except UnreadableImageError:
             continue
         pixels = np.tile(pixels, (1, 1, info.input.slices))
