@@ -13,7 +13,7 @@ import torch
 from translatekit_tools.bulk import translate
 
 from translatekit.errors import DataError, OptionError
-from translatekit.image_spec import ImageSpec
+from translatekit.image_spec import RGB, ImageSpec
 from translatekit.images import read_image
 from translatekit.images.formats import open_image
 from translatekit.model_file import save_model
@@ -132,6 +132,33 @@ def test_slices_of_another_axis_are_trained_on_and_evaluated(tmp_path: Path) -> 
     write_tiffs(tmp_path / "flat")
     with pytest.raises(OptionError, match="--slice-axis coronal is for NIfTI volumes"):
         translatekit.train("pix2pix", tmp_path / "flat", slice_axis="coronal", output=str(tmp_path / "x"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["pix2pix", "cyclegan"])
+def test_pages_that_are_trained_on_as_slices_are_evaluated_as_such(tmp_path: Path, method: str) -> None:
+    import translatekit
+
+    for split, side in ((split, side) for split in ("train", "val") for side in "AB"):
+        (tmp_path / "data" / split / side).mkdir(parents=True)
+        pages = RNG.integers(0, 256, (PAGES, SIDE, SIDE, 3), np.uint8)
+        tifffile.imwrite(tmp_path / "data" / split / side / "stack.tif", pages, photometric="rgb")
+    run = translatekit.train(
+        method,
+        tmp_path / "data",
+        generator="resnet",
+        generator_options={"width": 4, "blocks": 1},
+        discriminator_options={"width": 4, "layers": 1},
+        load_size=SIDE,
+        crop_size=SIDE,
+        max_steps=1,
+        precision="fp32",
+        slices=1,
+        output=str(tmp_path / "run"),
+    )
+    info = translatekit.read_info(run)
+    assert (info.input, info.output) == (RGB, RGB)
+    assert translatekit.evaluate(run, tmp_path / "data", features="own").images == PAGES
 
 
 @pytest.mark.slow

@@ -162,6 +162,8 @@ def read_with_valid(file: File, spec: ImageSpec) -> tuple[np.ndarray, np.ndarray
 
 def with_slices(spec: ImageSpec, slices: int) -> ImageSpec:
     """The spec of so many neighbouring slices, each with the channels of a spec."""
+    if slices == 1:
+        return spec
     names = [
         f"{channel} {offset:+d}" if offset else channel
         for offset in range(-(slices // 2), slices // 2 + 1)

@@ -100,6 +100,7 @@ def describe(training: Training, name: str, deployed: Deployed, direction: str) 
             "name": config.data_name,
             "images": len(training.data),
             "palette": training.palettes[name],
+            **({"slices": 1} if options.slices == 1 else {}),  # else its input says how many
             **{side: key for side, key in sides.items() if key is not None},
         },
         metrics=dict(training.metrics),

@@ -175,13 +175,14 @@ def open_images(root: Place | None, options: EvaluateOptions, info: ModelInfo) -
     keys = ("input", "target") if paired else SIDES[direction]
     given = replace(info.output, network_slices=1)  # of which the model gives the middle one
     specs = dict(zip(keys, (info.input, given), strict=True)) if info.output.codec != "lab" else {}
+    of_volumes = info.input.slices > 1 or info.data.get("slices") == 1
     data_options = DataOptions(
         split=options.split,
         direction=direction if paired else "AtoB",
         load_size=options.size or info.size,
         crop_size=options.size or info.size,
         flip=False,
-        slices=info.input.slices if info.input.slices > 1 else None,
+        slices=info.input.slices if of_volumes else None,
         slice_axis=info.input.slice_axis,
         valid=paired,
         masks=masks,
