@@ -406,6 +406,15 @@ def test_transparency_follows_the_fit() -> None:
     np.testing.assert_array_equal(output[:, :, 3], alpha[2:18, 3:27])
 
 
+def test_transparency_is_cut_as_its_image_where_that_ends_as_large_as_it_came() -> None:
+    levels = np.linspace(0, 255, 32 * 32 * 4).reshape(32, 32, 4).astype(np.uint8)
+    levels[:, :, 3] = levels[:, :, 0]
+    model = Unchanged(multiple=32)
+    output = np.asarray(Predictor(model, fit="crop", size=Size(48, 48)).translate(Image.fromarray(levels)))
+    assert output.shape == (32, 32, 4)
+    assert np.abs(output[:, :, 3].astype(int) - output[:, :, 0]).max() <= 1
+
+
 def test_transparent_colours_of_palettes_are_kept() -> None:
     image = Image.fromarray(pixels(16, 16)).convert("P", palette=Image.Palette.ADAPTIVE, colors=8)
     image.info["transparency"] = 3

@@ -13,7 +13,17 @@ from PIL import Image
 import translatekit
 from tests.fakes import Told
 from translatekit.errors import TranslatekitError
-from translatekit.images import count_pages, encode_image, image_of, read_levels, write_pages
+from translatekit.image_spec import levels_spec
+from translatekit.images import (
+    count_pages,
+    encode_image,
+    fit_image,
+    image_of,
+    read_image,
+    read_levels,
+    write_pages,
+)
+from translatekit.images.image import with_alpha
 from translatekit.inference.inputs import cut_to_8_bits
 from translatekit.inference.tiles import TiledTranslator
 from translatekit.model_info import ModelInfo
@@ -155,6 +165,21 @@ def test_a_model_of_floats_keeps_16_bits_and_says_nothing(tmp_path: Path, suffix
     again = read_levels(tmp_path / f"out{suffix}").pixels
     np.testing.assert_allclose(again, 1 - pixels, rtol=0, atol=1.01 / 65535)
     assert np.unique(again).size > 256
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_transparency_that_is_translated_as_a_channel_is_not_kept_beside_it(
+    tmp_path: Path, suffix: str
+) -> None:
+    levels = noise(16, 16, 4, np.uint8)
+    image = image_of(levels[:, :, :3], levels[:, :, 3])
+    (tmp_path / f"in{suffix}").write_bytes(encode_image(image, suffix))
+    model = Inverse(input=levels_spec(4), output=levels_spec(4))
+    summary = translatekit.translate(tmp_path / f"in{suffix}", model, tmp_path / f"out{suffix}")
+    assert not summary.failed
+    made = read_image(tmp_path / f"out{suffix}")
+    assert with_alpha(made).shape == levels.shape
+    np.testing.assert_array_equal(fit_image(made, levels_spec(4), "made"), 255 - levels)
 
 
 def test_tiles_of_a_model_of_8_bits_have_8_bits() -> None:

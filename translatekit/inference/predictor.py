@@ -167,10 +167,16 @@ class Predictor:
             An image of that size, for `translatekit.images.image_from`; its pixels are blank and take no memory.
         """
         dtype, alpha, valid = image.pixels.dtype, image.alpha, image.valid
-        white = image.white
-        if white is None and self.info.input.levels:  # as `fit_image` has taken it
+        taken, white = self.info.input, image.white
+        if (
+            not (taken.shown or self.info.output.shown)
+            and image.spec.count + 1 == taken.count // taken.slices
+        ):
+            alpha = None  # it is a channel of what is translated
+        if white is None and taken.levels:  # as `fit_image` has taken it
             white = {"float32": 1.0, "uint8": 255.0}.get(dtype.name, 65535.0)
-        if alpha is not None and image.pixels.shape[:2] != (height, width):
+        moved = image.pixels.shape[:2] != (height, width) or (self.fit == "crop" and self.size is not None)
+        if alpha is not None and moved:
             alpha = rescaled(self.prepare(to_levels(alpha, image)), dtype, white)
         if valid is not None:
             valid = self.prepare(valid.astype(np.uint8) * np.uint8(255)) >= 128
