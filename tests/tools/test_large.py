@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,15 @@ def test_depth_transparency_and_resolution_are_kept(
     with tifffile.TiffFile(made) as tiff:
         across = tiff.pages.first.tags["XResolution"].value
         assert across[0] / across[1] == pytest.approx(123)
+
+
+def test_a_model_of_16_bits_writes_them_of_an_image_of_8(tmp_path: Path) -> None:
+    pixels = scene(1)
+    deep = replace(GRAY, dtype="uint16")
+    made = run(write_tiled(tmp_path / "a.tif", pixels), Inverse(GRAY, deep), tmp_path / "out")
+    again = read_image(made).pixels
+    assert again.dtype == np.uint16
+    assert np.abs(again.astype(int) - 257 * (255 - pixels.astype(int))).max() <= 1
 
 
 def test_class_numbers_are_chosen_and_not_blended(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import starmap
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 import translatekit
 from tests.fakes import Told
 from translatekit.errors import TranslatekitError
-from translatekit.image_spec import levels_spec
+from translatekit.image_spec import GRAY, RGB, ImageSpec, labels_spec, levels_spec
 from translatekit.images import (
     count_pages,
     encode_image,
@@ -180,6 +181,33 @@ def test_transparency_that_is_translated_as_a_channel_is_not_kept_beside_it(
     made = read_image(tmp_path / f"out{suffix}")
     assert with_alpha(made).shape == levels.shape
     np.testing.assert_array_equal(fit_image(made, levels_spec(4), "made"), 255 - levels)
+
+
+class Deeper(Inverse):
+    """Gives 16 bits of what has 8: a tenth of each level, or of each number."""
+
+    def __init__(self, taken: ImageSpec = RGB) -> None:
+        super().__init__(
+            input=taken, output=replace(GRAY, dtype="uint16"), generator_options={"norm": "none"}
+        )
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        self.seen.add(batch.dtype.name)
+        white = 255 if batch.dtype == np.uint8 or not self.info.input.levels else 1
+        made = batch[..., :1].astype(np.float32) / white / 10
+        return np.rint(255 * made).astype(np.uint8) if batch.dtype == np.uint8 else made
+
+
+@pytest.mark.parametrize("taken", [RGB, GRAY, labels_spec(range(256))])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_model_of_16_bits_writes_them_of_images_of_8(tmp_path: Path, suffix: str, taken: ImageSpec) -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    (tmp_path / f"in{suffix}").write_bytes(encode_image(image_of(levels), suffix))
+    made = tmp_path / f"out{suffix}"
+    translatekit.translate(tmp_path / f"in{suffix}", Deeper(taken), made)
+    again = read_image(made).pixels
+    assert again.dtype == np.uint16
+    np.testing.assert_allclose(again, levels * 25.7, rtol=0, atol=1)
 
 
 def test_tiles_of_a_model_of_8_bits_have_8_bits() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -82,6 +82,25 @@ def fit_levels(pixels: np.ndarray, info: ModelInfo, name: str) -> np.ndarray:
     white = 255.0 if pixels.dtype == np.uint8 else 1.0
     image = Image(pixels=pixels, spec=file_spec(pixels.shape[2], pixels.dtype.name, True), white=white)
     return fit_image(image, info.input, name)
+
+
+def as_deep_as_output(pixels: np.ndarray, info: ModelInfo, dtypes: Collection[str]) -> np.ndarray:
+    """Pixels of a model's input as float32 where it gives levels of more than 8 bits, which it gives as they come in.
+
+    Args:
+        pixels: (H, W, C) of the input.
+        info: of the model.
+        dtypes: those that it takes without a loss.
+    """
+    if (
+        pixels.dtype != np.uint8
+        or not info.output.levels
+        or info.output.eight_bits
+        or "float32" not in dtypes
+    ):
+        return pixels
+    floats = pixels.astype(np.float32)
+    return floats / np.float32(255) if info.input.levels else floats
 
 
 def _warned(pixels: np.ndarray, translator: Translator, name: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from translatekit.image_spec import ImageSpec
 from translatekit.images import Image, encode_image, fit_image, image_from, read_image, suffix_of, to_uint8
 from translatekit.images.formats import OpenImage
 from translatekit.inference.batching import Request
+from translatekit.inference.inputs import as_deep_as_output
 from translatekit.inference.predictor import Predictor
 
 
@@ -74,7 +75,8 @@ def ask(image: Image, pixels: np.ndarray, predictor: Predictor, batch_size: int 
         DataError: it is too small to crop.
     """
     cut = pixels.dtype != np.uint8 and "float32" not in predictor.dtypes
-    pixels = predictor.prepare(to_uint8(pixels) if cut else pixels)
+    pixels = to_uint8(pixels) if cut else as_deep_as_output(pixels, predictor.info, predictor.dtypes)
+    pixels = predictor.prepare(pixels)
     return Decoded(
         request=predictor.request(pixels, batch_size),
         like=predictor.carried(image, *pixels.shape[:2]),

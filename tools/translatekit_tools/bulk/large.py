@@ -21,7 +21,7 @@ from translatekit.images.image import Header, with_alpha
 from translatekit.images.tiff import with_nodata
 from translatekit.images.tiff_tags import TIFF
 from translatekit.images.tiled import TiledTiffWriter
-from translatekit.inference.inputs import cut_to_8_bits
+from translatekit.inference.inputs import as_deep_as_output, cut_to_8_bits
 from translatekit.inference.predictor import Predictor
 from translatekit.inference.tiles import Tile, TiledTranslator, Window
 from translatekit_tools.bulk.memory import describe
@@ -206,7 +206,7 @@ class _Regions:
         if pixels.dtype != np.uint8 and "float32" not in self._predictor.dtypes:
             self.cut = True
             return to_uint8(pixels)
-        return pixels
+        return as_deep_as_output(pixels, self._predictor.info, self._predictor.dtypes)
 
     def _as_file(self, output: np.ndarray, part: Image) -> tuple[np.ndarray, Image]:
         """The numbers that are written, with alpha as the last channel; and the image that they are of."""

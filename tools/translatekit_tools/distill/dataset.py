@@ -15,6 +15,7 @@ from translatekit.datasets.stored import Place
 from translatekit.errors import OptionError
 from translatekit.image_spec import ImageSpec
 from translatekit.images.codec import ValueCodec
+from translatekit.inference.inputs import as_deep_as_output
 from translatekit.interfaces import DataOptions, Dataset
 from translatekit.model_file import find_model, read_any_info
 
@@ -100,7 +101,9 @@ class Taught(BaseDataset):
     def _translate(self, x: torch.Tensor) -> np.ndarray:
         if self._translator is None:
             self._translator = translatekit.load(self._path)
-        made: np.ndarray = self._translator(_to_array(x, self.specs["input"])[None])
+        pixels = _to_array(x, self.specs["input"])
+        dtypes = getattr(self._translator, "dtypes", ("uint8", "float32"))
+        made: np.ndarray = self._translator(as_deep_as_output(pixels, self._translator.info, dtypes)[None])
         return made[0]
 
 

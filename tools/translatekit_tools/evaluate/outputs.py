@@ -18,6 +18,7 @@ from translatekit.errors import DataError
 from translatekit.image_spec import ImageSpec
 from translatekit.images import to_uint8
 from translatekit.inference.batching import Request
+from translatekit.inference.inputs import as_deep_as_output
 from translatekit.inference.predictor import Predictor
 from translatekit.inference.stages import batched
 from translatekit.interfaces import MetricImages
@@ -174,7 +175,8 @@ def _extract(images: MetricImages, tools: Tools, found: dict[int, list[Tensor]])
 
 def _asked(predictor: Predictor, sample: Sample) -> _PendingImage:
     check_channels(sample.source, predictor.info)
-    return _PendingImage(sample, predictor.request(sample.source))
+    pixels = as_deep_as_output(sample.source, predictor.info, predictor.dtypes)
+    return _PendingImage(sample, predictor.request(pixels))
 
 
 def _confusions(

@@ -14,6 +14,7 @@ from translatekit.image_spec import ImageSpec
 from translatekit.images import Image, UnreadableImageError, encode_image, image_from, suffix_of
 from translatekit.images.formats import open_image, writable_suffixes
 from translatekit.images.preview import class_colours, preview
+from translatekit.inference.inputs import as_deep_as_output
 from translatekit.inference.predictor import Predictor
 from translatekit_tools.bulk.images import Slices
 
@@ -102,7 +103,7 @@ def read_page(name: str, data: bytes, page: int, predictor: Predictor, max_pixel
             "it has more bits than this compiled model takes: open the .safetensors model, or one that is compiled "
             "with --dtype float32"
         )
-    taken = predictor.prepare(pixels)
+    taken = predictor.prepare(as_deep_as_output(pixels, predictor.info, predictor.dtypes))
     return OpenedFile(name=name, data=data, pages=header.pages, page=page, image=image, taken=taken)
 
 
