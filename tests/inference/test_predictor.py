@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -420,6 +421,35 @@ def test_transparent_colours_of_palettes_are_kept() -> None:
     image.info["transparency"] = 3
     output = Predictor(Shifted()).translate(image)
     np.testing.assert_array_equal(np.asarray(output)[:, :, 3] == 0, np.asarray(image) == 3)
+
+
+def profile_of_ink() -> bytes:
+    """A profile of CMYK (ICC.1:2022, 10.10): any ink at all makes a dull red."""
+    ramp = bytes(range(256))
+    colours = b"".join(bytes((250, 128, 128) if ink == 0 else (90, 170, 150)) for ink in range(16))
+    one, zero = struct.pack(">i", 65536), bytes(4)
+    matrix = one + zero * 3 + one + zero * 3 + one
+    table = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + matrix + ramp * 4 + colours + ramp * 3
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    tags, place = b"", 128 + 4 + 2 * 12
+    for name, data in ((b"A2B0", table), (b"wtpt", white)):
+        tags, place = tags + name + struct.pack(">II", place, len(data)), place + len(data)
+    head = struct.pack(">I4sI4s4s4s", place, bytes(4), 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + struct.pack(">I", 2) + tags + table + white
+
+
+def test_ink_has_the_colours_of_its_profile_as_from_a_file(tmp_path: Path) -> None:
+    picture = Image.fromarray(pixels(16, 24, 4), "CMYK")
+    picture.info["icc_profile"] = profile_of_ink()
+    picture.save(tmp_path / "ink.tif", icc_profile=profile_of_ink())
+    predictor = Predictor(Shifted())
+    of_file = predictor.translate(tmp_path / "ink.tif")
+    without = alone(np.asarray(picture.convert("RGB")), Shifted(), "pad")
+    assert np.abs(of_file.astype(int) - without).mean() > 20
+    output = predictor.translate(picture)
+    np.testing.assert_array_equal(np.asarray(output), of_file)
+    assert "icc_profile" not in output.info
 
 
 @pytest.mark.parametrize("mode", ["I;16", "I", "F"])

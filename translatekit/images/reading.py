@@ -181,7 +181,7 @@ def _by_pillow(file: BinaryIO) -> tuple[Image, int]:
             else:
                 numbers, palette = _numbers(file, image), _pillow_palette(image)
                 if image.mode == "CMYK":
-                    image, icc = _to_srgb(image, icc), None
+                    image, icc = to_srgb(image, icc), None
                 elif image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
                     # Pillow scales the pixels of 2 and 4 bits to 8, but not the level that is transparent.
                     image.info["transparency"] *= 255 // (2 ** _png_bits(file) - 1)
@@ -355,7 +355,7 @@ def _target_mode(image: PillowImage.Image) -> str:
     return "RGBA" if image.has_transparency_data else "RGB"
 
 
-def _to_srgb(image: PillowImage.Image, icc: bytes | None) -> PillowImage.Image:
+def to_srgb(image: PillowImage.Image, icc: bytes | None) -> PillowImage.Image:
     """CMYK as sRGB, by the file's own profile where it has a sound one."""
     if icc is not None:
         with contextlib.suppress(ImageCms.PyCMSError, OSError):

@@ -16,6 +16,7 @@ from translatekit.errors import DataError, TranslatekitWarning
 from translatekit.image_spec import ImageSpec
 from translatekit.images import Image, fit_image, image_from, read_image
 from translatekit.images.image import file_spec, kept, rescaled, white_of
+from translatekit.images.reading import to_srgb
 from translatekit.interfaces import Translator
 from translatekit.model_info import ModelInfo
 
@@ -207,6 +208,8 @@ def _image_of_pillow(picture: PillowImage.Image) -> Image:
             white=white,
             icc_profile=icc,
         )
+    if picture.mode == "CMYK":
+        picture, icc = to_srgb(picture, icc), None
     gray, alpha = picture.mode in ("1", "L", "LA", "La"), picture.has_transparency_data
     samples = np.asarray(picture.convert(("L" if gray else "RGB") + ("A" if alpha else "")))
     samples = samples if samples.ndim == 3 else samples[:, :, None]
