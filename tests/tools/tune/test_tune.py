@@ -22,12 +22,14 @@ from optuna.trial import TrialState
 from translatekit_tools.tune import claims, tune
 from translatekit_tools.tune import study as studies
 from translatekit_tools.tune.claims import SILENCE, claimed
+from translatekit_tools.tune.options import TuneOptions
 from translatekit_tools.tune.space import check_space, read_space
 
 from tests.training.conftest import pairs as pairs
 from translatekit import train
 from translatekit.config import RunConfig
 from translatekit.errors import DataError, OptionError, TrainingError
+from translatekit.options import check_options
 
 SPACE = """
 lr = {low = 1e-5, high = 1e-2, log = true}
@@ -313,3 +315,9 @@ def test_a_seed_gives_the_same_trials_however_often_a_study_is_stopped(
     params = [trial.params for trial in trials_of(whole.folder)]
     assert params == [trial.params for trial in trials_of(parts.folder)]
     assert len({json.dumps(each) for each in params}) == 12
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("20MIN", 1200), ("1.5 H", 5400)])
+def test_a_budget_is_read_in_letters_of_whatever_case(text: str, seconds: float) -> None:
+    options = check_options(TuneOptions, {"budget": text}, "tune")
+    assert studies.seconds_of(options["budget"]) == seconds

@@ -116,8 +116,9 @@ def run(
 
 def seconds_of(budget: str) -> float:
     """A budget such as ``2h`` in seconds."""
-    unit = next(unit for unit in ("min", "s", "h") if budget.strip().endswith(unit))
-    return float(budget.strip().removesuffix(unit)) * _UNITS[unit]
+    text = budget.strip().lower()
+    unit = next(unit for unit in ("min", "s", "h") if text.endswith(unit))
+    return float(text.removesuffix(unit)) * _UNITS[unit]
 
 
 def _open_folder(folder: Path, what: Mapping[str, Any], space: Space) -> None:
