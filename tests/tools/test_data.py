@@ -137,6 +137,19 @@ def test_later_downloads_equal_the_first_unless_the_user_trusts_them(web: Files,
     assert download(url, path, trust=True).read_bytes() == CONTENT[::-1]
 
 
+def test_a_kept_file_that_is_another_is_to_be_removed(web: Files, tmp_path: Path) -> None:
+    path, url = tmp_path / "a.bin", f"{web.url}/a.bin"
+    web.files["/a.bin"] = CONTENT
+    download(url, path)
+    path.write_bytes(CONTENT[::-1])
+    for md5, says in ((None, "is not what was downloaded first .*"), ("0" * 32, ".* should have 0+: .*")):
+        with pytest.raises(DownloadError, match=f"^{re.escape(str(path))} {says}remove it and try again"):
+            download(url, path, md5=md5)
+        assert path.read_bytes() == CONTENT[::-1]
+    path.unlink()
+    assert download(url, path).read_bytes() == CONTENT
+
+
 def test_what_is_missing_or_out_of_reach_is_said(web: Files, tmp_path: Path) -> None:
     with pytest.raises(DownloadError, match=r"404.*pass --url"):
         download(f"{web.url}/none.bin", tmp_path / "a.bin")

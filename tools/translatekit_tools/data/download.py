@@ -230,6 +230,9 @@ def _verify(
     file: Path, path: Path, url: str, published: dict[str, str | None], trust: bool, elsewhere: str
 ) -> None:
     """Compare a file with the published checksum, or else with the recorded one, or record it."""
+    is_there = file == path  # and is not fetched again while it is
+    what = str(path) if is_there else f"{path.name} from {url}"
+    again = "remove it and try again" if is_there else "try again"
     for algorithm, digest in published.items():
         if digest is None:
             continue
@@ -237,8 +240,8 @@ def _verify(
         if found != digest:
             _discard(file, path)
             raise DownloadError(
-                f"{path.name} from {url} has the {algorithm.upper()} checksum {found} and should have {digest}: it is "
-                f"damaged or not the same file; try again, or pass {elsewhere}"
+                f"{what} has the {algorithm.upper()} checksum {found} and should have {digest}: it is damaged or not "
+                f"the same file; {again}{'' if is_there else f', or pass {elsewhere}'}"
             )
         return
     record = path.with_name(f"{path.name}{_RECORD}")
@@ -250,8 +253,8 @@ def _verify(
     if known is not None and known != found and not trust:
         _discard(file, path)
         raise DownloadError(
-            f"{path.name} from {url} is not what was downloaded first (SHA-256 {found} and not {known}, from "
-            f"{record.name}): try again, or pass --trust if the file was renewed"
+            f"{what} is not what was downloaded first (SHA-256 {found} and not {known}, from {record.name}): {again}, "
+            "or pass --trust if the file was renewed"
         )
     if known != found:
         content = {"sha256": found, "url": url, "recorded": time.strftime("%Y-%m-%d")}
