@@ -25,7 +25,7 @@ from translatekit_tools.importer import (
 )
 
 from translatekit import load_network
-from translatekit.errors import ModelFileError
+from translatekit.errors import ModelFileError, OptionError
 from translatekit.model_file import read_info
 from translatekit.networks import make_discriminator, make_generator
 
@@ -234,6 +234,15 @@ def test_existing_model_file_is_replaced_by_force_only(checkpoint):
     assert out.read_text() == "precious"
     import_checkpoint(checkpoint, out, overwrite=True)
     assert read_info(out).generator == "unet"
+
+
+def test_a_name_that_no_model_file_has_is_refused(checkpoint):
+    before = checkpoint.read_bytes()
+    for out in (checkpoint, checkpoint.with_name("horse")):
+        with pytest.raises(OptionError, match=r"whose name ends in .safetensors: pass -o .*\.safetensors$"):
+            import_checkpoint(checkpoint, out, overwrite=True)
+    assert checkpoint.read_bytes() == before
+    assert not checkpoint.with_name("horse").exists()
 
 
 def test_command_prints_what_it_found(checkpoint):

@@ -68,12 +68,17 @@ def import_checkpoint(
     Raises:
         ModelFileError: the file is missing, damaged, holds more than weights or weights that are not finite, is no
             generator of the reference implementation, or `out` exists.
+        OptionError: `out` does not end in ``.safetensors``.
     """
     source = Path(source)
     state = _strip_wrappers(read_checkpoint(source))
     out = source.with_suffix(".safetensors") if out is None else Path(out)
     if out.is_dir():
         out = out / source.with_suffix(".safetensors").name
+    if out.suffix != ".safetensors":
+        raise OptionError(
+            f"{out} would not be found to be a model file, whose name ends in .safetensors: pass -o {out}.safetensors"
+        )
     if _is_discriminator(state):
         name, arguments, _ = convert_discriminator(state, str(source))
         raise ModelFileError(
