@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from translatekit_tools.bench import BenchOptions, Figure, _candidates, bench, compile_for, gather_files
+from PIL import Image
+from translatekit_tools.bench import (
+    BenchOptions,
+    Figure,
+    _candidates,
+    bench,
+    compile_for,
+    gather_files,
+    worker,
+)
 from translatekit_tools.compile import compile_model
 
 from tests.fakes import run_here
@@ -133,3 +143,25 @@ def test_drawn_files_are_what_the_model_takes(tmp_path: Path, spec: ImageSpec) -
     for file in files:
         fitted = fit_image(read_image(file), spec, str(file))
         assert fitted.shape == (32, 32, spec.count)
+
+
+def test_files_keep_a_suffix_of_two_parts(tmp_path: Path) -> None:
+    (tmp_path / "volumes").mkdir()
+    (tmp_path / "volumes" / "a.NII.gz").touch()
+    gather_files(tmp_path / "files", BenchOptions(data=str(tmp_path / "volumes"), images=2), Size(32, 32))
+    assert sorted(file.name for file in (tmp_path / "files").iterdir()) == ["00000.nii.gz", "00001.nii.gz"]
+
+
+def test_alone_a_file_counts_once_however_many_images_it_holds(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = [Image.new("RGB", (32, 32), (number, 0, 0)) for number in range(5)]
+    (tmp_path / "files").mkdir()
+    for name in ("a", "b"):
+        pages[0].save(tmp_path / f"files/{name}.tif", save_all=True, append_images=pages[1:])
+    request = {"model": str(model), "backend": None, "device": "cpu", "precision": "fp32", "batch_size": None}
+    measurement = worker.Measurement({**request, "files": str(tmp_path / "files")})
+    measurement.record()
+    assert sum(map(len, measurement.batches)) == 10
+    monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=iter((0.0, 1.0)).__next__))
+    assert measurement.alone() == {"images_per_second": 2.0}

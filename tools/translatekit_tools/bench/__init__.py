@@ -296,7 +296,7 @@ def gather_files(folder: Path, options: BenchOptions, size: Size, info: ModelInf
         for index in range(options.images):
             (folder / f"{index:05d}.jpg").write_bytes(drawn[index % len(drawn)])
         return
-    from translatekit.images import is_image
+    from translatekit.images import is_image, suffix_of
 
     source = Path(options.data).expanduser()
     if not source.is_dir():
@@ -306,4 +306,4 @@ def gather_files(folder: Path, options: BenchOptions, size: Size, info: ModelInf
         raise DataError(f"the folder {source} holds no images: name another with --data")
     for index in range(options.images):
         file = found[index % len(found)]
-        (folder / f"{index:05d}{file.suffix.lower()}").symlink_to(file.resolve())
+        (folder / f"{index:05d}{suffix_of(file)}").symlink_to(file.resolve())

@@ -67,6 +67,7 @@ class Measurement:
         self.files = Path(request["files"])
         self.options = {"batch_size": request["batch_size"]}
         self.batches: list[Any] = []
+        self.recorded = 0
 
     def end_to_end(self) -> dict[str, Any]:
         """From files to files, the model already loaded."""
@@ -76,12 +77,11 @@ class Measurement:
         """The same, and keep the batches for `alone`."""
         recorder = Recorder(self.translator)
         answer = self._translate(recorder)
-        self.batches = recorder.batches
+        self.batches, self.recorded = recorder.batches, answer.get("translated", 0)
         return answer
 
     def alone(self) -> dict[str, Any]:
-        """The recorded batches through the translator, and nothing else."""
-        images = sum(len(batch) for batch in self.batches)
+        """The recorded batches through the translator, and nothing else; a file counts once, however many it holds."""
         submit = getattr(self.translator, "submit", None)
         start = time.perf_counter()
         if submit is None:
@@ -95,7 +95,7 @@ class Measurement:
                 futures.append(submit(batch))
             for future in futures:
                 future.result()
-        return {"images_per_second": images / (time.perf_counter() - start)}
+        return {"images_per_second": self.recorded / (time.perf_counter() - start)}
 
     def _translate(self, translator: Any) -> dict[str, Any]:
         from translatekit_tools.bulk import translate
@@ -106,7 +106,11 @@ class Measurement:
             if summary.failed:
                 path, reason = summary.failed[0]
                 return {"error": f"{path}: {reason}"}
-            return {"images_per_second": summary.images_per_second, "peak_memory": peak_memory()}
+            return {
+                "images_per_second": summary.images_per_second,
+                "translated": summary.translated,
+                "peak_memory": peak_memory(),
+            }
         finally:
             shutil.rmtree(out, ignore_errors=True)
 
