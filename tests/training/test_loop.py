@@ -21,10 +21,11 @@ from translatekit_pix2pix.method import Pix2Pix
 from tests.fakes import run_python
 from tests.training.conftest import TINY, draw_pairs
 from translatekit import load_network, train
-from translatekit.config import RunConfig
+from translatekit.config import RunConfig, TrainOptions
 from translatekit.errors import DataError, OptionError, PluginError, TrainingError, TranslatekitError
 from translatekit.model_file import read_info
 from translatekit.training.checkpoint import load_checkpoint
+from translatekit.training.setup import make_fabric
 
 FLAGS = [
     *("--load-size", "36", "--crop-size", "32", "--accelerator", "cpu", "--log-every", "2"),
@@ -347,6 +348,14 @@ def test_devices_that_are_none_are_refused_where_they_are_read(
         OptionError, match="option 'devices' must be how many, their numbers such as 0,1, or auto"
     ):
         train("pix2pix", pairs, output=str(tmp_path / "run"), devices=devices)
+
+
+def test_auto_devices_are_so_in_letters_of_whatever_case() -> None:
+    fabric = make_fabric(TrainOptions(accelerator="cpu", devices="AUTO", precision="fp32"))
+    assert (
+        fabric.world_size
+        == make_fabric(TrainOptions(accelerator="cpu", devices="auto", precision="fp32")).world_size
+    )
 
 
 def test_a_device_by_its_number_that_is_not_there_is_refused(pairs: Path, tmp_path: Path) -> None:

@@ -292,7 +292,7 @@ def make_fabric(options: TrainOptions) -> Fabric:
     devices: Any = (
         [int(part) for part in options.devices.split(",") if part]
         if "," in options.devices
-        else options.devices
+        else options.devices.lower()
     )
     nodes = options.num_nodes
     if (launched := launched_processes()) is not None:

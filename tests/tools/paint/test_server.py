@@ -22,12 +22,14 @@ from translatekit_tools.paint.batching import Batcher
 from translatekit_tools.paint.describe import PAGE_FILES
 from translatekit_tools.paint.guard import PROTECTED
 from translatekit_tools.paint.models import LoadedModel
-from translatekit_tools.paint.server import Limits, describe_served, listen, make_app
+from translatekit_tools.paint.options import PaintOptions
+from translatekit_tools.paint.server import Limits, choose_token, describe_served, listen, make_app
 
 from tests.tools.paint.serving import PALETTE, Flat, Negative, served, until
 from tests.tools.test_run import save
 from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.image_spec import GRAY
+from translatekit.options import check_options
 
 
 def picture(size: tuple[int, int] = (64, 64), seed: int = 0) -> np.ndarray:
@@ -470,3 +472,9 @@ def test_fifty_clients_lose_no_request() -> None:
         assert httpx.get(f"{address}/health").json()["translated"] == 150
     assert all(all(result) for result in results)
     assert len(model.batches) < 150  # they were batched
+
+
+@pytest.mark.parametrize("text", ["off", "OFF"])
+def test_a_token_that_is_off_is_none(text: str) -> None:
+    options = check_options(PaintOptions, {"token": text}, "paint")
+    assert choose_token(PaintOptions(**options), is_local=False) is None

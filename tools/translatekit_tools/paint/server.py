@@ -423,7 +423,7 @@ def choose_token(options: PaintOptions, is_local: bool) -> str | None:
     """
     if options.token is None:
         return None if is_local else secrets.token_urlsafe(16)
-    return None if options.token == "off" else options.token
+    return None if options.token.lower() == "off" else options.token
 
 
 def _open(file: Path, direction: str | None, options: PaintOptions, limits: Limits) -> LoadedModel:

@@ -22,7 +22,7 @@ def parse_targets(option: str | None, precision: str) -> tuple[str, ...]:
     Raises:
         OptionError: there is no such target, or it does not compute in that precision.
     """
-    entries = tuple(dict.fromkeys(entry.strip() for entry in (option or ANY).split(",")))
+    entries = tuple(dict.fromkeys(entry.strip() for entry in (option or ANY).lower().split(",")))
     for entry in entries:
         if entry not in (ANY, *TARGETS):
             raise OptionError(
