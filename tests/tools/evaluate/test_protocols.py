@@ -141,3 +141,11 @@ def test_protocols_name_installed_metrics_and_are_described(data: Path) -> None:
         assert set(protocol.metrics or ()) <= set(metric_names("pairs", "sets", "labels"))
         assert f"| `{protocol.name}` |" in text
     assert len(set(protocol_names())) == len(PROTOCOLS)
+
+
+def test_earlier_figures_in_place_of_the_model_are_refused(run: Path, data: Path, earlier: Path) -> None:
+    for compared in ([], [run]):
+        with pytest.raises(
+            OptionError, match=r"earlier.json holds earlier figures and is no model: name a model first"
+        ):
+            evaluate(earlier, data, compare=compared, **OWN)

@@ -42,7 +42,7 @@ def evaluate(
 
     Raises:
         OptionError: an option has an unknown name or a value that does not fit, or an earlier result was measured
-            otherwise.
+            otherwise, or is given in place of the model.
         DataError: the images are missing, or not what the model takes.
         ModelFileError: a model is missing or damaged.
         TranslatekitError: the weights of a network that a metric was asked for needs are not there, or the page
@@ -55,6 +55,10 @@ def evaluate(
     from translatekit_tools.evaluate.options import EvaluateOptions
 
     checked = EvaluateOptions(**check_options(EvaluateOptions, options, "evaluate"))
+    if is_result(model):
+        raise OptionError(
+            f"{model} holds earlier figures and is no model: name a model first, and give the file to --compare"
+        )
     evaluation = measure(
         [local_copy(path) for path in (model, *compare) if not is_result(path)],
         None if data is None else place_of(data),
