@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from translatekit_tools.cli.evaluate import evaluate
 from translatekit_tools.scale.cluster import Cluster
+from translatekit_tools.scale.evaluate import measuring_on
+from translatekit_tools.scale.options import ScaleOptions
 
 from tests.tools.evaluate.test_evaluate import features as features
 from tests.tools.test_run import save
@@ -62,3 +65,22 @@ def test_folds_have_the_figures_of_one_machine(cluster: Cluster, one_thread: Non
     many = figures(*runs, *options, "--on", "ray", "--workers", 1)
     assert many == figures(*runs, *options)
     assert [model["name"] for model in many["models"]] == ["all folds", "fold 1/2", "fold 2/2"]
+
+
+def test_what_options_name_is_found_from_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_pairs(tmp_path / "data/val", 2)
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for path in (tmp_path / "data/val").iterdir():
+        Image.new("L", (40, 40), 255).save(masks / f"{path.stem}.png")
+    save(tmp_path / "model.safetensors", 0, size=32)
+    monkeypatch.chdir(tmp_path)
+    options = {"mask": "masks", "metrics": ("l1",), "device": "cpu"}
+    measuring: Any = measuring_on(ScaleOptions(on="ray"), ["model.safetensors"], "data", options, print)
+    opening = measuring.args[1]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    opening("a worker")
+    assert opening.options.mask == str(masks)

@@ -22,6 +22,7 @@ from translatekit_tools.scale.options import ScaleOptions
 from translatekit_tools.scale.pool import Pool, Work
 
 _BATCHES = 4  # that a worker is given at a time
+_FILES = ("mask", "palette", "segmenter")  # options that name a file or folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ def measuring_on(
         say: told what the user should know.
     """
     models = tuple(map(_elsewhere, paths))
-    opening = _Opening(models, None if data is None else _elsewhere(data), EvaluateOptions(**options))
+    asked = EvaluateOptions(**options)
+    named = {name: _elsewhere(place) for name in _FILES if (place := getattr(asked, name)) is not None}
+    opening = _Opening(models, None if data is None else _elsewhere(data), replace(asked, **named))
     return partial(_on_cluster, scale, opening, say)
 
 
@@ -87,14 +90,14 @@ def _on_cluster(
     parts = list(_parts(len(setup.predictors), len(setup.images), setup.options.batch_size))
     total, done = len(setup.images) * len(setup.predictors), 0
     answers: dict[_Part, _Answer] = {}
-    seen = [*opening.paths, *([opening.data] if opening.data is not None else [])]
+    seen = [*opening.paths, opening.data, *(getattr(opening.options, name) for name in _FILES)]
     versions, check = same_versions(["translatekit"])
     work: Work[_Part, _Answer] = Work(
         opening=opening,
         given_up=_given_up,
         check=check,
         distributions=versions,
-        paths=[place for place in seen if not is_uri(place)],
+        paths=[place for place in seen if place is not None and not is_uri(place)],
         key=hash,
         block=1,
     )
