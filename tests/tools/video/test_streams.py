@@ -177,6 +177,16 @@ def test_what_does_not_fit_a_pipe_is_said(tmp_path: Path, piped: Any) -> None:
         translatekit.translate("-", Identity())
     with pytest.raises(OptionError, match="pass --fps with it"):
         translatekit.translate("-", Identity(), tmp_path / "x.mp4", raw="64x48")
+    for given, frames in (("-", {}), (source, {}), (tmp_path, {}), (source, {"raw": "64x48"})):
+        with pytest.raises(
+            OptionError, match="--raw says what" if frames else "--fps says how long .* leave it out"
+        ):
+            translatekit.translate(given, Identity(), tmp_path / "x.mp4", fps="5", **frames)
+    for given, out in (("-", "-"), ("-", tmp_path / "x.mp4"), (source, "-"), (source, tmp_path / "x.mp4")):
+        with pytest.raises(
+            OptionError, match=r"--frames writes images in place of a video, and .* unwritten"
+        ):
+            translatekit.translate(given, Identity(), out, frames=str(tmp_path / "frames"))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     with pytest.raises(OptionError, match="-o - writes a video"):
         translatekit.translate(tmp_path / "a.png", Identity(), "-")

@@ -210,6 +210,7 @@ def find_jobs(inputs: Sequence[str | Path], out: str | Path | None, options: Run
     """
     if not inputs:
         raise DataError("there is nothing to translate: name image files, folders or globs")
+    check_frames(inputs, options)
     if any(is_stream(str(text)) for text in inputs) or str(out) == STANDARD:
         job = _streamed_job(inputs, out, options)
         return Findings([job] if job.to_standard_output else _of_shard([job], options), LeftOut())
@@ -515,6 +516,26 @@ def _with_alternatives(jobs: list[Job], inputs: Container[str]) -> list[Job]:
     return [job for job in jobs if id(job) not in alternatives]
 
 
+def check_frames(inputs: Sequence[str | Path], options: RunOptions) -> None:
+    """Refuse to be told what frames are where all that is read says so itself.
+
+    Raises:
+        OptionError: that is asked for.
+    """
+    texts = list(map(str, inputs))
+    if options.raw is not None and STANDARD not in texts:
+        raise OptionError("--raw says what standard input is: name the input -")
+    if (
+        options.fps is not None
+        and options.raw is None
+        and not any(is_sequence(Path(text).expanduser()) for text in texts)
+    ):
+        raise OptionError(
+            "--fps says how long numbered images (frames/%06d.png) and frames of --raw are shown, and other videos say "
+            "that themselves: leave it out"
+        )
+
+
 def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options: RunOptions) -> Job:
     """A video that comes from standard input or a URL, or goes to standard output."""
     text = str(inputs[0])
@@ -536,14 +557,13 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
             )
         if kind_of(source, Path("out.mkv")).way != "video":
             raise OptionError(f"-o - writes a video, and {source} is none: name a file with -o")
-    if options.raw is not None and address != STANDARD:
-        raise OptionError("--raw says what standard input is: name the input -")
     names, added = Names(options), DEFAULT_SUFFIX if out is None else ""
     if is_sequence(source):
         name = names.output_of_frames(source.name, added)
     else:
         name = names.output(source.name, partial(is_animation, source), added)
     if str(out) == STANDARD:
+        _refuse_frames("standard output", options)
         container = options.container or STREAMED[0]
         if container not in STREAMED:
             raise OptionError(
@@ -559,6 +579,8 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
         output = Path(out).expanduser()
         if output.is_dir() or str(out).endswith(("/", os.sep)) or not output.suffix:
             output = output / name
+        else:
+            _refuse_frames(output, options)
     if output.suffix.lower() not in WRITABLE_VIDEO_SUFFIXES:
         raise OptionError(
             f"videos cannot be written as {output.suffix!r}: "
@@ -567,6 +589,18 @@ def _streamed_job(inputs: Sequence[str | Path], out: str | Path | None, options:
     return Job(
         source=source, output=output, manifest=Manifest(output.parent, _manifest_of(options)), address=address
     )
+
+
+def _refuse_frames(out: Path | str, options: RunOptions) -> None:
+    """Refuse to write a video whose frames are to be images.
+
+    Raises:
+        OptionError: they are.
+    """
+    if options.frames is not None:
+        raise OptionError(
+            f"--frames writes images in place of a video, and {out} would stay unwritten: leave out -o, or --frames"
+        )
 
 
 def _names_a_file(out: Path, inputs: Sequence[str | Path]) -> bool:
@@ -582,6 +616,8 @@ def _job_of_one_file(inputs: Sequence[str | Path], out: Path, options: RunOption
     if len(files) != 1 or not (only.is_file() or is_sequence(only)):
         raise OptionError(f"the output {out} is one file, but the input is not one: name a folder with -o")
     what, writable = _writable(files[0].source)
+    if what != "images":
+        _refuse_frames(out, options)
     if suffix_of(out) not in writable:
         raise OptionError(
             f"{what} cannot be written as {out.suffix!r}: let the output end in one of {', '.join(sorted(writable))}, "

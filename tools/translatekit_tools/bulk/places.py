@@ -12,7 +12,7 @@ from translatekit.images import is_image
 from translatekit.storage import Item, Sink, Source, is_uri, open_sink, open_source
 from translatekit.storage.places import checked_name
 from translatekit_tools.bulk.addresses import STANDARD
-from translatekit_tools.bulk.find import Job, Stored, clash
+from translatekit_tools.bulk.find import Job, Stored, check_frames, clash
 from translatekit_tools.bulk.kinds import is_animation
 from translatekit_tools.bulk.links import OutputFolders
 from translatekit_tools.bulk.manifest import MANIFEST_NAME, Manifest, manifest_name
@@ -272,6 +272,7 @@ def find_place_jobs(inputs: Sequence[str | Path], out: str | Path | None, option
         raise OptionError(f"{inputs[0]} is no folder of this machine: say with -o where the outputs go")
     if options.frames is not None:
         raise OptionError("--frames writes the frames of local videos into a local folder: leave it out")
+    check_frames(inputs, options)
     _see_that_names_differ(inputs)
     sink = open_sink(out if is_uri(str(out)) else Path(out).expanduser())
     name = MANIFEST_NAME if options.shard is None else manifest_name(options.shard.name)

@@ -14,6 +14,7 @@ from translatekit.interfaces import Translator
 from translatekit.model_file import find_model, read_info
 from translatekit.registry import choose_backend, registry
 from translatekit.storage import Item, Sink, Source, is_uri, open_sink, open_source, shown
+from translatekit_tools.bulk.find import check_frames
 from translatekit_tools.bulk.manifest import Manifest, hash_options, hash_path, manifest_name
 from translatekit_tools.bulk.naming import DEFAULT_SUFFIX
 from translatekit_tools.bulk.options import Memory, RunOptions
@@ -123,6 +124,7 @@ def translate_on(
         raise OptionError(
             "--stats tells of one machine's stages: leave it out, or leave out --on for a few images of the same place"
         )
+    check_frames(inputs, options)
     source_text, sink_text = _places(inputs, out)
     say = getattr(progress, "say", ignore)
     summary = Summary()
