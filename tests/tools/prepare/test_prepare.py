@@ -259,8 +259,9 @@ def test_pairs_by_order_count_as_people_do(tmp_path: Path) -> None:
 def test_pairs_by_a_pattern(tmp_path: Path) -> None:
     names = ["s1_t1_in.png", "s1_t2_in.png", "s2_t1_in.png"], ["t1-s2.png", "t1-s1.png", "t2-s1.png"]
     a, b = two_folders(tmp_path, *names)
-    ambiguous = run("pairs", a, b, "-o", tmp_path / "one", "--pattern", r"s(\d)")
+    ambiguous = run("pairs", a, b, "-o", tmp_path / "one", "--pattern", r"s(\d)", "--json")
     assert ambiguous.exit_code == 1
+    assert json.loads(ambiguous.stdout)["pairs"] == 1
     assert "would all be one side of a pair" in ambiguous.stderr
     assert joined(tmp_path / "one") == {"s2_t1_in": (20, 0)}
     for side in names:
@@ -321,6 +322,8 @@ def test_one_palette_serves_the_whole_set_and_a_later_one(tmp_path: Path) -> Non
     (out / "palette.json").write_text(json.dumps(content))
     more = photos(tmp_path / "more", 2)
     assert run("segment", more, "-o", tmp_path / "later", "--like", out).exit_code == 0
+    with pytest.raises(OptionError, match="leave out --classes, or --like"):
+        run("segment", more, "-o", tmp_path / "other", "--like", out, "-k", 3)
     assert Palette.load(tmp_path / "later" / "palette.json").names[0] == "wall"
     repainted = load(tmp_path / "later" / "train" / "1.png")[:, :128]
     was_first = (found[1] == palette.colors[0]).all(2)
@@ -358,6 +361,12 @@ def test_figures_that_cannot_be_are_refused(tmp_path: Path) -> None:
 
 
 # edges, gray, resize, crop, tile
+
+
+@pytest.mark.parametrize("option", ["low", "high", "blur"])
+def test_what_is_canny_s_is_refused_with_a_model(option: str, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="are Canny's: leave them out with --model"):
+        run("edges", tmp_path, "-o", tmp_path / "out", "--model", tmp_path / "model.onnx", f"--{option}", 3)
 
 
 def test_edges_are_black_lines_where_the_picture_changes(tmp_path: Path) -> None:

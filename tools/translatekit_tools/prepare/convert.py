@@ -53,8 +53,8 @@ def make_edges(photos: Path, out: Path, options: EdgesOptions, progress: Progres
     """
     low, high, inverted = options.low, options.high, options.white_on_black
     if options.model is not None:
-        if low is not None or high is not None:
-            raise OptionError("--low and --high are Canny's: leave them out with --model")
+        if low is not None or high is not None or options.blur != EdgesOptions().blur:
+            raise OptionError("--low, --high and --blur are Canny's: leave them out with --model")
         draw = _ByModel(options.model)
         recipe: dict[str, Any] = {"model": hash_file(find_model(options.model)), "white_on_black": inverted}
 

@@ -86,6 +86,7 @@ def make_pairs(
     summary = work_on(
         output, [Source(first, name, second) for name, first, second in matches], make, recipe, progress
     )
+    made = len(matches) - len(summary.failed)
     summary.failed += ambiguous
     if unmatched:
         files, verb = ("file", "has") if len(unmatched) == 1 else ("files", "have")
@@ -93,7 +94,7 @@ def make_pairs(
             f"{len(unmatched)} {files} {verb} no partner: {listed([str(path) for path in unmatched])}"
         )
     summary.details = {
-        "pairs": len(matches) - len(summary.failed),
+        "pairs": made,
         "unmatched": [str(path) for path in unmatched],
     }
     return summary

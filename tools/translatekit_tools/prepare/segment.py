@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from translatekit.datasets.palette import PALETTE_FILE, Palette, nearest_center
-from translatekit.errors import DataError
+from translatekit.errors import DataError, OptionError
 from translatekit.images import read_levels, resize, to_uint8
 from translatekit_tools.prepare.layout import PairLayout, resize_nearest, to_rgb
 from translatekit_tools.prepare.options import SegmentOptions
@@ -93,12 +93,14 @@ def segment_photos(
 
     Raises:
         DataError: no photographs, or fewer colours than classes.
+        OptionError: a folder whose classes are used, and how to find others.
     """
     sources = find_sources(photos, out)
     output = Output(out, [source.path for source in sources], options.force)
     pairs = PairLayout.of(options)
     like = options.like
     if like is not None:
+        _refuse_fitting(options)
         segmenter, palette = Segmenter.load(like / SEGMENTATION_FILE), Palette.load(like / PALETTE_FILE)
         if len(palette.colors) != len(segmenter.centers):
             raise DataError(
@@ -120,6 +122,20 @@ def segment_photos(
     summary = work_on(output, sources, make, recipe, progress)
     summary.details = {"palette": str(output.root / PALETTE_FILE)}
     return summary
+
+
+def _refuse_fitting(options: SegmentOptions) -> None:
+    """Refuse what says how classes are found, where they are taken as they are.
+
+    Raises:
+        OptionError: something does.
+    """
+    usual = SegmentOptions()
+    for name in ("classes", "spatial", "smooth", "seed"):
+        if getattr(options, name) != getattr(usual, name):
+            raise OptionError(
+                f"--like takes classes as they were found for {options.like}: leave out --{name}, or --like"
+            )
 
 
 def _fit(sources: list[Source], options: SegmentOptions) -> tuple[Segmenter, Palette]:
