@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from translatekit_tools.distill import distill
 from translatekit_tools.distill.candidates import candidate_of
-from translatekit_tools.distill.driver import _training, bytes_of, choose_inputs, seconds_of
+from translatekit_tools.distill.driver import _check, _training, bytes_of, choose_inputs, seconds_of
 from translatekit_tools.distill.method import Distill, _discriminator
 from translatekit_tools.distill.options import CommandOptions
 from translatekit_tools.evaluate import evaluate
@@ -632,6 +632,13 @@ def test_a_teacher_that_cannot_be_trained_is_refused_before_anything_is_timed(
     with pytest.raises(TranslatekitError, match="there is no method named 'pix2pox'"):
         distill(run, inputs, out=tmp_path / "out", train_teacher=True, **QUICK)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_student_that_is_named_is_one() -> None:
+    with pytest.raises(
+        OptionError, match="--student says what the one student is, and --students 2 asks for several"
+    ):
+        _check(CommandOptions(student={"width": "4"}, students=2))
 
 
 def test_a_further_teacher_that_does_something_else_is_refused(teacher: Path, tmp_path: Path) -> None:

@@ -347,6 +347,11 @@ def _check(options: CommandOptions) -> None:
         if name not in (*known, "web"):
             raise OptionError(f"--for {name} is no backend: choose from {', '.join([*known, 'web'])}")
     options.asks_every()
+    if options.student and options.students > 1:
+        raise OptionError(
+            f"--student says what the one student is, and --students {options.students} asks for several: leave out "
+            "one of the two"
+        )
     if options.train_teacher and options.students > 1:
         raise OptionError(
             f"--train-teacher with --students {options.students} would train another teacher for each: leave out one "
