@@ -37,7 +37,8 @@ def info(model: str, direction: str | None, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column()
-    table.add_row("file", f"{printable(name)} ({path.stat().st_size / 1e6:.1f} MB)")
+    size = sum(part.stat().st_size for part in (path, *path.rglob("*")) if part.is_file())
+    table.add_row("file", f"{printable(name)} ({size / 1e6:.1f} MB)")
     header |= {name: str(getattr(described, name)) for name in ("input", "output") if name in header}
     if described.bridge is not None:
         header["bridge"] = f"{described.bridge.steps} passes, noise of variance {described.bridge.tau:g}"

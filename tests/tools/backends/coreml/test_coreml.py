@@ -16,6 +16,7 @@ from translatekit_tools.bench import bench
 from translatekit_tools.compile import compile_model
 
 import translatekit
+from tests.fakes import run_program
 from tests.tools.compile.conftest import save_small
 from translatekit.errors import DataError, ModelFileError, OptionError
 from translatekit.model_file import find_model, read_any_info
@@ -50,6 +51,12 @@ def test_it_is_compared_by_its_own_program_and_says_so(package: Path) -> None:
     assert 45 <= compiled["parity"]["psnr"] < 100
     assert compiled["checked"].startswith("not run by Core ML, which is on macOS only")
     assert (compiled["precision"], compiled["shapes"], compiled["dtype"]) == ("fp16", "48x32", "uint8")
+
+
+def test_info_says_how_large_all_of_it_is(package: Path) -> None:
+    size = sum(file.stat().st_size for file in package.rglob("*") if file.is_file())
+    assert size > 50_000
+    assert f"({size / 1e6:.1f} MB)" in run_program("info", str(package)).stdout
 
 
 def test_phones_are_given_images(package: Path) -> None:
