@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import struct
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -294,6 +296,38 @@ def test_what_fails_under_way_costs_the_others_nothing() -> None:
 
     done = list(predictor.run([Item(predictor.request(image)) for image in images]))
     assert [type(item.request.error) for item in done] == [type(None)] * 3 + [DataError] + [type(None)] * 2
+
+
+class Feature:
+    """What a network has computed of a batch."""
+
+
+@pytest.mark.parametrize("submits", [False, True])
+def test_what_was_computed_when_the_memory_ended_is_freed_before_less_is_tried(submits: bool) -> None:
+    held: weakref.WeakSet[Feature] = weakref.WeakSet()
+
+    class Small(Shifted):
+        def __call__(self, batch: np.ndarray) -> np.ndarray:
+            assert not held
+            feature = Feature()
+            held.add(feature)
+            if len(batch) > 1:
+                raise RuntimeError("the device failed to allocate memory")
+            return super().__call__(batch)
+
+    class SubmittingSmall(Small):
+        def submit(self, batch: np.ndarray) -> Any:
+            return Future().set_result(self(batch))
+
+    model = SubmittingSmall() if submits else Small()
+    gc.disable()  # which would free it some time
+    try:
+        images = [pixels(16, 16, seed=seed) for seed in range(4)]
+        outputs = list(Predictor(model, batch_size=2).translate_many(images))
+    finally:
+        gc.enable()
+    for image, output in zip(images, outputs, strict=True):
+        np.testing.assert_array_equal(output, alone(image, Shifted(), "pad"))
 
 
 def test_large_images_go_in_tiles() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -146,23 +147,20 @@ def _stacked(requests: list[Request]) -> np.ndarray:
 
 
 def _submitted(submit: Callable[[np.ndarray], Any], requests: list[Request], timer: Timer) -> Any:
-    """The future of a batch's outputs, or the error that it could not be submitted for."""
-    try:
-        with timer("translate"):
-            return submit(_stacked(requests))
-    except Exception as error:
-        return error
+    """The future of a batch's outputs, or None where it could not be submitted."""
+    with contextlib.suppress(Exception), timer("translate"):
+        return submit(_stacked(requests))
+    return None
 
 
 def _finish(batch: list[R], pending: Any, timer: Timer) -> list[R]:
     """Wait for a batch that was submitted, and store its outputs."""
     requests = _requests(batch)
-    try:
-        if isinstance(pending, Exception):
-            raise pending
-        with timer("translate"):
+    outputs = None
+    if pending is not None:
+        with contextlib.suppress(Exception), timer("translate"):
             outputs = pending.result()
-    except Exception:
+    if outputs is None:
         _translate(requests, timer)  # by itself: there may have been too much in flight
     else:
         _store_outputs(requests, outputs)
@@ -170,17 +168,19 @@ def _finish(batch: list[R], pending: Any, timer: Timer) -> list[R]:
 
 
 def _translate(requests: list[Request], timer: Timer) -> None:
+    outputs = None
     try:
         with timer("translate"):
             translator = requests[0].translator
             outputs = within_memory(translator, _stacked(requests), str(getattr(translator, "device", "cpu")))
     except Exception as error:
-        if len(requests) > 1:
-            for request in requests:
-                _translate([request], timer)
+        if len(requests) == 1:
+            requests[0].error = error
+            _free_pixels(requests[0])
             return
-        requests[0].error = error
-        _free_pixels(requests[0])
+    if outputs is None:  # not within the handler: the error holds what was computed so far, and its memory
+        for request in requests:
+            _translate([request], timer)
     else:
         _store_outputs(requests, outputs)
 

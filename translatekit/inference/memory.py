@@ -23,22 +23,19 @@ def within_memory(compute: Callable[[np.ndarray], np.ndarray], batch: np.ndarray
     Raises:
         DataError: the memory is too small.
     """
-    try:
-        return compute(batch)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-    _free_cache()
-    try:
-        return compute(batch)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        height, width = batch.shape[1:3]
-        raise DataError(
-            f"{len(batch)} of {width}x{height} pixels do not fit into the memory of {device}: "
-            f"pass --tile below {max(height, width)}, --size, a smaller --batch-size, or --device cpu"
-        ) from None
+    for _ in range(2):
+        try:
+            return compute(batch)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        # Here, since the error holds the frames it was raised in, and these what was computed so far.
+        _free_cache()
+    height, width = batch.shape[1:3]
+    raise DataError(
+        f"{len(batch)} of {width}x{height} pixels do not fit into the memory of {device}: "
+        f"pass --tile below {max(height, width)}, --size, a smaller --batch-size, or --device cpu"
+    )
 
 
 def is_out_of_memory(error: Exception) -> bool:
