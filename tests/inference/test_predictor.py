@@ -535,7 +535,8 @@ def test_many_files_come_back_in_order_and_a_bad_one_at_its_turn(tmp_path: Path)
 # Its end
 
 
-def test_closing_closes_the_translator() -> None:
+@pytest.mark.parametrize("tile", [None, 16])
+def test_closing_closes_the_translator(tile: int | None) -> None:
     class Closing(Shifted):
         closed = False
 
@@ -543,7 +544,7 @@ def test_closing_closes_the_translator() -> None:
             self.closed = True
 
     model = Closing()
-    with Predictor(model) as predictor:
+    with Predictor(model, tile=tile) as predictor:
         predictor.translate(pixels(8, 8))
     assert model.closed
     Predictor(Shifted()).close()  # one that has nothing to free

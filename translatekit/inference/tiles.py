@@ -111,6 +111,10 @@ class TiledTranslator:
                     "cannot fix for its tiles: use the .safetensors model, or leave out --tile"
                 )
 
+    def close(self) -> None:
+        """Free what the translator within holds."""
+        getattr(self.within, "close", lambda: None)()
+
     def rows(self, height: int) -> int:
         """How many rows of tiles an image of that height has."""
         return len(_ramps(height, self.tile, self._overlap))
