@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from PIL import Image
 from translatekit_tools.bench import (
     BenchOptions,
     Figure,
+    Worker,
     _candidates,
     bench,
     compile_for,
@@ -108,6 +110,14 @@ def test_of_a_compiled_file_too_only_what_is_named_is_measured(model: Path, tmp_
         assert [*_candidates(compiled, only)] == [("onnxruntime", "fp32", True)]
     with pytest.raises(OptionError, match="--only onnxruntime:fp16 names nothing"):
         bench(compiled, only="onnxruntime:fp16", images=1)
+
+
+def test_a_measuring_process_that_died_is_told_and_ends() -> None:
+    worker = Worker([sys.executable, "-c", ""])
+    worker._process.wait()
+    with pytest.raises(DataError, match="the measuring process ended early"):
+        worker.ask("alone")
+    worker.close()
 
 
 def test_a_figure_is_a_median_with_quartiles() -> None:
