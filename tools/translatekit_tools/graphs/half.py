@@ -134,13 +134,15 @@ def simulate_half(source: Path) -> bytes:
         if kind not in halves:
             nodes.append(node)
             continue
-        rounded, result = f"{node.input[0]}_simulated_{len(nodes)}", node.output[0]
-        nodes.append(helper.make_node("Cast", [node.input[0]], [rounded], name=rounded, to=TensorProto.FLOAT))
-        for name in node.input[1:]:
-            if weights[name].data_type in halves:
+        for place, name in enumerate(node.input):
+            if name not in weights:  # what the graph computes, some networks' weights too
+                node.input[place] = rounded = f"{name}_simulated_{len(nodes)}"
+                nodes.append(helper.make_node("Cast", [name], [rounded], name=rounded, to=TensorProto.FLOAT))
+            elif weights[name].data_type in halves:
                 array = numpy_helper.to_array(weights[name]).astype("float32")
                 weights[name].CopyFrom(numpy_helper.from_array(array, name))
-        node.input[0], node.output[0] = rounded, f"{result}_simulated"
+        result = node.output[0]
+        node.output[0] = f"{result}_simulated"
         nodes += [
             node,
             helper.make_node("Cast", [node.output[0]], [result], name=f"{result}_rounded", to=kind),

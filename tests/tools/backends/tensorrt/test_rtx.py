@@ -24,7 +24,7 @@ from translatekit_tools.backends.tensorrt.rebuild import fit_engine
 from translatekit_tools.backends.tensorrt.targets import parse_targets, runs_on
 from translatekit_tools.compile import CompileReport, compile_model
 from translatekit_tools.compile.source import Source
-from translatekit_tools.graphs.half import to_half
+from translatekit_tools.graphs.half import simulate_half, to_half
 
 from tests.tools.backends.tensorrt.models import draw_images, save
 from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
@@ -195,6 +195,34 @@ def test_the_simulation_is_what_the_graph_says(
     assert compare_outputs([(theirs, ours)], "", RGB).psnr > 60
     losses = [compare_outputs([(full, half)], "", RGB).psnr for half in (ours, theirs)]
     assert losses[0] == pytest.approx(losses[1], abs=0.3)
+
+
+def test_weights_that_the_network_computes_are_simulated_too(tmp_path: Path) -> None:
+    """As those are that an exporter leaves to the graph, such as of weight normalization."""
+    onnx = pytest.importorskip("onnx")
+    make, floats = onnx.helper.make_node, onnx.TensorProto.FLOAT
+    random = np.random.default_rng(0)
+    tensors = {"direction": random.normal(size=(4, 3, 3, 3)), "length": random.normal(size=(4, 1, 1, 1))}
+    nodes = [make("Mul", ["direction", "length"], ["weight"]), make("Conv", ["x", "weight"], ["y"])]
+    ends = [
+        onnx.helper.make_tensor_value_info(*end) for end in (("x", floats, [1, 3, 9, 9]), ("y", floats, None))
+    ]
+    given = [onnx.numpy_helper.from_array(one.astype(np.float32), name) for name, one in tensors.items()]
+    graph = onnx.helper.make_graph(nodes, "graph", ends[:1], ends[1:], given)
+    opset = onnx.helper.make_opsetid("", 20)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10), tmp_path / "full.onnx")
+    half = to_half(tmp_path / "full.onnx", tmp_path / "half.onnx", "fp16")
+    x = random.normal(size=(1, 3, 9, 9)).astype(np.float32)
+    full, rounded, simulated = (
+        onnx.reference.ReferenceEvaluator(model).run(None, {"x": x})[0]
+        for model in (
+            onnx.load(tmp_path / "full.onnx"),
+            onnx.load(half),
+            onnx.load_from_string(simulate_half(half)),
+        )
+    )
+    np.testing.assert_allclose(simulated, rounded, atol=0.02)
+    assert 0 < np.abs(simulated - full).max() < 0.05
 
 
 def test_headers_survive(report: CompileReport) -> None:
