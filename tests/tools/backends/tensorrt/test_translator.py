@@ -205,6 +205,46 @@ assert "was built on Stub 0" in refused(load, engine, "cuda:1")
     )
 
 
+def test_sides_within_a_range_must_be_multiples_of_what_the_network_needs(
+    run_on_stub: RunPython, tmp_path: Path
+) -> None:
+    run_on_stub(
+        START
+        + """
+translator = load(engine)
+for wrong in (images(1, 10, 12), images(1, 12, 10)):
+    assert "unet needs sides that are multiples of 4, got " in refused(translator, wrong)
+batch = images(1, 12, 16)
+np.testing.assert_array_equal(translator(batch), 255 - batch)
+""",
+        write_engine(tmp_path / "model.engine", shapes="8x8/8x8/16x16"),
+    )
+
+
+def test_an_engine_of_tensorrt_rtx_is_checked_where_the_model_is_run_on_the_cpu(
+    run_on_stub: RunPython, tmp_path: Path
+) -> None:
+    run_on_stub(
+        START
+        + """
+from translatekit_tools.backends.tensorrt import checker
+translator, remark = checker.load(engine, "cpu")
+assert (translator.device, remark) == ("cuda:0", "")
+translator.close()
+""",
+        write_engine(
+            tmp_path / "model.engine",
+            flavour="tensorrt-rtx",
+            targets="9.0",
+            tensorrt="1.7.1.116",
+            gpu="",
+            compute_capability="",
+        ),
+        tmp_path / "cache",
+        TRANSLATEKIT_CACHE=tmp_path / "cache",
+    )
+
+
 def test_another_device_may_be_named(run_on_stub: RunPython, tmp_path: Path) -> None:
     run_on_stub(
         START

@@ -31,8 +31,9 @@ def load(path: Path, device: str) -> tuple[Translator, str]:
 
     header = read_header(path)
     if header.targets:
+        device = "auto" if device == "cpu" else device
         try:
-            check_gpu(path, header, find_gpu("auto" if device == "cpu" else device))
+            check_gpu(path, header, find_gpu(device))
             driver()
         except (OptionError, ModelFileError, PluginError):
             return simulate(graph_path(path)), SIMULATED

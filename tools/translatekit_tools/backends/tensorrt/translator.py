@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from translatekit.errors import OptionError
-from translatekit_tools.backends.batches import check_array, exact_dtypes, from_graph, graph_dtypes, to_graph
+from translatekit_tools.backends.batches import check_batch, exact_dtypes, from_graph, graph_dtypes, to_graph
 from translatekit_tools.backends.tensorrt.cuda.device import driver
 from translatekit_tools.backends.tensorrt.cuda.driver import Gpu, find_gpu
 from translatekit_tools.backends.tensorrt.engine_file import (
@@ -102,9 +102,9 @@ class TensorRTTranslator:
             batch: as for `__call__`; not to be changed before the future's `result` is there.
 
         Raises:
-            DataError: the engine takes no such arrays.
+            DataError: the engine takes no such arrays, or their sides are no multiples of what the network needs.
         """
-        check_array(batch, self.info)
+        check_batch(batch, self.info)
         dtype, batch = batch.dtype, to_graph(batch, self.info)
         _, height, width, _ = batch.shape
         profile = self._profiles[choose_profile(self._profiles, height, width, self._rebuild)]
