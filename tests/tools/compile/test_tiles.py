@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from translatekit_tools.compile import compile_model
+from translatekit_tools.graphs.opset import constants_of
 
 import translatekit
 from translatekit.errors import OptionError
@@ -93,6 +94,25 @@ def test_a_graph_that_looks_at_the_image_in_another_way_is_refused(
     onnx.save(model, str(tmp_path / "other.onnx"))
     with pytest.raises(OptionError, match=r"use the \.safetensors model, or leave out --tile"):
         TiledTranslator(translatekit.load(tmp_path / "other.onnx"), TILE, OVERLAP)(picture())
+
+
+def test_averages_whose_axes_are_counted_from_the_last_are_known_to_openvino(
+    compiled: Compiled, tmp_path: Path
+) -> None:
+    """As they are exported of a network that says ``x.mean((-2, -1))``."""
+    import onnx
+
+    path = compiled("unet per_image", ".onnx").path
+    model = onnx.load(str(path))
+    constants = constants_of(model.graph)
+    for name in {node.input[1] for node in model.graph.node if node.op_type == "ReduceMean"}:
+        constants[name].CopyFrom(onnx.numpy_helper.from_array(np.array([-2, -1]), name))
+    onnx.save(model, str(tmp_path / "other.onnx"))
+    expected, tiled = (
+        TiledTranslator(translatekit.load(file, backend="openvino"), TILE, OVERLAP)(picture())
+        for file in (path, tmp_path / "other.onnx")
+    )
+    np.testing.assert_array_equal(tiled, expected)
 
 
 def test_a_missing_package_is_named(compiled: Compiled, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ class OpenVinoStatisticsGraph(StatisticsGraph):
             kind = node.get_type_name()
             if kind == "MVN":
                 self._open_mvn(node)
-            elif kind == "ReduceMean" and node.input_value(1).get_node().get_data().tolist() == _PIXELS:
+            elif kind == "ReduceMean" and _axes(node) == _PIXELS:
                 averages += 1
                 if (mean := _mean_within(node)) is not None:
                     averages -= 2
@@ -66,8 +66,11 @@ class OpenVinoStatisticsGraph(StatisticsGraph):
 
     def _open_mvn(self, node: Any) -> None:
         settings = node.get_attributes()
-        axes = node.input_value(1).get_node().get_data().tolist()
-        if axes != _PIXELS or not settings["normalize_variance"] or settings["eps_mode"] != "INSIDE_SQRT":
+        if (
+            _axes(node) != _PIXELS
+            or not settings["normalize_variance"]
+            or settings["eps_mode"] != "INSIDE_SQRT"
+        ):
             raise refusal()
         x = node.input_value(0)
         mean, variance = self._add_layer(x)
@@ -81,6 +84,12 @@ class OpenVinoStatisticsGraph(StatisticsGraph):
         self._inputs.append(x)
         self._parameters += pair
         return pair
+
+
+def _axes(node: Any) -> list[int]:
+    """Over which an average goes, in their order, counted from the first: they may be given as (-1, -2)."""
+    rank = node.get_input_partial_shape(0).rank.get_length()
+    return sorted(axis % rank for axis in node.input_value(1).get_node().get_data().reshape(-1).tolist())
 
 
 def _mean_within(node: Any) -> Any:
