@@ -300,6 +300,29 @@ class TestOpenVinoCache:
         assert translatekit.load(compiled("unet running", ".xml").path)(batch()).shape == (2, 64, 96, 3)
 
 
+def test_onnx_runtime_computes_fp32_without_tf32_on_a_gpu(
+    compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its CUDA provider rounds to TF32 unless it is told otherwise."""
+    import onnxruntime
+
+    made = onnxruntime.InferenceSession
+    asked: list[Any] = []
+
+    def make(model: str, options: Any, providers: list[Any]) -> Any:
+        asked.extend(providers)
+        session = made(model, options, providers=["CPUExecutionProvider"])
+        monkeypatch.setattr(session, "get_providers", lambda: ["CUDAExecutionProvider"])
+        return session
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", make)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert translatekit.load(compiled("unet running", ".onnx").path, "cuda:1").device == "cuda:1"
+    (name, settings), _ = asked
+    assert name == "CUDAExecutionProvider"
+    assert settings == {"device_id": 1, "use_tf32": 0}
+
+
 def test_onnx_runtime_keeps_no_identifier_of_the_device(compiled: Compiled, tmp_path: Path) -> None:
     program = f"import translatekit; translatekit.load({str(compiled('unet running', '.onnx').path)!r})"
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}

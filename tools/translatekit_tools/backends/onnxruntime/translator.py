@@ -114,7 +114,9 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Onnx
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ONLY_ERRORS
-    providers: list[object] = [_CPU] if kind == "cpu" else [(_CUDA, {"device_id": int(number or 0)}), _CPU]
+    providers: list[object] = [_CPU]
+    if kind == "cuda":  # TF32 is on by default; fp32 is to mean float32
+        providers = [(_CUDA, {"device_id": int(number or 0), "use_tf32": 0}), _CPU]
 
     def open_session(model: str | bytes) -> Session:
         try:
