@@ -269,10 +269,10 @@ class TestOpenVinoCache:
     ) -> None:
         source = compiled("unet running", ".onnx").path
         compile_model(source, tmp_path / "model.xml", check=str(photos))
-        assert not list(blobs.glob("*.blob"))
+        assert not list(blobs.rglob("*.blob"))
         for _ in range(2):
             translatekit.load(tmp_path / "model.xml")
-            assert len(list(blobs.glob("*.blob"))) == 1
+            assert len(list(blobs.rglob("*.blob"))) == 1
 
     def test_the_oldest_make_room(self, compiled: Compiled, blobs: Path) -> None:
         blobs.mkdir(parents=True)
@@ -280,17 +280,33 @@ class TestOpenVinoCache:
             (blobs / f"{age}.blob").touch()
             os.utime(blobs / f"{age}.blob", (1e9 - age, 1e9 - age))
         translatekit.load(compiled("unet running", ".xml").path)
-        left = {path.stem for path in blobs.glob("*.blob")}
+        left = {path.stem for path in blobs.rglob("*.blob")}
         assert len(left) == 16
         assert {str(age) for age in range(15)} < left
 
     def test_a_damaged_one_is_made_again(self, compiled: Compiled, blobs: Path) -> None:
         model = compiled("unet running", ".xml").path
         expected = translatekit.load(model)(batch())
-        (blob,) = blobs.glob("*.blob")
+        (blob,) = blobs.rglob("*.blob")
         for content in (b"", b"nonsense", blob.read_bytes()[:1000]):
             blob.write_bytes(content)
             np.testing.assert_array_equal(translatekit.load(model)(batch()), expected)
+
+    def test_weights_of_another_file_of_that_name_are_not_taken_from_it(
+        self, compiled: Compiled, blobs: Path, tmp_path: Path
+    ) -> None:
+        """However old the files are, such as those of an archive that gives all the same time."""
+        model = tmp_path / "model.xml"
+        for suffix in (".xml", ".bin"):
+            shutil.copy2(
+                compiled("unet running", ".xml").path.with_suffix(suffix), tmp_path / f"model{suffix}"
+            )
+        before = translatekit.load(model)(batch())
+        weights = np.fromfile(tmp_path / "model.bin", np.float32)
+        weights[(np.abs(weights) > 1e-6) & (np.abs(weights) < 1)] *= 1.1  # and not those that are sizes
+        weights.tofile(tmp_path / "model.bin")
+        after = translatekit.load(model)(batch())
+        assert np.abs(after.astype(int) - before).max() > 1
 
     def test_a_folder_that_cannot_be_written_is_done_without(
         self, compiled: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

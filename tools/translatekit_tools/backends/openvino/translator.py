@@ -14,7 +14,7 @@ import numpy as np
 from translatekit.errors import ModelFileError, OptionError, TranslatekitWarning
 from translatekit.inference.statistics import StatisticsGraph
 from translatekit.model_info import ModelInfo
-from translatekit.storage import writable_cache
+from translatekit.storage import hash_file, writable_cache
 from translatekit_tools.backends.batches import (
     check_batch,
     check_graph,
@@ -118,7 +118,7 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
     finished = "parity" in info.compiled  # else it is a file under a temporary name, not to be opened again
     chosen = _choose(path, own, precision) if finished else own
     settings = {"INFERENCE_PRECISION_HINT": HINTS[chosen], "PERFORMANCE_HINT": "LATENCY"}
-    cache = writable_cache("openvino") if finished else None
+    cache = writable_cache("openvino", _content(path)) if finished else None
     if cache is not None:
         settings["CACHE_DIR"] = str(cache)
     try:
@@ -127,7 +127,7 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
         reason = " ".join(str(error).split())[-200:]
         raise ModelFileError(f"{path} cannot be run ({reason}): compile the model again") from None
     if cache is not None:
-        _make_room(cache)
+        _make_room(cache.parent)
     settings.pop("CACHE_DIR", None)
     ends = [port.get_element_type().to_dtype().name for port in (*model.inputs, *model.outputs[:1])]
     if ends != list(graph_dtypes(info)):
@@ -168,9 +168,17 @@ def _warn(sentence: str) -> None:
     warnings.warn(sentence, TranslatekitWarning, stacklevel=4)
 
 
+def _content(path: Path) -> str:
+    """What a model is kept under: OpenVINO itself goes by the path and by when the ``.xml`` was changed."""
+    files = (path,) if path.suffix == ".onnx" else (path, path.with_suffix(".bin"))
+    return "-".join(hash_file(file)[:16] for file in files)
+
+
 def _make_room(folder: Path) -> None:
     """Remove all but the newest of the cache."""
     with contextlib.suppress(OSError):  # another process makes room too
-        blobs = sorted(folder.glob("*.blob"), key=lambda blob: blob.stat().st_mtime, reverse=True)
+        blobs = sorted(folder.rglob("*.blob"), key=lambda blob: blob.stat().st_mtime, reverse=True)
         for blob in blobs[_KEPT:]:
             blob.unlink()
+            if blob.parent != folder and not any(blob.parent.iterdir()):
+                blob.parent.rmdir()
