@@ -23,6 +23,7 @@ from translatekit_tools.backends.batches import (
 )
 from translatekit_tools.backends.litert.tflite_file import check_weights, read_info
 from translatekit_tools.backends.shapes import check_fixed_size
+from translatekit_tools.backends.threads import told_threads
 
 with native_output_captured():
     from ai_edge_litert.interpreter import Interpreter
@@ -123,7 +124,6 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Lite
 
 def _threads() -> int:
     """As many as there are cores, unless the environment says how many, as it does to processes that share them."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    if told.isdigit() and int(told):
-        return int(told)
+    if (told := told_threads()) is not None:
+        return told
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

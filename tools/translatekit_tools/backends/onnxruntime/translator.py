@@ -32,6 +32,7 @@ from translatekit_tools.backends.batches import (
 )
 from translatekit_tools.backends.graph_translator import GraphTranslator
 from translatekit_tools.backends.onnxruntime.statistics import OnnxStatisticsGraph
+from translatekit_tools.backends.threads import told_threads
 from translatekit_tools.graphs.onnx_file import INPUT, check_weights, read_info
 
 Session: TypeAlias = onnxruntime.InferenceSession
@@ -114,6 +115,7 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Onnx
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ONLY_ERRORS
+    options.intra_op_num_threads = told_threads() or 0  # 0 stands for all cores
     providers: list[object] = [_CPU]
     if kind == "cuda":  # TF32 is on by default; fp32 is to mean float32
         providers = [(_CUDA, {"device_id": int(number or 0), "use_tf32": 0}), _CPU]
