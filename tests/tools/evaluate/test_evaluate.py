@@ -36,6 +36,8 @@ from translatekit.errors import (
     TrainingError,
     TranslatekitError,
 )
+from translatekit.interfaces import MetricImages
+from translatekit.metrics import make_metric
 from translatekit.metrics.pairs import image_metrics
 from translatekit.model_info import ModelInfo
 
@@ -540,3 +542,27 @@ def test_a_damaged_checkpoint_is_said(run: Path, data: Path, tmp_path: Path) -> 
 def test_help_imports_no_torch() -> None:
     code = "import sys, translatekit_tools.cli.evaluate, translatekit_tools.cli.watch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_metrics_of_sets_look_at_images_with_may_be_a_method(
+    run: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def extractor(self, images: MetricImages) -> torch.Tensor:
+            return images.values.flatten(1)[:, : self.size]
+
+        def __call__(self, real: torch.Tensor, fake: torch.Tensor) -> float:
+            assert real.shape[1] == fake.shape[1]
+            return float(real.shape[1])
+
+    made = {"fid": Counting(3), "kid": Counting(5)}
+
+    def make(name: str, **options: Any) -> Any:
+        return made[name] if name in made else make_metric(name, **options)
+
+    monkeypatch.setattr("translatekit_tools.evaluate.choice.make_metric", make)
+    found = evaluate(run, data, metrics=("fid", "kid")).models[0].metrics
+    assert {name: item.value for name, item in found.items()} == {"fid": 3.0, "kid": 5.0}

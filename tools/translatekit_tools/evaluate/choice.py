@@ -17,6 +17,9 @@ from translatekit.specs import MetricSpec
 from translatekit_tools.evaluate.options import EvaluateOptions
 from translatekit_tools.evaluate.protocols import PROTOCOLS
 
+Extractor = Callable[[MetricImages], Tensor]
+"""From images to features (N, D)."""
+
 
 @dataclass
 class ChosenMetrics:
@@ -33,9 +36,9 @@ class ChosenMetrics:
         return {name: getattr(metric, "measured_by", {}) for name, metric in every.items()}
 
     @property
-    def extractors(self) -> dict[int, Callable[[MetricImages], Tensor]]:
-        """What the metrics of sets look at images with, each once, by its identity."""
-        return {id(metric.extractor): metric.extractor for metric in self.sets.values()}
+    def extractors(self) -> list[Extractor]:
+        """What the metrics of sets look at images with, each once."""
+        return list(dict.fromkeys(metric.extractor for metric in self.sets.values()))
 
 
 def by_protocol(options: EvaluateOptions) -> EvaluateOptions:

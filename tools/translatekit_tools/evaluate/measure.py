@@ -18,7 +18,7 @@ from translatekit.inference.predictor import Predictor
 from translatekit.interfaces import SetMetric
 from translatekit.requirements import VIDEO, require
 from translatekit.storage import hash_file
-from translatekit_tools.evaluate.choice import by_protocol, with_features
+from translatekit_tools.evaluate.choice import Extractor, by_protocol, with_features
 from translatekit_tools.evaluate.examples import choose_examples
 from translatekit_tools.evaluate.images import Images, choose_data, open_images
 from translatekit_tools.evaluate.models import display_names, open_predictor
@@ -212,7 +212,7 @@ def note_on_features(asked: EvaluateOptions, options: EvaluateOptions, tools: To
 
 
 def notes_on(
-    measured: Measured, tools: Tools, real: Mapping[int, Tensor], options: EvaluateOptions
+    measured: Measured, tools: Tools, real: Mapping[Extractor, Tensor], options: EvaluateOptions
 ) -> list[str]:
     """What is worth knowing of the figures."""
     notes = _left_out(measured)
@@ -221,9 +221,9 @@ def notes_on(
     return notes
 
 
-def _bias(metric: SetMetric, real: Mapping[int, Tensor], options: EvaluateOptions) -> list[str]:
+def _bias(metric: SetMetric, real: Mapping[Extractor, Tensor], options: EvaluateOptions) -> list[str]:
     """How far FID is from 0 for want of images."""
-    features = real[id(metric.extractor)]
+    features = real[metric.extractor]
     if len(features) < 2 * _MIN_HALF:
         return []
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(options.seed))

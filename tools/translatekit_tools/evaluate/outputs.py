@@ -24,6 +24,7 @@ from translatekit.inference.stages import batched
 from translatekit.interfaces import MetricImages
 from translatekit.metrics.pairs import measure_pairs
 from translatekit.metrics.sets import without_invalid
+from translatekit_tools.evaluate.choice import Extractor
 from translatekit_tools.evaluate.images import Images, Sample
 from translatekit_tools.evaluate.models import check_channels
 from translatekit_tools.evaluate.protocols import digest
@@ -44,7 +45,7 @@ class Measured:
 
     values: dict[str, np.ndarray] = field(default_factory=dict)
     confusions: dict[str, np.ndarray] = field(default_factory=dict)
-    features: dict[int, Tensor] = field(default_factory=dict)
+    features: dict[Extractor, Tensor] = field(default_factory=dict)
     counted: list[float] = field(default_factory=list)
     digests: list[tuple[bytes, bytes]] = field(default_factory=list)
 
@@ -68,9 +69,9 @@ class _PendingImage:
     request: Request
 
 
-def real_features(images: Images, tools: Tools, batch_size: int) -> tuple[dict[int, Tensor], str]:
+def real_features(images: Images, tools: Tools, batch_size: int) -> tuple[dict[Extractor, Tensor], str]:
     """The features of all real images, by their extractor; and the digest of those that belong to no input."""
-    found: dict[int, list[Tensor]] = {}
+    found: dict[Extractor, list[Tensor]] = {}
     digests: list[bytes] = []
     if not tools.metrics.sets:
         return {}, ""
@@ -103,7 +104,7 @@ def measure_one(
     """
     values: dict[str, list[np.ndarray]] = {}
     confusions: dict[str, list[np.ndarray]] = {}
-    features: dict[int, list[Tensor]] = {}
+    features: dict[Extractor, list[Tensor]] = {}
     counted: list[float] = []
     digests: list[tuple[bytes, bytes]] = []
     finished = 0
@@ -167,10 +168,10 @@ def _valid(samples: Sequence[Sample]) -> np.ndarray | None:
 
 
 @torch.no_grad()
-def _extract(images: MetricImages, tools: Tools, found: dict[int, list[Tensor]]) -> None:
+def _extract(images: MetricImages, tools: Tools, found: dict[Extractor, list[Tensor]]) -> None:
     images = without_invalid(images)
-    for key, extractor in tools.metrics.extractors.items():
-        found.setdefault(key, []).append(extractor(images).cpu())
+    for extractor in tools.metrics.extractors:
+        found.setdefault(extractor, []).append(extractor(images).cpu())
 
 
 def _asked(predictor: Predictor, sample: Sample) -> _PendingImage:

@@ -14,6 +14,7 @@ from translatekit.datasets.palette import (
 )
 from translatekit.interfaces import SetMetric
 from translatekit.metrics.labels import class_accuracies, ious
+from translatekit_tools.evaluate.choice import Extractor
 from translatekit_tools.evaluate.images import Images
 from translatekit_tools.evaluate.options import EvaluateOptions
 from translatekit_tools.evaluate.outputs import Measured
@@ -28,7 +29,7 @@ def summarize(
     images: Images,
     tools: Tools,
     options: EvaluateOptions,
-    real: dict[int, Tensor],
+    real: dict[Extractor, Tensor],
 ) -> None:
     """Fill in metrics, differences and classes of the results.
 
@@ -68,12 +69,12 @@ def _summarize_sets(
     measured: Sequence[Measured],
     paired: bool,
     seed: int,
-    real: dict[int, Tensor],
+    real: dict[Extractor, Tensor],
 ) -> None:
     wholes: list[float] = []
     parts: list[list[float]] = []
     for raw in measured:
-        those, made = (found[id(metric.extractor)] for found in (real, raw.features))
+        those, made = (found[metric.extractor] for found in (real, raw.features))
         wholes.append(metric(those, made))
         parts.append(halves(partial(_part, metric, those, made), len(those), len(made), paired, seed))
     for result, whole, part in zip(results, wholes, parts, strict=True):
