@@ -566,3 +566,19 @@ def test_what_metrics_of_sets_look_at_images_with_may_be_a_method(
     monkeypatch.setattr("translatekit_tools.evaluate.choice.make_metric", make)
     found = evaluate(run, data, metrics=("fid", "kid")).models[0].metrics
     assert {name: item.value for name, item in found.items()} == {"fid": 3.0, "kid": 5.0}
+
+
+def test_a_model_that_was_trained_from_targets_to_inputs_is_measured_so(data: Path) -> None:
+    """A third party's method may train pairs in both ways, and call its generators as it likes."""
+    info = ModelInfo(
+        method="both",
+        generator="resnet",
+        generator_options={},
+        size_multiple=4,
+        size=40,
+        data={"dataset": "aligned", "input": "input", "target": "target"},
+    )
+    back = replace(info, direction="BtoA", data={"dataset": "aligned", "input": "target", "target": "input"})
+    one, other = (open_images(data, EvaluateOptions(), header).item(0) for header in (info, back))
+    assert np.array_equal(one.source, other.target)
+    assert np.array_equal(one.target, other.source)
