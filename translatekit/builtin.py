@@ -194,6 +194,7 @@ def register_formats() -> Iterable[FormatSpec]:
             summary=summary,
             suffixes=suffixes,
             written=written,
+            takes=("uint16", "float32") if name == "avif" else (),
             channels=(1, 3),
             lossless=name == "bmp",
             alpha=name in ("webp", "avif"),

@@ -61,3 +61,16 @@ def test_it_is_trained_on_prepared_and_translated(site: Path, images: Path, tmp_
     made = sorted((tmp_path / "out").glob("*.levels"))
     assert [path.name for path in made] == [f"{number}.levels" for number in range(4)]
     assert made[0].read_bytes().startswith(b"LEVELS 32 32 3\n")
+
+
+def test_its_writer_is_given_levels_of_a_depth_that_it_has(site: Path) -> None:
+    """Its writer puts numbers into the file as they are, and says that these are of 8 bits."""
+    code = (
+        "import numpy as np\n"
+        "from translatekit.images import encode_image, image_of, read_image\n"
+        "wanted = np.random.default_rng(0).integers(0, 256, (8, 9, 3), np.uint8)\n"
+        "for deep in (wanted.astype(np.uint16) * 257, wanted / np.float32(255)):\n"
+        "    again = read_image(encode_image(image_of(deep), '.levels'), suffix='.levels')\n"
+        "    print(again.white, np.array_equal(again.pixels, wanted))\n"
+    )
+    assert run_python("-c", code, site=site).stdout.split() == ["255.0", "True"] * 2

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,10 +14,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from translatekit.errors import DataError, OptionError, PluginError
-from translatekit.image_spec import GRAY, RGB
+from translatekit.image_spec import GRAY, RGB, Dtype
 from translatekit.images.fit import fit_image
 from translatekit.images.guard import explained
-from translatekit.images.image import Header, Image, file_spec, to_levels
+from translatekit.images.image import Header, Image, file_spec, rescaled, to_levels
 from translatekit.images.pixels import UnreadableImageError, fitting_profile, to_uint8, to_uint16
 from translatekit.registry import Registry, registry
 from translatekit.specs import FormatSpec
@@ -24,6 +25,11 @@ from translatekit.storage import atomic_path, temporary_path, write_error
 from translatekit.types import SliceAxis
 
 _MAX_SIGNATURE = 1024  # bytes at a file's start that are looked at
+_WHITES: dict[Dtype, float] = {
+    "uint16": 65535.0,
+    "float32": 1.0,
+    "uint8": 255.0,
+}  # of levels, the deepest first
 
 
 class Reader(Protocol):
@@ -370,7 +376,8 @@ def encode_image(image: Image, suffix: str, *, quality: int = 95, compression: i
             f"images cannot be written as {suffix!r}: choose one of {', '.join(sorted(writable_suffixes()))}"
         )
     check_holds(spec, image, suffix)
-    encoded: bytes = spec.load_writer()(image, suffix, quality=quality, compression=compression)
+    write = spec.load_writer()
+    encoded: bytes = write(_in_a_depth_of(spec, image), suffix, quality=quality, compression=compression)
     return encoded
 
 
@@ -386,6 +393,24 @@ def check_holds(spec: FormatSpec, image: Image, suffix: str) -> None:
         return
     raise DataError(
         f"{image.spec} cannot be written as {suffix}, which holds {spec.holds}: choose .tiff or .npy"
+    )
+
+
+def _in_a_depth_of(spec: FormatSpec, image: Image) -> Image:
+    """Levels of a depth that a format does not have, rounded to the deepest that it has; all else as it is."""
+    depth = next((name for name in _WHITES if name in spec.dtypes), None)
+    if image.white is None or depth is None or image.pixels.dtype.name in (*spec.dtypes, *spec.takes):
+        return image
+
+    def rounded(levels: np.ndarray) -> np.ndarray:
+        return rescaled(to_levels(levels, image), np.dtype(depth), _WHITES[depth])
+
+    return replace(
+        image,
+        pixels=rounded(image.pixels),
+        alpha=None if image.alpha is None else rounded(image.alpha),
+        white=_WHITES[depth],
+        spec=replace(image.spec, dtype=depth),
     )
 
 
@@ -425,7 +450,7 @@ def write_volume(
 def _checked(images: Iterable[Image], spec: FormatSpec, suffix: str) -> Iterator[Image]:
     for image in images:
         check_holds(spec, image, suffix)
-        yield image
+        yield _in_a_depth_of(spec, image)
 
 
 @contextlib.contextmanager
