@@ -175,3 +175,16 @@ def test_alone_a_file_counts_once_however_many_images_it_holds(
     assert sum(map(len, measurement.batches)) == 10
     monkeypatch.setattr(worker, "time", SimpleNamespace(perf_counter=iter((0.0, 1.0)).__next__))
     assert measurement.alone() == {"images_per_second": 2.0}
+
+
+def test_a_backend_is_measured_on_what_its_own_compiler_makes(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where several compile to files of one suffix, the first by name would be taken for each of them."""
+
+    def compiled(model: Path, out: Path, **options: object) -> None:
+        raise OptionError(f"compiled by {options.get('backend')}: see")
+
+    monkeypatch.setattr("translatekit_tools.compile.compile_model", compiled)
+    with pytest.raises(OptionError, match="compiled by onnxruntime"):
+        compile_for(model, "onnxruntime", "fp32", tmp_path, tmp_path)

@@ -259,7 +259,7 @@ def compile_for(
 
         return path, dict(read_any_info(path).compiled.get("parity", {}))
     out = folder / f"{backend}-{precision}{spec.suffixes[0]}"
-    report = compile_model(path, out, precision=precision, check=str(files))
+    report = compile_model(path, out, precision=precision, check=str(files), backend=backend)
     return out, dict(report.parity)
 
 
