@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -20,6 +22,7 @@ from translatekit.image_spec import levels_spec
 from translatekit.interfaces import MetricImages
 from translatekit.metrics import metric_specs
 from translatekit.model_file import read_info
+from translatekit.registry import Entry, registry
 from translatekit.specs import MetricSpec
 from translatekit.training.checkpoint import load_checkpoint
 from translatekit.training.validation import diversity
@@ -218,3 +221,35 @@ def test_diversity_is_a_share_of_that_of_real_images() -> None:
     columns = {"input": batch["input"], "output": real / 2, "dead": same}
     assert diversity(columns, batch) == pytest.approx({"output": 0.5, "dead": 0.0}, abs=1e-6)
     assert diversity({"input": batch["input"][:1], "output": real[:1]}, batch) == {}
+
+
+def test_a_metric_that_does_not_take_the_images_decides_nothing() -> None:
+    validator = Validator("kid", paired=True, features="own")
+    validator.check_images(levels_spec(3))
+    assert list(validator._pairs) == ["l1", "psnr", "ssim"]
+    says = "--best-by kid takes images of 1 or 3 channels, and these have 5: pass another, such as l1"
+    with pytest.raises(OptionError, match=says):
+        validator.check_images(levels_spec(5))
+
+
+def test_usual_metrics_that_do_not_take_the_images_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = registry("metric")
+    gray = replace(known.get("ssim"), channels=(1,))
+    monkeypatch.setitem(known._claims, "ssim", [Entry(gray, known.entry("ssim").plugin)])
+    validator = Validator("l1", paired=True)
+    validator.check_images(levels_spec(3))
+    assert list(validator._pairs) == ["l1", "psnr"]
+    assert validator.notes == ["without ssim: it takes images of 1 channels, and these have 3"]
+
+
+def test_it_is_refused_before_the_training(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for side in "AB":
+            folder = tmp_path / "data" / side / split
+            folder.mkdir(parents=True)
+            for number in range(2):
+                pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 5), np.uint8)
+                np.save(folder / f"{number}.npy", pixels)
+    with pytest.raises(OptionError, match="and these have 5"):
+        train("pix2pix", tmp_path / "data", output=tmp_path / "run", **TINY, best_by="kid", features="own")
+    assert not (tmp_path / "run").exists()

@@ -366,6 +366,8 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
     make_batches(data, options, fabric)
     torch.manual_seed(options.seed)  # every process starts from the same weights
     method, augment = make_equipped(config, data)
+    if validator is not None:
+        validator.check_images(data.specs[next(iter(method.deployed().values())).target])
     return Parts(data, validation, validator, method, augment, _open_held_out(config, data, method))
 
 

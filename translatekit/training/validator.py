@@ -50,6 +50,32 @@ class Validator:
             self._pairs[best_by] = decides
         self._set: SetMetric | None = decides if self.best_by.compares == "sets" else None
 
+    def check_images(self, spec: ImageSpec) -> None:
+        """Leave out usual metrics that do not take such images, with a note.
+
+        Args:
+            spec: what is compared.
+
+        Raises:
+            OptionError: the one that decides does not take them.
+        """
+        count = network_images(torch.zeros(1, spec.network_channels, 1, 1), spec).values.shape[1]
+        for name in dict.fromkeys([self.best_by.name, *self._pairs]):
+            taken = registry("metric").get(name).channels
+            if not taken or count in taken:
+                continue
+            reason = f"takes images of {' or '.join(map(str, taken))} channels, and these have {count}"
+            if name == self.best_by.name:
+                fitting = [
+                    other.name
+                    for other in metric_specs("pairs" if self.paired else "sets")
+                    if not other.channels or count in other.channels
+                ]
+                remedy = f"pass another, such as {fitting[0]}" if fitting else "leave it out"
+                raise OptionError(f"--best-by {name} {reason}: {remedy}")
+            self.notes.append(f"without {name}: it {reason}")
+            del self._pairs[name]
+
     @torch.no_grad()
     def measure(
         self,
