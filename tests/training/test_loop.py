@@ -399,3 +399,13 @@ def test_a_training_imports_no_library_that_only_a_validation_uses() -> None:
     )
     done = run_python("-c", code)
     assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
+
+
+def test_crops_that_a_generator_cannot_take_are_refused_though_it_does_not_say_so(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("translatekit.networks.resnet.check_sides", lambda *sides, **more: None)
+    options = {**TINY, "generator": "resnet", "generator_options": {"width": 2, "blocks": 1}, "crop_size": 30}
+    with pytest.raises(OptionError, match=r"resnet needs .* multiples of 4, got 30x30: pass --crop-size 32"):
+        train("pix2pix", pairs, output=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()

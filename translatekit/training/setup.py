@@ -29,7 +29,7 @@ from translatekit.image_spec import ImageSpec
 from translatekit.interfaces import DataOptions, Dataset, Method
 from translatekit.metrics import metric_names
 from translatekit.networks.factory import Networks
-from translatekit.networks.layers import BatchNorm2d, set_norm_inference
+from translatekit.networks.layers import BatchNorm2d, SidesError, set_norm_inference
 from translatekit.options import option_types
 from translatekit.precision import FABRIC, choose_for_training, torch_slowness, torch_speeds
 from translatekit.registry import registry
@@ -366,6 +366,7 @@ def build(config: RunConfig, fabric: Fabric) -> Parts:
     make_batches(data, options, fabric)
     torch.manual_seed(options.seed)  # every process starts from the same weights
     method, augment = make_equipped(config, data)
+    _check_crop(method, options)
     if validator is not None:
         validator.check_images(data.specs[next(iter(method.deployed().values())).target])
     return Parts(data, validation, validator, method, augment, _open_held_out(config, data, method))
@@ -389,6 +390,22 @@ def make_equipped(config: RunConfig, data: Dataset) -> tuple[Method, DiffAugment
         augment = DiffAugment(options.diff_augment, options.seed, channels)
         augment.attach(method)
     return method, augment
+
+
+def _check_crop(method: Method, options: TrainOptions) -> None:
+    """Refuse crops that a generator cannot take: not every network says so itself.
+
+    Raises:
+        SidesError: their sides are no multiples of what it needs.
+    """
+    crop = options.crop_size
+    for deployed in method.deployed().values():
+        multiple = int(getattr(deployed.network, "size_multiple", 1))
+        if deployed.input is not None and crop % multiple:
+            raise SidesError(
+                f"{options.generator} needs sides that are multiples of {multiple}, got {crop}x{crop}",
+                max(1, round(crop / multiple)) * multiple,
+            )
 
 
 def _synchronize_batchnorm(method: Method) -> None:
