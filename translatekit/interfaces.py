@@ -330,7 +330,7 @@ class Method(Protocol):
 
         Returns:
             The losses by name, detached scalars; and under names that start with ``accuracy``, the discriminators'
-            accuracies in [0, 1].
+            accuracies in [0, 1]. Not every step need give all of them, but all processes give the same in a step.
         """
         ...
 

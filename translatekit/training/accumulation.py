@@ -83,7 +83,10 @@ def accumulate(method: Accumulating, batches: Sequence[Mapping[str, Any]]) -> di
             for name in names:
                 _average(method, name)
                 method.optimizers[name].step()
-    return {name: torch.stack([part[name].float() for part in losses]).mean() for name in losses[0]}
+    given = dict.fromkeys(name for part in losses for name in part)
+    return {
+        name: torch.stack([part[name].float() for part in losses if name in part]).mean() for name in given
+    }
 
 
 class Recomputed(nn.Module):

@@ -49,10 +49,11 @@ class LossLog:
         self._pending.append((step, losses))
 
     def drain(self) -> dict[str, float]:
-        """The means since the last time; nothing where there was no step."""
+        """The mean of each loss over the steps that gave it, since the last time; nothing where there was no step."""
         self.check()
         checked, self.checked = self.checked, []
-        return {name: fmean(losses[name] for losses in checked) for name in checked[0]} if checked else {}
+        names = dict.fromkeys(name for losses in checked for name in losses)
+        return {name: fmean(losses[name] for losses in checked if name in losses) for name in names}
 
     def check(self) -> None:
         """Bring the losses from the device; every process must call this.
@@ -63,16 +64,19 @@ class LossLog:
         pending, self._pending = self._pending, []
         if not pending:
             return
-        names = list(pending[0][1])
-        values = torch.stack([torch.stack([losses[name].float() for name in names]) for _, losses in pending])
+        places = [(number, name) for number, (_, losses) in enumerate(pending) for name in losses]
+        values = torch.stack([pending[number][1][name].float() for number, name in places])
         if self.fabric.world_size > 1:
             values = self.fabric.all_reduce(values, reduce_op="mean")
         values = values.cpu()
         bad = (~torch.isfinite(values)).nonzero()
         if len(bad):
-            row, column = bad[0].tolist()
-            self._refuse(names[column], values[row, column].item(), pending[row][0])
-        self.checked += [dict(zip(names, row, strict=True)) for row in values.tolist()]
+            number, name = places[place := int(bad[0])]
+            self._refuse(name, values[place].item(), pending[number][0])
+        checked: list[dict[str, float]] = [{} for _ in pending]
+        for (number, name), value in zip(places, values.tolist(), strict=True):
+            checked[number][name] = value
+        self.checked += checked
 
     def _refuse(self, name: str, value: float, step: int) -> None:
         raise LossError(
