@@ -180,6 +180,10 @@ class Dataset(Protocol):
     One whose images are best read in an order of its own may have ``order(seed, epoch, first)``, an iterator of arrays
     of indexes from a place in the epoch on, each index once an epoch; else an epoch shuffles them all.
 
+    One that reads its images by ``range``, ``labels`` or slices says so by ``sides``: what the images of each side are,
+    by what ``--range`` calls it, such as ``A``; without it these options are refused. ``side_of`` says which side the
+    images of each key are of, for ``--augment`` of the colours of one side.
+
     One whose images are described by texts may have ``embedding_size`` above 0; its items then hold ``embedding``,
     (embedding_size,), float32.
 
