@@ -395,7 +395,8 @@ class RunConfig:
 
         Args:
             method: its name.
-            data: the images' folder; None trains a method for pairs on the built-in demo data.
+            data: the images' folder; None trains a method for pairs on the built-in demo data, unless its own dataset
+                draws images.
             given: options of the run and of the method, by field name.
 
         Raises:
@@ -407,7 +408,12 @@ class RunConfig:
         own_names = {item.name for item in fields(own_type)}
         own = {name: value for name, value in given.items() if name in own_names}
         general = {name: value for name, value in given.items() if name not in own_names}
-        if data is None and general.get("dataset") is None and spec.data == "paired":
+        if (
+            data is None
+            and general.get("dataset") is None
+            and spec.data == "paired"
+            and registry("dataset").get(spec.dataset).folder is not False  # which draws images of its own
+        ):
             general["dataset"] = "demo"
         owner = f"train {method}"
         checked = check_options(TrainOptions, general, owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 from translatekit_tools.compile.images import sample_images
 
+from translatekit.config import RunConfig
 from translatekit.image_spec import GRAY, RGB, ImageSpec, labels_spec, levels_spec
 from translatekit.model_info import ModelInfo
+from translatekit.registry import registry
 
 MR = ImageSpec(channels=("gray",), meaning="values", dtype="float32").with_range(0, 1200)
 CT = ImageSpec(channels=("gray",), meaning="values", dtype="float32").with_range(-1024, 3071, unit="HU")
@@ -88,3 +91,23 @@ def test_a_folder_of_images_is_converted_to_what_the_model_takes(tmp_path: Path)
     (tmp_path / "scan.npy").unlink()
     (image,), _ = sample_images(str(tmp_path), Path("model.safetensors"), model(GRAY), 3, None, "uint8")
     assert (image.dtype, set(image.flatten())) == (np.uint8, {200})
+
+
+def test_images_that_any_dataset_draws_are_those_of_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = registry("dataset")
+    demo = datasets.entry("demo")
+    monkeypatch.setitem(datasets._claims, "drawn", [replace(demo, spec=replace(demo.spec, name="drawn"))])
+    config = RunConfig.resolve("pix2pix", None, {"dataset": "drawn", "crop_size": 32, "load_size": 32})
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    info = ModelInfo(
+        method="pix2pix",
+        generator="resnet",
+        generator_options={},
+        size=32,
+        size_multiple=4,
+        data={"input": "input", "target": "target"},
+    )
+    found, origin = sample_images(None, tmp_path / "model.safetensors", info, 2, None, "uint8")
+    assert (origin, len(found)) == ("the run's own images", 2)

@@ -116,11 +116,12 @@ def _of_run(model: Path, info: ModelInfo, count: int) -> Iterator[np.ndarray]:
     from translatekit.errors import TranslatekitError
     from translatekit.images.codec import ValueCodec
     from translatekit.interfaces import DataOptions
+    from translatekit.registry import registry
 
     try:
         config = RunConfig.from_toml(config_file, {})
         options = config.options
-        if config.data is None and options.dataset != "demo":
+        if config.data is None and registry("dataset").get(str(options.dataset)).folder:
             return
         sides = {"input": info.input, "target": info.output}  # decided when it was trained, and not anew
         data_options = DataOptions(
