@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from translatekit_pix2pix.method import Pix2Pix
 
 from tests.training.conftest import TINY
@@ -16,9 +17,13 @@ from translatekit import read_info, train
 from translatekit.config import RunConfig
 from translatekit.errors import ModelFileError, OptionError, TranslatekitError
 from translatekit.interfaces import Deployed
+from translatekit.model_file import save_model
+from translatekit.model_info import ModelInfo
 from translatekit.networks.factory import make_generator
+from translatekit.registry import Entry, registry
+from translatekit.specs import GeneratorSpec
 from translatekit.training.checkpoint import load_checkpoint
-from translatekit.training.start import freeze
+from translatekit.training.start import freeze, with_networks_of
 
 STILL = {
     "load_size": 36,
@@ -194,3 +199,26 @@ def test_what_cannot_be_frozen_is_a_sentence(pairs: Path, tmp_path: Path, parts:
 def test_another_learning_rate_is_a_start_and_no_resume(finished: Path) -> None:
     with pytest.raises(OptionError, match=r"start anew from its weights with --config \S+ --from \S+"):
         train(resume=finished, lr=1e-3)
+
+
+class Sized(nn.Module):
+    """A third party's generator: its method says how many domains there are, its user how large its kernels are."""
+
+    size_multiple = 1
+
+    def __init__(self, in_channels: int, out_channels: int, domains: int, *, size: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels + domains, out_channels, size, padding=size // 2)
+
+
+def test_a_generators_own_options_are_taken_over_whatever_they_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = registry("generator")
+    spec = GeneratorSpec(name="sized", target=f"{__name__}:Sized", summary="")
+    monkeypatch.setitem(known._claims, "sized", [Entry(spec, known.entry("resnet").plugin)])
+    options = {"in_channels": 3, "out_channels": 3, "domains": 2, "size": 5}
+    info = ModelInfo(method="mine", generator="sized", generator_options=options, size=32, size_multiple=1)
+    save_model(tmp_path / "model.safetensors", Sized(**options).state_dict(), info)
+    found = with_networks_of(str(tmp_path / "model.safetensors"), "pix2pix", {})
+    assert (found["generator"], found["generator_options"]) == ("sized", {"size": 5})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -16,20 +17,14 @@ from translatekit.config import RunConfig
 from translatekit.errors import ModelFileError, OptionError
 from translatekit.interfaces import Method
 from translatekit.model_file import find_model, find_not_finite, read_header
-from translatekit.model_info import brief
+from translatekit.model_info import ModelInfo, brief
 from translatekit.options import closest
+from translatekit.registry import registry
 from translatekit.training.checkpoint import newest_checkpoint
 from translatekit.training.method import trains
 
-_OF_THE_RUN = {
-    "in_channels",
-    "out_channels",
-    "latent_size",
-    "num_classes",
-    "size",
-    "style_size",
-    "embedding_size",
-}
+_OF_METHODS = {"in_channels", "out_channels", "style_size", "embedding_size"}  # arguments that they give
+_FOR_LATENTS = {"latent_size", "num_classes", "size"}  # further ones, of generators that start from no image
 _NAMED = 3  # weights that a sentence names
 
 
@@ -44,12 +39,14 @@ def with_networks_of(model: str, method: str, given: Mapping[str, Any]) -> dict[
     Raises:
         ModelFileError: there is no such model.
         OptionError: it is a compiled one.
+        PluginError: the plugin of its generator is not installed.
     """
     path = _find(model)
     info = read_header(path)[0]
     options = dict(given)
     if given.get("generator") in (None, info.generator):
-        own = {key: value for key, value in info.generator_options.items() if key not in _OF_THE_RUN}
+        given_by_methods = _arguments_of_methods(info)
+        own = {key: value for key, value in info.generator_options.items() if key not in given_by_methods}
         if "pretrained" in own:
             own["pretrained"] = False  # the model has better weights
         options["generator"] = info.generator
@@ -68,6 +65,17 @@ def with_networks_of(model: str, method: str, given: Mapping[str, Any]) -> dict[
         }
         options.setdefault("spectral_norm", run.options.spectral_norm)
     return options
+
+
+def _arguments_of_methods(info: ModelInfo) -> set[str]:
+    """What a model's generator was made with that no user chooses: options have defaults.
+
+    Raises:
+        PluginError: its plugin is not installed.
+    """
+    parameters = inspect.signature(registry("generator").load(info.generator)).parameters.values()
+    needed = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+    return _OF_METHODS | needed | (set() if info.source == "image" else _FOR_LATENTS)
 
 
 def take_weights(method: Method, config: RunConfig) -> list[str]:
