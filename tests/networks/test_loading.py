@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -287,4 +288,17 @@ def test_a_giant_in_the_header_of_a_tensor_is_refused_before_it_is_read(
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(16))
     with pytest.raises(ModelFileError, match="is truncated"):
+        load_network(path)
+
+
+def test_a_generator_that_two_plugins_claim_is_said_to_be_so_and_not_to_be_missing(
+    tmp_path: Path, network: nn.Module, info: ModelInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = registry("generator")
+    mine = known.entry("resnet")
+    other = replace(mine, plugin=replace(mine.plugin, distribution="translatekit-other"))
+    monkeypatch.setitem(known._claims, "tiny", [mine, other])
+    changes = {"generator": "tiny", "package": "translatekit-other"}
+    path = write(tmp_path / "x.safetensors", network.state_dict(), info, **changes)
+    with pytest.raises(PluginError, match="claimed by translatekit and translatekit-other"):
         load_network(path)

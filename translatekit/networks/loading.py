@@ -127,7 +127,11 @@ def _check_installed(info: ModelInfo, path: Path) -> None:
         PluginError: its plugin is not installed, or cannot be used.
     """
     generators = registry("generator")
-    if info.generator in generators.names() or info.package in ("", "translatekit"):
+    if info.package in ("", "translatekit"):
+        return
+    if (
+        info.generator in generators.names() or info.generator in generators.conflicts()
+    ):  # which says so itself
         return
     from translatekit.plugins import installed
 
