@@ -230,7 +230,7 @@ class BackendSpec(Spec):
         folders: whether its files are folders, which are written, replaced and copied whole.
         devices: the devices it may serve, such as ``("cpu", "cuda")``.
         compiler: ``"package.module:function"``, what writes such files from trained models; None where nothing
-            does. A `translatekit.interfaces.Compiler`.
+            does. A `translatekit.interfaces.Compiler`. It wants a `reader` and a `writer` of its files.
         compiler_requires: what the compiler needs beside, as `requires` has it.
         compiler_options: of the options of ``compile`` that only some backends have (such as ``"shapes"``), those that
             this compiler looks at: the others are refused. None for all of them.

@@ -180,7 +180,9 @@ class Brightness:
         self.weight = weight
 
     def __call__(self, output, target):
-        return self.weight * (output.values - target.values).abs().mean((1, 2, 3))
+        apart = (output.values - target.values).abs()
+        counts = apart.new_ones(apart.shape) if target.valid is None else target.valid.expand_as(apart).float()
+        return self.weight * (apart * counts).sum((1, 2, 3)) / counts.sum((1, 2, 3))
 
 
 class Spread:

@@ -227,6 +227,20 @@ class Outside(Method_):
 class Glaring(Method_):
     def samples(self, batch): return {"output": 255 * batch["input"]}
 
+class Fewer(Method_):
+    def samples(self, batch): return {"output": super().samples(batch)["output"][:1]}
+
+class Turning(Method_):
+    def step(self, batch):
+        loss = self.networks["G"](batch["input"]).mean()
+        self.update(loss * (-1) ** self.steps, "G")
+        self.steps += 1
+        return {"G": loss.detach()}
+
+class Wide(Method_):
+    def __init__(self, options, networks, data):
+        Method.__init__(self, {"G": networks.generator(in_channels=5, out_channels=3)})
+
 class Remembers(Method_):
     def step(self, batch):
         losses = super().step(batch)
@@ -237,7 +251,18 @@ class Halting(Sound):
     feature_layers = ("conv.weight",)
 
 class Figure:
+    def __call__(self, output, target):
+        apart = (output.values - target.values).abs()
+        counts = torch.ones_like(apart) if target.valid is None else target.valid.expand_as(apart).float()
+        return (apart * counts).sum((1, 2, 3)) / counts.sum((1, 2, 3))
+
+class Careless:
     def __call__(self, output, target): return (output.values - target.values).abs().mean((1, 2, 3))
+
+class Gray(Figure):
+    def __call__(self, output, target):
+        assert output.values.shape[1] == 1
+        return super().__call__(output, target)
 
 class OfTheBatch(Figure):
     def __call__(self, output, target): return super().__call__(output, target).mean().expand(len(output.values))
@@ -300,15 +325,17 @@ def register_datasets():
 
 @hookimpl
 def register_metrics():
-    for name in ("Figure", "OfTheBatch", "Total", "Beyond", "Dice"):
+    for name in ("Figure", "OfTheBatch", "Total", "Beyond", "Dice", "Careless"):
         yield spec(MetricSpec, name, compares="pairs", better="lower", minimum=0, maximum=2, perfect=0.0)
+    yield spec(MetricSpec, "Gray", compares="pairs", better="lower", minimum=0, channels=(1,), perfect=0.0)
     yield spec(MetricSpec, "FirstOnly", compares="sets", better="lower")
     yield spec(MetricSpec, "Figure", "upside_down", compares="pairs", better="higher")
     yield spec(MetricSpec, "Figure", "never_one", compares="pairs", better="lower", perfect=1.0)
 
 @hookimpl
 def register_methods():
-    for name in ("Method_", "Lazy", "Explodes", "Attached", "Nothing", "Outside", "Glaring", "Remembers"):
+    for name in ("Method_", "Lazy", "Explodes", "Attached", "Nothing", "Outside", "Glaring", "Remembers",
+                 "Fewer", "Turning", "Wide"):
         yield spec(MethodSpec, name, options="bad_things:Options", data="paired",
                    generator="sound", discriminator="patch", dataset="aligned")
     yield spec(MethodSpec, "Method_", "misfit", options="bad_things:Options", data="unpaired",
@@ -355,6 +382,7 @@ def register_commands():
 @hookimpl
 def register_backends():
     yield spec(BackendSpec, "load", "undotted", suffixes=("onnx",))
+    yield spec(BackendSpec, "load", "unread", suffixes=(".unread",), compiler="bad_things:load")
     yield spec(BackendSpec, "load", "careless", suffixes=(".careless",))
     yield spec(BackendSpec, "load", "absent", suffixes=(".absent",), requires=("no_such_module",))
 """
@@ -401,6 +429,7 @@ def broken(kind: str, name: str, only: str | None = None) -> dict[str, str]:
     [
         ("generator", "sound"),
         ("metric", "figure"),
+        ("metric", "gray"),
         ("logger", "quiet"),
         ("discriminator", "sound_d"),
         ("dataset", "data"),
@@ -443,6 +472,7 @@ def test_the_sound_ones_break_nothing(kind: str, name: str) -> None:
         ("metric", "total", "figures", "gives () for 6 images, not one value for each"),
         ("metric", "beyond", "figures", "outside of its range 0 to 2"),
         ("metric", "dice", "deterministic", "draws from torch's generator"),
+        ("metric", "careless", "valid", "with pixels that do not count: leave out those"),
         ("metric", "firstonly", "order", "when its images come in another order"),
         ("metric", "upside_down", "direction", "says that higher is better, and is 0 for identical images"),
         ("metric", "never_one", "perfect", "is 0 for identical images, and its perfect value is 1.0"),
@@ -475,6 +505,9 @@ def test_the_sound_ones_break_nothing(kind: str, name: str) -> None:
         ("method", "outside", "deployed", "was not made by the factory it was given"),
         ("method", "glaring", "samples", "reaches 255: keep it in [-1, 1]"),
         ("method", "remembers", "resume", "put what it remembers into extra_state"),
+        ("method", "turning", "resume", "changes the network G otherwise after a resume than without"),
+        ("method", "fewer", "samples", "has 1 images for a batch of 2: give one for each"),
+        ("method", "wide", "deployed", "in_channels=5, and the images 'input' have 3"),
         ("method", "misfit", "descriptor", "trains on unpaired data, and its dataset gives paired data"),
         ("method", "method_", "light_options", "the field weight of method 'method_' has no help"),
         ("command", "mute", "click_command", "has no help text"),
@@ -482,6 +515,7 @@ def test_the_sound_ones_break_nothing(kind: str, name: str) -> None:
         ("command", "heavy", "quick_help", "import them inside the command's function"),
         ("command", "heavy", "python_function", "which cannot be called"),
         ("backend", "undotted", "descriptor", "names the suffix 'onnx': write it with its dot"),
+        ("backend", "unread", "descriptor", "has a compiler, and no reader of the headers of its files"),
         ("backend", "careless", "bad_files", "raises FileNotFoundError for missing.careless"),
     ],
 )

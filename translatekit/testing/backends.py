@@ -12,7 +12,7 @@ from translatekit.testing.contracts import ContractError, NotApplicableError, Su
 
 
 def descriptor(subject: Subject) -> None:
-    """Its descriptor names suffixes with their dot, and devices."""
+    """Its descriptor names suffixes with their dot, and devices; with a compiler, what reads and writes headers."""
     spec: BackendSpec = subject.spec
     require(bool(spec.suffixes), f"{subject} names no suffix, so that no file would ever reach it")
     for suffix in spec.suffixes:
@@ -21,6 +21,11 @@ def descriptor(subject: Subject) -> None:
             f"{subject} names the suffix {suffix!r}: write it with its dot and in lower case, such as .onnx",
         )
     require(bool(spec.devices), f"{subject} names no device: write which it may serve, such as ('cpu',)")
+    require(
+        spec.compiler is None or (spec.reader is not None and spec.writer is not None),
+        f"{subject} has a compiler, and no {'reader' if spec.reader is None else 'writer'} of the headers of its "
+        "files, without which nothing that it compiles is handed over: name one in its descriptor",
+    )
 
 
 def bad_files(subject: Subject) -> None:

@@ -122,6 +122,13 @@ def deployed(subject: Subject) -> None:
             f"the generator {name} of {subject} was not made by the factory it was given: call "
             "networks.generator()",
         )
+        if generator.bridge is None:
+            for key, image in (("in_channels", generator.input), ("out_channels", generator.target)):
+                require(
+                    image is None or arguments.get(key, RGB.network_channels) == RGB.network_channels,
+                    f"{subject} gives its generator {name} {key}={arguments.get(key)}, and the images {image!r} have "
+                    f"{RGB.network_channels}: what a model file describes takes and gives images alone",
+                )
         again = make_generator(subject.spec.generator, arguments)
         again.load_state_dict(network.state_dict())
 
@@ -138,6 +145,10 @@ def samples(subject: Subject) -> None:
         require(
             isinstance(column, Tensor) and column.ndim == 4,
             f"the sample {title!r} of {subject} is not a batch of images (N, C, H, W)",
+        )
+        require(
+            len(column) == BATCH,
+            f"the sample {title!r} of {subject} has {len(column)} images for a batch of {BATCH}: give one for each",
         )
         check_finite(subject, column, f"sample {title!r}")
         extreme = column.abs().max().item()
@@ -171,6 +182,13 @@ def resume(subject: Subject) -> None:
             torch.equal(loss, results[1][name]),
             f"the loss {name} of {subject} is {results[1][name]:.6g} after a resume, and {loss:.6g} without: "
             "put what it remembers into extra_state",
+        )
+    for name, parameters in _copy(one).items():
+        same = all(map(torch.equal, parameters, _copy(other)[name]))
+        require(
+            same,
+            f"a step of {subject} changes the network {name} otherwise after a resume than without: put what it "
+            "remembers into extra_state",
         )
 
 

@@ -47,7 +47,7 @@ def options(subject: Subject) -> None:
 def figures(subject: Subject) -> None:
     """Its figures are finite, within its range, one an image where it compares pairs."""
     low, high = _range(subject)
-    for value in _figures(subject, _disturbed(0.3)):
+    for value in _figures(subject, _disturbed(subject, 0.3)):
         require(math.isfinite(value), f"{subject} gives {value}")
         require(low <= value <= high, f"{subject} gives {value:.4g}, outside of its range {low} to {high}")
 
@@ -57,7 +57,7 @@ def perfect(subject: Subject) -> None:
     wanted = subject.spec.perfect
     if wanted is None:
         raise NotApplicableError(f"{subject} names no perfect value")
-    for value in _figures(subject, _disturbed(0.0)):
+    for value in _figures(subject, _disturbed(subject, 0.0)):
         require(
             abs(value - wanted) <= _TOLERANCE * max(1, abs(wanted)),
             f"{subject} is {value:.6g} for identical images, and its perfect value is {wanted}",
@@ -66,7 +66,9 @@ def perfect(subject: Subject) -> None:
 
 def direction(subject: Subject) -> None:
     """It tells identical images from others, and those from worse ones, in the direction that it names."""
-    same, near, far = (float(np.mean(_figures(subject, _disturbed(amount)))) for amount in (0.0, 0.1, 1.0))
+    same, near, far = (
+        float(np.mean(_figures(subject, _disturbed(subject, amount)))) for amount in (0.0, 0.1, 1.0)
+    )
     ordered = same < near < far if subject.spec.better == "lower" else same > near > far
     require(
         ordered,
@@ -78,21 +80,21 @@ def direction(subject: Subject) -> None:
 def deterministic(subject: Subject) -> None:
     """It gives the same figure each time, and leaves the random state alone."""
     before = torch.get_rng_state()
-    first = _figures(subject, _disturbed(0.3))
+    first = _figures(subject, _disturbed(subject, 0.3))
     require(
         torch.equal(before, torch.get_rng_state()),
         f"{subject} draws from torch's generator: draw from one of its own",
     )
-    second = _figures(subject, _disturbed(0.3))
+    second = _figures(subject, _disturbed(subject, 0.3))
     require(first == second, f"{subject} gives {second} where it gave {first}: seed what it draws")
 
 
 def order(subject: Subject) -> None:
     """The order of the images and how they are divided into batches do not matter."""
     _only(subject, "pairs", "sets", "labels")
-    forwards = _figures(subject, _disturbed(0.3))
+    forwards = _figures(subject, _disturbed(subject, 0.3))
     shuffled = [4, 1, 5, 0, 3, 2]
-    other = _figures(subject, _disturbed(0.3), shuffled, sizes=(1, 3, 2))
+    other = _figures(subject, _disturbed(subject, 0.3), shuffled, sizes=(1, 3, 2))
     if subject.spec.compares == "pairs":
         forwards = [forwards[index] for index in shuffled]
     apart = max(abs(one - two) for one, two in zip(forwards, other, strict=True))
@@ -103,7 +105,34 @@ def order(subject: Subject) -> None:
     )
 
 
-CONTRACTS = (descriptor, options, figures, perfect, direction, deterministic, order)
+def valid(subject: Subject) -> None:
+    """Pixels that do not count change no figure of pairs, and an image without any that does has the figure NaN."""
+    _only(subject, "pairs")
+    output, target = _disturbed(subject, 0.3)
+    counts = torch.ones(COUNT, 1, SIDE, SIDE, dtype=torch.bool)
+    counts[:, :, : SIDE // 2] = False
+    metric, spec = _make(subject), levels_spec(output.shape[1])
+
+    def measured(values: Tensor, some: Tensor) -> Tensor:
+        figure: Tensor = metric(MetricImages(values, spec, some), MetricImages(target, spec, some))
+        return figure
+
+    one, other = measured(output, counts), measured(torch.where(counts, output, -output), counts)
+    apart = (one - other).abs().max().item()
+    require(
+        apart <= _TOLERANCE * max(1.0, one.abs().max().item()),
+        f"{subject} changes by {apart:.2g} with pixels that do not count: leave out those where the target's valid is "
+        "False",
+    )
+    none = measured(output, torch.zeros_like(counts))
+    require(
+        bool(none.isnan().all()),
+        f"{subject} gives {none[0].item():.4g} for an image of which no pixel counts, which would count in means: give "
+        "NaN",
+    )
+
+
+CONTRACTS = (descriptor, options, figures, perfect, direction, deterministic, order, valid)
 
 
 def _make(subject: Subject) -> Any:
@@ -121,10 +150,14 @@ def _range(subject: Subject) -> tuple[float, float]:
     return -math.inf if low is None else low, math.inf if high is None else high
 
 
-def _disturbed(amount: float) -> tuple[Tensor, Tensor]:
-    """Outputs and targets: smooth images, and the same with some noise of their own."""
-    target = torch.nn.functional.interpolate(images(COUNT, 3, SIDE // 8), scale_factor=8, mode="bilinear")
-    noise = images(COUNT, 3, SIDE, seed=1)
+def _disturbed(subject: Subject, amount: float) -> tuple[Tensor, Tensor]:
+    """Outputs and targets: smooth images, RGB where that fits, and the same with some noise of their own."""
+    taken = subject.spec.channels
+    channels = 3 if not taken or 3 in taken else taken[0]
+    target = torch.nn.functional.interpolate(
+        images(COUNT, channels, SIDE // 8), scale_factor=8, mode="bilinear"
+    )
+    noise = images(COUNT, channels, SIDE, seed=1)
     strength = amount * torch.linspace(0.5, 1.5, COUNT).reshape(-1, 1, 1, 1)
     return (target + strength * noise).clamp(-1, 1), target
 
