@@ -175,7 +175,7 @@ def open_images(root: Place | None, options: EvaluateOptions, info: ModelInfo) -
     keys = ("input", "target") if paired else SIDES[direction]
     trained = info.data.get("input"), info.data.get("target")
     if set(trained) == set(keys) and trained != keys:  # a method of several generators calls them as it likes
-        keys, direction = trained, "AtoB"
+        keys, direction = (str(trained[0]), str(trained[1])), "AtoB"
     given = replace(info.output, network_slices=1)  # of which the model gives the middle one
     specs = dict(zip(keys, (info.input, given), strict=True)) if info.output.codec != "lab" else {}
     of_volumes = info.input.slices > 1 or info.data.get("slices") == 1
