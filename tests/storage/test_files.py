@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -99,9 +100,15 @@ def test_an_entry_is_made_when_the_file_is_complete_and_before_it_has_its_name(t
     assert seen == [(False, b"page")]
 
 
-def test_processes_that_write_one_file_do_not_share_its_temporary_name(tmp_path: Path) -> None:
+def test_processes_that_write_one_file_do_not_share_its_temporary_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "timings"
-    assert str(os.getpid()) in temporary_path(path, shared=True).name
+    name = temporary_path(path, shared=True).name
+    assert str(os.getpid()) in name
+    with monkeypatch.context() as elsewhere:  # where a process may have the same number
+        elsewhere.setattr(socket, "gethostname", lambda: "another")
+        assert temporary_path(path, shared=True).name != name
     write_atomically(path, b"t", shared=True)
     assert list(tmp_path.iterdir()) == [path]
 

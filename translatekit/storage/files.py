@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -104,9 +105,10 @@ def temporary_path(path: Path, *, shared: bool = False) -> Path:
 
     Args:
         path: the name that the file will have.
-        shared: each process has a temporary name of its own.
+        shared: each process has a temporary name of its own, on whatever machine it runs.
     """
-    name = blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    host = socket.gethostname() if shared else ""  # processes of two machines may have one number
+    name = blake2b(os.fsencode(path.name) + host.encode(), digest_size=8).hexdigest()
     return path.with_name(f".{name}{f'.{os.getpid()}' if shared else ''}.translatekit.tmp")
 
 
