@@ -12,7 +12,9 @@ import pytest
 from tests.stores import Proxy
 from translatekit.errors import StorageError
 from translatekit.storage import (
+    Item,
     Sink,
+    Source,
     local_file,
     local_folder,
     local_place,
@@ -65,6 +67,29 @@ def test_a_local_file_that_was_changed_is_fetched_again(bucket: Sink) -> None:
     assert contents(local_folder(bucket.uri)) == {
         name: name.encode() for name in ("a/1.png", "a/2.png", "b.png")
     }
+
+
+def test_what_was_fetched_beside_a_file_that_failed_is_removed_when_the_place_has_it_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("fsspec")
+    place = open_sink(f"memory://mirrors/{uuid.uuid4().hex}")
+    for name in ("0.png", "1.png", "2.png"):
+        place.commit(name, name.encode())
+
+    def fail(source: Source, item: Item, path: Path) -> str:
+        if item.name == "0.png":
+            raise StorageError("0.png was not read")
+        return fetch(source, item, path)
+
+    fetch = mirrors.fetch
+    with monkeypatch.context() as patch:
+        patch.setattr(mirrors, "fetch", fail)
+        with pytest.raises(StorageError, match="was not read"):
+            local_folder(place.uri)
+    place.delete("0.png")
+    place.delete("1.png")
+    assert contents(local_folder(place.uri)) == {"2.png": b"2.png"}
 
 
 def test_a_path_is_itself(tmp_path: Path) -> None:

@@ -138,10 +138,11 @@ def _pull(source: Source, folder: Path, goes_on: bool = False) -> int:
     here = LocalPlace(folder)
     entries: dict[str, list[str]] = {}
 
-    def fetched(item: Item) -> tuple[Item, str]:
+    def fetched(item: Item) -> None:
         local, before = here.stat(item.name), known.get(item.name, ["", ""])
         if goes_on and local is not None and _is_hidden(item.name) and before[0] == item.stamp:
-            return item, before[1]  # so that what is new in it is written back
+            entries[item.name] = before  # so that what is new in it is written back
+            return
         if local is None or before != [item.stamp, local.stamp]:
             path = folder / checked_name(item.name, source.uri)
             if shutil.disk_usage(folder).free - (item.size or 0) < _LEFT_FREE:
@@ -156,11 +157,11 @@ def _pull(source: Source, folder: Path, goes_on: bool = False) -> int:
             fetch(source, item, path)
             local = here.stat(item.name)
             assert local is not None
-        return item, local.stamp
+        entries[item.name] = [item.stamp, local.stamp]  # also of what is still fetched when another fails
 
     try:
-        for item, stamp in _in_threads(fetched, source.list()):
-            entries[item.name] = [item.stamp, stamp]
+        for _ in _in_threads(fetched, source.list()):
+            pass
     except BaseException:
         _write(folder, {**known, **entries})  # a stopped one goes on
         raise
