@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,28 @@ def test_a_trial_is_worked_on_by_one_living_process(tmp_path: Path) -> None:
     assert (tmp_path / "0003.json").exists()  # of a process that has died
     with claimed(tmp_path, 3) as free:
         assert free
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_claim_of_a_dead_process_is_taken_by_one_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where folders cannot be held: another looks at it and takes it while this one has just seen it."""
+    dead = {"host": socket.gethostname(), "pid": os.getpid(), "born": 0}
+    (tmp_path / "0003.json").write_text(json.dumps(dead))
+    lives, taken = claims._lives, []
+    with ExitStack() as other:
+
+        def beside(path: Path) -> bool:
+            found = lives(path)
+            if not taken:
+                taken.append(False)
+                taken[0] = other.enter_context(claimed(tmp_path, 3))
+            return found
+
+        monkeypatch.setattr(claims, "_lives", beside)
+        with claimed(tmp_path, 3) as free:
+            assert [free, *taken].count(True) == 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -48,18 +48,26 @@ def claimed(folder: Path, number: int) -> Iterator[bool]:
 
 
 def _take(path: Path, mine: str) -> bool:
-    if path.exists():
-        if _lives(path):
+    taking = path.with_suffix(".taking")
+    if not _write_new(taking, mine):
+        if _lives(taking):
             return False
-        dead = path.with_suffix(f".{socket.gethostname()}-{os.getpid()}")
-        try:
-            path.rename(dead)  # which one process alone can do
-        except FileNotFoundError:
+        taking.unlink(missing_ok=True)  # of a process that died over it
+        return _take(path, mine)
+    try:  # one process alone looks at a claim, and replaces it
+        if path.exists() and _lives(path):
             return False
-        dead.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        return _write_new(path, mine)
+    finally:
+        taking.unlink(missing_ok=True)
+
+
+def _write_new(path: Path, text: str) -> bool:
+    """Write a file; False where it is there already."""
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(mine)
+            file.write(text)
     except FileExistsError:
         return False
     return True
