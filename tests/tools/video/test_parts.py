@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from translatekit_tools.bulk import translate
 from translatekit_tools.bulk.options import RunOptions
-from translatekit_tools.bulk.split import Made, Part
+from translatekit_tools.bulk.split import Made, Part, Parts
 from translatekit_tools.bulk.video import parts
 from translatekit_tools.bulk.work import Row, Worker
 from translatekit_tools.scale.videos import Join, Videos, Whole
@@ -21,7 +22,7 @@ from translatekit_tools.scale.videos import Join, Videos, Whole
 from tests.stores import Proxy
 from tests.tools.bulk.models import inverting_model
 from translatekit.sizes import Size
-from translatekit.storage import open_sink, open_source
+from translatekit.storage import Item, open_sink, open_source
 
 from .conftest import make_video
 from .test_round_trip import NAMES, write_interlaced
@@ -331,3 +332,16 @@ def test_a_video_in_a_bucket_is_read_by_range(
     assert out.read("below/a.mp4") == (tmp_path / "whole/a.mp4").read_bytes()
     assert [item.name for item in out.list() if "manifest" not in item.name] == ["below/a.mp4"]
     assert not list((tmp_path / "cache/spool").iterdir())
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_video_with_a_part_elsewhere_is_translated_whole_whatever_befalls_another_part(
+    order: tuple[int, int],
+) -> None:
+    split: Any = SimpleNamespace(output="out.mp4", item=Item("in.mp4", 1, ""), frames=240)
+    parts: list[Any] = [SimpleNamespace(split=split, segment=number, frames=120) for number in range(2)]
+    videos = Videos(lambda done, total: None)
+    list(videos.follow(Row("in.mp4", "out.mp4", "split", parts=Parts(split, tuple(parts)))))
+    made = [Made(parts[0], "its frames are elsewhere", is_misplaced=True), Made(parts[1], "the disk is full")]
+    followed = [each for number in order for each in videos.follow(made[number])]
+    assert (followed, videos.failed) == ([Whole(split)], [])

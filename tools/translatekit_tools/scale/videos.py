@@ -53,7 +53,8 @@ class Videos:
         video = self._open[split.output]
         video.left.discard(answer.part.segment)
         if answer.reason:
-            video.reason, video.is_misplaced = answer.reason, answer.is_misplaced
+            video.reason = answer.reason
+            video.is_misplaced = video.is_misplaced or answer.is_misplaced
         else:
             video.done += answer.part.frames
             self.frames(video.done, split.frames)
