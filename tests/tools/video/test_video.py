@@ -19,6 +19,7 @@ from translatekit_tools.bulk.video import pipeline
 from translatekit_tools.bulk.video.encoding import open_encoder, write_segment
 from translatekit_tools.bulk.video.flow import Smoother, warp_error
 from translatekit_tools.bulk.video.muxing import Muxer
+from translatekit_tools.bulk.video.segments import Segments
 
 import translatekit
 from translatekit.errors import OptionError
@@ -267,6 +268,26 @@ def test_a_segment_that_was_torn_is_made_again(tmp_path: Path) -> None:
     for out in (stopped, whole):
         assert translatekit.translate(source, model, out).frames == 300
     assert packets(stopped) == packets(whole)
+
+
+def test_a_line_that_was_cut_off_costs_no_other_segment(tmp_path: Path) -> None:
+    def write(path: Path) -> int:
+        path.write_bytes(b"frames")
+        return 120
+
+    def state() -> dict[str, np.ndarray]:
+        return {"before": np.zeros(2)}
+
+    segments = Segments(tmp_path, {"encoding": "any"})
+    segments.add(write, state)
+    kept = (tmp_path / "segments.jsonl").read_bytes()
+    segments.add(write, state)
+    (tmp_path / "segments.jsonl").write_bytes(kept + b'{"name": "000001.seg')
+    np.savez(tmp_path / "000000.npz", allow_pickle=False, **state())
+    again = Segments(tmp_path, {"encoding": "any"})
+    assert (again.frames, again.state is not None) == (120, True)
+    again.add(write, state)
+    assert Segments(tmp_path, {"encoding": "any"}).frames == 240
 
 
 def test_a_stopped_run_of_a_translator_that_came_from_no_file_begins_again(tmp_path: Path) -> None:

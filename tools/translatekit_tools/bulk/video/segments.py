@@ -20,7 +20,8 @@ class Segments:
     """A hidden folder of segments, each a file of encoded frames, and a list of them with their hashes.
 
     The list is only ever appended to, when a segment and all that the next one needs are written: whatever the moment
-    a run is killed, what the list says is there. A segment whose bytes have changed ends it.
+    a run is killed, what the list says is there. A segment whose bytes have changed ends it; a line that was cut
+    off, as by a full disk, says nothing.
 
     Attributes:
         folder: of the segments; whatever else belongs to the unfinished output may lie there, too.
@@ -51,7 +52,8 @@ class Segments:
     def _read(self, plan: Any) -> bool:
         """Whether there is anything to go on with."""
         try:
-            first, *entries = map(json.loads, self._list.read_bytes().splitlines(keepends=False))
+            lines, _, torn = self._list.read_bytes().rpartition(b"\n")
+            first, *entries = map(json.loads, lines.splitlines())
         except (OSError, ValueError):
             return False
         if first != plan:
@@ -64,9 +66,9 @@ class Segments:
             self.paths.append(path)
             self.frames += entry["frames"]
             state = entry["state"]
-        if len(self.paths) < len(entries):
-            if state is not None:
-                return False  # only the last state is kept
+        if len(self.paths) < len(entries) and state is not None:
+            return False  # only the last state is kept
+        if torn or len(self.paths) < len(entries):
             self._list.write_text("\n".join(map(json.dumps, [first, *entries[: len(self.paths)]])) + "\n")
         if state is not None:
             path = self.folder / state["name"]
