@@ -270,6 +270,23 @@ def test_a_segment_that_was_torn_is_made_again(tmp_path: Path) -> None:
     assert packets(stopped) == packets(whole)
 
 
+def test_a_video_is_translated_by_one_run_at_a_time(tmp_path: Path) -> None:
+    """The other would go on with the segments that the first one is writing."""
+    source, out = make_video(tmp_path / "in.mp4", frames=130), tmp_path / "out.mp4"
+    others: list[Any] = []
+
+    def beside(batch: np.ndarray) -> np.ndarray:
+        if not others:
+            others.append(None)
+            others[0] = translatekit.translate(source, Identity(), out)
+        return batch
+
+    assert translatekit.translate(source, Identity(beside), out).frames == 130
+    ((_, reason),) = others[0].failed
+    assert reason == "another process translates it at this moment: wait for its end, or stop it first"
+    assert times(out) == times(source)
+
+
 def test_a_line_that_was_cut_off_costs_no_other_segment(tmp_path: Path) -> None:
     def write(path: Path) -> int:
         path.write_bytes(b"frames")

@@ -27,7 +27,7 @@ from translatekit.inference.tiles import Tile, TiledTranslator, Window
 from translatekit_tools.bulk.memory import describe
 from translatekit_tools.bulk.options import RunOptions
 from translatekit_tools.bulk.stats import StageTimer
-from translatekit_tools.bulk.video.segments import Segments
+from translatekit_tools.bulk.video.segments import Segments, alone_in
 
 TILE = 512
 """The side of tiles where nobody says otherwise, in pixels; made a multiple of what the network needs."""
@@ -64,7 +64,8 @@ def translate_large(
         timer: told how long each stage is busy.
 
     Raises:
-        DataError: the image or its output are of another kind, or memory or disk are too small.
+        DataError: the image or its output are of another kind, memory or disk are too small, or another process is
+            translating it.
         OptionError: the network cannot be run in tiles.
     """
     header = read_header(source)
@@ -74,7 +75,7 @@ def translate_large(
     translator = tiled.translator
     assert isinstance(translator, TiledTranslator)
     folder = out.with_name(f".{blake2b(os.fsencode(out.name), digest_size=8).hexdigest()}.translatekit.parts")
-    with open_image(source) as image:
+    with open_image(source) as image, alone_in(folder):
         regions = _Regions(image, header, tiled, str(source), timer)
         like = regions.like()
         plan = {"made_from": list(made_from), "tile": tiled.tile, "format": 1}
@@ -101,7 +102,7 @@ def translate_large(
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
             raise type(error)(f"{error} (the {segments.frames} rows that are translated are kept)") from None
-    shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _translate_rows(

@@ -47,7 +47,7 @@ from translatekit_tools.bulk.video.hdr import seen_by_models
 from translatekit_tools.bulk.video.muxing import Muxer, constant_rate, even_rate
 from translatekit_tools.bulk.video.pipes import at_constant_rate, check_raw, write_raw
 from translatekit_tools.bulk.video.reader import Frame, Reader, VideoReader
-from translatekit_tools.bulk.video.segments import SEGMENT_FRAMES, Segments
+from translatekit_tools.bulk.video.segments import SEGMENT_FRAMES, Segments, alone_in, empty
 from translatekit_tools.bulk.video.sequence import SequenceReader
 from translatekit_tools.bulk.video.standard import StandardOutput
 
@@ -106,11 +106,11 @@ def translate_video(
         timer: told how long each stage is busy.
 
     Raises:
-        TranslatekitError: the video cannot be read, or not be written so.
+        TranslatekitError: the video cannot be read, or not be written so, or another process is translating it.
     """
     folder = hidden_folder(out)
     made = folder / f"made{out.suffix.lower()}"
-    with closing(open_reader(source, options)) as reader:
+    with closing(open_reader(source, options)) as reader, alone_in(folder):
         pipeline = FramePipeline(reader, planner, options, report, timer or StageTimer(), say)
         if isinstance(reader, AnimationReader) and reader.cut:
             say(f"{source} has more than 8 bits a channel, of which an animation keeps 8")
@@ -119,7 +119,7 @@ def translate_video(
         else:
             _make_video(reader, pipeline, made, source_hashes)
         commit(made)
-    shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
     return pipeline.result()
 
 
@@ -129,8 +129,7 @@ def hidden_folder(out: Path) -> Path:
 
 
 def _make_animation(reader: AnimationReader, pipeline: FramePipeline, made: Path) -> None:
-    shutil.rmtree(made.parent, ignore_errors=True)
-    made.parent.mkdir()
+    empty(made.parent)
     try:
         with closing(pipeline.frames()) as frames:
             options = pipeline.options

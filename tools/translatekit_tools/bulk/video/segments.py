@@ -4,16 +4,45 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from translatekit.storage import hash_file
+from translatekit.errors import DataError
+from translatekit.storage import folder_for_results, hash_file, held
 
 SEGMENT_FRAMES = 120
 """Frames that are encoded together: what a run that was stopped loses at most."""
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let no other process work in a folder of segments meanwhile: each would go on with what the other is writing.
+
+    Args:
+        folder: is made where it is missing, and only kept where something has come into it.
+
+    Raises:
+        DataError: one does.
+    """
+    with folder_for_results(folder), held(folder) as free:
+        if not free:
+            raise DataError(
+                "another process translates it at this moment: wait for its end, or stop it first"
+            )
+        yield
+
+
+def empty(folder: Path) -> None:
+    """Remove all that is in a folder; the folder stays, since this process holds it."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 class Segments:
@@ -34,7 +63,7 @@ class Segments:
         """Open a folder, or begin one.
 
         Args:
-            folder: need not exist.
+            folder: that this process holds (see `alone_in`).
             plan: all that the segments depend on, as JSON has it; those of another plan are thrown away. Nothing is
                 taken from an earlier run where it is None.
         """
@@ -44,8 +73,7 @@ class Segments:
         self.state: dict[str, np.ndarray] | None = None
         self._list = folder / "segments.jsonl"
         if plan is None or not self._read(json.loads(json.dumps(plan))):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
+            empty(folder)
             self.paths, self.frames = [], 0
             self._append(plan)
 
