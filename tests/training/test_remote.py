@@ -17,7 +17,7 @@ from tests.stores import Proxy
 from tests.training.conftest import TINY
 from translatekit import train
 from translatekit.errors import StorageError, TrainingError
-from translatekit.storage import Item, open_sink
+from translatekit.storage import Item, held, open_sink
 from translatekit.storage.objects import ObjectPlace
 from translatekit.training import remote
 from translatekit.training.checkpoint import load_checkpoint
@@ -160,6 +160,24 @@ def test_a_store_that_takes_nothing_ends_the_training_and_nothing_is_lost(
     assert_equal(train(resume=address), whole)
     assert not (working_folder(address) / "unsent").exists()
     assert "checkpoints/step-00000016.json" in names(address)
+
+
+def test_a_run_whose_local_copy_is_another_ones_is_held_while_it_is_brought_here(
+    pairs: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train("pix2pix", pairs, output=address, **SHORT, max_steps=2)
+    folder, seen = working_folder(address), []
+    (folder / "run.json").write_text("another")
+    step = Pix2Pix.step
+
+    def look(self: Pix2Pix, *batches: Any) -> Any:
+        with held(folder) as free:
+            seen.append(free)
+        return step(self, *batches)
+
+    monkeypatch.setattr(Pix2Pix, "step", look)
+    train(resume=address, max_steps=3)
+    assert seen == [False]
 
 
 def test_a_full_disk_here_names_the_run_in_the_store(

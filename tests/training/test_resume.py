@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from tests.training.test_loop import entries, same
 from translatekit import train
 from translatekit.config import RunConfig
 from translatekit.errors import OptionError, TrainingError, TranslatekitError
-from translatekit.training import loop
+from translatekit.storage import held
+from translatekit.training import failures, loop
 from translatekit.training.checkpoint import load_checkpoint
+from translatekit.training.remote import working_folder
 
 SHORT = {**TINY, "epochs": 2, "epochs_decay": 0, "log_every": 5}
 
@@ -313,3 +316,30 @@ def test_a_run_that_is_being_trained_is_not_resumed_beside(pairs: Path, tmp_path
         holder.kill()
         holder.communicate()
     assert train(resume=run, max_steps=4) == run
+
+
+@pytest.mark.parametrize(("in_a_store", "has_ended"), [(False, False), (False, True), (True, False)])
+def test_of_two_runs_that_are_begun_at_once_one_is_refused_and_touches_nothing(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_a_store: bool, has_ended: bool
+) -> None:
+    """The other one begins while this one, which has chosen the same folder by then, looks at its images."""
+    if in_a_store:
+        pytest.importorskip("fsspec")
+    place = f"memory://runs/{tmp_path.name}" if in_a_store else str(tmp_path / "run")
+    folder, build = working_folder(place), loop.build
+    others = {folder / name: name.encode() for name in ("config.toml", "metrics.jsonl", "index.html")}
+    monkeypatch.setattr(failures, "_PATIENCE", 0.0)
+    with ExitStack() as other:
+
+        def meanwhile(*arguments: Any) -> Any:
+            folder.mkdir(parents=True)
+            for path, content in others.items():
+                path.write_bytes(content)
+            if not has_ended:
+                other.enter_context(held(folder))
+            return build(*arguments)
+
+        monkeypatch.setattr(loop, "build", meanwhile)
+        with pytest.raises(TrainingError, match=r"another process (trains|has begun a run in) .*run"):
+            train("pix2pix", pairs, output=place, **SHORT)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == others

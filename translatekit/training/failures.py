@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shlex import quote
 from shutil import rmtree
 
 import torch
 
+from translatekit.config import holds_run
 from translatekit.errors import OptionError, TrainingError, TranslatekitError
 from translatekit.networks.layers import SidesError
-from translatekit.storage import held, write_atomically
+from translatekit.storage import folder_for_results, held, is_uri, write_atomically
 from translatekit.training.loggers import KEYS
 from translatekit.training.losses import LossError
 from translatekit.training.progress import Report
@@ -65,22 +66,22 @@ def explaining_errors(folder: Path, place: str) -> Iterator[None]:
 
 @contextmanager
 def removing_if_refused(training: Training) -> Iterator[None]:
-    """Make the run's folder, and take it away again if the training is refused before a step is done.
+    """Begin a run in its folder, which this process holds, and leave nothing there if it is refused before a step.
 
     So is one for which the device's memory is too small: it starts anew with other options, never by ``--resume``.
+
+    Raises:
+        TrainingError: another process has trained a run there since the folder was chosen.
     """
     if not training.fabric.is_global_zero:
         yield
         return
-    folder = training.folder
-    training.keeper.start()
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    folder, place = training.folder, training.keeper.place
+    if not is_uri(place) and holds_run(folder):
         raise TrainingError(
-            f"the folder {folder} cannot be made ({error.strerror}): choose another with -o"
-        ) from None
+            f"another process has begun a run in {place} meanwhile: start again, or choose another folder with -o"
+        )
+    training.keeper.start()
     write_atomically(folder / "config.toml", training.config.to_toml().encode())
     try:
         yield
@@ -91,9 +92,6 @@ def removing_if_refused(training: Training) -> Iterator[None]:
                     path.unlink()
             (folder / KEYS).unlink(missing_ok=True)
             rmtree(folder / OWN_FILES, ignore_errors=True)
-            with suppress(OSError):  # somebody else has put something there
-                for path in made:
-                    path.rmdir()
         raise
 
 
@@ -101,17 +99,23 @@ def removing_if_refused(training: Training) -> Iterator[None]:
 def alone_in_its_folder(training: Training) -> Iterator[None]:
     """Let no other process train the same run on this machine meanwhile: both would write the same files.
 
+    The folder is made where it is missing, and only kept where something has come into it.
+
     Raises:
-        TrainingError: one does.
+        TrainingError: one does, or the folder cannot be made.
     """
     if not training.fabric.is_global_zero:
         yield
         return
-    training.folder.mkdir(
-        parents=True, exist_ok=True
-    )  # of a run in a store, which this machine need not have seen
-    with held(training.folder, _PATIENCE) as free:
-        if not free:
+    folder = training.folder
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(folder_for_results(folder))
+        except OSError as error:
+            raise TrainingError(
+                f"the folder {folder} cannot be made ({error.strerror}): choose another with -o"
+            ) from None
+        if not stack.enter_context(held(folder, _PATIENCE)):
             raise TrainingError(
                 f"another process trains {training.keeper.place} at this moment: wait for its end, or stop it first"
             )

@@ -76,7 +76,7 @@ def run(
         training = prepare(parts, resolved, folder, fabric, keeper)
         training.notes[:0] = notes
         training.judge = judge
-        with nullcontext() if goes_on else removing_if_refused(training), alone_in_its_folder(training):
+        with alone_in_its_folder(training), nullcontext() if goes_on else removing_if_refused(training):
             if goes_on:
                 restore(training)
                 if fabric.is_global_zero and (given or data is not None):
