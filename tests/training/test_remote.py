@@ -162,6 +162,23 @@ def test_a_store_that_takes_nothing_ends_the_training_and_nothing_is_lost(
     assert "checkpoints/step-00000016.json" in names(address)
 
 
+def test_a_run_that_ends_over_a_loss_says_so_in_the_store(
+    pairs: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, steps = Pix2Pix.step, iter(range(100))
+
+    def fail(self: Pix2Pix, *batches: Any) -> Any:
+        losses = step(self, *batches)
+        return losses if next(steps) < 6 else {name: loss * float("nan") for name, loss in losses.items()}
+
+    monkeypatch.setattr(Pix2Pix, "step", fail)
+    with pytest.raises(TrainingError, match="is nan at step 7"):
+        train("pix2pix", pairs, output=address, **SHORT)
+    sink, folder = open_sink(address), working_folder(address)
+    assert b'"kind": "failure"' in sink.read("metrics.jsonl")
+    assert sink.read("index.html") == (folder / "index.html").read_bytes()
+
+
 def test_a_run_whose_local_copy_is_another_ones_is_held_while_it_is_brought_here(
     pairs: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

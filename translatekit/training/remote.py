@@ -31,6 +31,7 @@ from translatekit.storage import (
     shown,
     write_atomically,
 )
+from translatekit.training.losses import LossError
 
 _IDENTITY = "run.json"  # tells one run from another that had the same address
 _UNSENT = "unsent"  # lies in the local copy while the store lacks what the training ended with
@@ -196,7 +197,7 @@ class RemoteRun(Keeper):
     ) -> None:
         try:
             self._wait()
-            if error is None or isinstance(error, Stopped):
+            if error is None or isinstance(error, (Stopped, LossError)):  # whose page says what ended the run
                 self._work = self._thread.submit(self._write, False)
                 self._wait()
         except TrainingError as lost:
