@@ -162,6 +162,26 @@ def test_a_store_that_takes_nothing_ends_the_training_and_nothing_is_lost(
     assert "checkpoints/step-00000016.json" in names(address)
 
 
+def test_what_a_run_ended_with_and_the_store_did_not_take_is_written_by_a_resume(
+    pairs: Path, whole: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = ObjectPlace.commit
+
+    def full(self: ObjectPlace, name: str, data: Any) -> Item:
+        if "00000016" in name:
+            raise StorageError(f"{name} was not written (the bucket is full)")
+        return commit(self, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectPlace, "commit", full)
+        with pytest.raises(TrainingError, match=r"could not be kept at .* go on from it, .* --resume"):
+            train("pix2pix", pairs, output=address, **SHORT)
+    train(resume=address)
+    assert "checkpoints/step-00000016.json" in names(address)
+    assert not (working_folder(address) / "unsent").exists()
+    assert_equal(downloaded(address, tmp_path / "copy"), whole)
+
+
 def test_a_run_that_ends_over_a_loss_says_so_in_the_store(
     pairs: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -343,3 +343,14 @@ def test_of_two_runs_that_are_begun_at_once_one_is_refused_and_touches_nothing(
         with pytest.raises(TrainingError, match=r"another process (trains|has begun a run in) .*run"):
             train("pix2pix", pairs, output=place, **SHORT)
     assert {path: path.read_bytes() for path in folder.iterdir()} == others
+
+
+def test_a_run_that_was_killed_before_it_wrote_the_last_model_has_it_after_a_resume(
+    pairs: Path, tmp_path: Path
+) -> None:
+    run = train("pix2pix", pairs, output=str(tmp_path / "run"), **SHORT)
+    whole = (run / "model.safetensors").read_bytes()
+    early = train("pix2pix", pairs, output=str(tmp_path / "early"), **SHORT, max_steps=5)
+    shutil.copyfile(early / "model.safetensors", run / "model.safetensors")
+    train(resume=run)
+    assert (run / "model.safetensors").read_bytes() == whole

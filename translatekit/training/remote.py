@@ -96,6 +96,7 @@ class RemoteRun(Keeper):
         self._work: Future[None] | None = None
         self._now = threading.Event()
         self._written: dict[str, tuple[int, int]] = {}
+        self._is_ahead = False
 
     def start(self) -> None:
         """Leave nothing of an earlier run that had this address, and tell this one from it.
@@ -125,7 +126,9 @@ class RemoteRun(Keeper):
         complete = self._complete()
         newest = max(complete, default=-1)
         if here >= newest and (self._folder / "config.toml").exists():
-            return  # an upload had failed, and this machine has more than the store
+            # An upload had failed or was cut off, and this machine has more than the store.
+            self._is_ahead = here > newest or (self._folder / _UNSENT).exists()
+            return
         for item in self._sink.list():
             if not item.name.startswith(f"{_CHECKPOINTS}/"):
                 self._fetch(item.name)
@@ -191,6 +194,11 @@ class RemoteRun(Keeper):
         if self._work is None or self._work.done():
             self._wait()
             self._work = self._thread.submit(self._write, False)
+
+    def __enter__(self) -> RemoteRun:
+        if self._is_ahead:  # there may be no further step to save the newest checkpoint and the models
+            self.saved()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -12,10 +12,10 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from translatekit.datasets.slices import middle_slice
-from translatekit.errors import TrainingError
+from translatekit.errors import ModelFileError, TrainingError
 from translatekit.image_spec import RGB
 from translatekit.interfaces import Deployed, Method
-from translatekit.model_file import save_model
+from translatekit.model_file import read_info, save_model
 from translatekit.model_info import ModelInfo
 from translatekit.registry import registry
 from translatekit.storage import TEMPORARY
@@ -65,11 +65,18 @@ def save(training: Training) -> None:
 def save_models(training: Training, stem: str) -> None:
     """Write a model file of each deployed generator; the main one's is called `stem` alone."""
     generators, deployed = training.generators(), training.method.deployed()
-    for number, (name, network) in enumerate(generators.items()):
-        suffix = f"-{name}" if number else ""
+    for name, path in _model_files(training, stem).items():
         direction = name if len(generators) > 1 else training.options.direction
         info = describe(training, name, deployed[name], direction)
-        save_model(training.folder / f"{stem}{suffix}.safetensors", network.state_dict(), info)
+        save_model(path, generators[name].state_dict(), info)
+
+
+def _model_files(training: Training, stem: str) -> dict[str, Path]:
+    """Where each deployed generator is written, by their names."""
+    return {
+        name: training.folder / f"{stem}{f'-{name}' if number else ''}.safetensors"
+        for number, name in enumerate(training.generators())
+    }
 
 
 def describe(training: Training, name: str, deployed: Deployed, direction: str) -> ModelInfo:
@@ -131,10 +138,21 @@ def restore(training: Training) -> None:
     if state is not None:
         _load(training, state)
     if fabric.is_global_zero:
+        if state is not None and not _has_models(training):
+            save_models(training, "model")
         truncate_log(training.folder, training.progress.step)
         for unfinished in training.folder.rglob(TEMPORARY):  # what was being written when the run was killed
             unfinished.unlink()
     fabric.barrier()
+
+
+def _has_models(training: Training) -> bool:
+    """Whether the model files are of the checkpoint that was restored: a kill may have come between it and them."""
+    try:
+        infos = [read_info(path) for path in _model_files(training, "model").values()]
+    except ModelFileError:
+        return False
+    return all(info.step == training.progress.step for info in infos)
 
 
 def load_networks(method: Method, state: dict[str, Any], run: Path) -> None:
