@@ -162,6 +162,20 @@ def test_a_store_that_takes_nothing_ends_the_training_and_nothing_is_lost(
     assert "checkpoints/step-00000016.json" in names(address)
 
 
+def test_a_store_that_has_taken_nothing_at_all_leaves_the_local_copy_to_go_on_from(
+    pairs: Path, whole: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: ObjectPlace, name: str, data: Any) -> Item:
+        raise StorageError(f"{name} may not be written")
+
+    monkeypatch.setattr(remote, "_PAUSE", 0.01)
+    monkeypatch.setattr(ObjectPlace, "commit", refuse)
+    folder = working_folder(address)
+    with pytest.raises(TrainingError, match=rf"could not be kept at {address} .* --resume {folder}$"):
+        train("pix2pix", pairs, output=address, **SHORT)
+    assert_equal(train(resume=folder), whole)
+
+
 def test_what_a_run_ended_with_and_the_store_did_not_take_is_written_by_a_resume(
     pairs: Path, whole: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,13 +166,21 @@ class RemoteRun(Keeper):
             self._work.result()
         except StorageError as error:
             (self._folder / _UNSENT).touch()
+            place = self.place if self._is_there() else str(self._folder)
             raise TrainingError(
                 f"the run could not be kept at {self.place} ({error}); what is not there lies in {self._folder}: "
-                f"go on from it, on this machine, with translatekit train --resume {quote(self.place)}"
+                f"go on from it, on this machine, with translatekit train --resume {quote(place)}"
             ) from None
         finally:
             self._work = None
             self._now.clear()
+
+    def _is_there(self) -> bool:
+        """Whether the store has what a run is known by; where it does not answer, it may have."""
+        try:
+            return self._sink.stat("config.toml") is not None
+        except StorageError:
+            return True
 
     def _check_sent(self) -> None:
         if (self._folder / _UNSENT).exists():
