@@ -73,7 +73,9 @@ def measuring_on(
     """
     models = tuple(map(_elsewhere, paths))
     asked = EvaluateOptions(**options)
-    named = {name: _elsewhere(place) for name in _FILES if (place := getattr(asked, name)) is not None}
+    named: dict[str, Any] = {
+        name: _elsewhere(place) for name in _FILES if (place := getattr(asked, name)) is not None
+    }
     opening = _Opening(models, None if data is None else _elsewhere(data), replace(asked, **named))
     return partial(_on_cluster, scale, opening, say)
 
