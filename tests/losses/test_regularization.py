@@ -25,7 +25,7 @@ def _updates(rank: int, folder: Path) -> None:
 
 def test_it_is_due_in_the_same_updates_of_all_processes(tmp_path: Path) -> None:
     """Else one alone would make a pass through normalization over the images of all, and wait for ever."""
-    multiprocessing.start_processes(_updates, args=(tmp_path,), nprocs=2, start_method="fork")
+    multiprocessing.start_processes(_updates, args=(tmp_path,), nprocs=2, start_method="spawn")
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     assert first == second
     assert 0 < sum(first) < UPDATES
