@@ -30,7 +30,6 @@ from translatekit_tools.backends.openvino.compiler import check_precision as che
 from translatekit_tools.backends.openvino.core import CORE
 from translatekit_tools.backends.openvino.speeds import HINTS, openvino_speeds
 from translatekit_tools.backends.openvino.statistics import OpenVinoStatisticsGraph
-from translatekit_tools.backends.threads import told_threads
 from translatekit_tools.graphs import onnx_file
 
 _OF_FP32 = ("bf16", "fp16")
@@ -119,8 +118,6 @@ def load(path: Path, device: str = "auto", precision: str | None = None) -> Open
     finished = "parity" in info.compiled  # else it is a file under a temporary name, not to be opened again
     chosen = _choose(path, own, precision) if finished else own
     settings = {"INFERENCE_PRECISION_HINT": HINTS[chosen], "PERFORMANCE_HINT": "LATENCY"}
-    if (threads := told_threads()) is not None:
-        settings["INFERENCE_NUM_THREADS"] = str(threads)
     cache = writable_cache("openvino", _content(path)) if finished else None
     if cache is not None:
         settings["CACHE_DIR"] = str(cache)
