@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -192,6 +193,15 @@ def folder_for_results(folder: Path) -> Iterator[None]:
         for each in missing:
             with contextlib.suppress(OSError):  # something is in it, or it is gone
                 each.rmdir()
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove all that is in a folder; the folder itself stays, since a process may hold it."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()
 
 
 @contextlib.contextmanager

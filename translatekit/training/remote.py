@@ -23,6 +23,7 @@ from translatekit.storage import (
     Sink,
     atomic_path,
     cache_folder,
+    empty_folder,
     hash_bytes,
     hash_file,
     is_uri,
@@ -105,7 +106,7 @@ class RemoteRun(Keeper):
             TrainingError: the store could not take all of the earlier run, which lies here.
         """
         self._check_sent()
-        self._clear()
+        empty_folder(self._folder)
         write_atomically(self._folder / _IDENTITY, json.dumps({"run": uuid.uuid4().hex}).encode())
 
     def pull(self) -> None:
@@ -118,7 +119,7 @@ class RemoteRun(Keeper):
         with suppress(FileNotFoundError):
             if (self._folder / _IDENTITY).read_bytes() != there:
                 self._check_sent()
-                self._clear()
+                empty_folder(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         here = max(
             (_step_of(path.name) for path in (self._folder / _CHECKPOINTS).glob("step-*.pt")), default=-1
@@ -144,14 +145,6 @@ class RemoteRun(Keeper):
             raise StorageError(
                 f"{self._sink.uri_of(name)} is damaged: delete it and the .json beside it to go on from the one before"
             )
-
-    def _clear(self) -> None:
-        """Empty the local copy. The folder stays: this process holds it."""
-        for path in self._folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink()
 
     def _wait(self) -> None:
         """Let the thread finish, its last attempt made at once.

@@ -23,7 +23,7 @@ from translatekit.images import encode_image, image_of
 from translatekit.inference.batching import Request, translate_batches
 from translatekit.inference.inputs import cut_to_8_bits, fit_levels
 from translatekit.inference.stages import background
-from translatekit.storage import hash_bytes, hash_file, write_atomically
+from translatekit.storage import empty_folder, hash_bytes, hash_file, write_atomically
 from translatekit_tools.bulk.addresses import RawFrames, is_sequence, parse_rate
 from translatekit_tools.bulk.kinds import (
     ANIMATION_SUFFIXES,
@@ -47,7 +47,7 @@ from translatekit_tools.bulk.video.hdr import seen_by_models
 from translatekit_tools.bulk.video.muxing import Muxer, constant_rate, even_rate
 from translatekit_tools.bulk.video.pipes import at_constant_rate, check_raw, write_raw
 from translatekit_tools.bulk.video.reader import Frame, Reader, VideoReader
-from translatekit_tools.bulk.video.segments import SEGMENT_FRAMES, Segments, alone_in, empty
+from translatekit_tools.bulk.video.segments import SEGMENT_FRAMES, Segments, alone_in
 from translatekit_tools.bulk.video.sequence import SequenceReader
 from translatekit_tools.bulk.video.standard import StandardOutput
 
@@ -129,7 +129,7 @@ def hidden_folder(out: Path) -> Path:
 
 
 def _make_animation(reader: AnimationReader, pipeline: FramePipeline, made: Path) -> None:
-    empty(made.parent)
+    empty_folder(made.parent)
     try:
         with closing(pipeline.frames()) as frames:
             options = pipeline.options

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from translatekit.errors import DataError
-from translatekit.storage import folder_for_results, hash_file, held
+from translatekit.storage import empty_folder, folder_for_results, hash_file, held
 
 SEGMENT_FRAMES = 120
 """Frames that are encoded together: what a run that was stopped loses at most."""
@@ -34,15 +33,6 @@ def alone_in(folder: Path) -> Iterator[None]:
                 "another process translates it at this moment: wait for its end, or stop it first"
             )
         yield
-
-
-def empty(folder: Path) -> None:
-    """Remove all that is in a folder; the folder stays, since this process holds it."""
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink()
 
 
 class Segments:
@@ -73,7 +63,7 @@ class Segments:
         self.state: dict[str, np.ndarray] | None = None
         self._list = folder / "segments.jsonl"
         if plan is None or not self._read(json.loads(json.dumps(plan))):
-            empty(folder)
+            empty_folder(folder)
             self.paths, self.frames = [], 0
             self._append(plan)
 
