@@ -23,6 +23,13 @@ from translatekit.networks.factory import make_generator
 RNG = np.random.default_rng(0)
 CT = ImageSpec(channels=("CT",), meaning="values", dtype="int16").with_range(-1024, 3071, unit="HU")
 SIDE, PAGES = 16, 5
+SMALL = {
+    "generator": "resnet",
+    "generator_options": {"width": 4, "blocks": 1},
+    "discriminator_options": {"width": 4, "layers": 1},
+    "load_size": SIDE,
+    "crop_size": SIDE,
+}
 
 
 class MiddleOf:
@@ -110,11 +117,7 @@ def test_slices_of_another_axis_are_trained_on_and_evaluated(tmp_path: Path) -> 
     run = translatekit.train(
         "pix2pix",
         tmp_path / "data",
-        generator="resnet",
-        generator_options={"width": 4, "blocks": 1},
-        discriminator_options={"width": 4, "layers": 1},
-        load_size=SIDE,
-        crop_size=SIDE,
+        **SMALL,
         max_steps=2,
         precision="fp32",
         range="-1000..3000",
@@ -146,11 +149,7 @@ def test_pages_that_are_trained_on_as_slices_are_evaluated_as_such(tmp_path: Pat
     run = translatekit.train(
         method,
         tmp_path / "data",
-        generator="resnet",
-        generator_options={"width": 4, "blocks": 1},
-        discriminator_options={"width": 4, "layers": 1},
-        load_size=SIDE,
-        crop_size=SIDE,
+        **SMALL,
         max_steps=1,
         precision="fp32",
         slices=1,
@@ -178,11 +177,7 @@ def test_unpaired_volumes_are_translated_by_the_middle_of_the_slices_that_are_ma
     run = translatekit.train(
         "cyclegan",
         tmp_path / "data",
-        generator="resnet",
-        generator_options={"width": 4, "blocks": 1},
-        discriminator_options={"width": 4, "layers": 1},
-        load_size=SIDE,
-        crop_size=SIDE,
+        **SMALL,
         max_steps=1,
         precision="fp32",
         range="-1000..3000",

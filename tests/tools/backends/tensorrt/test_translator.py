@@ -35,6 +35,15 @@ def refused(function, *arguments):
     raise AssertionError("it was not refused")
 """
 
+FOR_TARGETS = {
+    "flavour": "tensorrt-rtx",
+    "targets": "9.0",
+    "tensorrt": "1.7.1.116",
+    "gpu": "",
+    "compute_capability": "",
+}
+"""What an engine's header says that was built for GPUs by what they can, without any."""
+
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Path:
@@ -234,11 +243,7 @@ translator.close()
 """,
         write_engine(
             tmp_path / "model.engine",
-            flavour="tensorrt-rtx",
-            targets="9.0",
-            tensorrt="1.7.1.116",
-            gpu="",
-            compute_capability="",
+            **FOR_TARGETS,
         ),
         tmp_path / "cache",
         TRANSLATEKIT_CACHE=tmp_path / "cache",
@@ -337,11 +342,7 @@ assert kept.read_bytes() == b"this GPU"
 """,
         write_engine(
             tmp_path / "model.engine",
-            flavour="tensorrt-rtx",
-            targets="9.0",
-            tensorrt="1.7.1.116",
-            gpu="",
-            compute_capability="",
+            **FOR_TARGETS,
         ),
         tmp_path / "cache",
         TRANSLATEKIT_CACHE=tmp_path / "cache",
