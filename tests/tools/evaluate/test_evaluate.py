@@ -287,7 +287,10 @@ def test_label_maps_that_others_read_or_of_other_colours_are_not_set_beside_each
         return [model.name for model in found.models]
 
     reader = str(run)
-    measure(segmenter=reader)
+    measure(segmenter=reader, report=str(tmp_path / "page.html"))
+    kept = json.loads(earlier.read_text())["protocol"]["metrics"]["fcn_mean_iou"]
+    words = f"of what the segmenter {kept['segmenter'][:8]} reads, colours {kept['colors'][:8]}"
+    assert words in (tmp_path / "page.html").read_text()
     assert measure(segmenter=str(run / "model.safetensors"), compare=[earlier])[1:] == ["run in earlier.json"]
     other = train("pix2pix", labels, output=str(tmp_path / "other"), direction="BtoA", seed=1, **options)
     with pytest.raises(OptionError, match=r"fcn_[a-z_]* was measured otherwise"):
